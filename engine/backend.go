@@ -1,0 +1,76 @@
+package engine
+
+// A Backend runs operators on one device. It is the seam between the planner
+// and the hardware, and it is small on purpose: memory, and one compiled
+// kernel per operator and shape.
+type Backend interface {
+	// Name identifies the device and the code path, as in "cpu/avx512" or "cuda:0".
+	Name() string
+	// Alloc returns a buffer of at least the given bytes, aligned to 64, whose
+	// content is undefined. The error wraps ErrOutOfMemory where that is the cause.
+	Alloc(bytes int) (Buffer, error)
+	// Compile makes the kernel of op for these specs. It returns an error that
+	// wraps ErrUnsupported for what it cannot run.
+	Compile(op Op, in, out []Spec) (Kernel, error)
+	// Sync waits for everything enqueued; failures that happened meanwhile
+	// surface here.
+	Sync() error
+	// Close frees what the backend holds. It may be called twice.
+	Close() error
+}
+
+// A Buffer is memory of a device. Reads and writes are ordered after
+// everything that was enqueued before them.
+type Buffer interface {
+	Bytes() int
+	Write(off int, src []byte) error
+	Read(off int, dst []byte) error
+	Close() error
+}
+
+// A Tensor is a Spec laid over a place in a Buffer.
+type Tensor struct {
+	Spec
+	Buf Buffer
+	Off int // bytes from the start of Buf
+}
+
+// Write copies src, which must have the tensor's bytes, to the device.
+func (t Tensor) Write(src []byte) error { return t.Buf.Write(t.Off, src[:t.Bytes()]) }
+
+// Read copies the tensor to dst, which must have its bytes.
+func (t Tensor) Read(dst []byte) error { return t.Buf.Read(t.Off, dst[:t.Bytes()]) }
+
+// A Kernel is an operator compiled for fixed specs.
+type Kernel interface {
+	// Workspace returns the bytes of scratch memory that Enqueue needs.
+	Workspace() int
+	// Enqueue puts the work in the device's queue and returns. ws has at least
+	// Workspace bytes of undefined content. Enqueue allocates nothing.
+	Enqueue(in, out []Tensor, ws Tensor) error
+}
+
+// A Recorder is a Backend that can keep a fixed sequence of enqueued kernels
+// and replay it at less cost than enqueueing it again: a command list on the
+// CPU, a CUDA graph on a GPU.
+type Recorder interface {
+	Backend
+	// Record calls enqueue, keeps what it enqueues instead of running it, and
+	// returns it.
+	Record(enqueue func() error) (Recording, error)
+}
+
+// A Recording is a sequence of kernels with their tensors fixed.
+type Recording interface {
+	// Replay enqueues the whole sequence.
+	Replay() error
+	Close() error
+}
+
+// A Fuser is a Backend that runs some of the planner's fused operators. A
+// backend without this method is given the plain ones only.
+type Fuser interface {
+	Backend
+	// Fuses reports whether Compile would accept the fused op.
+	Fuses(op Op) bool
+}

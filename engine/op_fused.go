@@ -1,0 +1,54 @@
+package engine
+
+import "fmt"
+
+// BatchNormAct is what the planner makes of BatchNorm (training), an
+// activation and, with Pool, a max pool behind it: one pass for the statistics
+// and one that writes the result. Its outputs are the BatchNorm's, with
+// y = pool(f(BatchNorm(x))); the tensors in between never exist.
+type BatchNormAct struct {
+	BatchNorm
+	F    Act
+	Pool *Window // nil: no pooling
+}
+
+// Infer implements Op.
+func (op BatchNormAct) Infer(in []Spec) ([]Spec, error) {
+	out, err := op.BatchNorm.Infer(in)
+	if err == nil && op.Pool != nil {
+		out[0], err = op.Pool.infer(out[0])
+	}
+	return out, err
+}
+
+// BatchNormActBackward is the gradient of BatchNormAct. Inputs: x [N,H,W,C],
+// dy of BatchNormAct's output, γ, β, μ, r [C]. It computes BatchNorm(x) again
+// to know the activation's slope and each window's winner. Outputs: dx, dγ, dβ.
+type BatchNormActBackward struct {
+	F    Act
+	Pool *Window
+}
+
+// Infer implements Op.
+func (op BatchNormActBackward) Infer(in []Spec) ([]Spec, error) {
+	if len(in) != 6 || len(in[0].Shape) != 4 {
+		return nil, fmt.Errorf("%w: takes x, dy, γ, β, μ, r, got %v", ErrShape, in)
+	}
+	y := in[0]
+	if op.Pool != nil {
+		var err error
+		if y, err = op.Pool.infer(y); err != nil {
+			return nil, err
+		}
+	}
+	c := F32(in[0].Shape[3])
+	if !in[1].Equal(y) {
+		return nil, fmt.Errorf("%w: dy is %v, y was %v", ErrShape, in[1], y)
+	}
+	for _, s := range in[2:] {
+		if !s.Equal(c) {
+			return nil, fmt.Errorf("%w: %v for %v channels", ErrShape, s, c)
+		}
+	}
+	return []Spec{in[0], c, c}, nil
+}

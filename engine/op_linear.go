@@ -1,0 +1,74 @@
+package engine
+
+import "fmt"
+
+// Linear is PyTorch's nn.Linear: y = x·w + b, with x [N,I], w [I,O] (the
+// transpose of PyTorch's weight), optionally b [O], and y [N,O].
+type Linear struct{}
+
+// Infer implements Op.
+func (op Linear) Infer(in []Spec) ([]Spec, error) {
+	if len(in) != 2 && len(in) != 3 {
+		return nil, fmt.Errorf("%w: takes x, w and optionally b, got %d inputs", ErrShape, len(in))
+	}
+	if len(in[0].Shape) != 2 || len(in[1].Shape) != 2 || in[0].Shape[1] != in[1].Shape[0] {
+		return nil, fmt.Errorf("%w: x %v, w %v", ErrShape, in[0], in[1])
+	}
+	o := in[1].Shape[1]
+	if len(in) == 3 && !in[2].Equal(F32(o)) {
+		return nil, fmt.Errorf("%w: bias %v for %d outputs", ErrShape, in[2], o)
+	}
+	return []Spec{F32(in[0].Shape[0], o)}, nil
+}
+
+// Cost implements Coster.
+func (op Linear) Cost(in, out []Spec) int64 { return 2 * int64(out[0].Len()) * int64(in[0].Shape[1]) }
+
+// Backward implements Differentiable.
+func (op Linear) Backward(b *Builder, n *Node, dOut []*Value) ([]*Value, error) {
+	x, w := n.In[0], n.In[1]
+	bias := len(n.In) == 3
+	dx := b.One(LinearBackwardData{}, dOut[0], w)
+	dw := b.Apply(LinearBackwardWeight{Bias: bias}, x, dOut[0])
+	if bias {
+		return []*Value{dx, dw[0], dw[1]}, nil
+	}
+	return []*Value{dx, dw[0]}, nil
+}
+
+// LinearBackwardData is dx = dy·wᵀ, from dy [N,O] and w [I,O] to dx [N,I].
+type LinearBackwardData struct{}
+
+// Infer implements Op.
+func (op LinearBackwardData) Infer(in []Spec) ([]Spec, error) {
+	if len(in) != 2 || len(in[0].Shape) != 2 || len(in[1].Shape) != 2 || in[0].Shape[1] != in[1].Shape[1] {
+		return nil, fmt.Errorf("%w: takes dy [N,O] and w [I,O], got %v", ErrShape, in)
+	}
+	return []Spec{F32(in[0].Shape[0], in[1].Shape[0])}, nil
+}
+
+// Cost implements Coster.
+func (op LinearBackwardData) Cost(in, out []Spec) int64 {
+	return 2 * int64(out[0].Len()) * int64(in[0].Shape[1])
+}
+
+// LinearBackwardWeight is dw = xᵀ·dy, db = Σ_n dy, from x [N,I] and dy [N,O] to
+// dw [I,O] and, if Bias, db [O].
+type LinearBackwardWeight struct{ Bias bool }
+
+// Infer implements Op.
+func (op LinearBackwardWeight) Infer(in []Spec) ([]Spec, error) {
+	if len(in) != 2 || len(in[0].Shape) != 2 || len(in[1].Shape) != 2 || in[0].Shape[0] != in[1].Shape[0] {
+		return nil, fmt.Errorf("%w: takes x [N,I] and dy [N,O], got %v", ErrShape, in)
+	}
+	i, o := in[0].Shape[1], in[1].Shape[1]
+	if op.Bias {
+		return []Spec{F32(i, o), F32(o)}, nil
+	}
+	return []Spec{F32(i, o)}, nil
+}
+
+// Cost implements Coster.
+func (op LinearBackwardWeight) Cost(in, out []Spec) int64 {
+	return 2 * int64(out[0].Len()) * int64(in[0].Shape[0])
+}

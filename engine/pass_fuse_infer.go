@@ -1,0 +1,95 @@
+package engine
+
+// foldedConv carries the FoldBatchNorm step of a fused convolution until the
+// fuser has put it into the plan.
+type foldedConv struct {
+	Conv2D
+	fold *step
+}
+
+// fuseConvBatchNorm: Conv2D → BatchNorm (evaluation) becomes a convolution
+// with folded weights. The fold depends on variables only, and is hoisted.
+func fuseConvBatchNorm(f *fuser, s *step) (*step, []*step) {
+	bn, ok := s.op.(BatchNorm)
+	if !ok || bn.Train {
+		return nil, nil
+	}
+	conv := f.made[s.in[0]]
+	if conv == nil || !f.sole(s.in[0], s) {
+		return nil, nil
+	}
+	c, ok := conv.op.(Conv2D)
+	if !ok || c.Epilogue != (Epilogue{}) {
+		return nil, nil
+	}
+	op := FoldBatchNorm{Eps: bn.Eps, Bias: len(conv.in) == 3}
+	if !f.backend.Fuses(op) {
+		return nil, nil
+	}
+	fold := &step{op: op, in: append(append([]*Value{}, conv.in[1:]...), s.in[1:]...), scope: s.scope}
+	specs, err := op.Infer(specsOf(fold.in))
+	if err != nil {
+		return nil, nil
+	}
+	for _, spec := range specs {
+		fold.out = append(fold.out, &Value{Spec: spec, name: "folded"})
+	}
+	in := []*Value{conv.in[0], fold.out[0], fold.out[1]}
+	return &step{op: foldedConv{c, fold}, in: in, out: s.out, scope: conv.scope}, []*step{conv, s}
+}
+
+// fuseConvResidual: Conv2D → Add with another tensor becomes a convolution
+// that adds it in its epilogue.
+func fuseConvResidual(f *fuser, s *step) (*step, []*step) {
+	add, ok := s.op.(Add)
+	if !ok || add.Weights != nil || len(s.in) != 2 || s.in[0] == s.in[1] {
+		return nil, nil
+	}
+	for k, v := range s.in {
+		conv := f.made[v]
+		if conv == nil || !f.sole(v, s) {
+			continue
+		}
+		c, ok := conv.op.(Conv2D)
+		if !ok || c.Epilogue != (Epilogue{}) {
+			continue
+		}
+		c.Epilogue.Residual = true
+		if !f.backend.Fuses(c) {
+			return nil, nil
+		}
+		in := append(append([]*Value{}, conv.in...), s.in[1-k])
+		return &step{op: c, in: in, out: s.out, scope: conv.scope}, []*step{conv, s}
+	}
+	return nil, nil
+}
+
+// fuseConvAct: Conv2D → Activation becomes a convolution that takes the
+// activation in its epilogue.
+func fuseConvAct(f *fuser, s *step) (*step, []*step) {
+	a, ok := s.op.(Activation)
+	if !ok {
+		return nil, nil
+	}
+	conv := f.made[s.in[0]]
+	if conv == nil || !f.sole(s.in[0], s) {
+		return nil, nil
+	}
+	c, ok := conv.op.(Conv2D)
+	if !ok || c.Epilogue.Act != Identity {
+		return nil, nil
+	}
+	c.Epilogue.Act = a.F
+	if !f.backend.Fuses(c) {
+		return nil, nil
+	}
+	return &step{op: c, in: conv.in, out: s.out, scope: conv.scope}, []*step{conv, s}
+}
+
+func specsOf(vs []*Value) []Spec {
+	specs := make([]Spec, len(vs))
+	for i, v := range vs {
+		specs[i] = v.Spec
+	}
+	return specs
+}

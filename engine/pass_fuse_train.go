@@ -1,0 +1,88 @@
+package engine
+
+// fuseBatchNormActBackward: MaxPool2DBackward? → ActivationBackward →
+// BatchNormBackward becomes BatchNormActBackward, if the forward chain is a
+// BatchNorm whose y goes through that activation (and pool).
+func fuseBatchNormActBackward(f *fuser, s *step) (*step, []*step) {
+	if _, ok := s.op.(BatchNormBackward); !ok {
+		return nil, nil
+	}
+	act := f.made[s.in[1]]
+	if act == nil || !f.sole(s.in[1], s) {
+		return nil, nil
+	}
+	ab, ok := act.op.(ActivationBackward)
+	if !ok {
+		return nil, nil
+	}
+	y := act.in[0] // the activation's output
+	forward := f.made[y]
+	if forward == nil || len(forward.in) != 1 {
+		return nil, nil
+	}
+	bn := f.made[forward.in[0]]
+	if bn == nil || len(bn.out) < 3 || bn.out[1] != s.in[3] || bn.in[0] != s.in[0] {
+		return nil, nil
+	}
+	op := BatchNormActBackward{F: ab.F}
+	dy, chain := act.in[1], []*step{act, s}
+	if pool := f.made[dy]; pool != nil && f.sole(dy, act) {
+		if pb, ok := pool.op.(MaxPool2DBackward); ok && pool.in[0] == y && pb.tiles() {
+			op.Pool, dy = &pb.Window, pool.in[1]
+			chain = []*step{pool, act, s}
+		}
+	}
+	if !f.backend.Fuses(op) {
+		return nil, nil
+	}
+	in := []*Value{s.in[0], dy, s.in[2], bn.in[2], s.in[3], s.in[4]}
+	return &step{op: op, in: in, out: s.out, scope: s.scope}, chain
+}
+
+// tiles reports whether the windows neither overlap nor pad: the case in which
+// pooling fuses with what is before it.
+func (w Window) tiles() bool { w = w.norm(); return w.Kernel == w.Stride && w.Pad == 0 }
+
+// fuseBatchNormAct: BatchNorm (training) → Activation → MaxPool2D? becomes
+// BatchNormAct.
+func fuseBatchNormAct(f *fuser, s *step) (*step, []*step) {
+	var pool *step
+	var window *Window
+	act := s
+	if mp, ok := s.op.(MaxPool2D); ok && mp.tiles() {
+		w := mp.norm()
+		pool, window, act = s, &w, f.made[s.in[0]]
+		if act == nil || !f.sole(s.in[0], s) {
+			return nil, nil
+		}
+	}
+	a, ok := act.op.(Activation)
+	if !ok {
+		return nil, nil
+	}
+	if pool == nil { // leave it to the pool behind, if there is one that will take it
+		if next := f.only(act.out[0]); next != nil {
+			if mp, ok := next.op.(MaxPool2D); ok && mp.tiles() {
+				return nil, nil
+			}
+		}
+	}
+	bn := f.made[act.in[0]]
+	if bn == nil || !f.sole(act.in[0], act) {
+		return nil, nil
+	}
+	norm, ok := bn.op.(BatchNorm)
+	if !ok || !norm.Train {
+		return nil, nil
+	}
+	op := BatchNormAct{BatchNorm: norm, F: a.F, Pool: window}
+	if !f.backend.Fuses(op) {
+		return nil, nil
+	}
+	chain := []*step{bn, act}
+	if pool != nil {
+		chain = append(chain, pool)
+	}
+	out := append([]*Value{s.out[0]}, bn.out[1:]...)
+	return &step{op: op, in: bn.in, out: out, scope: bn.scope}, chain
+}
