@@ -1,0 +1,174 @@
+package ref
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// A gradCase is a differentiable op with the specs of its inputs; the first
+// Wrt of them are differentiated (0: all).
+type gradCase struct {
+	op  engine.Op
+	in  []engine.Spec
+	wrt int
+}
+
+func f32(shape ...int) engine.Spec { return engine.F32(shape...) }
+
+func convCase(op engine.Conv2D, n, h, w, c, k, o int, bias bool) gradCase {
+	in := []engine.Spec{f32(n, h, w, c), f32(k, k, c/max(op.Groups, 1), o)}
+	if bias {
+		in = append(in, f32(o))
+	}
+	return gradCase{op: op, in: in}
+}
+
+func gradCases() []gradCase {
+	x := f32(2, 5, 4, 3)
+	bn := []engine.Spec{x, f32(3), f32(3), f32(3), f32(3)}
+	return []gradCase{
+		convCase(engine.Conv2D{}, 2, 4, 5, 3, 3, 2, true),
+		convCase(engine.Conv2D{Stride: 2, Pad: 3}, 1, 7, 6, 3, 5, 4, false),
+		convCase(engine.Conv2D{Stride: 1, Pad: 2, Dilation: 2}, 2, 5, 6, 2, 3, 3, true),
+		convCase(engine.Conv2D{Stride: 3, Pad: 1, Groups: 3}, 1, 7, 7, 6, 2, 9, true),
+		convCase(engine.Conv2D{Stride: 1, Pad: 1, Groups: 4}, 1, 4, 4, 4, 3, 4, true),
+		convCase(engine.Conv2D{Stride: 2}, 2, 5, 5, 3, 1, 5, false),
+		{op: engine.Linear{}, in: []engine.Spec{f32(3, 5), f32(5, 4), f32(4)}},
+		{op: engine.Linear{}, in: []engine.Spec{f32(1, 2), f32(2, 3)}},
+		{op: engine.BatchNorm{Eps: 1e-2, Momentum: 0.1, Train: true}, in: bn, wrt: 3},
+		{op: engine.BatchNorm{Eps: 1e-2, Momentum: 0.1}, in: bn, wrt: 3},
+		{op: engine.Activation{F: engine.Identity}, in: []engine.Spec{x}},
+		{op: engine.Activation{F: engine.ReLU}, in: []engine.Spec{x}},
+		{op: engine.Activation{F: engine.ReLU6}, in: []engine.Spec{x}},
+		{op: engine.Add{}, in: []engine.Spec{x, x, x}},
+		{op: engine.Add{Weights: []float32{0.5, -2}}, in: []engine.Spec{x, x}},
+		{op: engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, in: []engine.Spec{x}},
+		{op: engine.MaxPool2D{Window: engine.Window{Kernel: 3, Stride: 2, Pad: 1}}, in: []engine.Spec{x}},
+		{op: engine.AvgPool2D{Window: engine.Window{Kernel: 2, Stride: 3}}, in: []engine.Spec{x}},
+		{op: engine.AvgPool2D{Window: engine.Window{Kernel: 3, Stride: 2, Pad: 1}}, in: []engine.Spec{x}},
+		{op: engine.GlobalAvgPool{}, in: []engine.Spec{x}},
+		{op: engine.Flatten{}, in: []engine.Spec{x}},
+		{op: engine.Dropout{P: 0.4, Stream: 3}, in: []engine.Spec{x, engine.DropoutCounter}, wrt: 1},
+		{op: engine.CrossEntropy{LabelSmoothing: 0.1}, in: []engine.Spec{f32(3, 4), f32(3, 4)}, wrt: 1},
+		{op: engine.KLDiv{T: 3}, in: []engine.Spec{f32(3, 4), f32(3, 4)}, wrt: 1},
+	}
+}
+
+// interpret evaluates g's nodes one by one.
+func interpret(t *testing.T, g *engine.Graph, bound map[*engine.Value]Array) map[*engine.Value]Array {
+	t.Helper()
+	at := make(map[*engine.Value]Array)
+	for v, a := range bound {
+		at[v] = a
+	}
+	for _, n := range g.Nodes() {
+		in := make([]Array, len(n.In))
+		for i, v := range n.In {
+			in[i] = at[v]
+		}
+		out, err := Eval(n.Op, in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, v := range n.Out {
+			at[v] = out[i]
+		}
+	}
+	return at
+}
+
+// scalar closes the graph with a loss in which every element of y counts
+// differently. It returns the target that must be bound, nil if y is the loss.
+func scalar(b *engine.Builder, y *engine.Value) (loss, target *engine.Value) {
+	if y.Len() == 1 {
+		return y, nil
+	}
+	if len(y.Shape) == 4 {
+		y = b.One(engine.Flatten{}, y)
+	}
+	target = b.Input("target", y.Spec)
+	return b.One(engine.CrossEntropy{}, y, target), target
+}
+
+// TestGradients holds every Backward to central differences of its forward.
+func TestGradients(t *testing.T) {
+	for i, c := range gradCases() {
+		t.Run(fmt.Sprintf("%d-%s", i, engine.OpName(c.op)), func(t *testing.T) { checkGradient(t, c, uint64(i)) })
+	}
+}
+
+func checkGradient(t *testing.T, c gradCase, seed uint64) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	g := engine.NewGraph()
+	b := engine.NewBuilder(g)
+	bound := make(map[*engine.Value]Array)
+	random := func(v *engine.Value) {
+		a := NewArray(v.Spec)
+		for i := range a.V {
+			a.V[i] = 2 * rng.NormFloat64()
+			if v.DType != engine.Float32 {
+				a.V[i] = float64(rng.Uint32())
+			}
+		}
+		bound[v] = a
+	}
+	var in []*engine.Value
+	for i, s := range c.in {
+		in = append(in, b.Input(fmt.Sprint(i), s))
+		random(in[i])
+	}
+	if _, ok := c.op.(engine.BatchNorm); ok {
+		for i, v := range bound[in[4]].V {
+			bound[in[4]].V[i] = math.Abs(v) + 0.1 // a variance
+		}
+	}
+	loss, target := scalar(b, b.One(c.op, in...))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	if target != nil {
+		random(target)
+	}
+	wrt := in
+	if c.wrt > 0 {
+		wrt = in[:c.wrt]
+	}
+	value := func() float64 { return interpret(t, g, bound)[loss].V[0] }
+	numeric := make([][]float64, len(wrt))
+	const step = 1e-5
+	for i, v := range wrt {
+		x := bound[v].V
+		for j, old := range x {
+			x[j] = old + step
+			up := value()
+			x[j] = old - step
+			numeric[i] = append(numeric[i], (up-value())/(2*step))
+			x[j] = old
+		}
+	}
+	grads, err := engine.Grad(g, loss, wrt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := interpret(t, g, bound)
+	for i, v := range grads {
+		if v == nil {
+			t.Fatalf("no gradient of input %d", i)
+		}
+		nonzero := false
+		for j, got := range at[v].V {
+			want := numeric[i][j]
+			nonzero = nonzero || want != 0
+			if d := math.Abs(got - want); !(d <= 1e-6*(1+math.Abs(want))) {
+				t.Errorf("input %d[%d]: gradient %g, by differences %g", i, j, got, want)
+			}
+		}
+		if !nonzero {
+			t.Errorf("the loss does not depend on input %d: the test is void", i)
+		}
+	}
+}
