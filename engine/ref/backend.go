@@ -57,7 +57,7 @@ func fused(op engine.Op) bool {
 	switch op := op.(type) {
 	case engine.Conv2D:
 		return op.Epilogue != engine.Epilogue{}
-	case engine.BatchNormAct, engine.BatchNormActBackward:
+	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm:
 		return true
 	}
 	return false
