@@ -1,0 +1,116 @@
+package layers
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// An Arch describes a model whole: two models of equal Arch have the same
+// tensors.
+type Arch struct {
+	// Family is one of Families.
+	Family  string `json:"family"`
+	Classes int    `json:"classes"`
+	// Base is the unit that the family's width multipliers are applied to; 0
+	// means the family's own (16, or 64 for resnet18). Where Widths are given,
+	// Base has no effect.
+	Base int `json:"base,omitempty"`
+	// Widths are the output channels of each block, of each stage for
+	// resnet18; nil means Base times the family's multipliers. A pruned net is
+	// the same family with other widths.
+	Widths []int `json:"widths,omitempty"`
+	// InChannels is the number of channels of an image; 0 means 3.
+	InChannels int `json:"in_channels,omitempty"`
+}
+
+// A family is a rule that makes a net from a list of widths.
+type family struct {
+	name        string
+	base        int
+	multipliers []int
+	// groups must divide every width but the last free ones.
+	groups, free int
+	build        func(a Arch) Layer
+}
+
+// families in the order in which they are listed to users.
+var families = []family{
+	{name: "cnn-plain", base: 16, multipliers: []int{1, 2, 4, 8, 8}, groups: 1, build: buildCNN(plainBlock)},
+	{name: "cnn-dwpw", base: 16, multipliers: []int{1, 2, 4, 8, 8, 8, 16, 16, 16}, groups: 1, build: buildCNN(depthwiseBlock)},
+	{name: "cnn-group", base: 16, multipliers: []int{1, 2, 4, 8, 8, 8}, groups: 2, free: 1, build: buildCNN(groupBlock)},
+	{name: "cnn-group-printed", base: 16, multipliers: []int{1, 2, 4, 8, 8, 8}, groups: 2, build: buildCNN(printedBlock)},
+	{name: "hw7-student", base: 16, multipliers: []int{1, 2, 4, 8, 16, 16, 16, 16}, groups: 1, build: buildCNN(depthwiseBlock)},
+	{name: "resnet18", base: 64, multipliers: []int{1, 2, 4, 8}, groups: 1, build: buildResNet18},
+}
+
+// Families returns the names of the model families.
+func Families() []string {
+	names := make([]string, len(families))
+	for i, f := range families {
+		names[i] = f.name
+	}
+	return names
+}
+
+// The largest sizes that New accepts; beyond them a description is taken for a
+// mistake, and products of sizes might overflow.
+const (
+	maxWidth   = 1 << 14
+	maxClasses = 1 << 20
+)
+
+// resolve checks a and fills in what it leaves open.
+func (a Arch) resolve() (Arch, family, error) {
+	i := slices.IndexFunc(families, func(f family) bool { return f.name == a.Family })
+	if i < 0 {
+		return a, family{}, fmt.Errorf("unknown model family %q; choose one of %s", a.Family, strings.Join(Families(), ", "))
+	}
+	f := families[i]
+	if a.InChannels == 0 {
+		a.InChannels = 3
+	}
+	switch {
+	case a.Classes < 1 || a.Classes > maxClasses:
+		return a, f, fmt.Errorf("%s: %d classes; give a number from 1 to %d", f.name, a.Classes, maxClasses)
+	case a.InChannels < 1 || a.InChannels > maxWidth:
+		return a, f, fmt.Errorf("%s: %d image channels; give a number from 1 to %d", f.name, a.InChannels, maxWidth)
+	case a.Base < 0 || a.Base > maxWidth:
+		return a, f, fmt.Errorf("%s: base width %d; give a number from 1 to %d, or 0 for the family's %d", f.name, a.Base, maxWidth, f.base)
+	}
+	scale := func(base int) []int {
+		w := make([]int, len(f.multipliers))
+		for i, m := range f.multipliers {
+			w[i] = base * m
+		}
+		return w
+	}
+	if len(a.Widths) == 0 {
+		if a.Base == 0 {
+			a.Base = f.base
+		}
+		a.Widths = scale(a.Base)
+	} else {
+		a.Widths = slices.Clone(a.Widths)
+		if a.Base = a.Widths[0] / f.multipliers[0]; !slices.Equal(a.Widths, scale(a.Base)) {
+			a.Base = 0
+		}
+	}
+	return a, f, f.checkWidths(a.Widths)
+}
+
+// checkWidths says what is wrong with a list of widths.
+func (f family) checkWidths(widths []int) error {
+	if len(widths) != len(f.multipliers) {
+		return fmt.Errorf("%s: %d widths given, it has %d blocks and takes as many", f.name, len(widths), len(f.multipliers))
+	}
+	for i, w := range widths {
+		switch {
+		case w < 1 || w > maxWidth:
+			return fmt.Errorf("%s: width %d of block %d; give a number from 1 to %d", f.name, w, i, maxWidth)
+		case w%f.groups != 0 && i < len(widths)-f.free:
+			return fmt.Errorf("%s: width %d of block %d does not divide into %d groups; give a multiple of %d", f.name, w, i, f.groups, f.groups)
+		}
+	}
+	return nil
+}

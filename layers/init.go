@@ -1,0 +1,86 @@
+package layers
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+)
+
+// An Init is the distribution that a tensor starts from. Its zero value is the
+// constant 0.
+type Init struct {
+	dist  dist
+	scale float64
+}
+
+type dist uint8
+
+const (
+	constant dist = iota
+	uniform
+	normal
+)
+
+// Constant starts every element at c.
+func Constant(c float64) Init { return Init{constant, c} }
+
+// Uniform draws from the uniform distribution on [-bound, bound).
+func Uniform(bound float64) Init { return Init{uniform, bound} }
+
+// Normal draws from the normal distribution with mean 0 and the given standard
+// deviation.
+func Normal(std float64) Init { return Init{normal, std} }
+
+// useInit keeps initialisation apart from the other users of random numbers.
+const useInit = data.UseOther
+
+// fill draws a tensor. Its values depend on seed and name alone, not on the
+// net that the tensor is part of or on the tensors drawn before.
+func (d Init) fill(dst []float32, seed uint64, name string) {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name)) // never fails
+	id := h.Sum64()
+	r := data.NewRand(seed, int(id>>32), int(id&math.MaxUint32), useInit)
+	for i := range dst {
+		switch d.dist {
+		case uniform:
+			dst[i] = float32(r.Uniform(-d.scale, d.scale))
+		case normal:
+			dst[i] = float32(r.NormFloat64() * d.scale)
+		default:
+			dst[i] = float32(d.scale)
+		}
+	}
+}
+
+// Init sets every variable of the model in store to its initial value:
+// PyTorch's defaults (weights and biases of Conv2d and Linear uniform in
+// ±1/√fan_in; BatchNorm2d weight 1, bias 0, running mean 0, running variance
+// 1), and torchvision's for resnet18 (convolutions normal with variance
+// 2/fan_out). The distributions are PyTorch's, the numbers are not: each
+// tensor's depend on seed and its name alone.
+func (m *Model) Init(store *engine.Store, seed uint64) error {
+	for _, s := range m.slots {
+		v := s.Variable
+		if v.DType == engine.Int64 {
+			if err := store.Set(v, make([]byte, v.Bytes())); err != nil {
+				return fmt.Errorf("initialising %s: %w", v.Name, err)
+			}
+			continue
+		}
+		torch := make([]float32, v.Len())
+		s.Init.fill(torch, seed, v.Name)
+		inside := torch
+		if s.Layout != Same {
+			inside = make([]float32, v.Len())
+			s.Layout.ToEngine(inside, torch, s.Shape())
+		}
+		if err := store.Set(v, engine.Bytes(inside)); err != nil {
+			return fmt.Errorf("initialising %s: %w", v.Name, err)
+		}
+	}
+	return nil
+}

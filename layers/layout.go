@@ -1,0 +1,78 @@
+package layers
+
+import "slices"
+
+// A Layout says how a tensor of PyTorch's state_dict lies in the engine. This
+// file is the only place where the two conventions meet.
+type Layout uint8
+
+// The layouts: PyTorch's order of axes on the left, the engine's on the right.
+const (
+	Same Layout = iota // vectors and scalars: the same in both
+	OIHW               // convolution weights: [O,I,KH,KW] and [KH,KW,I,O]
+	OI                 // linear weights: [O,I] and [I,O]
+)
+
+// String returns the layout's axes as PyTorch has them.
+func (l Layout) String() string {
+	switch l {
+	case OIHW:
+		return "OIHW"
+	case OI:
+		return "OI"
+	}
+	return "as is"
+}
+
+// Torch returns PyTorch's shape of a tensor of the given engine shape.
+func (l Layout) Torch(engine []int) []int {
+	switch l {
+	case OIHW:
+		return []int{engine[3], engine[2], engine[0], engine[1]}
+	case OI:
+		return []int{engine[1], engine[0]}
+	}
+	return slices.Clone(engine)
+}
+
+// matrix views a tensor of PyTorch's shape as a transposable pair: outer
+// output channels of PyTorch times inner elements, and the permutation that
+// takes inner element k of PyTorch (i, kh, kw) to its place (kh, kw, i) in the
+// engine.
+func (l Layout) matrix(torch []int) (outer, inner int, place func(k int) int) {
+	if l == OI {
+		return torch[0], torch[1], func(k int) int { return k }
+	}
+	i, khw := torch[1], torch[2]*torch[3]
+	return torch[0], i * khw, func(k int) int { return k%khw*i + k/khw }
+}
+
+// ToEngine reorders src, of PyTorch's shape torch, into dst.
+func (l Layout) ToEngine(dst, src []float32, torch []int) {
+	if l == Same {
+		copy(dst, src)
+		return
+	}
+	outer, inner, place := l.matrix(torch)
+	for k := range inner {
+		row := dst[place(k)*outer:][:outer]
+		for o := range row {
+			row[o] = src[o*inner+k]
+		}
+	}
+}
+
+// ToTorch reorders src, in the engine's layout, into dst of PyTorch's shape torch.
+func (l Layout) ToTorch(dst, src []float32, torch []int) {
+	if l == Same {
+		copy(dst, src)
+		return
+	}
+	outer, inner, place := l.matrix(torch)
+	for k := range inner {
+		row := src[place(k)*outer:][:outer]
+		for o, v := range row {
+			dst[o*inner+k] = v
+		}
+	}
+}
