@@ -1,0 +1,275 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+)
+
+// Transform is what one image goes through on its way into a batch. Stages run
+// in this order, each as torchvision's transform of the same name does on a PIL
+// image:
+//
+//	Resize → RandomResizedCrop | RandomCrop | CenterCrop → RandomHorizontalFlip
+//	→ ColorJitter → RandomRotation → RandomPerspective → /255 → Normalize
+//
+// The zero value is pixels/255 at the image's own size. Without a random number
+// generator (evaluation) the random stages are left out, and both random crops
+// become the centre crop.
+//
+// Crop, flip, rotation, the division by 255 and the normalisation are one pass
+// over the output: each output pixel is mapped back through the inverse
+// rotation to a pixel of the crop, through two small index tables (which hold
+// the crop's place, the flip and the reflection at the borders) to a pixel of
+// the source, and through a table of 256 floats per channel to its value.
+type Transform struct {
+	Size       int  // output height and width; 0 keeps the image's own size
+	Resize     int  // scale the shorter side to this first, bilinear with antialias; 0: no
+	RandomCrop bool // RandomCrop(Size, pad_if_needed=True, padding_mode="symmetric"); else CenterCrop(Size), which pads with zeros
+	Padding    int  // symmetric padding on every side before the random crop (torchvision's padding=)
+
+	RandomResizedCrop *ScaleRatio  // replaces RandomCrop: a random part of the image, scaled to Size
+	HFlip             float64      // probability of a horizontal flip
+	Rotation          float64      // degrees: the angle is uniform in ±Rotation; nearest neighbour, corners filled with 0
+	Jitter            *ColorJitter // brightness, contrast, saturation, hue
+	Perspective       float64      // distortion scale in [0, 1], applied with probability ½, bilinear, filled with 0
+	Mean, Std         []float32    // per channel, of values in [0, 1]; both nil: no normalisation
+}
+
+// ScaleRatio are RandomResizedCrop's ranges: the share of the area, and the
+// aspect ratio (width/height, drawn uniformly in its logarithm). torchvision's
+// defaults are {0.08, 1} and {3/4, 4/3}.
+type ScaleRatio struct {
+	Scale [2]float64
+	Ratio [2]float64
+}
+
+// ColorJitter are torchvision's ranges: the factors of brightness, contrast and
+// saturation are uniform in [max(0, 1-v), 1+v], the hue is shifted by a
+// uniform share in [-Hue, Hue] of the circle, Hue ≤ ½. The four are applied in
+// random order. A zero leaves its adjustment out.
+type ColorJitter struct {
+	Brightness, Contrast, Saturation, Hue float64
+}
+
+// TrainTransform is the study's training recipe: random crop with symmetric
+// padding, horizontal flip, rotation by ±15°, pixels/255.
+func TrainTransform(size int) Transform {
+	return Transform{Size: size, RandomCrop: true, HFlip: 0.5, Rotation: 15}
+}
+
+// EvalTransform is the study's evaluation recipe: centre crop, pixels/255.
+func EvalTransform(size int) Transform { return Transform{Size: size} }
+
+const maxSide = 1 << 13 // largest output side; keeps 16.16 coordinates in range
+
+// Validate reports the first setting that is out of range.
+func (t Transform) Validate() error {
+	bad := func(format string, a ...any) error { return fmt.Errorf("data: transform: "+format, a...) }
+	switch {
+	case t.Size < 0 || t.Size > maxSide:
+		return bad("size %d is not in 0…%d", t.Size, maxSide)
+	case t.Resize < 0 || t.Resize > maxSide:
+		return bad("resize %d is not in 0…%d", t.Resize, maxSide)
+	case t.Padding < 0 || t.Padding > maxSide:
+		return bad("padding %d is not in 0…%d", t.Padding, maxSide)
+	case t.Padding > 0 && !t.RandomCrop:
+		return bad("padding needs the random crop")
+	case t.Size == 0 && (t.RandomCrop || t.RandomResizedCrop != nil):
+		return bad("a random crop needs a size")
+	case t.Size == 0 && (t.Rotation != 0 || t.Jitter != nil || t.Perspective != 0):
+		return bad("rotation, jitter and perspective need a size")
+	case t.RandomCrop && t.RandomResizedCrop != nil:
+		return bad("random crop and random resized crop exclude each other")
+	case !(t.HFlip >= 0 && t.HFlip <= 1):
+		return bad("flip probability %g is not in 0…1", t.HFlip)
+	case !(t.Rotation >= 0 && t.Rotation <= 360):
+		return bad("rotation %g is not in 0…360 degrees", t.Rotation)
+	case !(t.Perspective >= 0 && t.Perspective <= 1):
+		return bad("perspective %g is not in 0…1", t.Perspective)
+	}
+	if s := t.RandomResizedCrop; s != nil {
+		if !(s.Scale[0] > 0 && s.Scale[0] <= s.Scale[1] && s.Scale[1] <= 1) {
+			return bad("scale %v is not an ascending range in 0…1", s.Scale)
+		}
+		if !(s.Ratio[0] > 0 && s.Ratio[0] <= s.Ratio[1] && !math.IsInf(s.Ratio[1], 0)) {
+			return bad("ratio %v is not an ascending positive range", s.Ratio)
+		}
+	}
+	if j := t.Jitter; j != nil {
+		for _, v := range []float64{j.Brightness, j.Contrast, j.Saturation} {
+			if !(v >= 0 && v <= 255) {
+				return bad("jitter %g is not in 0…255", v)
+			}
+		}
+		if !(j.Hue >= 0 && j.Hue <= 0.5) {
+			return bad("hue jitter %g is not in 0…0.5", j.Hue)
+		}
+	}
+	return t.validateNorm()
+}
+
+func (t Transform) validateNorm() error {
+	if t.Mean == nil && t.Std == nil {
+		return nil
+	}
+	if len(t.Mean) != 3 || len(t.Std) != 3 {
+		return errors.New("data: transform: mean and std need three values each")
+	}
+	for c := range 3 {
+		m, s := float64(t.Mean[c]), float64(t.Std[c])
+		if math.IsNaN(m) || math.IsInf(m, 0) || !(s > 0) || math.IsInf(s, 0) {
+			return fmt.Errorf("data: transform: mean %g, std %g: want finite numbers, std positive", m, s)
+		}
+	}
+	return nil
+}
+
+// OutSize returns the output's height and width for an image of h×w.
+func (t Transform) OutSize(h, w int) (int, int) {
+	if t.Size > 0 {
+		return t.Size, t.Size
+	}
+	if t.Resize > 0 {
+		return shorterSide(h, w, t.Resize)
+	}
+	return h, w
+}
+
+// Apply transforms src into dst, layout HWC (one image of an NHWC batch), three
+// channels; dst holds OutSize's height·width·3 values. A nil r means
+// evaluation. Every random choice comes from r, and the draws depend only on
+// the transform and on src's size. Apply allocates nothing once its pooled
+// scratch has grown to the images' size. t must be valid (see Validate).
+func (t Transform) Apply(dst []float32, src Image, r *Rand) {
+	s := scratchPool.Get().(*scratch)
+	s.apply(&t, dst, src, r)
+	scratchPool.Put(s)
+}
+
+var scratchPool = sync.Pool{New: func() any { return new(scratch) }}
+
+// scratch is the working memory of one goroutine's transforms.
+type scratch struct {
+	resizeScratch
+	rows, cols       []int32 // source row and column of each row and column of the crop; -1 is zero
+	lut              [3][256]float32
+	lutReady         bool
+	lutMean, lutStd  [3]float32
+	lutNormalised    bool
+	bufA, bufB, bufC []uint8
+}
+
+func (s *scratch) apply(t *Transform, dst []float32, src Image, r *Rand) {
+	s.prepareLUT(t.Mean, t.Std)
+	h, w := t.OutSize(src.H, src.W)
+	dst = dst[:h*w*3]
+	v := s.resizeAndCrop(t, src, h, w, r)
+	if r == nil {
+		s.gatherFloat(dst, v, h, w)
+		return
+	}
+	if t.HFlip > 0 && r.Float64() < t.HFlip {
+		slices.Reverse(s.cols)
+	}
+	if t.Jitter != nil {
+		s.bufB = grow(s.bufB, h*w*3)
+		s.gather(s.bufB, v, h, w)
+		t.Jitter.apply(s.bufB, r)
+		v = view{pix: s.bufB, h: h, w: w, stride: w * 3}
+		s.identity(h, w)
+	}
+	angle := 0.0
+	if t.Rotation > 0 {
+		angle = r.Uniform(-t.Rotation, t.Rotation)
+	}
+	if t.Perspective > 0 && r.Float64() < 0.5 {
+		c := randomPerspective(w, h, t.Perspective, r)
+		s.bufC = grow(s.bufC, h*w*3)
+		s.gatherRotated(s.bufC, v, h, w, angle)
+		s.bufA = grow(s.bufA, h*w*3)
+		perspective(s.bufA, s.bufC, h, w, c)
+		s.toFloat(dst, s.bufA)
+		return
+	}
+	if angle == 0 {
+		s.gatherFloat(dst, v, h, w)
+		return
+	}
+	s.gatherFloatRotated(dst, v, h, w, angle)
+}
+
+// resizeAndCrop runs the stages before the flip. It returns the source view and
+// leaves the crop of h×w in s.rows and s.cols.
+func (s *scratch) resizeAndCrop(t *Transform, src Image, h, w int, r *Rand) view {
+	v := viewOf(src)
+	rrc := t.RandomResizedCrop
+	short := t.Resize
+	if short == 0 && rrc != nil && r == nil {
+		short = t.Size
+	}
+	if short > 0 {
+		if nh, nw := shorterSide(v.h, v.w, short); nh != v.h || nw != v.w {
+			s.bufA = grow(s.bufA, nh*nw*3)
+			s.resize(s.bufA, v, nh, nw)
+			v = view{pix: s.bufA, h: nh, w: nw, stride: nw * 3}
+		}
+	}
+	s.rows, s.cols = grow(s.rows, h), grow(s.cols, w)
+	switch {
+	case r != nil && rrc != nil:
+		y, x, ch, cw := rrc.draw(v.h, v.w, r)
+		s.bufB = grow(s.bufB, h*w*3)
+		s.resize(s.bufB, v.sub(y, x, ch, cw), h, w)
+		v = view{pix: s.bufB, h: h, w: w, stride: w * 3}
+		s.identity(h, w)
+		if t.Jitter != nil { // the jitter gathers into bufB
+			s.bufB, s.bufC = s.bufC, s.bufB
+		}
+	case r != nil && t.RandomCrop:
+		symmetricCrop(s.rows, v.h, t.Padding, r)
+		symmetricCrop(s.cols, v.w, t.Padding, r)
+	case t.Size > 0:
+		centerCrop(s.rows, v.h)
+		centerCrop(s.cols, v.w)
+	default:
+		s.identity(h, w)
+	}
+	return v
+}
+
+func (s *scratch) identity(h, w int) {
+	s.rows, s.cols = grow(s.rows, h), grow(s.cols, w)
+	for i := range s.rows {
+		s.rows[i] = int32(i)
+	}
+	for i := range s.cols {
+		s.cols[i] = int32(i)
+	}
+}
+
+// prepareLUT fills the table of (v/255 - mean)/std, in float32 in that order of
+// operations, as ToTensor and Normalize compute it.
+func (s *scratch) prepareLUT(mean, std []float32) {
+	norm := mean != nil
+	if s.lutReady && s.lutNormalised == norm &&
+		(!norm || s.lutMean == [3]float32(mean) && s.lutStd == [3]float32(std)) {
+		return
+	}
+	for c := range s.lut {
+		for v := range s.lut[c] {
+			f := float32(v) / 255
+			if norm {
+				f -= mean[c]
+				f /= std[c]
+			}
+			s.lut[c][v] = f
+		}
+	}
+	s.lutReady, s.lutNormalised = true, norm
+	if norm {
+		s.lutMean, s.lutStd = [3]float32(mean), [3]float32(std)
+	}
+}
