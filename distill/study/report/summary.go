@@ -1,0 +1,157 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// title heads the report.
+func (r *Results) title() string {
+	return textOr(r.Title, textOr(r.Study, "Compression study"))
+}
+
+// nameOf is what the tables call the model that a step made.
+func (r *Results) nameOf(step string) string {
+	for _, w := range r.Rows {
+		if w.Step == step && w.Name != "" {
+			return clean(w.Name)
+		}
+	}
+	return clean(step)
+}
+
+// summary tells the outcome in a few sentences.
+func (r *Results) summary() string {
+	var s []string
+	add := func(format string, args ...any) { s = append(s, fmt.Sprintf(format, args...)) }
+	d := r.Data
+	if d.Name != "" {
+		add("On %s (%s; %s pictures to train on and %s to validate on%s) this study made %s.",
+			clean(d.Name), plural(len(d.Classes), "class", "classes"), commas(int64(d.Train)), commas(int64(d.Val)),
+			r.atSize(), plural(len(r.Rows), "model", "models"))
+	}
+	if first, best := r.compression(); first != nil {
+		add("“%s” holds %s bytes and reaches %s.", clean(first.Name), commas(first.Bytes), percent(*first.ValAccuracy))
+		if best != nil {
+			add("Of the smaller files beside it, “%s” keeps the most: %s in %s bytes, %.1f times fewer.", clean(best.Name),
+				percent(*best.ValAccuracy), commas(best.Bytes), float64(first.Bytes)/float64(best.Bytes))
+		}
+	}
+	if n, passed := len(r.Checks), r.passed(); n > 0 && passed == n {
+		add("%s.", map[bool]string{true: "The one check passes", false: fmt.Sprintf("All %d checks pass", n)}[n == 1])
+	} else if n > 0 {
+		add("%d of %s pass.", passed, plural(n, "check", "checks"))
+	}
+	if r.Seconds > 0 {
+		add("The whole run took %s%s.", seconds(r.Seconds), r.onDevice())
+	}
+	return strings.Join(s, " ")
+}
+
+// compression returns the first measured model of the first table and, of the
+// smaller ones in that table, the most accurate; nil where there is none.
+func (r *Results) compression() (first, best *Row) {
+	for i := range r.Rows {
+		w := &r.Rows[i]
+		if w.Table != r.Rows[0].Table || w.Bytes == 0 || w.ValAccuracy == nil || w.Name == "" {
+			continue
+		}
+		switch {
+		case first == nil:
+			first = w
+		case w.Bytes < first.Bytes && (best == nil || *w.ValAccuracy > *best.ValAccuracy):
+			best = w
+		}
+	}
+	return first, best
+}
+
+func (r *Results) atSize() string {
+	if r.Data.Size == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d\u00a0×\u00a0%d pixels each", r.Data.Size, r.Data.Size)
+}
+
+func (r *Results) onDevice() string {
+	if r.Device == "" {
+		return ""
+	}
+	on := " on " + clean(r.Device)
+	if r.Threads > 0 {
+		on += " with " + plural(r.Threads, "thread", "threads")
+	}
+	return on
+}
+
+func (r *Results) passed() int {
+	n := 0
+	for _, c := range r.Checks {
+		if c.Pass {
+			n++
+		}
+	}
+	return n
+}
+
+// publishedNote says what the published columns may be read for, or nothing
+// where there are none.
+func (r *Results) publishedNote() string {
+	has := slices.ContainsFunc(r.Rows, func(w Row) bool { return w.Published != nil })
+	switch {
+	case !has:
+		return ""
+	case r.samePublished():
+		return "The published figures were measured on the same data set, " + clean(r.publishedData()) + "."
+	}
+	return fmt.Sprintf("The published figures were measured on %s, those of this study on %s: compare how the models "+
+		"rank and what compression costs them, not the accuracies themselves.",
+		clean(r.publishedData()), clean(textOr(r.Data.Name, "other data")))
+}
+
+// fact is a name and its value.
+type fact struct{ Name, Value string }
+
+// facts says how the study was made, without the command and the recipe.
+func (r *Results) facts() []fact {
+	var fs []fact
+	add := func(name, value string) {
+		if value = strings.TrimSpace(clean(value)); value != "" && value != dash {
+			fs = append(fs, fact{name, value})
+		}
+	}
+	add("Study", r.Study)
+	add("Data", r.Data.Name)
+	if r.Data.Train+r.Data.Val > 0 {
+		add("Pictures", fmt.Sprintf("%s training, %s validation%s",
+			commas(int64(r.Data.Train)), commas(int64(r.Data.Val)), r.atSize()))
+	}
+	add("Classes", strings.Join(r.Data.Classes, ", "))
+	add("Fingerprint of the data", r.Data.Fingerprint)
+	add("Seed", fmt.Sprint(r.Seed))
+	add("Device", r.Device)
+	if r.Threads > 0 {
+		add("Threads", commas(int64(r.Threads)))
+	}
+	if !r.Started.IsZero() {
+		add("Started", r.Started.UTC().Format("2 January 2006, 15:04 "+time.UTC.String()))
+	}
+	add("Duration", seconds(r.Seconds))
+	add("Version", r.Version)
+	return fs
+}
+
+// trainingCaption sums a history up in one line.
+func trainingCaption(h History) string {
+	last := h.Epochs[len(h.Epochs)-1]
+	s := plural(len(h.Epochs), "epoch", "epochs")
+	if b := bestEpoch(h); b != nil {
+		s += fmt.Sprintf(", best %s in epoch %d", percent(*b.ValAccuracy), b.Epoch)
+	}
+	if last.ImagesPerSecond > 0 {
+		s += fmt.Sprintf(", %s images/s", rate(last.ImagesPerSecond))
+	}
+	return s
+}
