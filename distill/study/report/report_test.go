@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -124,13 +125,28 @@ func TestLabelsDoNotOverlap(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := regexp.MustCompile(`<text x="([^"]+)" y="([^"]+)"[^>]*>crowd`).FindAllStringSubmatch(string(svg), -1)
-	places := map[string]bool{}
-	for _, m := range at {
-		places[m[1]+","+m[2]] = true
+	type box struct {
+		name       string
+		x, y, w, h float64
 	}
-	if len(at) != 6 || len(places) != 6 {
-		t.Errorf("six crowded labels stand in %d places of %d", len(places), len(at))
+	var boxes []box
+	sty := textStyle(10.5, ink, false)
+	for _, m := range regexp.MustCompile(`<text x="([^"]+)" y="([^"]+)"[^>]*>(crowd[^<]*)`).FindAllStringSubmatch(string(svg), -1) {
+		x, errX := strconv.ParseFloat(m[1], 64)
+		y, errY := strconv.ParseFloat(m[2], 64)
+		if errX != nil || errY != nil {
+			t.Fatal(m)
+		}
+		b := box{m[3], x, y, sty.Width(m[3]).Points(), 9}
+		for _, o := range boxes {
+			if b.x < o.x+o.w && o.x < b.x+b.w && b.y < o.y+o.h && o.y < b.y+b.h {
+				t.Errorf("labels %q and %q overlap", b.name, o.name)
+			}
+		}
+		boxes = append(boxes, b)
+	}
+	if len(boxes) != 6 {
+		t.Errorf("%d of six labels are on the chart", len(boxes))
 	}
 }
 
