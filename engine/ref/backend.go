@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
@@ -40,8 +41,8 @@ func (b *backend) Close() error { return nil }
 
 // Alloc implements engine.Backend.
 func (b *backend) Alloc(bytes int) (engine.Buffer, error) {
-	const align = 64
-	if bytes < 0 || bytes > math.MaxInt-align {
+	const align, limit = 64, 1 << 36
+	if bytes < 0 || bytes > limit {
 		return nil, fmt.Errorf("allocating %d bytes: %w", bytes, engine.ErrOutOfMemory)
 	}
 	mem := make([]byte, bytes+align)
@@ -50,7 +51,10 @@ func (b *backend) Alloc(bytes int) (engine.Buffer, error) {
 }
 
 // Fuses implements engine.Fuser.
-func (b *backend) Fuses(op engine.Op) bool { return !b.plain }
+func (b *backend) Fuses(op engine.Op) bool {
+	_, known := ops[reflect.TypeOf(op)]
+	return known && !b.plain
+}
 
 // fused reports whether op is one that only the planner's fusion makes.
 func fused(op engine.Op) bool {

@@ -1,0 +1,109 @@
+package backendtest
+
+import (
+	"fmt"
+
+	"github.com/potstill/potstill/engine"
+)
+
+func init() { register(convCases) }
+
+// A convShape is a row of the table of convolutions: x [n,h,w,c], a kernel
+// kh×kw, o output channels.
+type convShape struct {
+	n, h, w, c, kh, kw, o int
+	op                    engine.Conv2D
+	bias                  bool
+}
+
+var convShapes = []convShape{
+	// Dense.
+	{1, 1, 1, 1, 1, 1, 1, engine.Conv2D{}, true},
+	{3, 5, 7, 3, 3, 3, 16, engine.Conv2D{Stride: 1, Pad: 1}, true},
+	{1, 31, 33, 3, 3, 3, 16, engine.Conv2D{Pad: 1}, false},
+	{1, 33, 31, 3, 7, 7, 16, engine.Conv2D{Stride: 2, Pad: 3}, false},
+	{1, 5, 4, 44, 3, 3, 89, engine.Conv2D{Pad: 1}, true},
+	{1, 4, 4, 256, 3, 3, 16, engine.Conv2D{Pad: 1}, true},
+	{3, 13, 11, 7, 3, 3, 5, engine.Conv2D{Stride: 2, Pad: 1}, true},
+	{1, 6, 5, 16, 3, 3, 1, engine.Conv2D{Pad: 1}, true},
+	{1, 9, 10, 1, 5, 5, 3, engine.Conv2D{Pad: 2}, true},
+	{2, 7, 5, 3, 3, 1, 4, engine.Conv2D{Pad: 1}, true},
+	{2, 7, 5, 3, 1, 3, 4, engine.Conv2D{Stride: 2, Pad: 1}, false},
+	{1, 6, 6, 16, 4, 4, 17, engine.Conv2D{Stride: 2, Pad: 1}, true},
+	// Pointwise.
+	{1, 33, 31, 16, 1, 1, 44, engine.Conv2D{}, true},
+	{3, 5, 5, 121, 1, 1, 89, engine.Conv2D{}, true},
+	{3, 9, 9, 16, 1, 1, 44, engine.Conv2D{Stride: 2}, false},
+	{1, 3, 1, 89, 1, 1, 3, engine.Conv2D{}, false},
+	{2, 4, 3, 5, 1, 1, 6, engine.Conv2D{Pad: 1}, true},
+	// Stride beyond the kernel: some inputs are never read.
+	{1, 11, 13, 3, 2, 2, 5, engine.Conv2D{Stride: 3}, true},
+	{3, 10, 8, 16, 1, 1, 16, engine.Conv2D{Stride: 3}, true},
+	{1, 9, 9, 4, 2, 2, 4, engine.Conv2D{Stride: 4, Pad: 1, Groups: 4}, true},
+	// Dilation.
+	{1, 9, 11, 3, 3, 3, 5, engine.Conv2D{Pad: 2, Dilation: 2}, true},
+	{2, 9, 8, 16, 3, 3, 17, engine.Conv2D{Stride: 2, Dilation: 2}, false},
+	{1, 10, 9, 16, 3, 3, 16, engine.Conv2D{Pad: 2, Dilation: 2, Groups: 16}, true},
+	// Kernels larger than the image, and padding beyond the kernel.
+	{1, 2, 2, 3, 5, 5, 4, engine.Conv2D{Pad: 2}, true},
+	{3, 1, 1, 16, 3, 3, 16, engine.Conv2D{Pad: 1}, true},
+	{1, 2, 1, 16, 5, 5, 16, engine.Conv2D{Pad: 2, Groups: 16}, true},
+	{1, 3, 4, 3, 3, 3, 5, engine.Conv2D{Pad: 3}, true},
+	// Groups.
+	{1, 9, 7, 16, 3, 3, 16, engine.Conv2D{Pad: 1, Groups: 2}, true},
+	{3, 7, 7, 44, 3, 3, 22, engine.Conv2D{Pad: 1, Groups: 2}, true},
+	{2, 6, 5, 6, 3, 3, 10, engine.Conv2D{Stride: 2, Pad: 1, Groups: 2}, false},
+	{1, 8, 5, 9, 3, 3, 15, engine.Conv2D{Pad: 1, Groups: 3}, true},
+	{1, 4, 4, 121, 3, 3, 121, engine.Conv2D{Pad: 1, Groups: 11}, true},
+	{2, 3, 5, 35, 1, 1, 21, engine.Conv2D{Groups: 7}, true},
+	// Depthwise.
+	{1, 31, 33, 16, 3, 3, 16, engine.Conv2D{Pad: 1, Groups: 16}, true},
+	{3, 7, 5, 3, 3, 3, 3, engine.Conv2D{Pad: 1, Groups: 3}, true},
+	{1, 8, 9, 44, 3, 3, 44, engine.Conv2D{Pad: 1, Groups: 44}, true},
+	{3, 5, 4, 89, 3, 3, 89, engine.Conv2D{Pad: 1, Groups: 89}, false},
+	{1, 9, 7, 121, 3, 3, 121, engine.Conv2D{Stride: 2, Pad: 1, Groups: 121}, true},
+	{1, 8, 8, 32, 5, 5, 32, engine.Conv2D{Stride: 2, Pad: 2, Groups: 32}, false},
+	{2, 5, 6, 8, 3, 3, 16, engine.Conv2D{Pad: 1, Groups: 8}, true},
+	{1, 4, 5, 256, 3, 3, 256, engine.Conv2D{Pad: 1, Groups: 256}, true},
+}
+
+func (s convShape) String() string {
+	l := fmt.Sprintf("%dx%dx%dx%d_%dx%dx%d_s%dp%dd%dg%d", s.n, s.h, s.w, s.c, s.kh, s.kw, s.o,
+		max(s.op.Stride, 1), s.op.Pad, max(s.op.Dilation, 1), max(s.op.Groups, 1))
+	if s.bias {
+		l += "_bias"
+	}
+	return l
+}
+
+// convCases runs every shape forwards, backwards to data and weight, and with
+// each epilogue.
+func convCases() (cases []testCase) {
+	for _, s := range convShapes {
+		x, w := randn(s.n, s.h, s.w, s.c), randn(s.kh, s.kw, s.c/max(s.op.Groups, 1), s.o)
+		in := []input{x, w}
+		out, err := s.op.Infer([]engine.Spec{x.Spec, w.Spec})
+		if err != nil {
+			panic(err) // a programmer's error in the table above
+		}
+		y := randn(out[0].Shape...)
+		if s.bias {
+			in = append(in, randn(s.o))
+		}
+		cases = append(cases,
+			testCase{label: s.String(), op: s.op, in: in},
+			testCase{label: s.String(), op: engine.Conv2DBackwardData{Conv2D: s.op, X: x.Spec}, in: []input{y, w}},
+			testCase{label: s.String(), op: engine.Conv2DBackwardWeight{Conv2D: s.op, W: w.Spec, Bias: s.bias}, in: []input{x, y}})
+		for _, e := range []engine.Epilogue{{Act: engine.ReLU6}, {Residual: true, Act: engine.ReLU}, {Residual: true}} {
+			op, fin := s.op, in[:len(in):len(in)]
+			op.Epilogue = e
+			label := s.String() + "_" + e.Act.String()
+			if e.Residual {
+				fin = append(fin, y)
+				label += "_residual"
+			}
+			cases = append(cases, testCase{label: label, op: op, in: fin, fused: true})
+		}
+	}
+	return cases
+}

@@ -1,0 +1,233 @@
+package backendtest
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/ref"
+)
+
+// C is the constant of the error bound C·√K·ε·Mag. Rounding errors of a sum of
+// K terms behave like a random walk, so √K and not K (Higham and Mary, SIAM J.
+// Sci. Comput. 41, 2019); the bound is then exceeded with a probability that
+// falls as exp(-C²/2). Four leaves room for the few roundings that Mag does not
+// count and still finds every operand that was rounded to 16 bits or less.
+const C = 4
+
+// A reporter takes a case's verdict. *testing.T is one.
+type reporter interface {
+	Errorf(format string, args ...any)
+	Logf(format string, args ...any)
+}
+
+// An input is the spec of an op's input and a rule for its elements.
+type input struct {
+	engine.Spec
+	at func(rng *rand.Rand, i int) float64
+}
+
+// A testCase is one operator on one set of shapes.
+type testCase struct {
+	label string
+	op    engine.Op
+	in    []input
+	// fused marks what only a backend that claims it (engine.Fuser) must run.
+	fused bool
+	// prepare computes inputs that depend on others, in place.
+	prepare func(in []ref.Array)
+	// accept rejects inputs for which the result is a matter of rounding, such
+	// as an activation's argument at a corner. Others are drawn then.
+	accept func(in []ref.Array) bool
+}
+
+var tables []func() []testCase
+
+// register adds a table of cases to the suite.
+func register(table func() []testCase) { tables = append(tables, table) }
+
+// suite returns every case, those of one operator together.
+func suite() (stems []string, cases map[string][]testCase) {
+	cases = make(map[string][]testCase)
+	for _, table := range tables {
+		for _, c := range table() {
+			stem := engine.OpName(c.op)
+			if cases[stem] == nil {
+				stems = append(stems, stem)
+			}
+			cases[stem] = append(cases[stem], c)
+		}
+	}
+	return stems, cases
+}
+
+// Run holds b to the reference. Each case is a subtest, named operator/shapes.
+// A fused operator that b does not claim is not tested.
+func Run(t *testing.T, b engine.Backend) {
+	t.Run("Memory", func(t *testing.T) { checkMemory(t, b) })
+	t.Run("Unknown", func(t *testing.T) { checkUnknown(t, b) })
+	stems, cases := suite()
+	for _, stem := range stems {
+		t.Run(stem, func(t *testing.T) {
+			for _, c := range cases[stem] {
+				t.Run(c.label, func(t *testing.T) { c.check(t, b) })
+			}
+		})
+	}
+}
+
+// arrays draws the inputs, every element rounded to its type.
+func (c testCase) arrays() []ref.Array {
+	h := fnv.New64a()
+	fmt.Fprint(h, engine.OpName(c.op), c.label)
+	for attempt := uint64(0); ; attempt++ {
+		rng := rand.New(rand.NewPCG(h.Sum64(), attempt))
+		in := make([]ref.Array, len(c.in))
+		for k, s := range c.in {
+			in[k] = ref.NewArray(s.Spec)
+			for i := range in[k].V {
+				in[k].V[i] = s.at(rng, i)
+			}
+		}
+		round(in)
+		if c.prepare != nil {
+			c.prepare(in)
+			round(in)
+		}
+		if c.accept == nil || c.accept(in) {
+			return in
+		}
+	}
+}
+
+func round(in []ref.Array) {
+	for k, a := range in {
+		in[k] = ref.Decode(a.Spec, a.Encode())
+	}
+}
+
+// check runs the case on b and reports all that is wrong in one message.
+func (c testCase) check(t reporter, b engine.Backend) {
+	if f, ok := b.(engine.Fuser); c.fused && (!ok || !f.Fuses(c.op)) {
+		t.Logf("%s does not fuse %s", b.Name(), engine.OpName(c.op))
+		return
+	}
+	if faults := c.faults(b); len(faults) > 0 {
+		t.Errorf("%T%+v on %s: %s", c.op, c.op, b.Name(), strings.Join(faults, "; "))
+	}
+}
+
+// faults returns what is wrong with b's run of the case.
+func (c testCase) faults(b engine.Backend) []string {
+	in := c.arrays()
+	want, err := ref.Eval(c.op, in)
+	if err != nil {
+		return []string{"the case is wrong: " + err.Error()}
+	}
+	r, err := newRig(b, c.op, in, want)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	defer r.close()
+	first, err := r.run(r.enqueue)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	faults := r.trespasses(first)
+	for k, w := range want {
+		if f := compare(w, ref.Decode(w.Spec, r.output(first, k))); f != "" {
+			faults = append(faults, fmt.Sprintf("output %d: %s", k, f))
+		}
+	}
+	again, err := r.run(r.enqueue)
+	if err != nil {
+		return append(faults, "second run: "+err.Error())
+	}
+	faults = append(faults, r.differences("a second run", first, again)...)
+	if rec, ok := b.(engine.Recorder); ok {
+		faults = append(faults, r.replays(rec, first)...)
+	}
+	return faults
+}
+
+// compare returns how got strays from want, "" if it does not.
+func compare(want, got ref.Array) string {
+	wrong, first := 0, -1
+	for i, w := range want.V {
+		g := got.V[i]
+		ok := g == w || math.IsNaN(w) && math.IsNaN(g) || math.Abs(g-w) <= want.Bound(i, C)
+		if !ok {
+			wrong++
+			if first < 0 {
+				first = i
+			}
+		}
+	}
+	if wrong == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d elements are wrong, first %v: got %.9g, want %.9g ± %.2g",
+		wrong, want.Len(), index(want.Spec, first), got.V[first], want.V[first], want.Bound(first, C))
+}
+
+// index returns the coordinates of element i.
+func index(s engine.Spec, i int) []int {
+	at := make([]int, len(s.Shape))
+	for k := len(at) - 1; k >= 0; k-- {
+		at[k] = i % s.Shape[k]
+		i /= s.Shape[k]
+	}
+	return at
+}
+
+// checkMemory tests Alloc and Buffer.
+func checkMemory(t reporter, b engine.Backend) {
+	for _, n := range []int{1, 63, 64, 1000} {
+		buf, err := b.Alloc(n)
+		if err != nil {
+			t.Errorf("Alloc(%d): %v", n, err)
+			continue
+		}
+		if buf.Bytes() < n {
+			t.Errorf("Alloc(%d) gives %d bytes", n, buf.Bytes())
+		}
+		src, dst := make([]byte, n), make([]byte, n)
+		for i := range src {
+			src[i] = byte(7*i + 1)
+		}
+		err = errors.Join(buf.Write(0, src), buf.Write(n/2, src[:1]), buf.Read(n/3, dst[n/3:]), buf.Read(0, dst[:n/3]))
+		src[n/2] = src[0]
+		if err != nil || string(src) != string(dst) {
+			t.Errorf("a buffer of %d bytes does not give back what was written to it (%v)", n, err)
+		}
+		if err := errors.Join(buf.Close(), buf.Close()); err != nil {
+			t.Errorf("closing a buffer twice: %v", err)
+		}
+	}
+	if buf, err := b.Alloc(1 << 50); err == nil {
+		t.Errorf("a petabyte is allocated")
+		_ = buf.Close()
+	} else if !errors.Is(err, engine.ErrOutOfMemory) {
+		t.Errorf("allocating a petabyte gives %v, which does not wrap ErrOutOfMemory", err)
+	}
+}
+
+// unknown is an operator that no backend has heard of.
+type unknown struct{}
+
+func (unknown) Infer(in []engine.Spec) ([]engine.Spec, error) { return in, nil }
+
+func checkUnknown(t reporter, b engine.Backend) {
+	s := []engine.Spec{engine.F32(2)}
+	if _, err := b.Compile(unknown{}, s, s); !errors.Is(err, engine.ErrUnsupported) {
+		t.Errorf("compiling an unknown operator gives %v, which does not wrap ErrUnsupported", err)
+	}
+	if f, ok := b.(engine.Fuser); ok && f.Fuses(unknown{}) {
+		t.Errorf("an unknown operator is claimed to be fused")
+	}
+}
