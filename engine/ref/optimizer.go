@@ -75,7 +75,9 @@ func clipScale(op engine.ClipScale, in, out []Array) {
 	out[1].V[0] = 1
 	if op.MaxNorm != 0 {
 		scale := exact(float64(op.MaxNorm)).div(norm.add(exact(1e-6)))
-		scale.v = min(1, scale.v)
+		if scale.v > 1 {
+			scale = num{1, 1}
+		}
 		out[1].set(0, scale)
 	}
 	setK(out, n)

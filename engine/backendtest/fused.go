@@ -1,0 +1,70 @@
+package backendtest
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/ref"
+)
+
+func init() { register(fusedCases) }
+
+func fusedCases() (cases []testCase) {
+	pools := []*engine.Window{nil, {Kernel: 2}, {Kernel: 3, Stride: 2, Pad: 1}, {Kernel: 2, Stride: 1}, {Kernel: 2, Stride: 3}}
+	for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {3, 7, 7, 44}, {2, 3, 5, 89}, {1, 4, 4, 121}, {1, 2, 3, 1}} {
+		for _, p := range pools {
+			if p != nil && p.Kernel > s[1]+2*p.Pad {
+				continue
+			}
+			for _, f := range []engine.Act{engine.Identity, engine.ReLU, engine.ReLU6} {
+				cases = append(cases, fusedCase(s, f, p)...)
+			}
+		}
+	}
+	return cases
+}
+
+// fusedCase runs BatchNormAct forwards, in both modes, and backwards. Its x has
+// many equal elements, so that pools have ties and corners can be kept away from.
+func fusedCase(s []int, f engine.Act, pool *engine.Window) []testCase {
+	bn := engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: true}
+	c := s[3]
+	x, gamma, beta := grid(0.25, s...), gammas(4, c), scaled(2, 1, c)
+	forward := engine.BatchNormAct{BatchNorm: bn, F: f, Pool: pool}
+	eval := forward
+	eval.Train = false
+	back := engine.BatchNormActBackward{F: f, Pool: pool}
+	y, dy := x.Spec, randn(s...)
+	label := fmt.Sprintf("%v_%v", f, y)
+	if pool != nil {
+		label += fmt.Sprintf("_k%ds%dp%d", pool.Kernel, pool.Stride, pool.Pad)
+		out, err := engine.MaxPool2D{Window: *pool}.Infer([]engine.Spec{y})
+		if err != nil {
+			panic(err) // a programmer's error in the table
+		}
+		dy = randn(out[0].Shape...)
+	}
+	in := []input{x, gamma, beta, randn(c), positive(c)}
+	return []testCase{
+		{label: "train_" + label, op: forward, in: in, fused: true},
+		{label: "eval_" + label, op: eval, in: in, fused: true},
+		{label: label, op: back, in: []input{x, dy, gamma, beta, randn(c), positive(c)}, fused: true,
+			prepare: func(in []ref.Array) { in[4].V, in[5].V = stats(bn, in[0]) },
+			accept:  func(in []ref.Array) bool { return f == engine.Identity || clearOfCorners(in) }},
+	}
+}
+
+// clearOfCorners reports whether no argument of the activation is so near to 0
+// or 6 that rounding decides the slope. in is that of BatchNormActBackward.
+func clearOfCorners(in []ref.Array) bool {
+	x, gamma, beta, mean, r := in[0], in[2], in[3], in[4], in[5]
+	for i, v := range x.V {
+		k := i % len(gamma.V)
+		z := (v-mean.V[k])*r.V[k]*gamma.V[k] + beta.V[k]
+		if math.Min(math.Abs(z), math.Abs(z-6)) < 1e-4 {
+			return false
+		}
+	}
+	return true
+}
