@@ -1,0 +1,181 @@
+package train
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+)
+
+// A Net is what can be trained: something that writes its forward pass into a
+// graph and names its variables. Their names must be distinct, for snapshots
+// tell them apart by name.
+type Net interface {
+	// Forward builds the logits [N, classes] of the images x [N,H,W,C]. Train
+	// selects BatchNorm's mode and dropout.
+	Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value
+	// Variables returns parameters (Trainable) and buffers.
+	Variables() []*engine.Variable
+}
+
+// A LossFunc builds the training loss, a scalar and a mean over the batch, from
+// the logits [N, classes]. Target is [N, classes] too, its rows sum to one. The
+// images [N,H,W,C] are there for a second net in the same graph: a teacher.
+type LossFunc func(b *engine.Builder, images, logits, target *engine.Value) (loss *engine.Value)
+
+// Config says how to train.
+type Config struct {
+	// Epochs is the number of passes over the training images.
+	Epochs int
+	// Batch is the number of images that go through the net at a time.
+	Batch int
+	// Seed decides the order of the images and every random choice.
+	Seed uint64
+
+	Optimizer OptimizerConfig
+	Schedule  ScheduleConfig
+
+	// ClipNorm bounds the Euclidean norm of the whole gradient, as
+	// torch.nn.utils.clip_grad_norm_ does; 0 leaves it alone.
+	ClipNorm float32
+	// Accumulate is the number of batches whose gradients make one step; 0 means 1.
+	// The "stale" optimiser, which has no gradients, always takes 1.
+	Accumulate int
+	// EMA is the decay of the average of the weights, as in 0.999; 0 keeps none.
+	EMA float32
+	// LabelSmoothing is the ε of [engine.CrossEntropy]. It has no effect on a
+	// loss of the caller's own (Hooks.Loss) or on evaluation.
+	LabelSmoothing float32
+	// Patience stops the run after so many epochs without a better validation
+	// accuracy; 0 never stops early.
+	Patience int
+
+	// Train and Eval are what the images go through.
+	Train, Eval data.Transform
+	// MixupAlpha is the α of mixup's Beta(α, α) distribution; 0 mixes nothing.
+	MixupAlpha float64
+	// Shuffle draws a new order for every epoch.
+	Shuffle bool
+	// DropLast leaves out an epoch's last batch if it is smaller.
+	DropLast bool
+	// Workers is the number of goroutines that prepare images; 0 leaves it to
+	// the data package.
+	Workers int
+
+	// SaveEvery takes a "last" snapshot every so many steps, besides those
+	// after each epoch; 0 takes only these.
+	SaveEvery int
+}
+
+// Hooks are the trainer's ways to its surroundings. All may be left zero.
+type Hooks struct {
+	// Logger gets a line where the trainer has something to say.
+	Logger *slog.Logger
+	// Step is called after every step. It must be quick.
+	Step func(StepInfo)
+	// Epoch is called after every epoch, once it has been saved.
+	Epoch func(EpochInfo)
+	// Save keeps a snapshot of kind "last" (all that Resume needs) or "best"
+	// (the net alone, as it was evaluated). The snapshot is the callee's to
+	// keep. "best" comes before the "last" of the same epoch, so that a run
+	// killed between them makes the same "best" again.
+	Save func(kind string, s *Snapshot) error
+	// Loss replaces the cross-entropy.
+	Loss LossFunc
+	// Extra are variables that Loss reads, such as a teacher's. They are not
+	// part of snapshots, and a step that would move one is refused.
+	Extra []*engine.Variable
+}
+
+// The kinds of snapshot that Hooks.Save is called with.
+const (
+	KindLast = "last"
+	KindBest = "best"
+)
+
+// StepInfo tells of one step.
+type StepInfo struct {
+	Epoch           int     // from 1
+	Step, Steps     int     // within the epoch, from 1; steps an epoch
+	Update          int     // steps since the beginning of the run, from 1
+	Loss            float64 // the training loss, averaged over the step's images
+	LR              float64 // the learning rate that the step used
+	GradNorm        float64 // the gradient's norm before clipping; 0 without
+	ImagesPerSecond float64 // since the beginning of the epoch
+}
+
+// EpochInfo holds the figures of one epoch. Its JSON form is a line of the
+// metrics file, see [MetricsWriter].
+type EpochInfo struct {
+	Epoch           int     `json:"epoch"`               // from 1
+	Step            int     `json:"step"`                // steps since the beginning of the run
+	TrainLoss       float64 `json:"train_loss"`          // mean of the training loss over the epoch's images, as they were met
+	TrainAccuracy   float64 `json:"train_accuracy"`      // share of these images classified right, in [0, 1]
+	ValLoss         float64 `json:"val_loss"`            // mean cross-entropy over the validation images
+	ValAccuracy     float64 `json:"val_accuracy"`        // share of the validation images classified right, in [0, 1]
+	LR              float64 `json:"lr"`                  // learning rate of the epoch's last step
+	ImagesPerSecond float64 `json:"images_per_second"`   // training images a second, evaluation not counted
+	Seconds         float64 `json:"seconds"`             // of training in this epoch, evaluation not counted
+	GradNorm        float64 `json:"grad_norm,omitempty"` // mean norm of the gradient before clipping; only with clipping
+	Best            bool    `json:"best"`                // the best validation accuracy so far
+
+	// Confusion is that of the validation images. It is nil in the history.
+	Confusion Confusion `json:"-"`
+}
+
+// A Result sums up a run.
+type Result struct {
+	History []EpochInfo // one entry an epoch
+	Best    EpochInfo   // the one with the best validation accuracy
+	Last    EpochInfo
+	Stopped bool // by Patience, before the last epoch
+}
+
+// normalized fills in the defaults.
+func (c Config) normalized() Config {
+	c.Accumulate = max(c.Accumulate, 1)
+	if c.Optimizer.Kind == "" {
+		c.Optimizer.Kind = AdamW
+	}
+	if c.Optimizer.Kind == Stale {
+		c.Accumulate = 1
+	}
+	c.Optimizer = c.Optimizer.normalized()
+	c.Schedule = c.Schedule.normalized()
+	return c
+}
+
+// Validate reports the first setting that makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.Epochs < 1:
+		return fmt.Errorf("epochs must be at least 1, not %d", c.Epochs)
+	case c.Batch < 1:
+		return fmt.Errorf("batch must be at least 1, not %d", c.Batch)
+	case c.Accumulate < 0:
+		return fmt.Errorf("accumulate must not be negative: %d", c.Accumulate)
+	case !(c.ClipNorm >= 0) || math.IsInf(float64(c.ClipNorm), 0):
+		return fmt.Errorf("clip norm must be a number from 0 (no clipping) up, not %v", c.ClipNorm)
+	case !(c.EMA >= 0 && c.EMA < 1):
+		return fmt.Errorf("ema decay must be in [0, 1), not %v", c.EMA)
+	case !(c.LabelSmoothing >= 0 && c.LabelSmoothing <= 1):
+		return fmt.Errorf("label smoothing must be in [0, 1], not %v", c.LabelSmoothing)
+	case c.Patience < 0 || c.SaveEvery < 0:
+		return fmt.Errorf("patience and save-every must not be negative: %d, %d", c.Patience, c.SaveEvery)
+	}
+	if err := c.Optimizer.Validate(); err != nil {
+		return err
+	}
+	if err := c.Schedule.Validate(); err != nil {
+		return err
+	}
+	if err := c.Train.Validate(); err != nil {
+		return fmt.Errorf("training transform: %w", err)
+	}
+	if err := c.Eval.Validate(); err != nil {
+		return fmt.Errorf("evaluation transform: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package train
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// The kinds of optimiser.
+const (
+	AdamW = "adamw"
+	Adam  = "adam"
+	SGD   = "sgd"
+	Stale = "stale"
+)
+
+// OptimizerConfig selects an optimiser, each with PyTorch's update rule (see
+// [engine.Adam] and [engine.SGD]):
+//
+//	adamw   torch.optim.AdamW: weight decay apart from the gradient
+//	adam    torch.optim.Adam: weight decay added to the gradient
+//	sgd     torch.optim.SGD, with Momentum and Nesterov
+//	stale   parameters never move
+//
+// "stale" is the published fine-tuning of the study: there the optimiser had
+// been built for another net, so that a training step moved nothing but
+// BatchNorm's running statistics. No gradient is computed.
+//
+// Weight decay acts on every parameter, as in PyTorch without parameter groups.
+type OptimizerConfig struct {
+	Kind        string     `json:"kind,omitempty"` // "" means adamw
+	LR          float64    `json:"lr"`
+	WeightDecay float64    `json:"weight_decay"`
+	Betas       [2]float64 `json:"betas"` // of Adam; zero means 0.9 and 0.999
+	Eps         float64    `json:"eps"`   // of Adam; zero means 1e-8
+	Momentum    float64    `json:"momentum"`
+	Nesterov    bool       `json:"nesterov"`
+}
+
+func (c OptimizerConfig) normalized() OptimizerConfig {
+	if c.Kind == "" {
+		c.Kind = AdamW
+	}
+	if c.Betas == [2]float64{} {
+		c.Betas = [2]float64{0.9, 0.999}
+	}
+	if c.Eps == 0 {
+		c.Eps = 1e-8
+	}
+	return c
+}
+
+// Validate reports the first setting that makes no sense.
+func (c OptimizerConfig) Validate() error {
+	c = c.normalized()
+	switch c.Kind {
+	case AdamW, Adam, SGD, Stale:
+	default:
+		return fmt.Errorf("unknown optimizer %q: there are %s, %s, %s, %s", c.Kind, AdamW, Adam, SGD, Stale)
+	}
+	switch {
+	case !(c.LR >= 0) || math.IsInf(c.LR, 0):
+		return fmt.Errorf("optimizer: the learning rate must not be negative: %v", c.LR)
+	case c.LR == 0 && c.Kind != Stale:
+		return fmt.Errorf("optimizer: a learning rate of 0 moves nothing; the study's %q mode is meant for that", Stale)
+	case !(c.WeightDecay >= 0) || math.IsInf(c.WeightDecay, 0):
+		return fmt.Errorf("optimizer: weight decay must not be negative: %v", c.WeightDecay)
+	case !(c.Betas[0] >= 0 && c.Betas[0] < 1 && c.Betas[1] >= 0 && c.Betas[1] < 1):
+		return fmt.Errorf("optimizer: betas must be in [0, 1): %v", c.Betas)
+	case !(c.Eps > 0) || math.IsInf(c.Eps, 0):
+		return fmt.Errorf("optimizer: eps must be positive: %v", c.Eps)
+	case !(c.Momentum >= 0) || math.IsInf(c.Momentum, 0):
+		return fmt.Errorf("optimizer: momentum must not be negative: %v", c.Momentum)
+	case c.Nesterov && c.Momentum == 0:
+		return fmt.Errorf("optimizer: nesterov needs a momentum")
+	}
+	return nil
+}
+
+// slots returns the names, after PyTorch's, of the state that the optimiser
+// keeps for each parameter.
+func (c OptimizerConfig) slots() []string {
+	switch {
+	case c.Kind == AdamW || c.Kind == Adam:
+		return []string{"exp_avg", "exp_avg_sq"}
+	case c.Kind == SGD && c.Momentum != 0:
+		return []string{"momentum_buffer"}
+	}
+	return nil
+}
+
+// op returns the engine's operator for k parameters.
+func (c OptimizerConfig) op(k int) engine.Op {
+	if c.Kind == SGD {
+		return engine.SGD{K: k, Momentum: float32(c.Momentum), Nesterov: c.Nesterov}
+	}
+	return engine.Adam{K: k, Beta1: float32(c.Betas[0]), Beta2: float32(c.Betas[1]), Eps: float32(c.Eps), Decoupled: c.Kind == AdamW}
+}
+
+// hyper fills in what changes from step to step. T counts the steps from 0.
+func (c OptimizerConfig) hyper(dst []float32, lr float64, t int) {
+	n := float64(t + 1)
+	dst[engine.HyperLR] = float32(lr)
+	dst[engine.HyperWeightDecay] = float32(c.WeightDecay)
+	dst[engine.HyperBias1] = float32(1 - math.Pow(c.Betas[0], n))
+	dst[engine.HyperBias2] = float32(1 - math.Pow(c.Betas[1], n))
+	dst[engine.HyperFirst] = 0
+	if t == 0 {
+		dst[engine.HyperFirst] = 1
+	}
+}
+
+// A state is what the trainer keeps on the device beside the net: for every
+// parameter the optimiser's slots and the accumulated gradient, for every
+// float32 variable its average.
+type state struct {
+	params []*engine.Variable   // the net's, trainable
+	slots  [][]*engine.Variable // [slot][parameter]
+	accs   []*engine.Variable   // [parameter], only when accumulating
+	source []*engine.Variable   // what is averaged
+	ema    []*engine.Variable   // its averages
+}
+
+func newState(vars []*engine.Variable, c Config) *state {
+	s := &state{}
+	for _, v := range vars {
+		if v.Trainable {
+			s.params = append(s.params, v)
+		}
+		if c.EMA > 0 && v.DType == engine.Float32 {
+			s.source = append(s.source, v)
+			s.ema = append(s.ema, &engine.Variable{Name: "ema." + v.Name, Spec: v.Spec})
+		}
+	}
+	like := func(prefix string) []*engine.Variable {
+		out := make([]*engine.Variable, len(s.params))
+		for i, p := range s.params {
+			out[i] = &engine.Variable{Name: prefix + "." + p.Name, Spec: p.Spec}
+		}
+		return out
+	}
+	for _, slot := range c.Optimizer.slots() {
+		s.slots = append(s.slots, like("optimizer."+slot))
+	}
+	if c.Accumulate > 1 {
+		s.accs = like("accumulated")
+	}
+	return s
+}
+
+// kept returns the variables that a snapshot holds beside the net's. The
+// accumulators are not among them: between two steps they hold nothing.
+func (s *state) kept() []*engine.Variable {
+	var out []*engine.Variable
+	for _, slot := range s.slots {
+		out = append(out, slot...)
+	}
+	return append(out, s.ema...)
+}

@@ -1,0 +1,301 @@
+package train
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// A Snapshot is the state of a run between two steps.
+type Snapshot struct {
+	// Progress is the trainer's own account of how far it has come: JSON.
+	Progress json.RawMessage
+	// Tensors are the net's variables and, in a snapshot of kind "last", then
+	// the optimiser's state and the averages. They are in the engine's layouts
+	// (HWIO, [I,O]).
+	Tensors []SnapTensor
+}
+
+// A SnapTensor is one tensor of a Snapshot.
+type SnapTensor struct {
+	// Name is the variable's, or "optimizer.exp_avg.", "optimizer.exp_avg_sq.",
+	// "optimizer.momentum_buffer." or "ema." and that.
+	Name string
+	// Variable is the net's variable; nil for anything else. Resume goes by the
+	// name and does not look at it.
+	Variable *engine.Variable
+	Spec     engine.Spec
+	Data     []byte // in the machine's byte order
+}
+
+// Apply copies the tensors that belong to a net's variables into a store.
+func (s *Snapshot) Apply(store *engine.Store) error {
+	for _, t := range s.Tensors {
+		if t.Variable == nil {
+			continue
+		}
+		if err := store.Set(t.Variable, t.Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// progressVersion is that of progress's JSON form.
+const progressVersion = 1
+
+// progress is what a snapshot knows beside tensors.
+type progress struct {
+	Version  int         `json:"version"`
+	Kind     string      `json:"kind"`
+	Settings settings    `json:"settings"`
+	Position position    `json:"position"`
+	Partial  partial     `json:"partial"`
+	History  []EpochInfo `json:"history"`
+}
+
+// A position is a place in a run, between two steps.
+type position struct {
+	Epoch   int `json:"epoch"`   // epochs done
+	Batch   int `json:"batch"`   // batches done in the epoch after these
+	Update  int `json:"update"`  // steps done since the beginning
+	Batches int `json:"batches"` // batches done since the beginning
+}
+
+// A partial holds the sums of an epoch under way.
+type partial struct {
+	Loss    float64 `json:"loss"` // loss · images
+	Correct int     `json:"correct"`
+	Images  int     `json:"images"`
+	Norm    float64 `json:"norm"`
+	Steps   int     `json:"steps"`
+	Seconds float64 `json:"seconds"`
+}
+
+// settings are those without which a resumed run would not be the same run.
+// Epochs may change: a run can be made longer.
+type settings struct {
+	Seed       uint64          `json:"seed"`
+	Batch      int             `json:"batch"`
+	Accumulate int             `json:"accumulate"`
+	Shuffle    bool            `json:"shuffle"`
+	DropLast   bool            `json:"drop_last"`
+	Optimizer  OptimizerConfig `json:"optimizer"`
+	Schedule   ScheduleConfig  `json:"schedule"`
+	ClipNorm   float32         `json:"clip_norm"`
+	EMA        float32         `json:"ema"`
+	Smoothing  float32         `json:"label_smoothing"`
+	Mixup      float64         `json:"mixup"`
+	Images     int             `json:"images"`
+	Data       string          `json:"data"` // the dataset's fingerprint
+}
+
+func (t *Trainer) settings() settings {
+	return settings{
+		Seed: t.c.Seed, Batch: t.c.Batch, Accumulate: t.c.Accumulate, Shuffle: t.c.Shuffle, DropLast: t.c.DropLast,
+		Optimizer: t.c.Optimizer, Schedule: t.c.Schedule, ClipNorm: t.c.ClipNorm, EMA: t.c.EMA,
+		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha,
+		Images: t.ds.Train.Len(), Data: t.ds.Fingerprint,
+	}
+}
+
+// differs names the first setting in which two runs differ.
+func (s settings) differs(o settings) error {
+	for _, d := range []struct {
+		name     string
+		old, now any
+	}{
+		{"seed", s.Seed, o.Seed}, {"batch", s.Batch, o.Batch}, {"accumulate", s.Accumulate, o.Accumulate},
+		{"shuffle", s.Shuffle, o.Shuffle}, {"drop-last", s.DropLast, o.DropLast},
+		{"optimizer", s.Optimizer, o.Optimizer}, {"schedule", s.Schedule, o.Schedule},
+		{"clip norm", s.ClipNorm, o.ClipNorm}, {"ema", s.EMA, o.EMA}, {"label smoothing", s.Smoothing, o.Smoothing},
+		{"mixup", s.Mixup, o.Mixup}, {"number of training images", s.Images, o.Images}, {"data", s.Data, o.Data},
+	} {
+		if d.old != d.now {
+			return fmt.Errorf("%s was %+v and is %+v now; use the old one, or start afresh", d.name, d.old, d.now)
+		}
+	}
+	return nil
+}
+
+// snapshot takes the state. Kind "best" reads the evaluated weights.
+func (t *Trainer) snapshot(kind string) (*Snapshot, error) {
+	if err := t.syncCounters(); err != nil {
+		return nil, err
+	}
+	raw, err := json.Marshal(progress{progressVersion, kind, t.settings(), t.pos, t.part, t.history})
+	if err != nil {
+		return nil, fmt.Errorf("snapshot: %w", err)
+	}
+	s := &Snapshot{Progress: raw}
+	from := t.store
+	if kind == KindBest {
+		from = t.evalStore
+	}
+	if err := s.read(from, t.vars, true); err != nil {
+		return nil, err
+	}
+	if kind == KindLast {
+		err = s.read(t.store, t.state.kept(), false)
+	}
+	return s, err
+}
+
+// read appends the values of vars.
+func (s *Snapshot) read(store *engine.Store, vars []*engine.Variable, net bool) error {
+	for _, v := range vars {
+		st := SnapTensor{Name: v.Name, Spec: v.Spec, Data: make([]byte, v.Bytes())}
+		if net {
+			st.Variable = v
+		}
+		if err := store.Get(v, st.Data); err != nil {
+			return fmt.Errorf("snapshot: %w", err)
+		}
+		s.Tensors = append(s.Tensors, st)
+	}
+	return nil
+}
+
+// notFinite returns the name of the first float32 tensor that holds a NaN or an
+// infinity, "" if there is none.
+func (s *Snapshot) notFinite() string {
+	for _, t := range s.Tensors {
+		if t.Spec.DType != engine.Float32 {
+			continue
+		}
+		for i := 0; i+4 <= len(t.Data); i += 4 {
+			if !finite(float64(math.Float32frombits(binary.NativeEndian.Uint32(t.Data[i:])))) {
+				return t.Name
+			}
+		}
+	}
+	return ""
+}
+
+// save takes a snapshot and hands it to the caller's hook, if there is one and
+// every number is finite.
+func (t *Trainer) save(kind string) error {
+	if t.hooks.Save == nil {
+		return nil
+	}
+	s, err := t.snapshot(kind)
+	if err != nil {
+		return err
+	}
+	if name := s.notFinite(); name != "" {
+		return t.diverged(name, t.lastLoss, max(t.part.Steps, 1))
+	}
+	if err := t.hooks.Save(kind, s); err != nil {
+		return fmt.Errorf("saving the %s snapshot: %w", kind, err)
+	}
+	return nil
+}
+
+// Resume puts the trainer, which must not have run, where the snapshot was
+// taken. The snapshot must be of kind "last" and of the same run: the same
+// net, data and settings; only Epochs, Patience, SaveEvery and Workers may
+// differ. All is checked before anything is changed.
+func (t *Trainer) Resume(s *Snapshot) error {
+	if t.started {
+		return errors.New("resume: the trainer has run already; make a new one")
+	}
+	var p progress
+	if err := json.Unmarshal(s.Progress, &p); err != nil {
+		return fmt.Errorf("resume: the snapshot's progress cannot be read: %w", err)
+	}
+	switch {
+	case p.Version != progressVersion:
+		return fmt.Errorf("resume: the snapshot has version %d, this program reads %d", p.Version, progressVersion)
+	case p.Kind != KindLast:
+		return fmt.Errorf("resume: a %q snapshot holds no optimiser state; use the %q one", p.Kind, KindLast)
+	}
+	if err := p.Settings.differs(t.settings()); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	if err := t.checkPosition(p); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	if err := t.restore(s); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	t.pos, t.part, t.history, t.counted = p.Position, p.Partial, p.History, p.Position.Batches
+	t.resumed = true
+	return nil
+}
+
+// checkPosition makes sure that a snapshot's figures fit together.
+func (t *Trainer) checkPosition(p progress) error {
+	at := p.Position
+	batches := t.loader.Steps()
+	whole := at.Batch%t.c.Accumulate == 0 || at.Batch == batches
+	if at.Epoch < 0 || at.Batch < 0 || at.Batch > batches || !whole || at.Batches != at.Epoch*batches+at.Batch ||
+		len(p.History) != at.Epoch || p.Partial.Images < 0 || at.Update != at.Epoch*t.groups()+t.groupOf(at.Batch) {
+		return fmt.Errorf("the snapshot's progress does not fit together: %+v", at)
+	}
+	return nil
+}
+
+// restore copies the snapshot's tensors into the store, after it has found all
+// of them.
+func (t *Trainer) restore(s *Snapshot) error {
+	have := make(map[string]*SnapTensor, len(s.Tensors))
+	for i := range s.Tensors {
+		have[s.Tensors[i].Name] = &s.Tensors[i]
+	}
+	want := append(append([]*engine.Variable(nil), t.vars...), t.state.kept()...)
+	for _, v := range want {
+		st := have[v.Name]
+		if st == nil {
+			return fmt.Errorf("the snapshot lacks %s", v.Name)
+		}
+		if !st.Spec.Equal(v.Spec) || len(st.Data) != v.Bytes() {
+			return fmt.Errorf("%s is %v (%d bytes) in the snapshot, %v here", v.Name, st.Spec, len(st.Data), v.Spec)
+		}
+	}
+	if len(want) != len(s.Tensors) {
+		known := make(map[string]bool, len(want))
+		for _, v := range want {
+			known[v.Name] = true
+		}
+		for _, st := range s.Tensors {
+			if !known[st.Name] {
+				return fmt.Errorf("the snapshot has a tensor %s, which this run does not", st.Name)
+			}
+		}
+	}
+	for _, v := range want {
+		if err := t.store.Set(v, have[v.Name].Data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncCounters adds the batches since the last call to the net's
+// num_batches_tracked.
+func (t *Trainer) syncCounters() error {
+	delta := int64(t.pos.Batches - t.counted)
+	if delta == 0 {
+		return nil
+	}
+	for _, v := range t.vars {
+		if v.DType != engine.Int64 || v.Len() != 1 || !strings.HasSuffix(v.Name, "num_batches_tracked") {
+			continue
+		}
+		n := make([]int64, 1)
+		if err := t.store.Get(v, engine.Bytes(n)); err != nil {
+			return err
+		}
+		n[0] += delta
+		if err := t.store.Set(v, engine.Bytes(n)); err != nil {
+			return err
+		}
+	}
+	t.counted = t.pos.Batches
+	return nil
+}
