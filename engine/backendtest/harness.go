@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,6 +71,7 @@ func suite() (stems []string, cases map[string][]testCase) {
 // A fused operator that b does not claim is not tested.
 func Run(t *testing.T, b engine.Backend) {
 	t.Run("Memory", func(t *testing.T) { checkMemory(t, b) })
+	t.Run("Order", func(t *testing.T) { checkOrder(t, b) })
 	t.Run("Unknown", func(t *testing.T) { checkUnknown(t, b) })
 	stems, cases := suite()
 	for _, stem := range stems {
@@ -118,7 +120,7 @@ func (c testCase) check(t reporter, b engine.Backend) {
 		return
 	}
 	if faults := c.faults(b); len(faults) > 0 {
-		t.Errorf("%T%+v on %s: %s", c.op, c.op, b.Name(), strings.Join(faults, "; "))
+		t.Errorf("%s %s on %s: %s", engine.OpName(c.op), c.label, b.Name(), strings.Join(faults, "; "))
 	}
 }
 
@@ -150,7 +152,11 @@ func (c testCase) faults(b engine.Backend) []string {
 	}
 	faults = append(faults, r.differences("a second run", first, again)...)
 	if rec, ok := b.(engine.Recorder); ok {
-		faults = append(faults, r.replays(rec, first)...)
+		for _, f := range r.replays(rec, first) {
+			if !slices.Contains(faults, f) {
+				faults = append(faults, f)
+			}
+		}
 	}
 	return faults
 }

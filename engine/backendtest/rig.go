@@ -199,13 +199,14 @@ func (r *rig) replays(b engine.Recorder, first []byte) []string {
 	if changed(r.image, got, 0, len(got)) >= 0 {
 		return []string{"recording runs the kernel"}
 	}
-	var faults []string
 	for range 2 {
 		if got, err = r.run(rec.Replay); err != nil {
-			return append(faults, "replay: "+err.Error())
+			return []string{"replay: " + err.Error()}
 		}
-		faults = append(faults, r.trespasses(got)...)
-		faults = append(faults, r.differences("a replay", first, got)...)
+		faults := append(r.trespasses(got), r.differences("a replay", first, got)...)
+		if len(faults) > 0 {
+			return faults
+		}
 	}
-	return faults
+	return nil
 }
