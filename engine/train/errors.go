@@ -36,9 +36,9 @@ func (e *DivergedError) Error() string {
 }
 
 // diverged returns the error for what went wrong. It names the settings that
-// would help, those in use first.
-func (t *Trainer) diverged(what string, loss float64, step int) error {
-	e := &DivergedError{Epoch: t.pos.Epoch + 1, Step: step, Loss: loss, What: what}
+// would help.
+func (t *Trainer) diverged(what string, loss float64, epoch, step int) error {
+	e := &DivergedError{Epoch: epoch, Step: step, Loss: loss, What: what}
 	lr := t.schedule.LR(max(t.pos.Update-1, 0))
 	switch {
 	case t.c.Optimizer.Kind == Stale:

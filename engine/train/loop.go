@@ -26,7 +26,7 @@ func (t *Trainer) epoch(ctx context.Context) error {
 		return err
 	}
 	if !finite(ev.Loss) {
-		return t.diverged("loss", ev.Loss, 0)
+		return t.diverged("loss", ev.Loss, t.pos.Epoch+1, 0)
 	}
 	info := t.finishEpoch(ev)
 	if info.Best {
@@ -92,12 +92,12 @@ func (t *Trainer) interrupted(ctx context.Context) error {
 	where := fmt.Sprintf("stopped in epoch %d of %d after step %d of %d",
 		t.pos.Epoch+1, t.c.Epochs, t.groupOf(t.pos.Batch), t.groups())
 	if t.hooks.Save == nil {
-		return fmt.Errorf("%s; nothing was saved: %w", where, context.Cause(ctx))
+		return fmt.Errorf("%s; nothing was saved: %w", where, ctx.Err())
 	}
 	if err := t.save(KindLast); err != nil {
-		return errors.Join(err, context.Cause(ctx))
+		return errors.Join(err, ctx.Err())
 	}
-	return fmt.Errorf("%s and saved; resume from the %q snapshot to go on exactly there: %w", where, KindLast, context.Cause(ctx))
+	return fmt.Errorf("%s and saved; resume from the %q snapshot to go on exactly there: %w", where, KindLast, ctx.Err())
 }
 
 // trainEpoch runs the steps that are left of the current epoch. A step, once
@@ -174,6 +174,7 @@ func (t *Trainer) group(ctx context.Context, batches *data.Epoch) error {
 			return err
 		}
 	}
+	t.lastStep = [2]int{t.pos.Epoch + 1, t.part.Steps + 1}
 	t.part.Norm += t.lastNorm
 	t.part.Steps++
 	t.pos.Update++
@@ -206,7 +207,7 @@ func (t *Trainer) batch(ctx context.Context, b *data.Batch, images int) (float64
 	}
 	loss := float64(s.lossHost[0])
 	if !finite(loss) {
-		return 0, t.diverged("loss", loss, t.groupOf(t.pos.Batch+1))
+		return 0, t.diverged("loss", loss, t.pos.Epoch+1, t.part.Steps+1)
 	}
 	if err := t.takeNorm(s, loss); err != nil {
 		return 0, err
@@ -243,7 +244,7 @@ func (t *Trainer) takeNorm(s *step, loss float64) error {
 	}
 	t.lastNorm = float64(s.normHost[0])
 	if !finite(t.lastNorm) {
-		return t.diverged("the gradient's norm", loss, t.part.Steps+1)
+		return t.diverged("the gradient's norm", loss, t.pos.Epoch+1, t.part.Steps+1)
 	}
 	return nil
 }

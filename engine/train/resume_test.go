@@ -246,6 +246,7 @@ func TestResumeRefuses(t *testing.T) {
 		{"seed was 11 and is 12", good, func(c *Config) { c.Seed = 12 }},
 		{"batch was 6 and is 5", good, func(c *Config) { c.Batch = 5 }},
 		{"optimizer was", good, func(c *Config) { c.Optimizer.LR = 1 }},
+		{"training transform was", good, func(c *Config) { c.Train.HFlip = 0 }},
 		{"ema was 0 and is 0.5", good, func(c *Config) { c.EMA = 0.5 }},
 	} {
 		cfg := base()

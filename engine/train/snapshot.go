@@ -78,7 +78,9 @@ type partial struct {
 }
 
 // settings are those without which a resumed run would not be the same run.
-// Epochs may change: a run can be made longer.
+// Epochs may change: a run can be made longer, if with other learning rates
+// where the schedule depends on the length. A loss of the caller's own cannot be
+// compared.
 type settings struct {
 	Seed       uint64          `json:"seed"`
 	Batch      int             `json:"batch"`
@@ -91,12 +93,17 @@ type settings struct {
 	EMA        float32         `json:"ema"`
 	Smoothing  float32         `json:"label_smoothing"`
 	Mixup      float64         `json:"mixup"`
+	Train      string          `json:"train"` // the transforms, as JSON
+	Eval       string          `json:"eval"`
 	Images     int             `json:"images"`
 	Data       string          `json:"data"` // the dataset's fingerprint
 }
 
 func (t *Trainer) settings() settings {
+	train, _ := json.Marshal(t.c.Train) // Validate has seen to it that all numbers are finite
+	eval, _ := json.Marshal(t.c.Eval)
 	return settings{
+		Train: string(train), Eval: string(eval),
 		Seed: t.c.Seed, Batch: t.c.Batch, Accumulate: t.c.Accumulate, Shuffle: t.c.Shuffle, DropLast: t.c.DropLast,
 		Optimizer: t.c.Optimizer, Schedule: t.c.Schedule, ClipNorm: t.c.ClipNorm, EMA: t.c.EMA,
 		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha,
@@ -114,7 +121,8 @@ func (s settings) differs(o settings) error {
 		{"shuffle", s.Shuffle, o.Shuffle}, {"drop-last", s.DropLast, o.DropLast},
 		{"optimizer", s.Optimizer, o.Optimizer}, {"schedule", s.Schedule, o.Schedule},
 		{"clip norm", s.ClipNorm, o.ClipNorm}, {"ema", s.EMA, o.EMA}, {"label smoothing", s.Smoothing, o.Smoothing},
-		{"mixup", s.Mixup, o.Mixup}, {"number of training images", s.Images, o.Images}, {"data", s.Data, o.Data},
+		{"mixup", s.Mixup, o.Mixup}, {"training transform", s.Train, o.Train}, {"evaluation transform", s.Eval, o.Eval},
+		{"number of training images", s.Images, o.Images}, {"data", s.Data, o.Data},
 	} {
 		if d.old != d.now {
 			return fmt.Errorf("%s was %+v and is %+v now; use the old one, or start afresh", d.name, d.old, d.now)
@@ -188,7 +196,7 @@ func (t *Trainer) save(kind string) error {
 		return err
 	}
 	if name := s.notFinite(); name != "" {
-		return t.diverged(name, t.lastLoss, max(t.part.Steps, 1))
+		return t.diverged(name, t.lastLoss, t.lastStep[0], t.lastStep[1])
 	}
 	if err := t.hooks.Save(kind, s); err != nil {
 		return fmt.Errorf("saving the %s snapshot: %w", kind, err)
@@ -199,7 +207,7 @@ func (t *Trainer) save(kind string) error {
 // Resume puts the trainer, which must not have run, where the snapshot was
 // taken. The snapshot must be of kind "last" and of the same run: the same
 // net, data and settings; only Epochs, Patience, SaveEvery and Workers may
-// differ. All is checked before anything is changed.
+// differ, and a loss of the caller's own is the caller's care. All is checked before anything is changed.
 func (t *Trainer) Resume(s *Snapshot) error {
 	if t.started {
 		return errors.New("resume: the trainer has run already; make a new one")

@@ -17,18 +17,16 @@ type stepKey struct {
 // A step is a compiled training step for one shape of batch: the whole of it,
 // or, when accumulating, everything before the optimiser.
 type step struct {
-	prog                  *engine.Program
-	in                    engine.Bindings
-	images, target        *engine.Value
-	loss, logits, norm    *engine.Value
-	lossHost, normHost    []float32
-	logitsHost            []float32
-	lossBytes, normBytes  []byte
-	logitsBytes           []byte
-	batch, classes, bytes int
+	prog               *engine.Program
+	in                 engine.Bindings
+	images, target     *engine.Value
+	loss, logits, norm *engine.Value // nil where the program has none
+
+	lossHost, logitsHost, normHost    []float32
+	lossBytes, logitsBytes, normBytes []byte // the same memory
 }
 
-// A shared set of small vectors is bound to every program of a trainer and
+// scalars are small vectors that are bound to every program of a trainer and
 // rewritten before each run.
 type scalars struct {
 	hyper   []float32 // of the optimiser
@@ -66,7 +64,7 @@ func (t *Trainer) step(b *data.Batch, weight float32) (*step, error) {
 func (t *Trainer) buildStep(k stepKey) (*step, error) {
 	g := engine.NewGraph()
 	b := engine.NewBuilder(g)
-	s := &step{in: make(engine.Bindings), batch: k.n, classes: t.classes}
+	s := &step{in: make(engine.Bindings)}
 	s.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
 	s.target = b.Input("target", engine.F32(k.n, t.classes))
 	s.logits = t.net.Forward(b, s.images, true)

@@ -36,6 +36,7 @@ type Trainer struct {
 	counted  int // batches that num_batches_tracked knows of
 	lastLoss float64
 	lastNorm float64
+	lastStep [2]int // epoch and step, from 1
 	started  bool
 	resumed  bool
 }
