@@ -160,6 +160,9 @@ type scratch struct {
 	lutMean, lutStd  [3]float32
 	lutNormalised    bool
 	bufA, bufB, bufC []uint8
+	rand             Rand      // of the image or batch under way; here so that it does not escape
+	perm             []int     // mixup's partners
+	copy             []float32 // mixup's unmixed batch
 }
 
 func (s *scratch) apply(t *Transform, dst []float32, src Image, r *Rand) {

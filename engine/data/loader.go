@@ -1,0 +1,304 @@
+package data
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"runtime"
+	"sync"
+)
+
+// LoaderOptions say how a split is batched.
+type LoaderOptions struct {
+	Batch      int       // images a batch
+	Shuffle    bool      // visit images in the order of Perm(Seed, epoch, n); else in the split's
+	Augment    Transform // what each image goes through
+	Seed       uint64
+	Workers    int     // goroutines that make batches; 0: GOMAXPROCS. Results do not depend on it.
+	Prefetch   int     // batches made ahead of the one in use; 0: 4
+	MixupAlpha float64 // mixup with λ ~ Beta(α, α) a batch (Zhang et al., 2018); 0: none
+	DropLast   bool    // leave out a last batch that is not full
+	Eval       bool    // no random stages, whatever Augment says (see Transform)
+}
+
+// Loader makes the batches of a split. It may be used from one goroutine at a
+// time; several of its epochs may run at once.
+type Loader struct {
+	s          *Split
+	classes    int
+	o          LoaderOptions
+	h, w       int
+	mu         sync.Mutex
+	free       [][]*slot // buffers of finished epochs
+	freeOrders [][]int
+}
+
+// Batch is N images and their targets.
+type Batch struct {
+	N, H, W, C, Classes int
+	Images              []float32 // layout NHWC, N·H·W·C values
+	Targets             []float32 // N·Classes: one-hot, or the mixture of two by mixup
+	Labels              []int32   // N: the image's own class, also under mixup
+	Index               []int     // N: the image's number in the split
+}
+
+// slot is one buffer of an epoch's ring.
+type slot struct {
+	b     Batch // capacity of a full batch
+	ready chan struct{}
+}
+
+// NewLoader checks the options and returns a loader of s, whose labels are
+// below classes.
+func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
+	if err := o.Augment.Validate(); err != nil {
+		return nil, err
+	}
+	n := s.Len()
+	switch {
+	case o.Batch < 1:
+		return nil, fmt.Errorf("data: batch of %d images: want at least 1", o.Batch)
+	case n == 0:
+		return nil, errors.New("data: no images to load")
+	case o.Batch > n:
+		return nil, fmt.Errorf("data: a batch of %d is larger than the data (%d images): use a batch of at most %d", o.Batch, n, n)
+	case o.Workers < 0 || o.Prefetch < 0:
+		return nil, fmt.Errorf("data: %d workers, %d batches ahead: want no negative numbers", o.Workers, o.Prefetch)
+	case !(o.MixupAlpha >= 0) || math.IsInf(o.MixupAlpha, 0):
+		return nil, fmt.Errorf("data: mixup alpha %g: want 0 or a positive number", o.MixupAlpha)
+	}
+	if o.Workers == 0 {
+		o.Workers = runtime.GOMAXPROCS(0)
+	}
+	if o.Prefetch == 0 {
+		o.Prefetch = 4
+	}
+	l := &Loader{s: s, classes: classes, o: o}
+	first := s.Image(0)
+	l.h, l.w = o.Augment.OutSize(first.H, first.W)
+	for i := range n {
+		if c := s.Label(i); c >= classes {
+			return nil, fmt.Errorf("data: %s has class %d, but there are only %d classes", s.File(i), c, classes)
+		}
+		if o.Augment.Size > 0 {
+			continue
+		}
+		m := s.Image(i)
+		if h, w := o.Augment.OutSize(m.H, m.W); h != l.h || w != l.w {
+			return nil, fmt.Errorf("data: %s is %dx%d, but %s is %dx%d: set a size", s.File(i), h, w, s.File(0), l.h, l.w)
+		}
+	}
+	return l, nil
+}
+
+// Steps returns the number of batches an epoch.
+func (l *Loader) Steps() int {
+	if l.o.DropLast {
+		return l.s.Len() / l.o.Batch
+	}
+	return (l.s.Len() + l.o.Batch - 1) / l.o.Batch
+}
+
+// Shape returns the height, width and channels of the images.
+func (l *Loader) Shape() (h, w, c int) { return l.h, l.w, 3 }
+
+// Epoch is one pass over the data under way.
+type Epoch struct {
+	l       *Loader
+	ctx     context.Context
+	cancel  context.CancelFunc
+	epoch   int
+	order   []int // nil: as in the split
+	ring    []*slot
+	start   int // first step
+	next    int // step that Next returns next
+	steps   int
+	tickets chan int // steps whose buffers are free
+	wg      sync.WaitGroup
+	closed  bool
+}
+
+// Epoch starts making the batches of an epoch, from step start on; the batches
+// are those that a whole epoch would have at these steps. Close must be called.
+// Once its buffers have grown, an epoch allocates nothing per batch.
+func (l *Loader) Epoch(ctx context.Context, epoch, start int) *Epoch {
+	ctx, cancel := context.WithCancel(ctx)
+	e := &Epoch{l: l, ctx: ctx, cancel: cancel, epoch: epoch, steps: l.Steps()}
+	e.start = min(max(start, 0), e.steps)
+	e.next = e.start
+	e.ring, e.order = l.take()
+	if l.o.Shuffle {
+		e.order = grow(e.order, l.s.Len())
+		r := NewRand(l.o.Seed, epoch, 0, UseShuffle)
+		r.Shuffle(e.order)
+	} else {
+		e.order = nil
+	}
+	e.tickets = make(chan int, len(e.ring))
+	for step := e.start; step < min(e.start+len(e.ring), e.steps); step++ {
+		e.tickets <- step
+	}
+	if e.start+len(e.ring) >= e.steps {
+		close(e.tickets)
+	}
+	for range min(l.o.Workers, e.steps-e.start) {
+		e.wg.Go(e.work)
+	}
+	return e
+}
+
+// take returns a ring of buffers and a slice for the order, used ones first.
+// The ring has the batches ahead, the one in use, and the one before it.
+func (l *Loader) take() ([]*slot, []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var order []int
+	if n := len(l.freeOrders); n > 0 {
+		order, l.freeOrders = l.freeOrders[n-1], l.freeOrders[:n-1]
+	}
+	if n := len(l.free); n > 0 {
+		ring := l.free[n-1]
+		l.free = l.free[:n-1]
+		return ring, order
+	}
+	ring := make([]*slot, l.o.Prefetch+2)
+	b := l.o.Batch
+	for i := range ring {
+		ring[i] = &slot{ready: make(chan struct{}, 1), b: Batch{
+			H: l.h, W: l.w, C: 3, Classes: l.classes,
+			Images: make([]float32, b*l.h*l.w*3), Targets: make([]float32, b*l.classes),
+			Labels: make([]int32, b), Index: make([]int, b),
+		}}
+	}
+	return ring, order
+}
+
+// Next returns the next batch, or io.EOF after the last, or the context's error.
+// A batch may be read until the next but one call of Next, or Close, after which
+// its memory is used again.
+func (e *Epoch) Next() (*Batch, error) {
+	if e.closed {
+		return nil, errors.New("data: Next on a closed epoch")
+	}
+	if err := e.ctx.Err(); err != nil {
+		return nil, err
+	}
+	if e.next >= e.steps {
+		return nil, io.EOF
+	}
+	// The batch before the previous one is given up: its buffer takes the step
+	// one ring ahead of it.
+	if old := e.next - 2; old >= e.start {
+		step := old + len(e.ring)
+		if step < e.steps {
+			e.tickets <- step
+		}
+		if step == e.steps-1 {
+			close(e.tickets)
+		}
+	}
+	s := e.ring[(e.next-e.start)%len(e.ring)]
+	select {
+	case <-s.ready:
+	case <-e.ctx.Done():
+		return nil, e.ctx.Err()
+	}
+	e.next++
+	return &s.b, nil
+}
+
+// Close ends the epoch's goroutines and keeps its buffers for another epoch. It
+// may be called at any step, and twice.
+func (e *Epoch) Close() {
+	if e.closed {
+		return
+	}
+	e.closed = true
+	e.cancel()
+	e.wg.Wait()
+	for _, s := range e.ring {
+		select {
+		case <-s.ready:
+		default:
+		}
+	}
+	e.l.mu.Lock()
+	defer e.l.mu.Unlock()
+	e.l.free = append(e.l.free, e.ring)
+	if e.order != nil {
+		e.l.freeOrders = append(e.l.freeOrders, e.order)
+	}
+}
+
+func (e *Epoch) work() {
+	s := scratchPool.Get().(*scratch)
+	defer scratchPool.Put(s)
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case step, ok := <-e.tickets:
+			if !ok || e.ctx.Err() != nil {
+				return
+			}
+			slot := e.ring[(step-e.start)%len(e.ring)]
+			e.fill(&slot.b, step, s)
+			slot.ready <- struct{}{}
+		}
+	}
+}
+
+// fill makes the batch of a step.
+func (e *Epoch) fill(b *Batch, step int, s *scratch) {
+	l := e.l
+	first := step * l.o.Batch
+	b.N = min(l.o.Batch, l.s.Len()-first)
+	px := l.h * l.w * 3
+	b.Images, b.Targets = b.Images[:b.N*px], b.Targets[:b.N*l.classes]
+	b.Labels, b.Index = b.Labels[:b.N], b.Index[:b.N]
+	clear(b.Targets)
+	for k := range b.N {
+		i := first + k
+		if e.order != nil {
+			i = e.order[i]
+		}
+		b.Index[k] = i
+		c := l.s.Label(i)
+		b.Labels[k] = int32(c)
+		b.Targets[k*l.classes+c] = 1
+		var r *Rand
+		if !l.o.Eval {
+			s.rand = NewRand(l.o.Seed, e.epoch, i, UseAugment)
+			r = &s.rand
+		}
+		s.apply(&l.o.Augment, b.Images[k*px:(k+1)*px], l.s.Image(i), r)
+	}
+	if l.o.MixupAlpha > 0 && b.N > 1 && !l.o.Eval {
+		s.rand = NewRand(l.o.Seed, e.epoch, step, UseMixup)
+		s.mixup(b, l.o.MixupAlpha)
+	}
+}
+
+// mixup replaces every image x_k and target t_k of the batch by
+// λ·x_k + (1-λ)·x_π(k) and λ·t_k + (1-λ)·t_π(k), with one λ ~ Beta(α, α) and one
+// random permutation π for the batch (Zhang, Cisse, Dauphin and Lopez-Paz,
+// "mixup: beyond empirical risk minimization", ICLR 2018).
+func (s *scratch) mixup(b *Batch, alpha float64) {
+	lambda := float32(s.rand.Beta(alpha, alpha))
+	s.perm = grow(s.perm, b.N)
+	s.rand.Shuffle(s.perm)
+	mix := func(x []float32, n int) {
+		s.copy = grow(s.copy, len(x))
+		copy(s.copy, x)
+		for k, p := range s.perm {
+			a, o := x[k*n:(k+1)*n], s.copy[p*n:(p+1)*n]
+			for i := range a {
+				a[i] = lambda*a[i] + (1-lambda)*o[i]
+			}
+		}
+	}
+	mix(b.Images, b.H*b.W*b.C)
+	mix(b.Targets, b.Classes)
+}
