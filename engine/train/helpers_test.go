@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/ref"
 )
@@ -163,12 +164,26 @@ func floats(t testing.TB, store *engine.Store, v *engine.Variable) []float32 {
 }
 
 // backend returns the backend that the tests run on.
-func backend() engine.Backend { return ref.New() }
+var backend = func(testing.TB) engine.Backend { return ref.New() }
+
+// onCPU runs the rest of a test on the cpu backend.
+func onCPU(t *testing.T, threads int) {
+	old := backend
+	t.Cleanup(func() { backend = old })
+	backend = func(t testing.TB) engine.Backend {
+		b, err := cpu.New(cpu.Options{Threads: threads})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { b.Close() })
+		return b
+	}
+}
 
 // newStore returns a store that is closed with the test.
 func newStore(t testing.TB) *engine.Store {
 	t.Helper()
-	s := engine.NewStore(backend())
+	s := engine.NewStore(backend(t))
 	t.Cleanup(func() { s.Close() })
 	return s
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 )
 
@@ -266,4 +267,43 @@ func TestResumeRefuses(t *testing.T) {
 	if err := start(t, ds, base(), 1, Hooks{}).Resume(good); err != nil {
 		t.Error(err)
 	}
+}
+
+// A cancelling net cancels the run when it is built for batches of 2 images:
+// in the middle of a step, where batches are accumulated.
+type cancellingNet struct {
+	*convNet
+	cancel func()
+}
+
+func (n cancellingNet) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
+	if train && x.Shape[0] == 2 {
+		n.cancel()
+	}
+	return n.convNet.Forward(b, x, train)
+}
+
+func TestAStepIsFinished(t *testing.T) {
+	ds := noisyData(t)
+	c := base()
+	c.Accumulate = 4
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	net, store := cancellingNet{newConvNet(0.3), cancel}, newStore(t)
+	fill(t, store, net.vars, 1)
+	var stopped, rest, whole recorder
+	_, err := newTrainer(t, net, store, ds, c, Hooks{Save: stopped.save}).Run(ctx)
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "after step 1 of 1") {
+		t.Fatal(err)
+	}
+	tr := start(t, ds, c, 99, Hooks{Save: rest.save})
+	if err := tr.Resume(stopped.final()); err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range []*Trainer{tr, start(t, ds, c, 1, Hooks{Save: whole.save})} {
+		if _, err := run.Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same(t, "cancelled within a step", rest.final(), whole.final())
 }

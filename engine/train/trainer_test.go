@@ -336,3 +336,28 @@ func TestAStepAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Every batch of a run has dropout masks of its own: with weights that stand
+// still and the same images in every step, the loss still changes.
+func TestDropoutMasksChange(t *testing.T) {
+	c := Config{Epochs: 4, Batch: 20, Seed: 3, Optimizer: OptimizerConfig{Kind: Stale}}
+	ds := noisyData(t)
+	losses := func(seed uint64) map[float64]bool {
+		seen := make(map[float64]bool)
+		c.Seed = seed
+		h := Hooks{Step: func(i StepInfo) { seen[i.Loss] = true }}
+		if _, err := start(t, ds, c, 1, h).Run(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		return seen
+	}
+	a, b := losses(3), losses(3|1<<40)
+	if len(a) != 4 || len(b) != 4 {
+		t.Errorf("losses %v, %v", a, b)
+	}
+	for l := range a {
+		if b[l] {
+			t.Errorf("two seeds, one loss: %v", l)
+		}
+	}
+}
