@@ -105,8 +105,8 @@ func (op Conv2D) Backward(b *Builder, n *Node, dOut []*Value) ([]*Value, error) 
 //
 // Inputs: dy [N,OH,OW,O], w [KH,KW,C/Groups,O]. Output: dx of spec X.
 type Conv2DBackwardData struct {
-	Conv2D
-	X Spec
+	Conv2D Conv2D
+	X      Spec
 }
 
 // Infer implements Op.
@@ -136,9 +136,9 @@ func (op Conv2DBackwardData) Cost(in, _ []Spec) int64 {
 //
 // Inputs: x [N,H,W,C], dy [N,OH,OW,O]. Outputs: dw of spec W, and db [O] if Bias.
 type Conv2DBackwardWeight struct {
-	Conv2D
-	W    Spec
-	Bias bool
+	Conv2D Conv2D
+	W      Spec
+	Bias   bool
 }
 
 // Infer implements Op.

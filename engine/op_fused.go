@@ -7,9 +7,9 @@ import "fmt"
 // and one that writes the result. Its outputs are the BatchNorm's, with
 // y = pool(f(BatchNorm(x))); the tensors in between never exist.
 type BatchNormAct struct {
-	BatchNorm
-	F    Act
-	Pool *Window // nil: no pooling
+	BatchNorm BatchNorm
+	F         Act
+	Pool      *Window // nil: no pooling
 }
 
 // Infer implements Op.
@@ -20,6 +20,9 @@ func (op BatchNormAct) Infer(in []Spec) ([]Spec, error) {
 	}
 	return out, err
 }
+
+// Alias implements Updater: the running statistics are moved in place.
+func (op BatchNormAct) Alias(i int) int { return op.BatchNorm.Alias(i) }
 
 // BatchNormActBackward is the gradient of BatchNormAct. Inputs: x [N,H,W,C],
 // dy of BatchNormAct's output, γ, β, μ, r [C]. It computes BatchNorm(x) again

@@ -13,6 +13,10 @@ func (w Window) norm() Window {
 	return w
 }
 
+// Tiles reports whether the windows neither overlap nor pad: the case in which
+// pooling fuses with what is before it.
+func (w Window) Tiles() bool { w = w.norm(); return w.Kernel == w.Stride && w.Pad == 0 }
+
 func (w Window) infer(x Spec) (Spec, error) {
 	w = w.norm()
 	n, h, ww, c, ok := x.NHWC()

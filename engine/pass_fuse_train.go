@@ -27,7 +27,7 @@ func fuseBatchNormActBackward(f *fuser, s *step) (*step, []*step) {
 	op := BatchNormActBackward{F: ab.F}
 	dy, chain := act.in[1], []*step{act, s}
 	if pool := f.made[dy]; pool != nil && f.sole(dy, act) {
-		if pb, ok := pool.op.(MaxPool2DBackward); ok && pool.in[0] == y && pb.tiles() {
+		if pb, ok := pool.op.(MaxPool2DBackward); ok && pool.in[0] == y && pb.Tiles() {
 			op.Pool, dy = &pb.Window, pool.in[1]
 			chain = []*step{pool, act, s}
 		}
@@ -39,17 +39,13 @@ func fuseBatchNormActBackward(f *fuser, s *step) (*step, []*step) {
 	return &step{op: op, in: in, out: s.out, scope: s.scope}, chain
 }
 
-// tiles reports whether the windows neither overlap nor pad: the case in which
-// pooling fuses with what is before it.
-func (w Window) tiles() bool { w = w.norm(); return w.Kernel == w.Stride && w.Pad == 0 }
-
 // fuseBatchNormAct: BatchNorm (training) → Activation → MaxPool2D? becomes
 // BatchNormAct.
 func fuseBatchNormAct(f *fuser, s *step) (*step, []*step) {
 	var pool *step
 	var window *Window
 	act := s
-	if mp, ok := s.op.(MaxPool2D); ok && mp.tiles() {
+	if mp, ok := s.op.(MaxPool2D); ok && mp.Tiles() {
 		w := mp.norm()
 		pool, window, act = s, &w, f.made[s.in[0]]
 		if act == nil || !f.sole(s.in[0], s) {
@@ -62,7 +58,7 @@ func fuseBatchNormAct(f *fuser, s *step) (*step, []*step) {
 	}
 	if pool == nil { // leave it to the pool behind, if there is one that will take it
 		if next := f.only(act.out[0]); next != nil {
-			if mp, ok := next.op.(MaxPool2D); ok && mp.tiles() {
+			if mp, ok := next.op.(MaxPool2D); ok && mp.Tiles() {
 				return nil, nil
 			}
 		}

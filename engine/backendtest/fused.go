@@ -33,7 +33,7 @@ func fusedCase(s []int, f engine.Act, pool *engine.Window) []testCase {
 	x, gamma, beta := grid(0.25, s...), gammas(4, c), scaled(2, 1, c)
 	forward := engine.BatchNormAct{BatchNorm: bn, F: f, Pool: pool}
 	eval := forward
-	eval.Train = false
+	eval.BatchNorm.Train = false
 	back := engine.BatchNormActBackward{F: f, Pool: pool}
 	y, dy := x.Spec, randn(s...)
 	label := fmt.Sprintf("%v_%v", f, y)

@@ -265,7 +265,7 @@ func layerBugs() []bug {
 			}
 		})},
 		{name: "weights of the wrong group", stem: "Conv2DBackwardData", eval: on(func(op engine.Op, in []ref.Array) {
-			if op.(engine.Conv2DBackwardData).Groups == 2 {
+			if op.(engine.Conv2DBackwardData).Conv2D.Groups == 2 {
 				slices.Reverse(in[1].V)
 			}
 		})},

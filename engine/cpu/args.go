@@ -1,0 +1,198 @@
+package cpu
+
+import "unsafe"
+
+// A kernelID names a kernel; the order is that of PS_KERNELS in kernels.h.
+type kernelID int64
+
+const (
+	kFill kernelID = iota
+	kAdd
+	kAct
+	kActBackward
+	kMaxPool
+	kMaxPoolBackward
+	kAvgPool
+	kAvgPoolBackward
+	kGlobalPool
+	kGlobalPoolBackward
+	kTranspose
+	kDropout
+	kCrossEntropy
+	kCrossEntropyBackward
+	kKLDiv
+	kKLDivBackward
+	kBNStats
+	kBNFinish
+	kBNApply
+	kBNGrad
+	kBNGradFinish
+	kBNGradApply
+	kBNFold
+	kPack
+	kPad
+	kIGemm
+	kWGrad
+	kReduce
+	kDepthwise
+	kDepthwiseData
+	kDepthwiseWeight
+	kAdam
+	kSGD
+	kMix
+	kSumSq
+	kClip
+	kernelCount
+)
+
+// kernelNames are the C names, to check the order against the library's.
+var kernelNames = [kernelCount]string{
+	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
+	"globalpool", "globalpool_backward", "transpose", "dropout", "cross_entropy", "cross_entropy_backward",
+	"kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
+	"bn_grad_apply", "bn_fold", "pack", "pad", "igemm", "wgrad", "reduce", "depthwise", "depthwise_data",
+	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
+}
+
+// The arguments of the kernels, field for field as in kernels.h, where they
+// are explained. A ptr points into a buffer or into the command list itself.
+type (
+	ptr = unsafe.Pointer
+
+	fillArgs struct {
+		y     ptr
+		n     int64
+		value float64
+	}
+	span struct {
+		p, g, m, v ptr
+		n          int64
+	}
+	addArgs struct {
+		y    ptr
+		x, w ptr
+		k, n int64
+	}
+	actArgs struct {
+		x, dy, y ptr
+		n, act   int64
+	}
+	poolArgs struct {
+		x, dy, y                                ptr
+		n, h, w, c, oh, ow, kernel, stride, pad int64
+	}
+	transposeArgs struct {
+		x, y          ptr
+		n, rows, cols int64
+	}
+	dropoutArgs struct {
+		x, counter, y        ptr
+		n, stream, threshold int64
+		scale                float64
+	}
+	lossArgs struct {
+		x, t, dloss, y ptr
+		n, k           int64
+		param          float64
+	}
+	bnArgs struct {
+		x, dy                   ptr
+		gamma, beta             ptr
+		mean, variance          ptr
+		mu, r                   ptr
+		runMean, runVar         ptr
+		part                    ptr
+		y                       ptr
+		dgamma, dbeta           ptr
+		coef                    ptr
+		m, c                    int64
+		rows                    int64
+		tasks                   int64
+		n, h, w, oh, ow, kernel int64
+		act, eval               int64
+		eps, momentum           float64
+	}
+	foldArgs struct {
+		w, bias, gamma, beta, mean, variance ptr
+		wout, bout                           ptr
+		k, o                                 int64
+		eps                                  float64
+	}
+	packArgs struct {
+		w, dst                                        ptr
+		taps                                          ptr
+		ntaps, kc, gn, groups                         int64
+		tapStride, kStride, nStride, gStride, gFloats int64
+	}
+	padArgs struct {
+		x, y            ptr
+		n, h, w, c, pad int64
+	}
+	igemmArgs struct {
+		x, b, bias, res                ptr
+		y                              ptr
+		taps                           ptr
+		ntaps, kc                      int64
+		n, gh, gw                      int64
+		h, w, c, sh, sw                int64
+		yh, yw, yc, yi0, yj0, yis, yjs int64
+		groups, gk, gn, gFloats        int64
+		act                            int64
+		block, splits                  int64
+	}
+	wgradArgs struct {
+		x, dy                 ptr
+		dw, db                ptr
+		taps                  ptr
+		ntaps, kc             int64
+		n, gh, gw             int64
+		h, w, c, sh, sw       int64
+		o, groups, gk, gn     int64
+		splits, units, kblock int64
+		dwFloats              int64
+	}
+	reduceArgs struct {
+		x, y              ptr
+		n, splits, stride int64
+	}
+	depthwiseArgs struct {
+		x, w, bias, dy                                ptr
+		y, dw, db                                     ptr
+		n, h, wd, c, oh, ow, kh, kw, stride, pad, dil int64
+		flip, act                                     int64
+		rows, tasks                                   int64
+	}
+	optimArgs struct {
+		spans                        ptr
+		hyper, scale                 ptr
+		beta1, beta2, eps, decoupled float64
+	}
+	mixArgs struct {
+		spans  ptr
+		s      ptr
+		ema    int64
+		weight float64
+	}
+	clipArgs struct {
+		spans       ptr
+		part        ptr
+		norm, scale ptr
+		tasks       int64
+		maxNorm     float64
+	}
+)
+
+// spanFloats is PS_SPAN, the elements of one task of an element-wise kernel.
+const spanFloats = 16384
+
+// zerosFloats is PS_ZEROS, the longest reduction of one tap.
+const zerosFloats = 16384
+
+// gemmTaps is GEMM_TAPS, the most taps of one launch of igemm.
+const gemmTaps = 64
+
+// A command is one launch, as ps_command in kernels.h.
+type command struct {
+	kernel, tasks int64
+	args          ptr
+}

@@ -1,0 +1,124 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// bnGeometry fills in the sizes, and how rows are cut into tasks: over pixels,
+// or over rows of the pooled picture.
+func bnGeometry(x engine.Spec, act engine.Act, w *engine.Window) bnArgs {
+	n, h, wd, c, _ := x.NHWC()
+	a := bnArgs{n: int64(n), h: int64(h), w: int64(wd), c: int64(c), m: int64(n * h * wd), act: int64(act)}
+	units, floatsEach := n*h*wd, c
+	if w != nil && w.Kernel > 1 {
+		a.kernel, a.oh, a.ow = int64(w.Kernel), int64(h/w.Kernel), int64(wd/w.Kernel)
+		units, floatsEach = n*int(a.oh), w.Kernel*wd*c
+	}
+	a.rows, a.tasks = taskRows(units, floatsEach)
+	return a
+}
+
+// taskRows cuts `units` of some floats each into tasks of about 64 K floats, at
+// most 64 tasks: partial results are kept for each.
+func taskRows(units, floatsEach int) (rows, tasks int64) {
+	r := max(1, (1<<16)/max(floatsEach, 1), ceilDiv(units, 64))
+	return int64(r), int64(ceilDiv(units, r))
+}
+
+// errPool is the answer to fused pooling in windows that do not tile.
+func errPool(w *engine.Window) error {
+	return fmt.Errorf("fused pooling with window %+v: %w", *w, engine.ErrUnsupported)
+}
+
+func lowerBatchNorm(op engine.BatchNorm, x engine.Spec, act engine.Act, w *engine.Window) (int, lowering, error) {
+	if !fusesPool(w) {
+		return 0, nil, errPool(w)
+	}
+	apply := bnGeometry(x, act, w)
+	apply.eps = float64(op.Eps)
+	if !op.Train {
+		apply.eval = 1
+		return 0, func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+			a := apply
+			a.x, a.gamma, a.beta, a.mean, a.variance, a.y = at(in[0]), at(in[1]), at(in[2]), at(in[3]), at(in[4]), at(out[0])
+			push(q, kBNApply, int(a.tasks), a)
+		}, nil
+	}
+	stats := bnGeometry(x, engine.Identity, nil)
+	stats.eps, stats.momentum = float64(op.Eps), float64(op.Momentum)
+	ws := 8 * 2 * int(stats.tasks*stats.c)
+	return ws, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		s := stats
+		s.x, s.mu, s.r, s.runMean, s.runVar, s.part = at(in[0]), at(out[1]), at(out[2]), at(in[3]), at(in[4]), ws
+		push(q, kBNStats, int(s.tasks), s)
+		push(q, kBNFinish, 1, s)
+		a := apply
+		a.x, a.gamma, a.beta, a.mu, a.r, a.y = s.x, at(in[1]), at(in[2]), s.mu, s.r, at(out[0])
+		push(q, kBNApply, int(a.tasks), a)
+	}, nil
+}
+
+// The input orders of the BatchNorm gradients: where γ, β, μ and r stand.
+var (
+	bnPlain = [4]int{2, 2, 3, 4} // x, dy, γ, μ, r; β does not matter without an activation
+	bnFused = [4]int{2, 3, 4, 5}
+)
+
+// bnGradWorkspace returns the bytes of partial sums and of the coefficients.
+func bnGradWorkspace(a bnArgs) (part, total int) {
+	part = 8 * 2 * int(a.tasks*a.c)
+	return part, part + 4*3*int(a.c)
+}
+
+// pushGrad enqueues the three launches of a BatchNorm gradient.
+func pushGrad(q *queue, a bnArgs) {
+	push(q, kBNGrad, int(a.tasks), a)
+	push(q, kBNGradFinish, 1, a)
+	push(q, kBNGradApply, int(a.tasks), a)
+}
+
+func lowerBatchNormBackward(x engine.Spec, act engine.Act, w *engine.Window, order [4]int) (int, lowering, error) {
+	if !fusesPool(w) {
+		return 0, nil, errPool(w)
+	}
+	base := bnGeometry(x, act, w)
+	part, total := bnGradWorkspace(base)
+	return total, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		a := base
+		a.x, a.dy, a.part, a.coef = at(in[0]), at(in[1]), ws, unsafe.Add(ws, part)
+		a.gamma, a.beta, a.mu, a.r = at(in[order[0]]), at(in[order[1]]), at(in[order[2]]), at(in[order[3]])
+		a.y, a.dgamma, a.dbeta = at(out[0]), at(out[1]), at(out[2])
+		pushGrad(q, a)
+	}, nil
+}
+
+func lowerBatchNormEvalBackward(op engine.BatchNormEvalBackward, x engine.Spec) (int, lowering, error) {
+	base := bnGeometry(x, engine.Identity, nil)
+	base.eval, base.eps = 1, float64(op.Eps)
+	part, total := bnGradWorkspace(base)
+	return total, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		a := base
+		a.x, a.dy, a.part, a.coef = at(in[0]), at(in[1]), ws, unsafe.Add(ws, part)
+		a.gamma, a.beta, a.mean, a.variance = at(in[2]), at(in[2]), at(in[3]), at(in[4])
+		a.y, a.dgamma, a.dbeta = at(out[0]), at(out[1]), at(out[2])
+		pushGrad(q, a)
+	}, nil
+}
+
+func lowerFoldBatchNorm(op engine.FoldBatchNorm, w engine.Spec) lowering {
+	o := w.Shape[3]
+	base := foldArgs{k: int64(w.Len() / o), o: int64(o), eps: float64(op.Eps)}
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		a := base
+		a.w, a.wout, a.bout = at(in[0]), at(out[0]), at(out[1])
+		rest := in[1:]
+		if op.Bias {
+			a.bias, rest = at(rest[0]), rest[1:]
+		}
+		a.gamma, a.beta, a.mean, a.variance = at(rest[0]), at(rest[1]), at(rest[2]), at(rest[3])
+		push(q, kBNFold, 1, a)
+	}
+}

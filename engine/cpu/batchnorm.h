@@ -1,0 +1,252 @@
+// Batch normalisation over x [m, c], with the activation and the max pool that
+// the planner has fused behind it.
+
+// Rows of a sub-block: small enough to be read twice from the cache.
+INLINE int64_t bn_block(int64_t c) { return max64(8, 4096 / c); }
+
+// Adds a block of `count` rows with mean `mean` and centred squares `m2` to a
+// running result of n rows (Chan, Golub and LeVeque, 1979).
+INLINE void bn_merge(double *mu, double *m2, double n, double count, double mean, double sq) {
+  const double d = mean - *mu, total = n + count;
+  *mu += d * count / total;
+  *m2 += sq + d * d * n * count / total;
+}
+
+// Mean and centred squares of a task's rows: part[task] = [c means, c squares].
+static void bn_stats(const void *args, int64_t task) {
+  const bn_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->m);
+  double *mu = a->part + task * 2 * a->c, *m2 = mu + a->c;
+  memset(mu, 0, 2 * a->c * sizeof *mu);
+  for (int64_t r = lo; r < hi; r += bn_block(a->c)) {
+    const int64_t end = min64(hi, r + bn_block(a->c)), count = end - r;
+    for (int64_t c = 0; c < a->c; c += VL) {
+      const int64_t n = a->c - c;
+      vf s = splat(0), q = splat(0);
+      for (int64_t i = r; i < end; i++) s += load_n(a->x + i * a->c + c, n);
+      const vf mean = s * splat(1.0f / (float)count);
+      for (int64_t i = r; i < end; i++) {
+        const vf d = load_n(a->x + i * a->c + c, n) - mean;
+        q += d * d;
+      }
+      for (int64_t j = 0; j < min64(VL, n); j++)
+        bn_merge(mu + c + j, m2 + c + j, r - lo, count, mean[j], q[j]);
+    }
+  }
+}
+
+// Merges the parts, moves the running statistics.
+static void bn_finish(const void *args, int64_t task) {
+  const bn_args *a = args;
+  (void)task;
+  for (int64_t c = 0; c < a->c; c++) {
+    double mu = 0, m2 = 0;
+    for (int64_t t = 0; t < a->tasks; t++) {
+      const double *part = a->part + t * 2 * a->c;
+      TASK_RANGE(lo, hi, t, a->rows, a->m);
+      bn_merge(&mu, &m2, lo, hi - lo, part[c], part[a->c + c]);
+    }
+    a->mu[c] = (float)mu;
+    a->r[c] = (float)(1 / sqrt(m2 / a->m + a->eps));
+    a->run_mean[c] = (float)((1 - a->momentum) * a->run_mean[c] + a->momentum * mu);
+    a->run_var[c] = (float)((1 - a->momentum) * a->run_var[c] + a->momentum * m2 / (a->m - 1));
+  }
+}
+
+// What x is scaled by and shifted by, for the channels at c.
+typedef struct {
+  vf mean, scale, shift;
+} bn_affine;
+
+INLINE bn_affine bn_affine_at(const bn_args *a, int64_t c) {
+  const int64_t n = a->c - c;
+  bn_affine f = {.shift = load_n(a->beta + c, n)};
+  if (a->eval) {
+    f.mean = load_n(a->mean + c, n);
+    const vf v = load_n(a->var + c, n);
+    for (int j = 0; j < VL; j++) f.scale[j] = (float)(1 / sqrt(v[j] + a->eps));
+  } else {
+    f.mean = load_n(a->mu + c, n);
+    f.scale = load_n(a->r + c, n);
+  }
+  f.scale *= load_n(a->gamma + c, n);
+  return f;
+}
+
+INLINE vf bn_value(bn_affine f, vf x) { return (x - f.mean) * f.scale + f.shift; }
+
+// The largest of a window's k×k values after the activation, and which it is.
+INLINE vf bn_window(const bn_args *a, const float *x, int64_t n, bn_affine f, vi *winner) {
+  vf best = splat(-INFINITY);
+  vi at = (vi){0};
+  for (int32_t u = 0; u < a->kernel; u++)
+    for (int32_t v = 0; v < a->kernel; v++) {
+      const vf y = activate(bn_value(f, load_n(x + (u * a->w + v) * a->c, n)), a->act);
+      const vi m = beats(y, best);
+      best = pick(m, y, best);
+      at = (m & (int32_t)(u * a->kernel + v)) | (~m & at);
+    }
+  *winner = at;
+  return best;
+}
+
+// y = pool(act((x-mean)·scale + β)). With pooling, the rows of a task are rows
+// of the pooled picture, over all pictures.
+static void bn_apply(const void *args, int64_t task) {
+  const bn_args *a = args;
+  if (a->kernel <= 1) {
+    TASK_RANGE(lo, hi, task, a->rows, a->m);
+    for (int64_t c = 0; c < a->c; c += VL) {
+      const bn_affine f = bn_affine_at(a, c);
+      const int64_t n = a->c - c;
+      for (int64_t i = lo; i < hi; i++) {
+        const vf y = activate(bn_value(f, load_n(a->x + i * a->c + c, n)), a->act);
+        store_n(a->y + i * a->c + c, n, y);
+      }
+    }
+    return;
+  }
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  for (int64_t row = lo; row < hi; row++) {
+    const float *x = a->x + ((row / a->oh) * a->h + (row % a->oh) * a->kernel) * a->w * a->c;
+    float *y = a->y + row * a->ow * a->c;
+    for (int64_t c = 0; c < a->c; c += VL) {
+      const bn_affine f = bn_affine_at(a, c);
+      vi winner;
+      for (int64_t j = 0; j < a->ow; j++)
+        store_n(y + j * a->c + c, a->c - c, bn_window(a, x + j * a->kernel * a->c + c, a->c - c, f, &winner));
+    }
+  }
+}
+
+// The gradient that arrives at BatchNorm's result, given dy behind activation
+// and pool: at the window's winner, where the slope is one.
+INLINE vf bn_through(const bn_args *a, vf y, vf dy) { return pick(slope(y, a->act), dy, splat(0)); }
+
+// part[task] = [Σg, Σg·(x-mean)·r] per channel, in double over short float sums.
+static void bn_grad(const void *args, int64_t task) {
+  const bn_args *a = args;
+  const int pooled = a->kernel > 1;
+  TASK_RANGE(lo, hi, task, a->rows, pooled ? a->n * a->oh : a->m);
+  double *sum = a->part + task * 2 * a->c, *dot = sum + a->c;
+  memset(sum, 0, 2 * a->c * sizeof *sum);
+  const int64_t block = pooled ? 1 : bn_block(a->c);
+  for (int64_t r = lo; r < hi; r += block) {
+    const int64_t end = min64(hi, r + block);
+    for (int64_t c = 0; c < a->c; c += VL) {
+      const int64_t n = a->c - c;
+      const bn_affine f = bn_affine_at(a, c);
+      vf s = splat(0), d = splat(0);
+      if (pooled) {
+        const float *x = a->x + ((r / a->oh) * a->h + (r % a->oh) * a->kernel) * a->w * a->c + c;
+        for (int64_t j = 0; j < a->ow; j++, x += a->kernel * a->c) {
+          vi winner;
+          const vf y = bn_window(a, x, n, f, &winner);
+          const vf g = bn_through(a, y, load_n(a->dy + (r * a->ow + j) * a->c + c, n));
+          vf at = splat(0);
+          for (int32_t k = 0; k < a->kernel * a->kernel; k++)
+            at = pick(winner == k, load_n(x + (k / a->kernel * a->w + k % a->kernel) * a->c, n), at);
+          s += g;
+          d += g * (at - f.mean);
+        }
+      } else {
+        for (int64_t i = r; i < end; i++) {
+          const vf x = load_n(a->x + i * a->c + c, n);
+          vf g = load_n(a->dy + i * a->c + c, n);
+          if (a->act) g = bn_through(a, activate(bn_value(f, x), a->act), g);
+          s += g;
+          d += g * (x - f.mean);
+        }
+      }
+      for (int64_t j = 0; j < min64(VL, n); j++) sum[c + j] += s[j], dot[c + j] += d[j];
+    }
+  }
+}
+
+// dγ, dβ and the coefficients of dx = c0·g + c1·(x-mean) + c2.
+static void bn_grad_finish(const void *args, int64_t task) {
+  const bn_args *a = args;
+  (void)task;
+  for (int64_t c = 0; c < a->c; c++) {
+    double s = 0, d = 0;
+    for (int64_t t = 0; t < a->tasks; t++) {
+      s += a->part[t * 2 * a->c + c];
+      d += a->part[(t * 2 + 1) * a->c + c];
+    }
+    const double r = a->eval ? 1 / sqrt(a->var[c] + a->eps) : a->r[c];
+    a->dgamma[c] = (float)(d * r);
+    a->dbeta[c] = (float)s;
+    a->coef[c] = (float)(a->gamma[c] * r);
+    a->coef[a->c + c] = a->eval ? 0 : (float)(-a->gamma[c] * r * r * r * d / a->m);
+    a->coef[2 * a->c + c] = a->eval ? 0 : (float)(-a->gamma[c] * r * s / a->m);
+  }
+}
+
+// One picture row that pooling leaves out, or that no window covers: g is zero.
+INLINE void bn_rest(const bn_args *a, const float *x, float *dx, int64_t count, int64_t n, vf mean, vf c1, vf c2) {
+  for (int64_t i = 0; i < count; i++)
+    store_n(dx + i * a->c, n, c1 * (load_n(x + i * a->c, n) - mean) + c2);
+}
+
+// dx of one row of windows.
+INLINE void bn_grad_windows(const bn_args *a, int64_t row, int64_t c) {
+  const int64_t n = a->c - c, k = a->kernel;
+  const bn_affine f = bn_affine_at(a, c);
+  const vf c0 = load_n(a->coef + c, n), c1 = load_n(a->coef + a->c + c, n), c2 = load_n(a->coef + 2 * a->c + c, n);
+  const int64_t first = ((row / a->oh) * a->h + (row % a->oh) * k) * a->w * a->c + c;
+  for (int64_t j = 0; j < a->ow; j++) {
+    const float *x = a->x + first + j * k * a->c;
+    float *dx = a->y + first + j * k * a->c;
+    vi winner;
+    const vf y = bn_window(a, x, n, f, &winner);
+    const vf g = c0 * bn_through(a, y, load_n(a->dy + (row * a->ow + j) * a->c + c, n));
+    for (int32_t u = 0; u < k; u++)
+      for (int32_t v = 0; v < k; v++) {
+        const int64_t at = (u * a->w + v) * a->c;
+        const vf base = c1 * (load_n(x + at, n) - f.mean) + c2;
+        store_n(dx + at, n, base + pick(winner == (int32_t)(u * k + v), g, splat(0)));
+      }
+  }
+  for (int64_t u = 0; u < k; u++) { // columns behind the last window
+    const int64_t at = first + (u * a->w + a->ow * k) * a->c;
+    bn_rest(a, a->x + at, a->y + at, a->w - a->ow * k, n, f.mean, c1, c2);
+  }
+  if (row % a->oh == a->oh - 1) { // rows behind the last window
+    const int64_t at = first + k * a->w * a->c;
+    bn_rest(a, a->x + at, a->y + at, (a->h - a->oh * k) * a->w, n, f.mean, c1, c2);
+  }
+}
+
+static void bn_grad_apply(const void *args, int64_t task) {
+  const bn_args *a = args;
+  if (a->kernel > 1) {
+    TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+    for (int64_t row = lo; row < hi; row++)
+      for (int64_t c = 0; c < a->c; c += VL) bn_grad_windows(a, row, c);
+    return;
+  }
+  TASK_RANGE(lo, hi, task, a->rows, a->m);
+  for (int64_t c = 0; c < a->c; c += VL) {
+    const int64_t n = a->c - c;
+    const bn_affine f = bn_affine_at(a, c);
+    const vf c0 = load_n(a->coef + c, n), c1 = load_n(a->coef + a->c + c, n), c2 = load_n(a->coef + 2 * a->c + c, n);
+    for (int64_t i = lo; i < hi; i++) {
+      const vf x = load_n(a->x + i * a->c + c, n);
+      vf g = load_n(a->dy + i * a->c + c, n);
+      if (a->act) g = bn_through(a, activate(bn_value(f, x), a->act), g);
+      store_n(a->y + i * a->c + c, n, c0 * g + c1 * (x - f.mean) + c2);
+    }
+  }
+}
+
+// Folds the running statistics into weights [k, o] and bias [o].
+static void bn_fold(const void *args, int64_t task) {
+  const fold_args *a = args;
+  (void)task;
+  for (int64_t o = 0; o < a->o; o++) {
+    const double s = a->gamma[o] / sqrt(a->var[o] + a->eps);
+    const double b = a->bias ? a->bias[o] : 0;
+    a->bout[o] = (float)((b - a->mean[o]) * s + a->beta[o]);
+    for (int64_t k = 0; k < a->k; k++) a->wout[k * a->o + o] = (float)(a->w[k * a->o + o] * s);
+  }
+}

@@ -1,0 +1,291 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// A geometry holds the extents of a convolution.
+type geometry struct {
+	n, h, w, c       int // x
+	oh, ow, o        int // y
+	kh, kw           int
+	stride, pad, dil int
+	groups, cg, og   int
+}
+
+func geometryOf(op engine.Conv2D, x, w, y engine.Spec) geometry {
+	g := geometry{stride: max(op.Stride, 1), pad: op.Pad, dil: max(op.Dilation, 1), groups: max(op.Groups, 1)}
+	g.n, g.h, g.w, g.c, _ = x.NHWC()
+	_, g.oh, g.ow, g.o, _ = y.NHWC()
+	g.kh, g.kw = w.Shape[0], w.Shape[1]
+	g.cg, g.og = g.c/g.groups, g.o/g.groups
+	return g
+}
+
+// depthwise reports whether each channel has one kernel of its own.
+func (g geometry) depthwise() bool { return g.groups > 1 && g.cg == 1 && g.og == 1 }
+
+// rowwise reports whether a row of the kernel is contiguous in a padded x and
+// worth being one tap: few channels, as in the first layer.
+func (g geometry) rowwise() bool {
+	return g.groups == 1 && g.dil == 1 && g.c < 16 && g.kw > 1 && g.kw*g.c <= zerosFloats
+}
+
+// check refuses what the kernels cannot index.
+func (g geometry) check() error {
+	if taps := g.kh * g.kw; taps > gemmTaps && !g.rowwise() || g.kh > gemmTaps {
+		return fmt.Errorf("a kernel of %dx%d has more than %d taps: %w", g.kh, g.kw, gemmTaps, engine.ErrUnsupported)
+	}
+	if g.cg > zerosFloats || g.og > zerosFloats {
+		return fmt.Errorf("more than %d channels in a group: %w", zerosFloats, engine.ErrUnsupported)
+	}
+	return nil
+}
+
+// paddedFloats is the size of x with its padding around it.
+func (g geometry) paddedFloats() int { return g.n * (g.h + 2*g.pad) * (g.w + 2*g.pad) * g.c }
+
+// padded returns the geometry after padding.
+func (g geometry) padded() geometry {
+	g.h, g.w, g.pad = g.h+2*g.pad, g.w+2*g.pad, 0
+	return g
+}
+
+// pushPad enqueues the copy of x into its padding.
+func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) {
+	push(q, kPad, g.n*(g.h+2*g.pad), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c), pad: int64(g.pad)})
+}
+
+// panelFloats bounds the columns of a packed group, whatever the vectors' width.
+func panelFloats(n int) int { return ceilDiv(n, 64) * 64 }
+
+// A product is one implicit matrix product: the taps, and how weights are packed.
+type product struct {
+	taps  []int64 // dh, dw of each
+	wTaps []int64 // its place in w
+	pack  packArgs
+	gemm  igemmArgs
+}
+
+// packedFloats is the size of the packed weights.
+func (p *product) packedFloats() int { return int(p.pack.gFloats * p.pack.groups) }
+
+// finish derives what depends on the sizes set so far.
+func (p *product) finish() {
+	nt := int64(len(p.wTaps))
+	p.pack.ntaps, p.gemm.ntaps = nt, nt
+	p.pack.kc, p.pack.gn, p.pack.groups = p.gemm.kc, p.gemm.gn, p.gemm.groups
+	p.pack.gFloats = nt * p.gemm.kc * int64(panelFloats(int(p.gemm.gn)))
+	p.gemm.gFloats = p.pack.gFloats
+	pixels := int(p.gemm.n * p.gemm.gh * p.gemm.gw)
+	p.gemm.block = 96
+	if blocks := ceilDiv(pixels, 96) * int(p.gemm.groups); blocks < 8 {
+		p.gemm.splits = int64(min(ceilDiv(8, blocks), ceilDiv(int(p.gemm.gn), 64)))
+	}
+	p.gemm.splits = max(p.gemm.splits, 1)
+}
+
+// push enqueues the packing and the product.
+func (p *product) push(q *queue, x, w, bias, res, y, packed unsafe.Pointer) {
+	pk, gm := p.pack, p.gemm
+	if len(p.wTaps) > 0 {
+		pk.w, pk.dst, pk.taps = w, packed, keep(&q.memory, p.wTaps)
+		push(q, kPack, int(pk.groups*pk.ntaps), pk)
+	}
+	gm.x, gm.b, gm.bias, gm.res, gm.y, gm.taps = x, packed, bias, res, y, keep(&q.memory, p.taps)
+	push(q, kIGemm, ceilDiv(int(gm.n*gm.gh*gm.gw), int(gm.block))*int(gm.groups*gm.splits), gm)
+}
+
+// forward returns the product of the forward pass, for an x that is padded
+// already if the convolution is rowwise.
+func (g geometry) forward(act engine.Act) *product {
+	p := &product{}
+	if g.rowwise() {
+		g = g.padded()
+		for u := range g.kh {
+			p.taps = append(p.taps, int64(u), 0)
+			p.wTaps = append(p.wTaps, int64(u))
+		}
+		p.gemm.kc = int64(g.kw * g.c)
+	} else {
+		for u := range g.kh {
+			for v := range g.kw {
+				p.taps = append(p.taps, int64(u*g.dil-g.pad), int64(v*g.dil-g.pad))
+				p.wTaps = append(p.wTaps, int64(u*g.kw+v))
+			}
+		}
+		p.gemm.kc = int64(g.cg)
+	}
+	m := &p.gemm
+	m.n, m.gh, m.gw = int64(g.n), int64(g.oh), int64(g.ow)
+	m.h, m.w, m.c, m.sh, m.sw = int64(g.h), int64(g.w), int64(g.c), int64(g.stride), int64(g.stride)
+	m.yh, m.yw, m.yc, m.yis, m.yjs = int64(g.oh), int64(g.ow), int64(g.o), 1, 1
+	m.groups, m.gk, m.gn, m.act = int64(g.groups), int64(g.cg), int64(g.og), int64(act)
+	p.pack.tapStride, p.pack.kStride, p.pack.nStride, p.pack.gStride = m.kc*int64(g.o), int64(g.o), 1, int64(g.og)
+	p.finish()
+	return p
+}
+
+func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, lowering, error) {
+	g := geometryOf(op, in[0], in[1], y)
+	if g.depthwise() && !op.Epilogue.Residual {
+		return 0, lowerDepthwise(g, op.Epilogue.Act), nil
+	}
+	if err := g.check(); err != nil {
+		return 0, nil, err
+	}
+	p := g.forward(op.Epilogue.Act)
+	ws := roundUp(p.packedFloats())
+	if g.rowwise() {
+		ws += g.paddedFloats()
+	}
+	return 4 * ws, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		x := at(in[0])
+		if g.rowwise() {
+			x = floats(ws, roundUp(p.packedFloats()))
+			g.pushPad(q, at(in[0]), x)
+		}
+		rest := in[2:]
+		var bias, res unsafe.Pointer
+		if op.Epilogue.Residual {
+			res, rest = at(rest[len(rest)-1]), rest[:len(rest)-1]
+		}
+		if len(rest) > 0 {
+			bias = at(rest[0])
+		}
+		p.push(q, x, at(in[1]), bias, res, at(out[0]), ws)
+	}, nil
+}
+
+// backwardData returns the products of the gradient of x, one for each phase of
+// the stride: the pixels (i, j) of x with i ≡ a, j ≡ b (mod stride) are reached
+// by the taps with u·d ≡ a+p, v·d ≡ b+p alone.
+func (g geometry) backwardData() []*product {
+	var ps []*product
+	for a := range min(g.stride, g.h) {
+		for b := range min(g.stride, g.w) {
+			p := &product{}
+			for u := range g.kh {
+				for v := range g.kw {
+					r, s := a+g.pad-u*g.dil, b+g.pad-v*g.dil
+					if r%g.stride == 0 && s%g.stride == 0 {
+						p.taps = append(p.taps, int64(r/g.stride), int64(s/g.stride))
+						p.wTaps = append(p.wTaps, int64(u*g.kw+v))
+					}
+				}
+			}
+			m := &p.gemm
+			m.kc = int64(g.og)
+			m.n, m.gh, m.gw = int64(g.n), int64(ceilDiv(g.h-a, g.stride)), int64(ceilDiv(g.w-b, g.stride))
+			m.h, m.w, m.c, m.sh, m.sw = int64(g.oh), int64(g.ow), int64(g.o), 1, 1
+			m.yh, m.yw, m.yc = int64(g.h), int64(g.w), int64(g.c)
+			m.yi0, m.yj0, m.yis, m.yjs = int64(a), int64(b), int64(g.stride), int64(g.stride)
+			m.groups, m.gk, m.gn = int64(g.groups), int64(g.og), int64(g.cg)
+			p.pack.tapStride, p.pack.kStride, p.pack.nStride, p.pack.gStride = int64(g.cg*g.o), 1, int64(g.o), int64(g.og)
+			p.finish()
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (int, lowering, error) {
+	g := geometryOf(op.Conv2D, op.X, in[1], in[0])
+	if g.depthwise() {
+		return 0, lowerDepthwiseData(g), nil
+	}
+	if taps := g.kh * g.kw; taps > gemmTaps || g.og > zerosFloats {
+		return 0, nil, fmt.Errorf("a kernel of %d taps, %d channels a group: %w", taps, g.og, engine.ErrUnsupported)
+	}
+	ps := g.backwardData()
+	ws := 0
+	for _, p := range ps {
+		ws += roundUp(p.packedFloats())
+	}
+	return 4 * ws, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		for _, p := range ps {
+			p.push(q, at(in[0]), at(in[1]), nil, nil, at(out[0]), ws)
+			ws = floats(ws, roundUp(p.packedFloats()))
+		}
+	}, nil
+}
+
+// wgradSplits chooses into how many parts the pixels are cut, each with a
+// partial result of its own: enough for eight tasks or more, but parts of at
+// least 512 pixels, and no more than 8 MB of partial results.
+func wgradSplits(pixels, others, weights int) int {
+	s := min(ceilDiv(16, others), ceilDiv(pixels, 512), max(1, (2<<20)/max(weights, 1)))
+	return max(s, 1)
+}
+
+func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec) (int, lowering, error) {
+	g := geometryOf(op.Conv2D, in[0], op.W, in[1])
+	if g.depthwise() {
+		ws, low := lowerDepthwiseWeight(g, op.Bias)
+		return ws, low, nil
+	}
+	if err := g.check(); err != nil {
+		return 0, nil, err
+	}
+	product := g.forward(engine.Identity)
+	m := product.gemm
+	a := wgradArgs{ntaps: m.ntaps, kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
+		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, kblock: 48, dwFloats: int64(roundUp(op.W.Len()))}
+	a.units = a.ntaps * int64(ceilDiv(int(a.kc), int(a.kblock)))
+	a.splits = int64(wgradSplits(g.n*g.oh*g.ow, int(a.units*a.groups), op.W.Len()))
+	padFloats, partial := 0, 0
+	if g.rowwise() {
+		padFloats = roundUp(g.paddedFloats())
+	}
+	if a.splits > 1 {
+		partial = int(a.splits) * (int(a.dwFloats) + g.o)
+	}
+	return 4 * (padFloats + partial), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		a := a
+		a.x, a.dy, a.taps = at(in[0]), at(in[1]), keep(&q.memory, product.taps)
+		if g.rowwise() {
+			g.pushPad(q, a.x, ws)
+			a.x = ws
+		}
+		a.dw = at(out[0])
+		if op.Bias {
+			a.db = at(out[1])
+		}
+		if a.splits == 1 {
+			push(q, kWGrad, int(a.units*a.groups), a)
+			return
+		}
+		dw, db := a.dw, a.db
+		a.dw = floats(ws, padFloats)
+		if op.Bias {
+			a.db = floats(a.dw, int(a.splits*a.dwFloats))
+		}
+		push(q, kWGrad, int(a.units*a.groups*a.splits), a)
+		pushReduce(q, a.dw, dw, op.W.Len(), int(a.splits), int(a.dwFloats))
+		if op.Bias {
+			pushReduce(q, a.db, db, g.o, int(a.splits), g.o)
+		}
+	}, nil
+}
+
+// pushReduce enqueues y[i] = Σ_s x[s·stride+i], for i < n.
+func pushReduce(q *queue, x, y unsafe.Pointer, n, splits, stride int) {
+	push(q, kReduce, ceilDiv(n, spanFloats), reduceArgs{x: x, y: y, n: int64(n), splits: int64(splits), stride: int64(stride)})
+}
+
+// lowerLinear lowers a linear layer as the pointwise convolution that it is.
+func lowerLinear(op engine.Op, in, out []engine.Spec) (int, lowering, error) {
+	image := func(s engine.Spec) engine.Spec { return engine.F32(s.Shape[0], 1, 1, s.Shape[1]) }
+	weight := func(s engine.Spec) engine.Spec { return engine.F32(1, 1, s.Shape[0], s.Shape[1]) }
+	switch op := op.(type) {
+	case engine.LinearBackwardData:
+		return lowerConv2DBackwardData(engine.Conv2DBackwardData{X: image(out[0])}, []engine.Spec{image(in[0]), weight(in[1])})
+	case engine.LinearBackwardWeight:
+		return lowerConv2DBackwardWeight(engine.Conv2DBackwardWeight{W: weight(out[0]), Bias: op.Bias}, []engine.Spec{image(in[0]), image(in[1])})
+	}
+	specs := append([]engine.Spec{image(in[0]), weight(in[1])}, in[2:]...)
+	return lowerConv2D(engine.Conv2D{}, specs, image(out[0]))
+}

@@ -1,0 +1,69 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
+
+func (g geometry) depthwiseArgs() depthwiseArgs {
+	return depthwiseArgs{n: int64(g.n), h: int64(g.h), wd: int64(g.w), c: int64(g.c), oh: int64(g.oh), ow: int64(g.ow),
+		kh: int64(g.kh), kw: int64(g.kw), stride: int64(g.stride), pad: int64(g.pad), dil: int64(g.dil)}
+}
+
+func lowerDepthwise(g geometry, act engine.Act) lowering {
+	base := g.depthwiseArgs()
+	base.act = int64(act)
+	base.rows, base.tasks = taskRows(g.n*g.oh, g.ow*g.c)
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		a := base
+		a.x, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
+		if len(in) > 2 {
+			a.bias = at(in[2])
+		}
+		push(q, kDepthwise, int(a.tasks), a)
+	}
+}
+
+// lowerDepthwiseData: with stride one, the gradient of x is the convolution of
+// dy with the kernel turned round; otherwise it is gathered.
+func lowerDepthwiseData(g geometry) lowering {
+	flipped := g
+	flipped.h, flipped.w, flipped.oh, flipped.ow = g.oh, g.ow, g.h, g.w
+	flipped.pad = g.dil*(g.kh-1) - g.pad
+	if g.stride == 1 && flipped.pad >= 0 && g.kh == g.kw {
+		base := flipped.depthwiseArgs()
+		base.flip = 1
+		base.rows, base.tasks = taskRows(g.n*g.h, g.w*g.c)
+		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+			a := base
+			a.x, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
+			push(q, kDepthwise, int(a.tasks), a)
+		}
+	}
+	base := g.depthwiseArgs()
+	base.rows, base.tasks = taskRows(g.n*g.h, g.w*g.c)
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		a := base
+		a.dy, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
+		push(q, kDepthwiseData, int(a.tasks), a)
+	}
+}
+
+func lowerDepthwiseWeight(g geometry, bias bool) (int, lowering) {
+	base := g.depthwiseArgs()
+	base.rows, base.tasks = taskRows(g.n*g.oh, g.ow*g.c)
+	weights, tasks := g.kh*g.kw*g.c, int(base.tasks)
+	return 4 * tasks * (weights + g.c), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		a := base
+		a.x, a.dy, a.dw = at(in[0]), at(in[1]), ws
+		if bias {
+			a.db = floats(ws, tasks*weights)
+		}
+		push(q, kDepthwiseWeight, tasks, a)
+		pushReduce(q, a.dw, at(out[0]), weights, tasks, weights)
+		if bias {
+			pushReduce(q, a.db, at(out[1]), g.c, tasks, g.c)
+		}
+	}
+}

@@ -1,0 +1,212 @@
+// Convolution as an implicit matrix product: the rows are pixels, the columns
+// output channels, and the reduction runs over taps (places of the kernel) and
+// channels. Nothing is gathered: the inner kernel reads each tap of each pixel
+// through a pointer, which points at zeros where the kernel hangs over the edge
+// (Dukhan, "The Indirect Convolution Algorithm", arXiv:1907.02129). The weights
+// are packed once a step into panels, so that they stream.
+//
+// The same product serves the forward pass, the gradient of the input (dy for
+// x, the weights transposed and reversed, one launch a phase of the stride),
+// pointwise convolutions and linear layers (one tap).
+
+enum { GEMM_PIXELS = 96, GEMM_TAPS = 64 };
+
+// The columns are cut into panels of GEMM_VECTORS, 2 or 1 vectors: the widest
+// that is at least half full.
+typedef struct {
+  int64_t start, cols; // first column, columns that exist
+  int vectors;         // the panel is padded to this width
+} panel;
+
+INLINE int panel_vectors(int64_t left) {
+  if (GEMM_VECTORS == 4 && left > 2 * VL) return 4;
+  return left > VL ? 2 : 1;
+}
+
+// The panel behind p; p.vectors = 0 before the first. False behind the last.
+INLINE int next_panel(panel *p, int64_t n) {
+  p->start += p->vectors * VL;
+  if (p->start >= n) return 0;
+  p->vectors = panel_vectors(n - p->start);
+  p->cols = min64(n - p->start, p->vectors * VL);
+  return 1;
+}
+
+// A task packs one tap of one group into every panel.
+static void pack(const void *args, int64_t task) {
+  const pack_args *a = args;
+  const int64_t g = task / a->ntaps, t = task % a->ntaps;
+  const float *w = a->w + a->taps[t] * a->tap_stride + g * a->g_stride;
+  const int64_t depth = a->ntaps * a->kc;
+  for (panel p = {0}; next_panel(&p, a->gn);) {
+    const int64_t width = p.vectors * VL;
+    float *dst = a->dst + g * a->g_floats + p.start * depth + t * a->kc * width;
+    if (a->n_stride == 1) {
+      for (int64_t k = 0; k < a->kc; k++, dst += width) {
+        const float *src = w + k * a->k_stride + p.start;
+        for (int64_t v = 0; v < width; v += VL)
+          store(dst + v, p.cols > v ? load_n(src + v, p.cols - v) : splat(0));
+      }
+      continue;
+    }
+    for (int64_t n = 0; n < width; n++) { // transposed: k is contiguous in w
+      const float *src = w + (p.start + n) * a->n_stride;
+      for (int64_t k = 0; k < a->kc; k++) dst[k * width + n] = n < p.cols ? src[k * a->k_stride] : 0;
+    }
+  }
+}
+
+// Copies pictures into zeros of `pad` pixels on each side, a task a row of the result.
+static void pad(const void *args, int64_t task) {
+  const pad_args *a = args;
+  const int64_t ph = a->h + 2 * a->pad, pw = a->w + 2 * a->pad;
+  const int64_t n = task / ph, i = task % ph - a->pad;
+  float *y = a->y + task * pw * a->c;
+  if (i < 0 || i >= a->h) {
+    memset(y, 0, pw * a->c * sizeof *y);
+    return;
+  }
+  memset(y, 0, a->pad * a->c * sizeof *y);
+  memcpy(y + a->pad * a->c, a->x + (n * a->h + i) * a->w * a->c, a->w * a->c * sizeof *y);
+  memset(y + (a->pad + a->w) * a->c, 0, a->pad * a->c * sizeof *y);
+}
+
+// Where each tap of pixels [lo, hi) of a grid lies in x, for one group:
+// rows[t·stride + pixel-lo].
+INLINE void tap_pointers(const float **rows, int64_t stride, const float *x, const int64_t *taps, int64_t ntaps,
+                         int64_t gh, int64_t gw, int64_t h, int64_t w, int64_t c, int64_t sh, int64_t sw,
+                         int64_t lo, int64_t hi) {
+  for (int64_t p = lo; p < hi;) { // a run of pixels in one row of the grid
+    const int64_t n = p / (gh * gw), i = p / gw % gh, j0 = p % gw;
+    const int64_t run = min64(hi - p, gw - j0);
+    for (int64_t t = 0; t < ntaps; t++) {
+      const float **out = rows + t * stride + (p - lo);
+      const int64_t row = i * sh + taps[2 * t];
+      if (row < 0 || row >= h) {
+        for (int64_t j = 0; j < run; j++) out[j] = ps_zeros;
+        continue;
+      }
+      const float *src = x + (n * h + row) * w * c;
+      int64_t col = j0 * sw + taps[2 * t + 1];
+      for (int64_t j = 0; j < run; j++, col += sw) out[j] = col >= 0 && col < w ? src + col * c : ps_zeros;
+    }
+    p += run;
+  }
+}
+
+// acc[i][v] = Σ_t Σ_k rows[t][i][k] · b[t][k][v]. `m` and `vectors` are constants
+// where this is inlined, so acc lives in registers.
+INLINE void gemm_tile(vf acc[GEMM_ROWS][GEMM_VECTORS], const int m, const int vectors, const float *const *rows,
+                      int64_t stride, int64_t ntaps, int64_t kc, const float *b) {
+  for (int i = 0; i < m; i++)
+    for (int v = 0; v < vectors; v++) acc[i][v] = splat(0);
+  for (int64_t t = 0; t < ntaps; t++) {
+    const float *x[GEMM_ROWS];
+    for (int i = 0; i < m; i++) x[i] = rows[t * stride + i];
+    for (int64_t k = 0; k < kc; k++, b += vectors * VL) {
+      vf bv[GEMM_VECTORS];
+      for (int v = 0; v < vectors; v++) bv[v] = load(b + v * VL);
+      for (int i = 0; i < m; i++) {
+        const vf xv = splat(x[i][k]);
+        for (int v = 0; v < vectors; v++) acc[i][v] += xv * bv[v];
+      }
+    }
+  }
+}
+
+// Where the results of a tile go, and what is done to them on the way.
+typedef struct {
+  float *const *y;      // a pointer a row, to the group's first column
+  const float *bias;    // or null
+  const float *const *res; // or null
+  int64_t act;
+} gemm_out;
+
+INLINE void gemm_store(const vf acc[GEMM_ROWS][GEMM_VECTORS], const int m, const int vectors, panel p, gemm_out o) {
+  for (int v = 0; v < vectors; v++) {
+    const int64_t n = p.cols - v * VL, col = p.start + v * VL;
+    if (n <= 0) break;
+    const vf bias = o.bias ? load_n(o.bias + col, n) : splat(0);
+    for (int i = 0; i < m; i++) {
+      vf y = acc[i][v] + bias;
+      if (o.res) y += load_n(o.res[i] + col, n);
+      store_n(o.y[i] + col, n, activate(y, o.act));
+    }
+  }
+}
+
+#define GEMM_CASE(M, V)                                            \
+  case M: {                                                        \
+    vf acc[GEMM_ROWS][GEMM_VECTORS];                               \
+    gemm_tile(acc, M, V, rows, stride, ntaps, kc, b);              \
+    gemm_store(acc, M, V, p, o);                                   \
+    break;                                                         \
+  }
+
+// One row count a function and width: a dispatch, then straight code.
+#define GEMM_WIDTH(NAME, V)                                                                             \
+  static __attribute__((noinline)) void NAME(int m, const float *const *rows, int64_t stride,           \
+                                             int64_t ntaps, int64_t kc, const float *b, panel p, gemm_out o) { \
+    switch (m) {                                                                                        \
+      GEMM_CASE(1, V) GEMM_CASE(2, V) GEMM_CASE(3, V) GEMM_CASE(4, V) GEMM_CASE(5, V) GEMM_CASE(6, V)   \
+      GEMM_MORE(V)                                                                                      \
+    }                                                                                                   \
+  }
+
+#if GEMM_VECTORS == 4
+#define GEMM_MORE(V)
+GEMM_WIDTH(gemm4, 4)
+#undef GEMM_MORE
+#endif
+#if GEMM_ROWS >= 8
+#define GEMM_MORE(V) GEMM_CASE(7, V) GEMM_CASE(8, V)
+#else
+#define GEMM_MORE(V)
+#endif
+GEMM_WIDTH(gemm2, 2)
+GEMM_WIDTH(gemm1, 1)
+#undef GEMM_MORE
+
+// The rows of a tile: four vectors leave room for six.
+INLINE int64_t gemm_rows(int vectors) { return vectors == 4 ? 6 : GEMM_ROWS; }
+
+INLINE void gemm_dispatch(int m, const float *const *rows, int64_t ntaps, int64_t kc, const float *b, panel p, gemm_out o) {
+#if GEMM_VECTORS == 4
+  if (p.vectors == 4) {
+    gemm4(m, rows, GEMM_PIXELS, ntaps, kc, b, p, o);
+    return;
+  }
+#endif
+  if (p.vectors == 2) gemm2(m, rows, GEMM_PIXELS, ntaps, kc, b, p, o);
+  else gemm1(m, rows, GEMM_PIXELS, ntaps, kc, b, p, o);
+}
+
+// A task: some pixels, one group, and one of `splits` parts of its panels.
+static void igemm(const void *args, int64_t task) {
+  const igemm_args *a = args;
+  const float *rows[GEMM_TAPS * GEMM_PIXELS];
+  float *y[GEMM_PIXELS];
+  const float *res[GEMM_PIXELS];
+  const int64_t split = task % a->splits, g = task / a->splits % a->groups;
+  TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
+  tap_pointers(rows, GEMM_PIXELS, a->x + g * a->gk, a->taps, a->ntaps, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, lo, hi);
+  for (int64_t q = lo; q < hi; q++) {
+    const int64_t n = q / (a->gh * a->gw), i = q / a->gw % a->gh, j = q % a->gw;
+    const int64_t at = ((n * a->yh + a->yi0 + i * a->yis) * a->yw + a->yj0 + j * a->yjs) * a->yc + g * a->gn;
+    y[q - lo] = a->y + at;
+    res[q - lo] = a->res ? a->res + at : NULL;
+  }
+  const float *b = a->b + g * a->g_floats;
+  const int64_t share = (a->gn + a->splits - 1) / a->splits, depth = a->ntaps * a->kc;
+  for (panel p = {0}; next_panel(&p, a->gn);) {
+    if (p.start / share != split) continue;
+    const int64_t count = hi - lo, most = gemm_rows(p.vectors);
+    const int64_t tiles = (count + most - 1) / most; // of nearly equal height
+    for (int64_t t = 0, at = 0; t < tiles; t++) {
+      const int64_t m = (count - at + tiles - t - 1) / (tiles - t);
+      const gemm_out o = {y + at, a->bias ? a->bias + g * a->gn : NULL, a->res ? res + at : NULL, a->act};
+      gemm_dispatch(m, rows + at, a->ntaps, a->kc, b + p.start * depth, p, o);
+      at += m;
+    }
+  }
+}

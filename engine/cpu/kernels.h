@@ -1,0 +1,208 @@
+// What the Go side and the C kernels agree on: the list of kernels and the
+// arguments of each. Every field is eight bytes wide, so that the Go structs in
+// args.go have the same layout on every machine; the suite in backendtest
+// would catch a field out of order.
+//
+// A kernel is a function of its arguments and a task number. Tasks of one
+// launch touch disjoint outputs and may run in any order on any thread; how
+// work is cut into tasks depends on shapes alone, so results do not depend on
+// the number of threads.
+#ifndef POTSTILL_KERNELS_H
+#define POTSTILL_KERNELS_H
+
+#include <stdint.h>
+
+typedef void (*ps_kernel)(const void *args, int64_t task);
+
+// In the order of the constants in args.go.
+#define PS_KERNELS(X)                                                          \
+  X(fill) X(add) X(act) X(act_backward)                                        \
+  X(maxpool) X(maxpool_backward) X(avgpool) X(avgpool_backward)                \
+  X(globalpool) X(globalpool_backward) X(transpose) X(dropout)                 \
+  X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
+  X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
+  X(bn_grad_apply) X(bn_fold)                                                  \
+  X(pack) X(pad) X(igemm) X(wgrad) X(reduce)                                   \
+  X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
+  X(adam) X(sgd) X(mix) X(sumsq) X(clip)
+
+typedef struct {
+  float *y;
+  int64_t n;
+  double value;
+} fill_args;
+
+// A span is up to PS_SPAN consecutive elements of several tensors: one task of
+// an element-wise kernel over many tensors.
+typedef struct {
+  float *p;       // the tensor that is written
+  const float *g; // the one that is read: gradient, source
+  float *m, *v;   // optimiser state
+  int64_t n;
+} span;
+
+#define PS_SPAN 16384
+
+typedef struct {
+  float *y;
+  const float *const *x; // k pointers
+  const double *w;       // k factors
+  int64_t k, n;
+} add_args;
+
+typedef struct {
+  const float *x, *dy; // act_backward: x is y
+  float *y;            // act_backward: dx
+  int64_t n, act;
+} act_args;
+
+typedef struct {
+  const float *x, *dy;
+  float *y; // or dx
+  int64_t n, h, w, c, oh, ow, kernel, stride, pad;
+} pool_args;
+
+// y[n][j][i] = x[n][i][j] for each n: NHWC to NCHW and back.
+typedef struct {
+  const float *x;
+  float *y;
+  int64_t n, rows, cols;
+} transpose_args;
+
+typedef struct {
+  const float *x;
+  const uint32_t *counter;
+  float *y;
+  int64_t n, stream, threshold;
+  double scale;
+} dropout_args;
+
+typedef struct {
+  const float *x, *t, *dloss; // logits; target or teacher's logits
+  float *y;                   // loss or dx
+  int64_t n, k;
+  double param; // label smoothing, or temperature
+} loss_args;
+
+typedef struct {
+  const float *x, *dy;
+  const float *gamma, *beta;
+  const float *mean, *var;     // evaluation: the running statistics
+  float *mu, *r;               // training: the batch's
+  float *run_mean, *run_var;   // moved by bn_finish
+  double *part;                // tasks × 2 × c partial results
+  float *y;                    // y or dx
+  float *dgamma, *dbeta;
+  float *coef;                 // 3 × c, what bn_grad_apply multiplies with
+  int64_t m, c;                // rows (pixels) and channels
+  int64_t rows;                // rows, or pooled rows of pixels, a task
+  int64_t tasks;
+  int64_t n, h, w, oh, ow, kernel; // kernel > 1: pooling with kernel = stride
+  int64_t act, eval;
+  double eps, momentum;
+} bn_args;
+
+typedef struct {
+  const float *w, *bias, *gamma, *beta, *mean, *var;
+  float *wout, *bout;
+  int64_t k, o;
+  double eps;
+} fold_args;
+
+// dst: for each group, panels of columns (see panel_at); in each panel, for
+// each tap and each k, the panel's columns.
+typedef struct {
+  const float *w;
+  float *dst;
+  const int64_t *taps; // ntaps weight taps
+  int64_t ntaps, kc, gn, groups;
+  int64_t tap_stride, k_stride, n_stride, g_stride, g_floats;
+} pack_args;
+
+typedef struct {
+  const float *x;
+  float *y;
+  int64_t n, h, w, c, pad;
+} pad_args;
+
+// The implicit matrix product: for each pixel (i, j) of a grid,
+//   y[yi0+i·yis, yj0+j·yjs, :] = epilogue(Σ_t Σ_k x[i·sh+dh_t, j·sw+dw_t, k] · b[t][k][:])
+typedef struct {
+  const float *x, *b, *bias, *res;
+  float *y;
+  const int64_t *taps; // ntaps pairs dh, dw
+  int64_t ntaps, kc;
+  int64_t n, gh, gw;
+  int64_t h, w, c, sh, sw;
+  int64_t yh, yw, yc, yi0, yj0, yis, yjs;
+  int64_t groups, gk, gn, g_floats;
+  int64_t act;
+  int64_t block, splits; // pixels a task; parts that the panels are split in
+} igemm_args;
+
+// dw[t][k][o] = Σ_{pixels (i,j)} x[i·sh+dh_t, j·sw+dw_t, k] · dy[i, j, o]
+typedef struct {
+  const float *x, *dy;
+  float *dw, *db;      // db may be null; both point to `splits` partial results
+  const int64_t *taps; // ntaps pairs dh, dw
+  int64_t ntaps, kc;
+  int64_t n, gh, gw;
+  int64_t h, w, c, sh, sw;
+  int64_t o, groups, gk, gn;
+  int64_t splits, units, kblock; // pixels are split in `splits`; a unit is a tap and kblock rows
+  int64_t dw_floats;
+} wgrad_args;
+
+// y[i] = Σ_s x[s·stride + i]
+typedef struct {
+  const float *x;
+  float *y;
+  int64_t n, splits, stride;
+} reduce_args;
+
+typedef struct {
+  const float *x, *w, *bias, *dy;
+  float *y, *dw, *db;
+  int64_t n, h, w_, c, oh, ow, kh, kw, stride, pad, dil;
+  int64_t flip, act;
+  int64_t rows, tasks; // output rows a task
+} depthwise_args;
+
+typedef struct {
+  const span *spans;
+  const float *hyper, *scale;
+  double beta1, beta2, eps, decoupled; // SGD: beta1 is the momentum, decoupled says Nesterov
+} optim_args;
+
+// p ← (1-a)·p·keep + b·g with a = *s: EMA (a = 1-decay) and accumulation.
+typedef struct {
+  const span *spans;
+  const float *s;
+  int64_t ema;
+  double weight;
+} mix_args;
+
+typedef struct {
+  const span *spans; // g is read
+  double *part;
+  float *norm, *scale;
+  int64_t tasks;
+  double max_norm;
+} clip_args;
+
+// One kernel launch of a command list.
+typedef struct {
+  int64_t kernel, tasks;
+  const void *args;
+} ps_command;
+
+enum { PS_IDENTITY, PS_RELU, PS_RELU6 };
+
+// The kernels of each instruction set.
+extern const ps_kernel ps_generic[], ps_avx2[], ps_avx512[];
+
+// Zeros that padding points at; a tap's reduction is at most this long.
+#define PS_ZEROS 16384
+extern const float ps_zeros[PS_ZEROS];
+
+#endif

@@ -1,0 +1,127 @@
+//go:build cgo
+
+package cpu
+
+/*
+#cgo CFLAGS: -O3 -std=gnu11 -Wall
+#cgo LDFLAGS: -lm -lpthread
+#include <stdlib.h>
+#include "pool.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// Variants returns the instruction sets that this build has and this machine
+// can run, the best first.
+func Variants() []string {
+	var v []string
+	switch C.ps_level() {
+	case 2:
+		v = append(v, "avx512", "avx2")
+	case 1:
+		v = append(v, "avx2")
+	}
+	if runtime.GOARCH == "arm64" {
+		return append(v, "neon")
+	}
+	return append(v, "generic")
+}
+
+// level is the number of a variant in C.
+func level(variant string) C.int {
+	return map[string]C.int{"avx512": 2, "avx2": 1}[variant]
+}
+
+// A library is the table of kernels and the pool of threads.
+type library struct {
+	table *C.ps_kernel // const in C
+	pool  *C.ps_pool
+}
+
+func openLibrary(variant string, threads int) (*library, error) {
+	if int(C.ps_kernel_count()) != len(kernelNames) {
+		return nil, fmt.Errorf("the build is broken: %d kernels in C, %d in Go", C.ps_kernel_count(), len(kernelNames))
+	}
+	for i, name := range kernelNames {
+		if c := C.GoString(C.ps_kernel_name(C.int(i))); c != name {
+			return nil, fmt.Errorf("the build is broken: kernel %d is %s in C, %s in Go", i, c, name)
+		}
+	}
+	pool := C.ps_pool_new(C.int(threads))
+	if pool == nil {
+		return nil, errors.New("the system refuses another thread")
+	}
+	return &library{table: C.ps_table(level(variant)), pool: pool}, nil
+}
+
+func (l *library) run(commands []command) {
+	if len(commands) == 0 {
+		return
+	}
+	C.ps_run(l.pool, l.table, (*C.ps_command)(unsafe.Pointer(&commands[0])), C.int64_t(len(commands)))
+}
+
+func (l *library) close() { C.ps_pool_free(l.pool) }
+
+// allocate returns memory aligned to a cache line.
+func allocate(bytes int) (unsafe.Pointer, error) {
+	var p unsafe.Pointer
+	if C.posix_memalign(&p, 64, C.size_t(bytes)) != 0 {
+		return nil, engine.ErrOutOfMemory
+	}
+	return p, nil
+}
+
+func release(p unsafe.Pointer) { C.free(p) }
+
+// An arena hands out memory outside the Go heap that is freed all at once.
+type arena struct {
+	blocks []unsafe.Pointer
+	left   int            // bytes of the last block that are free
+	next   unsafe.Pointer // where they start
+}
+
+const arenaBlock = 1 << 16
+
+// keep copies values into the arena and returns where.
+func keep[T any](a *arena, values []T) unsafe.Pointer {
+	var zero T
+	n := (int(unsafe.Sizeof(zero))*len(values) + 15) &^ 15
+	if n == 0 {
+		return nil
+	}
+	if n > a.left {
+		size := max(n, arenaBlock)
+		a.next, a.left = C.malloc(C.size_t(size)), size
+		a.blocks = append(a.blocks, a.next)
+	}
+	p := a.next
+	copy(unsafe.Slice((*T)(p), len(values)), values)
+	a.next, a.left = unsafe.Add(a.next, n), a.left-n
+	return p
+}
+
+// reset frees everything but one block, which it reuses.
+func (a *arena) reset() {
+	if len(a.blocks) > 1 {
+		a.free()
+	}
+	if len(a.blocks) == 1 {
+		a.next, a.left = a.blocks[0], arenaBlock
+	}
+}
+
+func (a *arena) free() {
+	for _, b := range a.blocks {
+		C.free(b)
+	}
+	*a = arena{}
+}

@@ -1,0 +1,162 @@
+// The thread pool. A ticket, one 64-bit word, says which command is being run
+// (upper half) and how many of its tasks are left (lower half, plus BIAS). A
+// thread takes a task by subtracting one from it, so there is no lock, and a
+// thread that wakes late finds tasks of whatever command is current. Holding a
+// task keeps its command current; a thread without one must not look at the
+// list, which may be gone. A worker that finds nothing spins for a while, since
+// commands follow each other within microseconds, then sleeps.
+#include "pool.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#if defined(__x86_64__)
+#define RELAX() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define RELAX() __asm__ volatile("yield")
+#else
+#define RELAX() ((void)0)
+#endif
+
+enum { SPINS = 4000 };
+#define BIAS 0x10000u // room for the threads that find no task
+#define IDLE 0xffffffffu // the command number while there is none
+#define IDLE_TICKET ((uint64_t)IDLE << 32 | BIAS)
+
+const float ps_zeros[PS_ZEROS];
+
+struct ps_pool {
+  _Atomic uint64_t ticket;
+  char pad0[56];
+  _Atomic int64_t done; // finished tasks of the current command
+  char pad1[56];
+  _Atomic int sleeping, stop;
+  const ps_kernel *table;
+  const ps_command *commands;
+  pthread_mutex_t lock;
+  pthread_cond_t wake;
+  int workers;
+  pthread_t *threads;
+};
+
+// Runs tasks of the current command until there are none left, and returns the
+// number of the command that had none.
+static uint32_t work(ps_pool *p) {
+  for (;;) {
+    const uint64_t t = atomic_fetch_sub(&p->ticket, 1);
+    const uint32_t command = t >> 32, left = (uint32_t)t;
+    if (command == IDLE || left <= BIAS) return command;
+    const ps_command *c = &p->commands[command];
+    p->table[c->kernel](c->args, c->tasks - (left - BIAS));
+    atomic_fetch_add(&p->done, 1);
+  }
+}
+
+static uint32_t current(ps_pool *p) { return atomic_load(&p->ticket) >> 32; }
+
+static void *worker(void *arg) {
+  ps_pool *p = arg;
+  uint32_t seen = IDLE;
+  for (;;) {
+    int spins = 0;
+    while (current(p) == seen && spins < SPINS && !atomic_load(&p->stop)) {
+      RELAX();
+      spins++;
+    }
+    if (current(p) == seen) {
+      pthread_mutex_lock(&p->lock);
+      atomic_fetch_add(&p->sleeping, 1);
+      while (current(p) == seen && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->lock);
+      atomic_fetch_sub(&p->sleeping, 1);
+      pthread_mutex_unlock(&p->lock);
+    }
+    if (atomic_load(&p->stop)) return NULL;
+    seen = work(p);
+  }
+}
+
+ps_pool *ps_pool_new(int n) {
+  ps_pool *p = calloc(1, sizeof *p);
+  if (!p) return NULL;
+  atomic_store(&p->ticket, IDLE_TICKET);
+  pthread_mutex_init(&p->lock, NULL);
+  pthread_cond_init(&p->wake, NULL);
+  p->threads = calloc(n, sizeof *p->threads);
+  for (int i = 0; p->threads && i < n - 1; i++) {
+    if (pthread_create(&p->threads[i], NULL, worker, p)) break;
+    p->workers++;
+  }
+  if (!p->threads || p->workers != n - 1) {
+    ps_pool_free(p);
+    return NULL;
+  }
+  return p;
+}
+
+void ps_pool_free(ps_pool *p) {
+  if (!p) return;
+  atomic_store(&p->stop, 1);
+  pthread_mutex_lock(&p->lock);
+  pthread_cond_broadcast(&p->wake);
+  pthread_mutex_unlock(&p->lock);
+  for (int i = 0; i < p->workers; i++) pthread_join(p->threads[i], NULL);
+  free(p->threads);
+  pthread_mutex_destroy(&p->lock);
+  pthread_cond_destroy(&p->wake);
+  free(p);
+}
+
+static void wake(ps_pool *p) {
+  if (!atomic_load(&p->sleeping)) return;
+  pthread_mutex_lock(&p->lock);
+  pthread_cond_broadcast(&p->wake);
+  pthread_mutex_unlock(&p->lock);
+}
+
+void ps_run(ps_pool *p, const ps_kernel *table, const ps_command *commands, int64_t n) {
+  p->table = table;
+  p->commands = commands;
+  for (int64_t i = 0; i < n; i++) {
+    const ps_command *c = &commands[i];
+    if (c->tasks == 1 || p->workers == 0) { // not worth telling anybody
+      for (int64_t t = 0; t < c->tasks; t++) table[c->kernel](c->args, t);
+      continue;
+    }
+    atomic_store(&p->done, 0);
+    atomic_store(&p->ticket, (uint64_t)i << 32 | (BIAS + (uint32_t)c->tasks));
+    wake(p);
+    work(p);
+    for (int spins = 0; atomic_load(&p->done) < c->tasks; spins++) {
+      if (spins < SPINS) RELAX();
+      else sched_yield();
+    }
+  }
+  atomic_store(&p->ticket, IDLE_TICKET);
+}
+
+int ps_level(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    return 2;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+#endif
+  return 0;
+}
+
+const ps_kernel *ps_table(int level) {
+#if defined(__x86_64__)
+  if (level == 2) return ps_avx512;
+  if (level == 1) return ps_avx2;
+#endif
+  (void)level;
+  return ps_generic;
+}
+
+#define NAME(name) #name,
+static const char *const names[] = {PS_KERNELS(NAME)};
+int ps_kernel_count(void) { return sizeof names / sizeof *names; }
+const char *ps_kernel_name(int i) { return names[i]; }

@@ -1,0 +1,22 @@
+// A pool of threads that runs command lists.
+#ifndef POTSTILL_POOL_H
+#define POTSTILL_POOL_H
+#include "kernels.h"
+
+typedef struct ps_pool ps_pool;
+
+// A pool of n threads, the caller of ps_run among them; null if one cannot be started.
+ps_pool *ps_pool_new(int n);
+void ps_pool_free(ps_pool *);
+
+// Runs the commands in order, the tasks of each on all threads, and returns
+// when the last is done. One caller at a time.
+void ps_run(ps_pool *, const ps_kernel *table, const ps_command *commands, int64_t n);
+
+// 2: AVX-512, 1: AVX2 and FMA, 0: neither.
+int ps_level(void);
+// The kernels of a level; those of level 0 where this build has no such level.
+const ps_kernel *ps_table(int level);
+int ps_kernel_count(void);
+const char *ps_kernel_name(int);
+#endif

@@ -1,0 +1,40 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// lowerPool lowers the pooling ops, a task a picture; nil for any other op.
+func lowerPool(op engine.Op, in, out []engine.Spec) lowering {
+	switch op := op.(type) {
+	case engine.MaxPool2D:
+		return pool(kMaxPool, op.Window, in[0], out[0])
+	case engine.MaxPool2DBackward:
+		return pool(kMaxPoolBackward, op.Window, in[0], in[1])
+	case engine.AvgPool2D:
+		return pool(kAvgPool, op.Window, in[0], out[0])
+	case engine.AvgPool2DBackward:
+		return pool(kAvgPoolBackward, op.Window, op.X, in[0])
+	case engine.GlobalAvgPool:
+		return pool(kGlobalPool, engine.Window{}, in[0], in[0])
+	case engine.GlobalAvgPoolBackward:
+		return pool(kGlobalPoolBackward, engine.Window{}, op.X, op.X)
+	}
+	return nil
+}
+
+// pool lowers one pooling kernel with large side x and small side y.
+func pool(k kernelID, w engine.Window, x, y engine.Spec) lowering {
+	if w.Stride == 0 {
+		w.Stride = w.Kernel
+	}
+	a := poolArgs{n: int64(x.Shape[0]), h: int64(x.Shape[1]), w: int64(x.Shape[2]), c: int64(x.Shape[3]),
+		oh: int64(y.Shape[1]), ow: int64(y.Shape[2]), kernel: int64(w.Kernel), stride: int64(w.Stride), pad: int64(w.Pad)}
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		a := a
+		a.x, a.dy, a.y = at(in[0]), at(in[len(in)-1]), at(out[0])
+		push(q, k, int(a.n), a)
+	}
+}

@@ -1,0 +1,124 @@
+// Max, average and global average pooling over NHWC, a task a picture.
+
+// The part of window i that lies inside [0, n).
+#define WINDOW(lo, hi, i, n)                                 \
+  const int64_t lo = max64((i) * a->stride - a->pad, 0);     \
+  const int64_t hi = min64((i) * a->stride - a->pad + a->kernel, (n))
+
+// Whether v takes the place of the largest value so far: if larger, or a NaN.
+INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
+
+static void maxpool(const void *args, int64_t task) {
+  const pool_args *a = args;
+  const float *x = a->x + task * a->h * a->w * a->c;
+  float *y = a->y + task * a->oh * a->ow * a->c;
+  for (int64_t i = 0; i < a->oh; i++) {
+    WINDOW(h0, h1, i, a->h);
+    for (int64_t j = 0; j < a->ow; j++, y += a->c) {
+      WINDOW(w0, w1, j, a->w);
+      for (int64_t c = 0; c < a->c; c += VL) {
+        vf best = splat(-INFINITY);
+        for (int64_t u = h0; u < h1; u++)
+          for (int64_t v = w0; v < w1; v++) {
+            const vf p = load_n(x + (u * a->w + v) * a->c + c, a->c - c);
+            best = pick(beats(p, best), p, best);
+          }
+        store_n(y + c, a->c - c, best);
+      }
+    }
+  }
+}
+
+// For each window the place of the first largest x is found again. beats lets a
+// later NaN replace an earlier one; PyTorch does the same.
+static void maxpool_backward(const void *args, int64_t task) {
+  const pool_args *a = args;
+  const float *x = a->x + task * a->h * a->w * a->c;
+  const float *dy = a->dy + task * a->oh * a->ow * a->c;
+  float *dx = a->y + task * a->h * a->w * a->c;
+  memset(dx, 0, a->h * a->w * a->c * sizeof *dx);
+  for (int64_t i = 0; i < a->oh; i++) {
+    WINDOW(h0, h1, i, a->h);
+    for (int64_t j = 0; j < a->ow; j++, dy += a->c) {
+      WINDOW(w0, w1, j, a->w);
+      for (int64_t c = 0; c < a->c; c += VL) {
+        const int64_t n = a->c - c;
+        vf best = splat(-INFINITY);
+        vi at = (vi){0} + (int32_t)((h0 * a->w + w0));
+        for (int64_t u = h0; u < h1; u++)
+          for (int64_t v = w0; v < w1; v++) {
+            const vf p = load_n(x + (u * a->w + v) * a->c + c, n);
+            const vi m = beats(p, best);
+            best = pick(m, p, best);
+            at = (m & (int32_t)(u * a->w + v)) | (~m & at);
+          }
+        const vf d = load_n(dy + c, n);
+        for (int64_t u = h0; u < h1; u++)
+          for (int64_t v = w0; v < w1; v++) {
+            float *p = dx + (u * a->w + v) * a->c + c;
+            store_n(p, n, load_n(p, n) + pick(at == (int32_t)(u * a->w + v), d, splat(0)));
+          }
+      }
+    }
+  }
+}
+
+static void avgpool(const void *args, int64_t task) {
+  const pool_args *a = args;
+  const float *x = a->x + task * a->h * a->w * a->c;
+  float *y = a->y + task * a->oh * a->ow * a->c;
+  const vf scale = splat(1.0f / (float)(a->kernel * a->kernel));
+  for (int64_t i = 0; i < a->oh; i++) {
+    WINDOW(h0, h1, i, a->h);
+    for (int64_t j = 0; j < a->ow; j++, y += a->c) {
+      WINDOW(w0, w1, j, a->w);
+      for (int64_t c = 0; c < a->c; c += VL) {
+        vf s = splat(0);
+        for (int64_t u = h0; u < h1; u++)
+          for (int64_t v = w0; v < w1; v++) s += load_n(x + (u * a->w + v) * a->c + c, a->c - c);
+        store_n(y + c, a->c - c, s * scale);
+      }
+    }
+  }
+}
+
+static void avgpool_backward(const void *args, int64_t task) {
+  const pool_args *a = args;
+  const float *dy = a->dy + task * a->oh * a->ow * a->c;
+  float *dx = a->y + task * a->h * a->w * a->c;
+  const vf scale = splat(1.0f / (float)(a->kernel * a->kernel));
+  memset(dx, 0, a->h * a->w * a->c * sizeof *dx);
+  for (int64_t i = 0; i < a->oh; i++) {
+    WINDOW(h0, h1, i, a->h);
+    for (int64_t j = 0; j < a->ow; j++, dy += a->c) {
+      WINDOW(w0, w1, j, a->w);
+      for (int64_t u = h0; u < h1; u++)
+        for (int64_t v = w0; v < w1; v++)
+          for (int64_t c = 0; c < a->c; c += VL) {
+            float *p = dx + (u * a->w + v) * a->c + c;
+            store_n(p, a->c - c, load_n(p, a->c - c) + scale * load_n(dy + c, a->c - c));
+          }
+    }
+  }
+}
+
+static void globalpool(const void *args, int64_t task) {
+  const pool_args *a = args;
+  const int64_t m = a->h * a->w;
+  const float *x = a->x + task * m * a->c;
+  const vf scale = splat(1.0f / (float)m);
+  for (int64_t c = 0; c < a->c; c += VL) {
+    vf s = splat(0);
+    for (int64_t i = 0; i < m; i++) s += load_n(x + i * a->c + c, a->c - c);
+    store_n(a->y + task * a->c + c, a->c - c, s * scale);
+  }
+}
+
+static void globalpool_backward(const void *args, int64_t task) {
+  const pool_args *a = args;
+  const int64_t m = a->h * a->w;
+  const vf scale = splat(1.0f / (float)m);
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t c = 0; c < a->c; c += VL)
+      store_n(a->y + (task * m + i) * a->c + c, a->c - c, scale * load_n(a->dy + task * a->c + c, a->c - c));
+}

@@ -1,0 +1,16 @@
+// Every kernel, compiled for the instruction set of the including file, and
+// the table of them, named PS_TABLE.
+#include "kernels.h"
+#include "simd.h"
+
+#include "elementwise.h"
+#include "pool2d.h"
+#include "loss.h"
+#include "batchnorm.h"
+#include "gemm.h"
+#include "gemm_weight.h"
+#include "depthwise.h"
+#include "optimizer.h"
+
+#define ENTRY(name) name,
+const ps_kernel PS_TABLE[] = {PS_KERNELS(ENTRY)};
