@@ -1,0 +1,578 @@
+package data
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"image"
+	"image/color"
+	"image/jpeg"
+	"image/png"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// paint encodes a picture that differs for every n.
+func paint(t testing.TB, name string, n int) []byte {
+	t.Helper()
+	m := image.NewRGBA(image.Rect(0, 0, 12+n%3, 10))
+	for i := range m.Pix {
+		m.Pix[i] = uint8(i*7 + n*31)
+	}
+	for y := range 10 {
+		m.SetRGBA(n%12, y, color.RGBA{uint8(n), 200, 30, 255})
+	}
+	for i := 3; i < len(m.Pix); i += 4 {
+		m.Pix[i] = 255
+	}
+	var b bytes.Buffer
+	var err error
+	if strings.HasSuffix(name, ".png") {
+		err = png.Encode(&b, m)
+	} else {
+		err = jpeg.Encode(&b, m, nil)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// study returns the files of a dataset in the study's naming.
+func study(t testing.TB) map[string][]byte {
+	files := map[string][]byte{}
+	n := 0
+	for part, count := range map[string]int{"training": 4, "validation": 2, "testing": 1} {
+		for c := range 3 {
+			for i := range count {
+				name := fmt.Sprintf("%s/%d_%d.jpg", part, c, i)
+				n = c*10 + i + len(part)
+				files[name] = paint(t, name, n)
+			}
+		}
+	}
+	return files
+}
+
+func writeFolder(t testing.TB, files map[string][]byte) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, b := range files {
+		p := filepath.Join(dir, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasSuffix(name, "/") {
+			if err := os.MkdirAll(p, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		if err := os.WriteFile(p, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// makeTar returns an archive of the files below prefix, in descending order so
+// that nothing can rely on an order.
+func makeTar(t testing.TB, prefix string, files map[string][]byte, extra ...tar.Header) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	put := func(h tar.Header, p []byte) {
+		if err := w.WriteHeader(&h); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	names := make([]string, 0, len(files))
+	for n := range files {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	slices.Reverse(names)
+	for _, n := range names {
+		put(tar.Header{Name: prefix + n, Mode: 0o644, Size: int64(len(files[n])), Typeflag: tar.TypeReg}, files[n])
+	}
+	for _, h := range extra {
+		put(h, make([]byte, h.Size))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func writeFile(t testing.TB, name string, b []byte) string {
+	t.Helper()
+	p := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(p, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func mustOpen(t testing.TB, spec string, o Options) *Dataset {
+	t.Helper()
+	if o.CacheDir == "" {
+		o.CacheDir = t.TempDir()
+	}
+	d, err := Open(context.Background(), spec, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(d.Close(), d.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return d
+}
+
+// describe lists a dataset whole, so that two can be compared.
+func describe(d *Dataset) string {
+	var b strings.Builder
+	fmt.Fprintln(&b, d.Classes, d.Fingerprint, d.Skipped)
+	for _, s := range []*Split{d.Train, d.Val, d.Test} {
+		if s == nil {
+			continue
+		}
+		for i := range s.Len() {
+			m := s.Image(i)
+			fmt.Fprintln(&b, s.File(i), s.Label(i), m.H, m.W, m.Pix)
+		}
+	}
+	return b.String()
+}
+
+func names(s *Split) (out []string) {
+	for i := range s.Len() {
+		out = append(out, fmt.Sprintf("%s=%d", s.File(i), s.Label(i)))
+	}
+	return out
+}
+
+func TestFolderAndTarsAreAlike(t *testing.T) {
+	files := study(t)
+	files["training/1_9.png"] = paint(t, ".png", 77)
+	files["training/notes.txt"] = []byte("not a picture")
+	files[".git/0_0.jpg"] = []byte("hidden")
+	cache := t.TempDir()
+	d := mustOpen(t, writeFolder(t, files), Options{CacheDir: cache})
+	if got := names(d.Train); len(got) != 13 || got[0] != "training/0_0.jpg=0" || got[12] != "training/2_3.jpg=2" {
+		t.Errorf("training: %v", got)
+	}
+	if d.Val.Len() != 6 || d.Test.Len() != 3 || !slices.Equal(d.Classes, []string{"0", "1", "2"}) {
+		t.Errorf("%d validation, %d test, classes %v", d.Val.Len(), d.Test.Len(), d.Classes)
+	}
+	want, err := decodeImage(files["training/1_9.png"])
+	if i := slices.Index(names(d.Train), "training/1_9.png=1"); err != nil || !bytes.Equal(d.Train.Image(i).Pix, want.Pix) {
+		t.Errorf("pixels differ (%v)", err)
+	}
+	plain := makeTar(t, "set-1.0/", files,
+		tar.Header{Name: "../training/0_7.jpg", Size: 3, Mode: 0o644, Typeflag: tar.TypeReg},
+		tar.Header{Name: "/training/0_8.jpg", Size: 3, Mode: 0o644, Typeflag: tar.TypeReg},
+		tar.Header{Name: "set-1.0/training/0_9.jpg", Linkname: "/etc/passwd", Typeflag: tar.TypeSymlink})
+	var z bytes.Buffer
+	zw := gzip.NewWriter(&z)
+	zw.Write(plain)
+	zw.Close()
+	for name, b := range map[string][]byte{"a.tar": plain, "a.tar.gz": z.Bytes()} {
+		for _, dir := range []string{cache, t.TempDir()} {
+			e := mustOpen(t, writeFile(t, name, b), Options{CacheDir: dir})
+			if describe(e) != describe(d) {
+				t.Errorf("%s differs from the folder", name)
+			}
+			if e.Name != "a" {
+				t.Errorf("name %q", e.Name)
+			}
+		}
+	}
+}
+
+func TestClassFolders(t *testing.T) {
+	files := map[string][]byte{}
+	for _, c := range []string{"tulip", "rose", "rose-2"} {
+		for i := range 10 {
+			files[fmt.Sprintf("%s/deep/%d.jpg", c, i)] = paint(t, ".jpg", i+len(c))
+		}
+	}
+	d := mustOpen(t, writeFolder(t, files), Options{})
+	if !slices.Equal(d.Classes, []string{"rose", "rose-2", "tulip"}) || d.Train.Len() != 24 || d.Val.Len() != 6 || d.Test != nil {
+		t.Errorf("classes %v, %d + %d", d.Classes, d.Train.Len(), d.Val.Len())
+	}
+	again := mustOpen(t, writeFile(t, "x.tar", makeTar(t, "", files)), Options{ValFraction: 0.2})
+	if !slices.Equal(names(d.Val), names(again.Val)) {
+		t.Error("the held-out part differs")
+	}
+	half := mustOpen(t, writeFolder(t, files), Options{ValFraction: 0.5})
+	if half.Val.Len() != 15 || half.Fingerprint == d.Fingerprint {
+		t.Error("the fraction is not heeded")
+	}
+	parts := map[string][]byte{}
+	for n, b := range files {
+		parts["train/"+n] = b
+	}
+	parts["valid/tulip/1.png"] = paint(t, ".png", 3)
+	parts["test/rose/1.png"] = paint(t, ".png", 4)
+	d = mustOpen(t, writeFolder(t, parts), Options{})
+	if d.Train.Len() != 30 || !slices.Equal(names(d.Val), []string{"valid/tulip/1.png=2"}) || !slices.Equal(names(d.Test), []string{"test/rose/1.png=0"}) {
+		t.Errorf("%d, %v, %v", d.Train.Len(), names(d.Val), names(d.Test))
+	}
+}
+
+func TestUnlabelledTestPart(t *testing.T) {
+	files := study(t)
+	for n := range files {
+		if strings.HasPrefix(n, "testing/") {
+			delete(files, n)
+		}
+	}
+	files["testing/0000.jpg"] = paint(t, ".jpg", 1)
+	if d := mustOpen(t, writeFolder(t, files), Options{}); d.Test != nil || d.Train.Len() != 12 {
+		t.Error("the unlabelled test part is in")
+	}
+}
+
+func TestOpenErrors(t *testing.T) {
+	with := func(change func(map[string][]byte)) string {
+		f := study(t)
+		change(f)
+		return writeFolder(t, f)
+	}
+	whole := makeTar(t, "", study(t))
+	marker := len(bytes.TrimRight(whole, "\x00")) + 511&^511
+	marker -= marker % 512
+	var z bytes.Buffer
+	zw := gzip.NewWriter(&z)
+	zw.Write(whole)
+	zw.Close()
+	cases := map[string]struct{ spec, want string }{
+		"missing":      {"/nonexistent/food-11", "no such folder or file"},
+		"empty string": {"", "no such folder or file"},
+		"builtin":      {"builtin:mnist", "there is builtin:fashion"},
+		"empty":        {t.TempDir(), "no pictures in it"},
+		"gap": {with(func(f map[string][]byte) {
+			f["training/5_0.jpg"] = paint(t, ".jpg", 1)
+		}), `class "3" has no images`},
+		"untrained": {with(func(f map[string][]byte) {
+			f["validation/3_0.jpg"] = paint(t, ".jpg", 1)
+		}), `class "3" has images for validation or testing but none for training`},
+		"unparsable": {with(func(f map[string][]byte) {
+			f["training/cat.jpg"] = paint(t, ".jpg", 1)
+		}), `no class in the name "training/cat.jpg"`},
+		"mixed": {with(func(f map[string][]byte) {
+			f["training/cat/1.jpg"] = paint(t, ".jpg", 1)
+		}), "some pictures lie in class folders"},
+		"two names": {with(func(f map[string][]byte) {
+			f["train/0_1.jpg"] = paint(t, ".jpg", 1)
+		}), "which one is meant"},
+		"no training": {writeFolder(t, map[string][]byte{
+			"validation/0_1.jpg": paint(t, ".jpg", 1)}), "no pictures in a training folder"},
+		"empty class": {writeFolder(t, map[string][]byte{
+			"train/a/1.jpg": paint(t, ".jpg", 1), "train/b/": nil}), `class folder "train/b" has no images`},
+		"class of broken pictures": {with(func(f map[string][]byte) {
+			f["training/3_0.jpg"] = []byte("no picture")
+		}), `class "3" has no training images that can be decoded`},
+		"cut in an entry":   {writeFile(t, "a.tar", whole[:len(whole)/2+100]), "cut short"},
+		"cut after entries": {writeFile(t, "a.tar", whole[:marker]), "cut short"},
+		"cut gzip":          {writeFile(t, "a.tar.gz", z.Bytes()[:z.Len()-4]), "cut short"},
+		"no tar":            {writeFile(t, "a.tar", bytes.Repeat([]byte("abc "), 1000)), "is not a tar"},
+		"empty tar":         {writeFile(t, "a.tar", nil), "cut short"},
+	}
+	for name, c := range cases {
+		cache := t.TempDir()
+		d, err := Open(context.Background(), c.spec, Options{CacheDir: cache})
+		if err == nil {
+			d.Close()
+			t.Errorf("%s: opened", name)
+			continue
+		}
+		if !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %q, want %q", name, err, c.want)
+		}
+		noTemps(t, cache)
+	}
+	for _, o := range []Options{{Size: -1}, {ValFraction: 1}} {
+		if _, err := Open(context.Background(), "builtin:fashion", o); err == nil {
+			t.Errorf("%+v is accepted", o)
+		}
+	}
+}
+
+func noTemps(t testing.TB, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(p, ".tmp") {
+			t.Errorf("%s is left behind", p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTruncatedPicture(t *testing.T) {
+	files := study(t)
+	files["training/1_2.jpg"] = files["training/1_2.jpg"][:300]
+	dir, cache := writeFolder(t, files), t.TempDir()
+	for range 2 { // decoded, then from the cache
+		var log bytes.Buffer
+		d := mustOpen(t, dir, Options{CacheDir: cache, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		if len(d.Skipped) != 1 || d.Skipped[0].File != "training/1_2.jpg" || d.Skipped[0].Err == nil || d.Train.Len() != 11 {
+			t.Errorf("skipped %v, %d left", d.Skipped, d.Train.Len())
+		}
+		if strings.Count(log.String(), "training/1_2.jpg") != 1 {
+			t.Errorf("log: %s", log.String())
+		}
+		_, err := Open(context.Background(), dir, Options{CacheDir: cache, Strict: true})
+		if err == nil || !strings.Contains(err.Error(), "training/1_2.jpg") {
+			t.Errorf("strict: %v", err)
+		}
+	}
+	_, err := Open(context.Background(), dir, Options{CacheDir: t.TempDir(), Strict: true})
+	if err == nil || !strings.Contains(err.Error(), "training/1_2.jpg") || !strings.Contains(err.Error(), "cut short") {
+		t.Errorf("strict: %v", err)
+	}
+}
+
+func TestStoredSize(t *testing.T) {
+	d := mustOpen(t, writeFolder(t, study(t)), Options{Size: 5})
+	for i := range d.Train.Len() {
+		if m := d.Train.Image(i); min(m.H, m.W) != 5 || len(m.Pix) != m.H*m.W*3 {
+			t.Errorf("%dx%d", m.H, m.W)
+		}
+	}
+}
+
+func TestHugePictureIsRefused(t *testing.T) {
+	b := paint(t, ".png", 1)
+	if _, err := decodeImage(b); err != nil {
+		t.Error(err)
+	}
+	// IHDR: width and height at 16 and 20, the chunk's CRC over 12…28 at 29.
+	binary.BigEndian.PutUint32(b[16:], 20_000)
+	binary.BigEndian.PutUint32(b[20:], 6_000)
+	binary.BigEndian.PutUint32(b[29:], crc32.ChecksumIEEE(b[12:29]))
+	if _, err := decodeImage(b); !errors.Is(err, errTooManyPixels) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func cacheFiles(t testing.TB, dir, ext string) []string {
+	t.Helper()
+	m, err := filepath.Glob(filepath.Join(dir, "*"+ext))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// age makes all files of a folder old enough for stamps.
+func age(t testing.TB, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(p string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		old := time.Now().Add(-time.Hour)
+		return os.Chtimes(p, old, old)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// opened opens a dataset and tells whether pictures were decoded for it.
+func opened(t *testing.T, spec string, o Options) (d *Dataset, decoded bool) {
+	t.Helper()
+	calls := 0
+	o.Progress = func(int, int) { calls++ }
+	d = mustOpen(t, spec, o)
+	return d, calls > 1
+}
+
+func TestCache(t *testing.T) {
+	dir, cache := writeFolder(t, study(t)), t.TempDir()
+	o := Options{CacheDir: cache}
+	d, decoded := opened(t, dir, o)
+	if !decoded || len(cacheFiles(t, cache, ".images")) != 1 || len(cacheFiles(t, cache, ".stamp")) != 0 {
+		t.Fatal("the first opening leaves no cache, or a stamp of new files")
+	}
+	age(t, dir)
+	for range 2 {
+		e, decoded := opened(t, dir, o)
+		if decoded || describe(e) != describe(d) {
+			t.Error("the second opening decodes, or differs")
+		}
+	}
+	if len(cacheFiles(t, cache, ".stamp")) != 1 {
+		t.Error("no stamp")
+	}
+	// A change of content, with a new time, is another dataset.
+	name := filepath.Join(dir, "training", "0_0.jpg")
+	if err := os.WriteFile(name, paint(t, name, 99), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if e, decoded := opened(t, dir, o); !decoded || e.Fingerprint == d.Fingerprint {
+		t.Error("a changed file is not noticed")
+	}
+	noTemps(t, cache)
+}
+
+// TestDamagedCache flips bytes all over the file, and cuts it.
+func TestDamagedCache(t *testing.T) {
+	dir, cache := writeFolder(t, study(t)), t.TempDir()
+	age(t, dir)
+	o := Options{CacheDir: cache}
+	d, err := Open(context.Background(), dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := describe(d)
+	d.Close()
+	name := cacheFiles(t, cache, ".images")[0]
+	good, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damages := [][]byte{nil, good[:100], good[:len(good)-1], append(slices.Clone(good), 0)}
+	for _, at := range []int{0, 8, 13, 20, 50, 60, 70, 80, dataStart, dataStart + 5000, len(good) - 2} {
+		b := slices.Clone(good)
+		b[at] ^= 0x10
+		damages = append(damages, b)
+	}
+	for i, b := range damages {
+		os.Remove(name)
+		if err := os.WriteFile(name, b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		e, decoded := opened(t, dir, o)
+		if !decoded || describe(e) != want {
+			t.Errorf("damage %d: not made again, or different", i)
+		}
+	}
+}
+
+// fullDisk fails with ENOSPC after room bytes.
+type fullDisk struct {
+	cacheFile
+	room *int
+	sync error
+}
+
+func (f fullDisk) WriteAt(b []byte, off int64) (int, error) {
+	if *f.room -= len(b); *f.room < 0 {
+		n, _ := f.cacheFile.WriteAt(b[:len(b)/2], off)
+		return n, syscall.ENOSPC
+	}
+	return f.cacheFile.WriteAt(b, off)
+}
+
+func (f fullDisk) Sync() error { return f.sync }
+
+func TestFullDisk(t *testing.T) {
+	dir := writeFolder(t, study(t))
+	age(t, dir)
+	want := describe(mustOpen(t, dir, Options{}))
+	for _, room := range []int{0, 2000, 3000, 7900, 1 << 20} {
+		cache := t.TempDir()
+		left := room
+		var log bytes.Buffer
+		create := func(dir string) (cacheFile, error) {
+			f, err := createTemp(dir)
+			return fullDisk{f, &left, syscall.ENOSPC}, err
+		}
+		d, err := open(context.Background(), dir, Options{CacheDir: cache, Logger: slog.New(slog.NewTextHandler(&log, nil))}, create)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if describe(d) != want {
+			t.Errorf("room for %d bytes: different images", room)
+		}
+		if n := strings.Count(log.String(), "cannot be written"); n != 1 {
+			t.Errorf("room for %d bytes: %d warnings", room, n)
+		}
+		if e, err := os.ReadDir(cache); err != nil || len(e) != 0 {
+			t.Errorf("room for %d bytes: left %v (%v)", room, e, err)
+		}
+		d.Close()
+	}
+	// A cache folder that cannot be made.
+	file := writeFile(t, "file", nil)
+	if got := describe(mustOpen(t, dir, Options{CacheDir: filepath.Join(file, "cache")})); got != want {
+		t.Error("without a cache folder: different images")
+	}
+}
+
+func TestInterruptedDecoding(t *testing.T) {
+	dir, cache := writeFolder(t, study(t)), t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	_, err := Open(ctx, dir, Options{CacheDir: cache, Progress: func(done, _ int) {
+		if done == 3 {
+			cancel()
+		}
+	}})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if e, err := os.ReadDir(cache); err != nil || len(e) != 0 {
+		t.Errorf("left %v (%v)", e, err)
+	}
+}
+
+func TestConcurrentOpen(t *testing.T) {
+	dir, cache := writeFolder(t, study(t)), t.TempDir()
+	want := describe(mustOpen(t, dir, Options{}))
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			d, err := Open(context.Background(), dir, Options{CacheDir: cache})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer d.Close()
+			if describe(d) != want {
+				t.Error("different images")
+			}
+		})
+	}
+	wg.Wait()
+	noTemps(t, cache)
+}
+
+func TestFashion(t *testing.T) {
+	d := fashionSet(t)
+	n := make([]int, 10)
+	for i := range d.Train.Len() {
+		n[d.Train.Label(i)]++
+	}
+	if d.Train.Len() != 6000 || d.Val.Len() != 1000 || d.Test != nil || slices.Min(n) != 600 || d.Classes[0] != "T-shirt/top" {
+		t.Errorf("%d + %d, classes %v %v", d.Train.Len(), d.Val.Len(), n, d.Classes)
+	}
+	if !strings.Contains(FashionLicense, "2017 Zalando SE") || len(fashionGz) > 4<<20 {
+		t.Error("the licence is missing, or the file too large")
+	}
+	if m := d.Train.Image(0); m.H != 28 || m.W != 28 || len(m.Pix) != 28*28*3 {
+		t.Errorf("%dx%d", m.H, m.W)
+	}
+}
