@@ -88,6 +88,10 @@ INLINE void tap_pointers(const float **rows, int64_t stride, const float *x, con
       }
       const float *src = x + (n * h + row) * w * c;
       int64_t col = j0 * sw + taps[2 * t + 1];
+      if (col >= 0 && col + (run - 1) * sw < w) { // nothing hangs over
+        for (int64_t j = 0; j < run; j++) out[j] = src + (col + j * sw) * c;
+        continue;
+      }
       for (int64_t j = 0; j < run; j++, col += sw) out[j] = col >= 0 && col < w ? src + col * c : ps_zeros;
     }
     p += run;
@@ -190,11 +194,14 @@ static void igemm(const void *args, int64_t task) {
   const int64_t split = task % a->splits, g = task / a->splits % a->groups;
   TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
   tap_pointers(rows, GEMM_PIXELS, a->x + g * a->gk, a->taps, a->ntaps, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, lo, hi);
-  for (int64_t q = lo; q < hi; q++) {
+  for (int64_t q = lo; q < hi;) { // a run of pixels in one row of the grid
     const int64_t n = q / (a->gh * a->gw), i = q / a->gw % a->gh, j = q % a->gw;
-    const int64_t at = ((n * a->yh + a->yi0 + i * a->yis) * a->yw + a->yj0 + j * a->yjs) * a->yc + g * a->gn;
-    y[q - lo] = a->y + at;
-    res[q - lo] = a->res ? a->res + at : NULL;
+    const int64_t run = min64(hi - q, a->gw - j), step = a->yjs * a->yc;
+    int64_t at = ((n * a->yh + a->yi0 + i * a->yis) * a->yw + a->yj0 + j * a->yjs) * a->yc + g * a->gn;
+    for (int64_t k = 0; k < run; k++, q++, at += step) {
+      y[q - lo] = a->y + at;
+      res[q - lo] = a->res + at; // not read where there is none
+    }
   }
   const float *b = a->b + g * a->g_floats;
   const int64_t share = (a->gn + a->splits - 1) / a->splits, depth = a->ntaps * a->kc;

@@ -1,0 +1,46 @@
+# Potstill needs Go and gcc (or clang), nothing else. See README.md.
+
+GO       ?= go
+BIN      := bin/potstill
+OUT      ?= out/demo
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.PHONY: build demo test check lint race purego fuzz bench golden clean
+
+build: ## the command, bin/potstill
+	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/potstill
+
+demo: build ## the whole study on built-in pictures, a few minutes; ends with the report's path
+	$(BIN) study run hw7-quick --out $(OUT)
+
+test: ## every test; what is skipped says why
+	$(GO) test ./...
+
+check: lint purego race fuzz ## what .ci/run does besides the tests
+
+lint: ## format, vet, staticcheck, tidy modules
+	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	$(GO) mod tidy -diff
+
+purego: ## the tests without cgo: the plain Go engine
+	CGO_ENABLED=0 $(GO) test ./...
+
+race: ## the race detector over what is concurrent
+	$(GO) test -race ./engine/cpu ./engine/data ./engine/train ./distill/study
+
+FUZZTIME ?= 10s
+fuzz: ## a short fuzz of every reader of files
+	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+bench: ## a training step and an inference, per family and size of picture
+	$(GO) test ./layers -run '^$$' -bench Step
+
+golden: ## makes the PyTorch goldens again; needs PYTHON with torch, torchvision, safetensors
+	scripts/golden.sh
+
+clean:
+	rm -rf bin out

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Makes the committed goldens again, with PyTorch as the oracle. PYTHON must
+# have torch, torchvision and safetensors; nothing else of Potstill needs it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+PYTHON=${PYTHON:-python3}
+for script in golden golden_data golden_train; do
+  echo "== scripts/$script.py"
+  "$PYTHON" "scripts/$script.py"
+done
