@@ -1,0 +1,184 @@
+package distill
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"reflect"
+
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// The names of the checkpoints in Job.Dir.
+const (
+	BestFile = "best.safetensors"
+	LastFile = "last.safetensors"
+	// MetricsFile is the name of the epochs' figures in Job.Dir.
+	MetricsFile = "metrics.jsonl"
+)
+
+// A Job says what to train, on what, and how.
+type Job struct {
+	// Name is put in front of errors, where there is one.
+	Name string
+	// Arch is the net to train. Where Init is given it is ignored; where its
+	// Classes are 0, they are the data's.
+	Arch layers.Arch
+	// Init holds the weights to start from; nil means PyTorch's initialisation,
+	// drawn from Config.Seed.
+	Init *checkpoint.Checkpoint
+	// Teacher, if not nil, is distilled from, with the settings KD.
+	Teacher *checkpoint.Checkpoint
+	KD      Settings
+	// Data are the images. The best weights are chosen by its validation part.
+	Data *data.Dataset
+	// Preprocess is written into the checkpoints: what an image goes through
+	// before it meets the net. It must say the same as Config.Eval. Either may
+	// be left zero and then follows from the other.
+	Preprocess checkpoint.Preprocess
+	Config     train.Config
+	// Dir is where files are written; it is made if need be. "" means none: the
+	// best weights are in the Outcome alone.
+	Dir string
+	// Resume goes on from last.safetensors in Dir, which must be there and be
+	// of the same job. Only Epochs, Patience, SaveEvery and Workers of the
+	// Config may differ.
+	Resume bool
+	// History is how Init came about; nil means Init's own. This run is added.
+	History []checkpoint.Event
+
+	// StepLog gets a line of JSON after each step, with the fields epoch, step
+	// (within the epoch) and update (within the run), all from 1, loss, lr, and
+	// grad_norm where the gradient is clipped.
+	StepLog io.Writer
+	Logger  *slog.Logger
+	// Step and Epoch are told of progress. They must be quick.
+	Step  func(train.StepInfo)
+	Epoch func(train.EpochInfo)
+}
+
+// An Outcome is what a run has come to.
+type Outcome struct {
+	// Best is the model with the best validation accuracy; with a Dir, as it
+	// was read back from BestPath.
+	Best *checkpoint.Checkpoint
+	// BestPath and LastPath are the files; "" without a Dir.
+	BestPath, LastPath string
+	Result             *train.Result
+	// BytesBest is the size of the file at BestPath.
+	BytesBest int64
+}
+
+// An InterruptedError says that a run's context was cancelled. It wraps the
+// context's error.
+type InterruptedError struct {
+	Epoch, Step, Steps int    // where: the last step done, from 1
+	Path               string // the checkpoint to resume from; "" if nothing was saved
+	Err                error
+}
+
+// Error implements error.
+func (e *InterruptedError) Error() string {
+	where := "before the first step"
+	if e.Step > 0 {
+		where = fmt.Sprintf("after epoch %d, step %d of %d", e.Epoch, e.Step, e.Steps)
+	}
+	if e.Path == "" {
+		return fmt.Sprintf("training was stopped %s and not saved, for it has no output folder", where)
+	}
+	return fmt.Sprintf("training was stopped %s and saved in %s; the same command with --resume goes on exactly there", where, e.Path)
+}
+
+// Unwrap returns the context's error.
+func (e *InterruptedError) Unwrap() error { return e.Err }
+
+// prepare checks a job and fills in what follows from the rest.
+func (j *Job) prepare() error {
+	if j.Data == nil {
+		return errors.New("there are no data to train on")
+	}
+	if j.Resume && j.Dir == "" {
+		return errors.New("resume: there is no output folder to go on from")
+	}
+	classes := j.Data.Classes
+	if j.Init != nil {
+		if err := j.Init.CheckClasses(classes); err != nil {
+			return err
+		}
+		j.Arch = j.Init.Arch
+	}
+	if j.Arch.Classes == 0 {
+		j.Arch.Classes = len(classes)
+	}
+	if j.Arch.Classes != len(classes) {
+		return fmt.Errorf("the model has %d classes, the data %s %d; give the model %d", j.Arch.Classes, j.Data.Name, len(classes), len(classes))
+	}
+	if j.Teacher != nil {
+		if err := j.Teacher.CheckClasses(classes); err != nil {
+			return fmt.Errorf("teacher: %w", err)
+		}
+		if err := j.KD.Validate(); err != nil {
+			return err
+		}
+		j.KD = j.KD.normalized()
+	}
+	return j.agree()
+}
+
+// agree makes Preprocess and Config.Eval say the same.
+func (j *Job) agree() error {
+	eval := &j.Config.Eval
+	derived := checkpoint.Preprocess{Size: eval.Size, Resize: eval.Resize, Mean: eval.Mean, Std: eval.Std}
+	switch {
+	case reflect.ValueOf(*eval).IsZero():
+		*eval = EvalTransform(j.Preprocess)
+	case reflect.ValueOf(j.Preprocess).IsZero():
+		j.Preprocess = derived
+	case !reflect.DeepEqual(EvalTransform(j.Preprocess), EvalTransform(derived)):
+		return fmt.Errorf("the preprocessing %+v differs from the evaluation transform %+v; leave one of them out", j.Preprocess, derived)
+	}
+	return nil
+}
+
+// EvalTransform returns the transform that a checkpoint's preprocessing stands for.
+func EvalTransform(p checkpoint.Preprocess) data.Transform {
+	t := data.Transform{Size: p.Size, Resize: p.Resize}
+	if len(p.Mean) > 0 {
+		t.Mean, t.Std = p.Mean, p.Std
+	}
+	return t
+}
+
+// history returns the model's history with this run added. It holds no time,
+// so that equal runs make equal files.
+func (j *Job) history() ([]checkpoint.Event, error) {
+	c := j.Config
+	kind := c.Optimizer.Kind
+	if kind == "" {
+		kind = train.AdamW
+	}
+	e := checkpoint.Event{Kind: "train", Data: j.Data.Fingerprint}
+	e.Detail = fmt.Sprintf("%s, %d epochs in batches of %d, %s, learning rate %g, seed %d",
+		j.Arch.Family, c.Epochs, c.Batch, kind, c.Optimizer.LR, c.Seed)
+	if j.Teacher != nil {
+		e.Kind = "distill"
+		e.Detail += fmt.Sprintf("; teacher %s, T=%g, alpha=%g", j.Teacher.Arch.Family, j.KD.T, j.KD.Alpha)
+	}
+	h := j.History
+	if j.Init != nil {
+		if h == nil {
+			h = j.Init.History
+		}
+		if j.Init.Path != "" {
+			var err error
+			if e.Parent, err = checkpoint.Fingerprint(j.Init.Path); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return append(append([]checkpoint.Event(nil), h...), e), nil
+}

@@ -1,0 +1,239 @@
+package distill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// Train runs a job on the backend.
+//
+// When ctx is cancelled, the step under way is finished, the run saved, and an
+// [*InterruptedError] returned, which wraps ctx's error. A
+// [*train.DivergedError] names the step at which a number was not finite, and
+// the last good checkpoint. A file that cannot be written ends the run with an
+// error that names it; the files saved before stay whole.
+func Train(ctx context.Context, b engine.Backend, j Job) (*Outcome, error) {
+	out, err := run(ctx, b, j)
+	if err != nil && j.Name != "" {
+		err = fmt.Errorf("%s: %w", j.Name, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// A session is one call of Train under way.
+type session struct {
+	j       *Job
+	model   *layers.Model
+	history []checkpoint.Event
+	ident   identity
+
+	files *files // nil without a folder
+	stop  context.CancelFunc
+	at    train.StepInfo
+	saved bool  // LastFile is of this run
+	err   error // the first of a hook that cannot return one
+	// saveErr is the first of save.
+	saveErr error
+	best    *checkpoint.Checkpoint
+}
+
+func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error) {
+	if err := j.prepare(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s := &session{j: &j, stop: cancel}
+	if s.model, err = layers.New(j.Arch); err != nil {
+		return nil, err
+	}
+	var last *checkpoint.Checkpoint
+	if j.Resume {
+		if last, err = checkpoint.Load(s.path(LastFile)); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = fmt.Errorf("resume: there is no %s; start without --resume", s.path(LastFile))
+			}
+			return nil, err
+		}
+	}
+	store := engine.NewStore(b)
+	defer func() { err = errors.Join(err, store.Close()) }()
+	hooks, err := s.hooks(store)
+	if err != nil {
+		return nil, err
+	}
+	if s.history, err = s.start(store, last); err != nil {
+		return nil, err
+	}
+	t, err := train.New(s.model, store, j.Data, j.Config, hooks)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
+	if err := s.resume(t, last); err != nil {
+		return nil, err
+	}
+	if err := s.open(t.History()); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.files.close()) }()
+	r, err := t.Run(ctx)
+	if err = s.explain(err); err != nil {
+		return nil, err
+	}
+	return s.outcome(r)
+}
+
+// path returns that of a file in the job's folder.
+func (s *session) path(name string) string { return filepath.Join(s.j.Dir, name) }
+
+// hooks puts the teacher, if there is one, into the store and the loss.
+func (s *session) hooks(store *engine.Store) (train.Hooks, error) {
+	h := train.Hooks{Logger: s.j.Logger, Step: s.step, Epoch: s.epoch, Save: s.save}
+	if s.j.Teacher == nil {
+		return h, nil
+	}
+	s.ident = identify(s.j.Teacher, s.j.KD)
+	teacher, err := s.j.Teacher.Restore(store)
+	if err != nil {
+		return h, fmt.Errorf("teacher: %w", err)
+	}
+	if c := s.model.Arch().InChannels; teacher.Arch().InChannels != c {
+		return h, fmt.Errorf("the teacher takes images of %d channels, the student of %d", teacher.Arch().InChannels, c)
+	}
+	h.Loss, h.Extra = Loss(s.j.KD, teacher, s.j.Config.LabelSmoothing), teacher.Variables()
+	a, err := newAdapter(store, s.j.Preprocess, s.j.Teacher.Preprocess, s.model.Arch().InChannels)
+	if err != nil {
+		return h, err
+	}
+	if a != nil {
+		h.Loss, h.Extra = a.wrap(h.Loss), append(h.Extra, a.weight, a.bias)
+	}
+	return h, nil
+}
+
+// start sets the weights that a run begins with and returns its history. A
+// resumed run has those of the run before: Init may have been replaced since.
+func (s *session) start(store *engine.Store, last *checkpoint.Checkpoint) ([]checkpoint.Event, error) {
+	switch {
+	case last != nil:
+		return last.History, nil
+	case s.j.Init != nil:
+		if err := s.j.Init.LoadInto(s.model, store); err != nil {
+			return nil, err
+		}
+	default:
+		if err := s.model.Init(store, s.j.Config.Seed); err != nil {
+			return nil, err
+		}
+	}
+	return s.j.history()
+}
+
+// open makes the folder and the files for figures. That the folder cannot be
+// written to shows before the first step.
+func (s *session) open(history []train.EpochInfo) (err error) {
+	if s.j.Dir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(s.j.Dir, 0o777); err != nil {
+		return writable(fmt.Errorf("the output folder cannot be made: %w", err))
+	}
+	s.files, err = openFiles(s.j.Dir, history)
+	return err
+}
+
+// step is told of every step.
+func (s *session) step(i train.StepInfo) {
+	s.at = i
+	if w := s.j.StepLog; w != nil {
+		s.fail(logStep(w, i))
+	}
+	if s.j.Step != nil {
+		s.j.Step(i)
+	}
+}
+
+// epoch is told of every epoch, once it has been saved.
+func (s *session) epoch(i train.EpochInfo) {
+	if s.files != nil {
+		s.fail(s.files.epoch(i))
+	}
+	if s.j.Epoch != nil {
+		s.j.Epoch(i)
+	}
+}
+
+// fail keeps the first error that a hook without a result has met, and ends the run.
+func (s *session) fail(err error) {
+	if err != nil && s.err == nil {
+		s.err = err
+		s.stop()
+	}
+}
+
+// explain turns the trainer's error into one that names files and the way on.
+func (s *session) explain(err error) error {
+	last := ""
+	if s.saved {
+		last = s.path(LastFile)
+	}
+	var diverged *train.DivergedError
+	switch {
+	case s.saveErr != nil && s.saved:
+		return fmt.Errorf("%w; the run as last saved is whole in %s", s.saveErr, last)
+	case s.saveErr != nil:
+		return s.saveErr
+	case s.err != nil && s.saved:
+		return fmt.Errorf("%w; the run so far is in %s", s.err, last)
+	case s.err != nil:
+		return s.err
+	case errors.As(err, &diverged):
+		diverged.Checkpoint = last
+		return diverged
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return &InterruptedError{Epoch: s.at.Epoch, Step: s.at.Step, Steps: s.at.Steps, Path: last, Err: err}
+	}
+	return err
+}
+
+// outcome reads back what was written.
+func (s *session) outcome(r *train.Result) (*Outcome, error) {
+	out := &Outcome{Best: s.best, Result: r}
+	if s.j.Dir == "" {
+		return out, nil
+	}
+	out.BestPath, out.LastPath = s.path(BestFile), s.path(LastFile)
+	best, err := checkpoint.Load(out.BestPath)
+	if err != nil {
+		return nil, err
+	}
+	out.Best, out.BytesBest = best, best.Bytes
+	return out, nil
+}
+
+// writable adds the mend to an error of the file system.
+func writable(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w; free some space or choose another folder", err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("%w; choose a folder that you may write to", err)
+	}
+	return err
+}
