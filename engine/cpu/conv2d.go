@@ -233,7 +233,7 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	product := g.forward(engine.Identity)
 	m := product.gemm
 	a := wgradArgs{ntaps: m.ntaps, kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
-		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, kblock: 48, dwFloats: int64(roundUp(op.W.Len()))}
+		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, kblock: 72, dwFloats: int64(roundUp(op.W.Len()))}
 	a.units = a.ntaps * int64(ceilDiv(int(a.kc), int(a.kblock)))
 	a.splits = int64(wgradSplits(g.n*g.oh*g.ow, int(a.units*a.groups), op.W.Len()))
 	padFloats, partial := 0, 0

@@ -126,63 +126,67 @@ typedef struct {
   int64_t act;
 } gemm_out;
 
-INLINE void gemm_store(const vf acc[GEMM_ROWS][GEMM_VECTORS], const int m, const int vectors, panel p, gemm_out o) {
+INLINE void gemm_store(const vf acc[GEMM_ROWS][GEMM_VECTORS], const int m, const int vectors, const panel *p,
+                       const gemm_out *o, int64_t at) {
   for (int v = 0; v < vectors; v++) {
-    const int64_t n = p.cols - v * VL, col = p.start + v * VL;
+    const int64_t n = p->cols - v * VL, col = p->start + v * VL;
     if (n <= 0) break;
-    const vf bias = o.bias ? load_n(o.bias + col, n) : splat(0);
+    const vf bias = o->bias ? load_n(o->bias + col, n) : splat(0);
     for (int i = 0; i < m; i++) {
       vf y = acc[i][v] + bias;
-      if (o.res) y += load_n(o.res[i] + col, n);
-      store_n(o.y[i] + col, n, activate(y, o.act));
+      if (o->res) y += load_n(o->res[at + i] + col, n);
+      store_n(o->y[at + i] + col, n, activate(y, o->act));
     }
   }
 }
 
-#define GEMM_CASE(M, V)                                            \
-  case M: {                                                        \
-    vf acc[GEMM_ROWS][GEMM_VECTORS];                               \
-    gemm_tile(acc, M, V, rows, stride, ntaps, kc, b);              \
-    gemm_store(acc, M, V, p, o);                                   \
-    break;                                                         \
+// The rows of a tile: what the registers hold beside a row of b.
+INLINE int gemm_rows(int vectors) { return vectors == 4 ? 6 : GEMM_ROWS; }
+
+// One tile at row `at`.
+INLINE void gemm_step(const int m, const int vectors, const float *const *rows, int64_t at, int64_t ntaps, int64_t kc,
+                      const float *b, const panel *p, const gemm_out *o) {
+  vf acc[GEMM_ROWS][GEMM_VECTORS];
+  gemm_tile(acc, m, vectors, rows + at, GEMM_PIXELS, ntaps, kc, b);
+  gemm_store(acc, m, vectors, p, o, at);
+}
+
+// All tiles of a panel: full ones, then the rest, whose height is made a
+// constant by the switch.
+#define GEMM_REST(M) \
+  case M: gemm_step(M, V_, rows, at, ntaps, kc, b, p, o); break;
+#define GEMM_PANEL(NAME, V)                                                                              \
+  static __attribute__((noinline)) void NAME(int64_t count, const float *const *rows, int64_t ntaps,     \
+                                             int64_t kc, const float *b, const panel *p, const gemm_out *o) { \
+    enum { V_ = V };                                                                                     \
+    int64_t at = 0;                                                                                      \
+    for (; at + gemm_rows(V) <= count; at += gemm_rows(V)) gemm_step(gemm_rows(V), V, rows, at, ntaps, kc, b, p, o); \
+    switch (count - at) {                                                                                \
+      GEMM_REST(1) GEMM_REST(2) GEMM_REST(3) GEMM_REST(4) GEMM_REST(5) GEMM_MORE                         \
+    }                                                                                                    \
   }
 
-// One row count a function and width: a dispatch, then straight code.
-#define GEMM_WIDTH(NAME, V)                                                                             \
-  static __attribute__((noinline)) void NAME(int m, const float *const *rows, int64_t stride,           \
-                                             int64_t ntaps, int64_t kc, const float *b, panel p, gemm_out o) { \
-    switch (m) {                                                                                        \
-      GEMM_CASE(1, V) GEMM_CASE(2, V) GEMM_CASE(3, V) GEMM_CASE(4, V) GEMM_CASE(5, V) GEMM_CASE(6, V)   \
-      GEMM_MORE(V)                                                                                      \
-    }                                                                                                   \
-  }
-
+#define GEMM_MORE
 #if GEMM_VECTORS == 4
-#define GEMM_MORE(V)
-GEMM_WIDTH(gemm4, 4)
-#undef GEMM_MORE
+GEMM_PANEL(gemm4, 4)
 #endif
-#if GEMM_ROWS >= 8
-#define GEMM_MORE(V) GEMM_CASE(7, V) GEMM_CASE(8, V)
-#else
-#define GEMM_MORE(V)
-#endif
-GEMM_WIDTH(gemm2, 2)
-GEMM_WIDTH(gemm1, 1)
+#if GEMM_ROWS == 8
 #undef GEMM_MORE
+#define GEMM_MORE GEMM_REST(6) GEMM_REST(7)
+#endif
+GEMM_PANEL(gemm2, 2)
+GEMM_PANEL(gemm1, 1)
 
-// The rows of a tile: four vectors leave room for six.
-INLINE int64_t gemm_rows(int vectors) { return vectors == 4 ? 6 : GEMM_ROWS; }
-
-INLINE void gemm_dispatch(int m, const float *const *rows, int64_t ntaps, int64_t kc, const float *b, panel p, gemm_out o) {
+INLINE void gemm_panel(int64_t count, const float *const *rows, int64_t ntaps, int64_t kc, const float *b,
+                       const panel *p, const gemm_out *o) {
 #if GEMM_VECTORS == 4
-  if (p.vectors == 4) {
-    gemm4(m, rows, GEMM_PIXELS, ntaps, kc, b, p, o);
+  if (p->vectors == 4) {
+    gemm4(count, rows, ntaps, kc, b, p, o);
     return;
   }
 #endif
-  if (p.vectors == 2) gemm2(m, rows, GEMM_PIXELS, ntaps, kc, b, p, o);
-  else gemm1(m, rows, GEMM_PIXELS, ntaps, kc, b, p, o);
+  if (p->vectors == 2) gemm2(count, rows, ntaps, kc, b, p, o);
+  else gemm1(count, rows, ntaps, kc, b, p, o);
 }
 
 // A task: some pixels, one group, and one of `splits` parts of its panels.
@@ -203,17 +207,11 @@ static void igemm(const void *args, int64_t task) {
       res[q - lo] = a->res + at; // not read where there is none
     }
   }
+  const gemm_out o = {y, a->bias ? a->bias + g * a->gn : NULL, a->res ? res : NULL, a->act};
   const float *b = a->b + g * a->g_floats;
   const int64_t share = (a->gn + a->splits - 1) / a->splits, depth = a->ntaps * a->kc;
   for (panel p = {0}; next_panel(&p, a->gn);) {
     if (p.start / share != split) continue;
-    const int64_t count = hi - lo, most = gemm_rows(p.vectors);
-    const int64_t tiles = (count + most - 1) / most; // of nearly equal height
-    for (int64_t t = 0, at = 0; t < tiles; t++) {
-      const int64_t m = (count - at + tiles - t - 1) / (tiles - t);
-      const gemm_out o = {y + at, a->bias ? a->bias + g * a->gn : NULL, a->res ? res + at : NULL, a->act};
-      gemm_dispatch(m, rows + at, a->ntaps, a->kc, b + p.start * depth, p, o);
-      at += m;
-    }
+    gemm_panel(hi - lo, rows, a->ntaps, a->kc, b + p.start * depth, &p, &o);
   }
 }

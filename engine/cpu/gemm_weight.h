@@ -1,10 +1,10 @@
 // The gradient of a convolution's weights: dw[t][k][o] = Σ_pixels x_t[k]·dy[o],
 // an outer product a pixel, summed in registers over a chunk of pixels.
 
-enum { WGRAD_PIXELS = 128 };
+enum { WGRAD_PIXELS = 128, WGRAD_ROWS = 9 };
 
 // acc[i][v] = Σ_p x[p][i]·dy[p·stride + v]
-INLINE void wgrad_tile(vf acc[6][GEMM_VECTORS], const int m, const int vectors, const float *const *x, int64_t k,
+INLINE void wgrad_tile(vf acc[WGRAD_ROWS][GEMM_VECTORS], const int m, const int vectors, const float *const *x, int64_t k,
                        const float *dy, int64_t stride, int64_t pixels) {
   for (int i = 0; i < m; i++)
     for (int v = 0; v < vectors; v++) acc[i][v] = splat(0);
@@ -19,44 +19,64 @@ INLINE void wgrad_tile(vf acc[6][GEMM_VECTORS], const int m, const int vectors, 
   }
 }
 
-#define WGRAD_CASE(M, V)                                                    \
-  case M: {                                                                 \
-    vf acc[6][GEMM_VECTORS];                                                \
-    wgrad_tile(acc, M, V, x, k, dy, stride, pixels);                        \
-    for (int i = 0; i < M; i++)                                             \
-      for (int v = 0; v < V && v * VL < cols; v++) {                        \
-        float *d = dw + i * ldw + v * VL;                                   \
-        const int64_t n = cols - v * VL;                                    \
-        store_n(d, n, first ? acc[i][v] : acc[i][v] + load_n(d, n));        \
-      }                                                                     \
-    break;                                                                  \
+// The rows of a tile of dw: what the registers hold beside a row of dy.
+INLINE int wgrad_rows(int vectors) { return vectors == 4 ? 6 : vectors == 2 ? GEMM_ROWS : WGRAD_ROWS; }
+
+// Where a tile's sums go: set if this is the first chunk of pixels, else added.
+typedef struct {
+  float *dw; // row 0, the panel's first column
+  int64_t stride, cols;
+  int first;
+} wgrad_out;
+
+INLINE void wgrad_step(const int m, const int vectors, const float *const *x, int64_t k, const float *dy,
+                       int64_t stride, int64_t pixels, const wgrad_out *o) {
+  vf acc[WGRAD_ROWS][GEMM_VECTORS];
+  wgrad_tile(acc, m, vectors, x, k, dy, stride, pixels);
+  for (int i = 0; i < m; i++)
+    for (int v = 0; v < vectors && v * VL < o->cols; v++) {
+      float *d = o->dw + (k + i) * o->stride + v * VL;
+      const int64_t n = o->cols - v * VL;
+      store_n(d, n, o->first ? acc[i][v] : acc[i][v] + load_n(d, n));
+    }
+}
+
+// Rows [k, k1) of dw for one panel: full tiles, then the rest.
+#define WGRAD_REST(M) \
+  case M: wgrad_step(M, V_, x, k, dy, stride, pixels, o); break;
+#define WGRAD_PANEL(NAME, V)                                                                             \
+  static __attribute__((noinline)) void NAME(const float *const *x, int64_t k, int64_t k1, const float *dy, \
+                                             int64_t stride, int64_t pixels, const wgrad_out *o) {       \
+    enum { V_ = V };                                                                                     \
+    for (; k + wgrad_rows(V) <= k1; k += wgrad_rows(V)) wgrad_step(wgrad_rows(V), V, x, k, dy, stride, pixels, o); \
+    switch (k1 - k) {                                                                                    \
+      WGRAD_REST(1) WGRAD_REST(2) WGRAD_REST(3) WGRAD_REST(4) WGRAD_REST(5) WGRAD_MORE                   \
+    }                                                                                                    \
   }
 
-#define WGRAD_WIDTH(NAME, V)                                                                                \
-  static __attribute__((noinline)) void NAME(int m, const float *const *x, int64_t k, const float *dy,      \
-                                             int64_t stride, int64_t pixels, float *dw, int64_t ldw,        \
-                                             int64_t cols, int first) {                                     \
-    switch (m) {                                                                                            \
-      WGRAD_CASE(1, V) WGRAD_CASE(2, V) WGRAD_CASE(3, V) WGRAD_CASE(4, V) WGRAD_CASE(5, V) WGRAD_CASE(6, V) \
-    }                                                                                                       \
-  }
-
+#define WGRAD_MORE
 #if GEMM_VECTORS == 4
-WGRAD_WIDTH(wgrad4, 4)
+WGRAD_PANEL(wgrad4, 4)
 #endif
-WGRAD_WIDTH(wgrad2, 2)
-WGRAD_WIDTH(wgrad1, 1)
+#if GEMM_ROWS == 8
+#undef WGRAD_MORE
+#define WGRAD_MORE WGRAD_REST(6) WGRAD_REST(7)
+#endif
+WGRAD_PANEL(wgrad2, 2)
+#undef WGRAD_MORE
+#define WGRAD_MORE WGRAD_REST(6) WGRAD_REST(7) WGRAD_REST(8)
+WGRAD_PANEL(wgrad1, 1)
 
-INLINE void wgrad_dispatch(int m, const float *const *x, int64_t k, const float *dy, int64_t stride, int64_t pixels,
-                           float *dw, int64_t ldw, panel p, int first) {
+INLINE void wgrad_panel(const float *const *x, int64_t k, int64_t k1, const float *dy, int64_t stride, int64_t pixels,
+                        int vectors, const wgrad_out *o) {
 #if GEMM_VECTORS == 4
-  if (p.vectors == 4) {
-    wgrad4(m, x, k, dy, stride, pixels, dw, ldw, p.cols, first);
+  if (vectors == 4) {
+    wgrad4(x, k, k1, dy, stride, pixels, o);
     return;
   }
 #endif
-  if (p.vectors == 2) wgrad2(m, x, k, dy, stride, pixels, dw, ldw, p.cols, first);
-  else wgrad1(m, x, k, dy, stride, pixels, dw, ldw, p.cols, first);
+  if (vectors == 2) wgrad2(x, k, k1, dy, stride, pixels, o);
+  else wgrad1(x, k, k1, dy, stride, pixels, o);
 }
 
 // One chunk of pixels: rows [k0, k1) of dw for one tap and all panels of a group.
@@ -73,12 +93,8 @@ INLINE void wgrad_chunk(const wgrad_args *a, const float *const *x, const float 
           store(tail + q * stride + v, p.cols > v ? load_n(d + q * a->o + v, p.cols - v) : splat(0));
       d = tail;
     }
-    const int64_t tiles = (k1 - k0 + 5) / 6;
-    for (int64_t t = 0, k = k0; t < tiles; t++) {
-      const int64_t m = (k1 - k + tiles - t - 1) / (tiles - t);
-      wgrad_dispatch(m, x, k, d, stride, pixels, dw + k * a->o + p.start, a->o, p, first);
-      k += m;
-    }
+    const wgrad_out o = {dw + p.start, a->o, p.cols, first};
+    wgrad_panel(x, k0, k1, d, stride, pixels, p.vectors, &o);
   }
 }
 
