@@ -1,0 +1,282 @@
+package prune
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/cpu"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+func newStore(t *testing.T) *engine.Store {
+	t.Helper()
+	b, err := cpu.New(cpu.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := engine.NewStore(b)
+	t.Cleanup(func() { _ = s.Close(); _ = b.Close() })
+	return s
+}
+
+// drawn returns a checkpoint of drawn weights and statistics: γ in [0.5, 1.5],
+// no two alike.
+func drawn(t *testing.T, a layers.Arch) *checkpoint.Checkpoint {
+	t.Helper()
+	m, err := layers.New(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := newStore(t)
+	if err := m.Init(store, 9); err != nil {
+		t.Fatal(err)
+	}
+	state, err := m.State(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := data.NewRand(4, 0, 0, data.UseOther)
+	for _, e := range state {
+		lo, hi := 0.0, 0.0
+		switch {
+		case strings.HasSuffix(e.Name, "running_mean"), strings.HasSuffix(e.Name, ".1.bias"):
+			lo, hi = -0.3, 0.3
+		case strings.HasSuffix(e.Name, "running_var"), strings.HasSuffix(e.Name, ".1.weight"):
+			lo, hi = 0.5, 1.5
+		}
+		for i := range e.Data {
+			if hi > 0 {
+				e.Data[i] = float32(r.Uniform(lo, hi))
+			}
+		}
+		if e.Integer {
+			e.Data[0] = 42
+		}
+	}
+	return &checkpoint.Checkpoint{Arch: m.Arch(), State: state, Metrics: map[string]float64{"val_accuracy": 1}}
+}
+
+// logits runs a checkpoint on drawn images.
+func logits(t *testing.T, c *checkpoint.Checkpoint) []float32 {
+	t.Helper()
+	store := newStore(t)
+	m, err := c.Restore(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := train.NewEvaluator(m, store, c.Arch.Classes, train.EvalOptions{Batch: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	images := make([]float32, 3*32*32*3)
+	r := data.NewRand(1, 0, 0, data.UseOther)
+	for i := range images {
+		images[i] = float32(r.Float64())
+	}
+	out, err := e.Logits(context.Background(), images, 3, 32, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// apart returns the largest difference, relative to the largest value.
+func apart(a, b []float32) float64 {
+	worst, largest := 0.0, 0.0
+	for i := range a {
+		worst = max(worst, math.Abs(float64(a[i])-float64(b[i])))
+		largest = max(largest, math.Abs(float64(a[i])))
+	}
+	return worst / largest
+}
+
+func TestTheStudysWidths(t *testing.T) {
+	c := drawn(t, layers.Arch{Family: "cnn-dwpw", Classes: 11})
+	out, r, err := Slim(c, Options{Mult: 0.35})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []int{16, 32, 64, 44, 44, 44, 89, 89, 256}; !slices.Equal(out.Arch.Widths, want) {
+		t.Errorf("widths %v, want %v", out.Arch.Widths, want)
+	}
+	if r.ParamsBefore != 224011 || r.ParamsAfter != 52902 {
+		t.Errorf("%d parameters of %d, want 52902 of 224011", r.ParamsAfter, r.ParamsBefore)
+	}
+	if len(out.Metrics) != 0 || len(out.History) != 1 || !reflect.DeepEqual(r.After, out.Arch) || !reflect.DeepEqual(r.Before, c.Arch) {
+		t.Errorf("%v, %v, %+v", out.Metrics, out.History, r)
+	}
+	path := filepath.Join(t.TempDir(), "pruned.safetensors")
+	if _, err := checkpoint.Save(path, out); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := checkpoint.Load(path); err != nil {
+		t.Error(err)
+	}
+}
+
+// Where the channels that go are silent (γ = β = 0), the net computes what it
+// did; where they are not, it does not, so that the comparison means something.
+func TestSilentChannelsAreNotMissed(t *testing.T) {
+	for _, family := range families {
+		c := drawn(t, layers.Arch{Family: family, Classes: 7, Base: 4})
+		o := Options{Mult: 0.4, Keep: func(i, n int) bool { return i == 1 || i == n-1 }}
+		loud := logits(t, c)
+		cut, _, err := Slim(c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := apart(loud, logits(t, cut)); d < 1e-3 {
+			t.Errorf("%s: loud channels make a difference of %g only", family, d)
+		}
+		widths := c.Arch.Widths
+		for i, w := range cut.Arch.Widths {
+			if w == widths[i] {
+				continue
+			}
+			gamma, beta := c.State.Find(fmt.Sprintf("cnn.%d.1.weight", i+1)), c.State.Find(fmt.Sprintf("cnn.%d.1.bias", i+1))
+			for k := range widths[i] - w {
+				at := (k*5 + i) % widths[i] // spread over the tensor; 5 divides no width
+				gamma.Data[at], beta.Data[at] = 0, 0
+			}
+		}
+		want := logits(t, c)
+		cut, r, err := Slim(c, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d := apart(want, logits(t, cut)); d > 1e-5 {
+			t.Errorf("%s: the pruned net differs by %g", family, d)
+		}
+		for i, kept := range r.Kept {
+			if (kept == nil) != (cut.Arch.Widths[i] == widths[i]) || kept != nil && len(kept) != cut.Arch.Widths[i] {
+				t.Errorf("width %d: kept %v", i, kept)
+			}
+		}
+	}
+}
+
+// Channels go by γ, signed, and lie in the order of their rank; each tensor is
+// cut where they are.
+func TestRank(t *testing.T) {
+	c := drawn(t, layers.Arch{Family: "cnn-dwpw", Classes: 2, Widths: []int{2, 2, 2, 5, 3, 3, 3, 3, 3}})
+	copy(c.State.Find("cnn.4.1.weight").Data, []float32{0.5, -9, 0.7, 0.5, 0.1})
+	out, r, err := Slim(c, Options{Widths: []int{2, 2, 2, 3, 3, 3, 3, 3, 3}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := []int{2, 0, 3}
+	if !slices.Equal(r.Kept[3], order) {
+		t.Fatalf("kept %v, want %v", r.Kept[3], order)
+	}
+	pick := func(data []float32, inner int) (want []float32) {
+		for _, k := range order {
+			want = append(want, data[k*inner:(k+1)*inner]...)
+		}
+		return want
+	}
+	for _, e := range c.State {
+		want := e.Data
+		switch {
+		case e.Integer:
+		case e.Name == "cnn.3.3.weight": // [5,2,1,1]: rows
+			want = pick(e.Data, 2)
+		case e.Name == "cnn.3.3.bias", strings.HasPrefix(e.Name, "cnn.4.1."), e.Name == "cnn.4.0.bias":
+			want = pick(e.Data, 1)
+		case e.Name == "cnn.4.0.weight": // [5,1,3,3]
+			want = pick(e.Data, 9)
+		case e.Name == "cnn.4.3.weight": // [3,5,1,1]: columns
+			want = nil
+			for o := range 3 {
+				want = append(want, pick(e.Data[o*5:], 1)...)
+			}
+		}
+		if got := out.State.Find(e.Name); !slices.Equal(got.Data, want) {
+			t.Errorf("%s is %v, want %v", e.Name, got.Data, want)
+		}
+	}
+}
+
+func TestMultOfOneChangesNothing(t *testing.T) {
+	c := drawn(t, layers.Arch{Family: "hw7-student", Classes: 3, Base: 4})
+	before := slices.Clone(c.State[0].Data)
+	out, r, err := Slim(c, Options{Mult: 1})
+	if err != nil || !reflect.DeepEqual(out.State, c.State) || r.ParamsAfter != r.ParamsBefore || !reflect.DeepEqual(out.Arch, c.Arch) {
+		t.Errorf("changed: %+v (%v)", r, err)
+	}
+	out.State[0].Data[0]++
+	if !slices.Equal(c.State[0].Data, before) {
+		t.Error("the copy shares its weights with the original")
+	}
+}
+
+// Rounds that each cut what the one before has left come to the widths of the
+// net that they began with.
+func TestRounds(t *testing.T) {
+	c := drawn(t, layers.Arch{Family: "cnn-dwpw", Classes: 11})
+	full := c.Arch.Widths
+	for k, mult := 1, 0.95; k <= 3; k, mult = k+1, mult*0.95 {
+		w, err := Widths(full, mult, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, _, err = Slim(c, Options{Widths: w}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []int{16, 32, 64, 109, 109, 109, 219, 219, 256}; !slices.Equal(c.Arch.Widths, want) || len(c.History) != 3 {
+		t.Errorf("%v after %d rounds, want %v", c.Arch.Widths, len(c.History), want)
+	}
+	if w, err := Widths([]int{1, 1, 1, 2, 1}, 0.1, nil); err != nil || !slices.Equal(w, []int{1, 1, 1, 1, 1}) {
+		t.Errorf("%v, %v", w, err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, family := range []string{"cnn-plain", "cnn-group", "cnn-group-printed", "resnet18"} {
+		_, _, err := Slim(drawn(t, layers.Arch{Family: family, Classes: 3, Base: 4}), Options{Mult: 0.5})
+		oneLine(t, err, "no rule for the family "+family+"; it can be done to cnn-dwpw, hw7-student")
+	}
+	a := layers.Arch{Family: "cnn-dwpw", Classes: 3, Base: 4}
+	all := func(int, int) bool { return false }
+	for want, o := range map[string]Options{
+		"multiplier must be in (0, 1], not 0":       {},
+		"multiplier must be in (0, 1], not 1.5":     {Mult: 1.5},
+		"multiplier must be in (0, 1], not NaN":     {Mult: math.NaN()},
+		"the last width meets no BatchNorm":         {Mult: 0.5, Keep: all},
+		"3 widths given for a net of 9":             {Widths: []int{1, 2, 3}},
+		"width 3 cannot be cut from 32 to 33 chann": {Widths: []int{4, 8, 16, 33, 32, 32, 64, 64, 64}},
+		"width 4 cannot be cut from 32 to 0 chann":  {Widths: []int{4, 8, 16, 32, 0, 32, 64, 64, 64}},
+	} {
+		_, _, err := Slim(drawn(t, a), o)
+		oneLine(t, err, want)
+	}
+	c := drawn(t, a)
+	c.State.Find("cnn.5.1.weight").Data[2] = float32(math.NaN())
+	c.Path = "some.safetensors"
+	_, _, err := Slim(c, Options{Mult: 0.5})
+	oneLine(t, err, "some.safetensors: prune: cnn.5.1.weight holds a NaN")
+	c = drawn(t, a)
+	c.State = c.State[1:]
+	_, _, err = Slim(c, Options{Mult: 0.5})
+	oneLine(t, err, "cnn.0.0.weight", "is missing")
+}
+
+func oneLine(t *testing.T, err error, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if err == nil || !strings.Contains(err.Error(), w) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("want %q, got: %v", w, err)
+		}
+	}
+}

@@ -1,0 +1,18 @@
+// Package quant makes a trained net's file smaller by storing its weights in
+// fewer bits. The net still computes in float32, with what the stored weights
+// decode to: weights only, after training, without calibration.
+//
+//	affine8          8-bit codes, one range a tensor
+//	affine8-channel  8-bit codes, one range an output channel
+//	float16          IEEE 754 half precision
+//
+// The codes of a tensor (or channel) that spans [min, max] are
+//
+//	q = roundHalfEven((w - min)/(max - min)·255),   ŵ = q/255·(max - min) + min
+//
+// the scheme of Jacob et al., "Quantization and Training of Neural Networks for
+// Efficient Integer-Arithmetic-Only Inference" (2018), arXiv:1712.05877, with
+// the zero point left real. A weight moves by at most half a step,
+// (max - min)/510, and its rounding to float32. Scalars are left as they are.
+// The arithmetic is that of package affine, the file that of package checkpoint.
+package quant

@@ -1,0 +1,262 @@
+package quant
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/cpu"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/safetensors"
+)
+
+func newStore(t *testing.T) *engine.Store {
+	t.Helper()
+	b, err := cpu.New(cpu.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := engine.NewStore(b)
+	t.Cleanup(func() { _ = s.Close(); _ = b.Close() })
+	return s
+}
+
+// drawn returns a checkpoint of drawn weights, its BatchNorm not at the
+// constants it starts from.
+func drawn(t *testing.T, a layers.Arch) *checkpoint.Checkpoint {
+	t.Helper()
+	m, err := layers.New(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := newStore(t)
+	if err := m.Init(store, 9); err != nil {
+		t.Fatal(err)
+	}
+	state, err := m.State(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := data.NewRand(4, 0, 0, data.UseOther)
+	for _, e := range state {
+		for i := range e.Data {
+			if !e.Integer && strings.Contains(e.Name, ".1.") {
+				e.Data[i] += float32(r.Uniform(0, 0.5))
+			}
+		}
+	}
+	return &checkpoint.Checkpoint{Arch: m.Arch(), State: state, Preprocess: checkpoint.Preprocess{Size: 32}, Metrics: map[string]float64{"val_accuracy": 1}}
+}
+
+// logits runs a checkpoint on drawn images.
+func logits(t *testing.T, c *checkpoint.Checkpoint) []float32 {
+	t.Helper()
+	store := newStore(t)
+	m, err := c.Restore(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := train.NewEvaluator(m, store, c.Arch.Classes, train.EvalOptions{Batch: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	images := make([]float32, 4*32*32*3)
+	r := data.NewRand(1, 0, 0, data.UseOther)
+	for i := range images {
+		images[i] = float32(r.Float64())
+	}
+	out, err := e.Logits(context.Background(), images, 4, 32, 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// A net that was saved in few bits and loaded computes what the net in memory
+// does; its weights lie within the bounds; the report is what the file says.
+func TestSavedAndLoaded(t *testing.T) {
+	for _, family := range []string{"cnn-dwpw", "resnet18"} {
+		c := drawn(t, layers.Arch{Family: family, Classes: 11, Base: 8})
+		full, err := checkpoint.Save(filepath.Join(t.TempDir(), "full.safetensors"), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := logits(t, c)
+		for _, scheme := range Schemes() {
+			t.Run(family+"/"+scheme, func(t *testing.T) {
+				q, r, err := Quantise(c, scheme)
+				if err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join(t.TempDir(), "q.safetensors")
+				size, err := checkpoint.Save(path, q)
+				if err != nil {
+					t.Fatal(err)
+				}
+				loaded, err := checkpoint.Load(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got := logits(t, q)
+				if !slices.Equal(got, logits(t, loaded)) {
+					t.Error("the loaded net computes something else")
+				}
+				if slices.Equal(got, want) {
+					t.Error("quantisation changed nothing")
+				}
+				if len(q.Metrics) != 0 || q.Quant != scheme || len(q.History) != 1 {
+					t.Errorf("%v, %q, %v", q.Metrics, q.Quant, q.History)
+				}
+				checkReport(t, r, path, c, q, scheme)
+				t.Logf("%d of %d bytes, largest error %.3g", size, full, r.MaxError)
+			})
+		}
+	}
+}
+
+// checkReport holds a report to the file at path and to the rule's bounds.
+func checkReport(t *testing.T, r *Report, path string, before, after *checkpoint.Checkpoint, scheme string) {
+	t.Helper()
+	f, err := safetensors.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, largest := int64(0), 0.0
+	for _, x := range f.Tensors {
+		bytes += int64(len(x.Data))
+	}
+	// The ranges are one tensor in the file and counted with each in the report.
+	if bytes != r.BytesAfter {
+		t.Errorf("%d bytes reported, %d in the file", r.BytesAfter, bytes)
+	}
+	for i, e := range before.State {
+		row := r.Tensors[i]
+		if row.Name != e.Name || row.Min != slices.Min(e.Data) || row.Max != slices.Max(e.Data) {
+			t.Errorf("row %+v of %s", row, e.Name)
+		}
+		worst := 0.0
+		for k, w := range e.Data {
+			worst = max(worst, math.Abs(float64(w)-float64(after.State[i].Data[k])))
+		}
+		bound := (float64(row.Max)-float64(row.Min))/510 + 1e-7*math.Max(math.Abs(float64(row.Min)), math.Abs(float64(row.Max)))
+		switch {
+		case len(e.Shape) == 0:
+			bound = 0
+		case scheme == checkpoint.Float16:
+			bound = 0x1p-11*math.Max(math.Abs(float64(row.Min)), math.Abs(float64(row.Max))) + 0x1p-25
+		}
+		if worst != row.MaxError || worst > bound {
+			t.Errorf("%s: off by %g, reported %g, bound %g", e.Name, worst, row.MaxError, bound)
+		}
+		largest = max(largest, worst)
+	}
+	if largest != r.MaxError {
+		t.Errorf("largest error %g reported, %g found", r.MaxError, largest)
+	}
+}
+
+// The study's student at its full width: what is above a quarter, or half, is
+// names, ranges and counters.
+func TestSizes(t *testing.T) {
+	c := drawn(t, layers.Arch{Family: "hw7-student", Classes: 11})
+	dir := t.TempDir()
+	full, err := checkpoint.Save(filepath.Join(dir, "32"), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for scheme, share := range map[string]float64{checkpoint.Affine8: 0.25, checkpoint.Affine8PerChannel: 0.25, checkpoint.Float16: 0.5} {
+		q, r, err := Quantise(c, scheme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size, err := checkpoint.Save(filepath.Join(dir, scheme), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := float64(size) / float64(full); got < share || got > share+0.03 {
+			t.Errorf("%s: %d of %d bytes, %.3f", scheme, size, full, got)
+		}
+		if r.BytesAfter >= size || r.BytesBefore >= full {
+			t.Errorf("%s: data of %d and %d bytes in files of %d and %d", scheme, r.BytesAfter, r.BytesBefore, size, full)
+		}
+	}
+}
+
+// One weight too large for float16 keeps its tensor in 32 bits, exactly.
+func TestLargeWeights(t *testing.T) {
+	c := drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4})
+	c.State[0].Data[0] = 70000
+	q, r, err := Quantise(c, checkpoint.Float16)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Tensors[0].MaxError != 0 || r.Tensors[0].Bytes != r.Tensors[0].Before {
+		t.Errorf("%+v", r.Tensors[0])
+	}
+	path := filepath.Join(t.TempDir(), "q")
+	if _, err := checkpoint.Save(path, q); err != nil {
+		t.Fatal(err)
+	}
+	f, err := safetensors.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range r.Tensors {
+		if x, ok := f.Lookup(row.Name); !ok || int64(len(x.Data)) != row.Bytes {
+			t.Errorf("%s: %d bytes reported, %d written", row.Name, row.Bytes, len(x.Data))
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	c := drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4})
+	q, _, err := Quantise(c, checkpoint.Affine8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := *c
+	bad.State = slices.Clone(c.State)
+	bad.State[2].Data = slices.Clone(bad.State[2].Data)
+	bad.State[2].Data[1] = float32(math.NaN())
+	for _, x := range []struct {
+		want, scheme string
+		c            *checkpoint.Checkpoint
+	}{
+		{`unknown scheme "int4"`, "int4", c},
+		{"quantised already (affine8)", checkpoint.Float16, q},
+		{"tensor " + bad.State[2].Name, checkpoint.Affine8, &bad},
+	} {
+		_, _, err := Quantise(x.c, x.scheme)
+		if err == nil || !strings.Contains(err.Error(), x.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("want %q, got: %v", x.want, err)
+		}
+	}
+}
+
+// A path of the checkpoint becomes the parent of the quantised one.
+func TestParent(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.safetensors")
+	if _, err := checkpoint.Save(path, drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4})); err != nil {
+		t.Fatal(err)
+	}
+	c, err := checkpoint.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, _, err := Quantise(c, checkpoint.Affine8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := checkpoint.Fingerprint(path)
+	if err != nil || q.History[0].Parent != want || q.History[0].Kind != "quantise" {
+		t.Errorf("%+v (%v)", q.History, err)
+	}
+}
