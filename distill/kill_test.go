@@ -12,9 +12,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
@@ -26,6 +28,7 @@ import (
 // Environment variables that turn the test's binary into a process that trains.
 const (
 	helperDir   = "POTSTILL_TEST_DIR"
+	helperStop  = "POTSTILL_TEST_STOP"  // the step after which the process will be stopped
 	helperLimit = "POTSTILL_TEST_LIMIT" // set: after the first epoch no file may grow beyond 1,000 bytes
 )
 
@@ -64,15 +67,28 @@ func helper(dir string, limit bool) error {
 	}
 	_, missing := os.Stat(filepath.Join(dir, LastFile))
 	j.Resume = missing == nil
+	// Beyond the step at which it is to be stopped, the run dawdles, or it might
+	// be at its end before the signal arrives.
+	stopAt, _ := strconv.Atoi(os.Getenv(helperStop))
+	done := 0
+	j.Step = func(train.StepInfo) {
+		if done++; stopAt > 0 && done > stopAt {
+			time.Sleep(300 * time.Millisecond)
+		}
+	}
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		return err
+	}
 	var limitErr error
 	if limit {
 		signal.Ignore(syscall.SIGXFSZ)
 		j.Epoch = func(train.EpochInfo) {
-			limitErr = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1000, Max: 1000})
+			limitErr = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1000, Max: old.Max})
 		}
 	}
 	_, err = Train(ctx, b, j)
-	return errors.Join(err, limitErr)
+	return errors.Join(err, limitErr, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old))
 }
 
 // trainProcess runs a helper in dir, sends it a signal when it has done so many steps
@@ -80,7 +96,7 @@ func helper(dir string, limit bool) error {
 func trainProcess(t *testing.T, dir string, steps int, sig os.Signal, env ...string) (last string, err error) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(append(os.Environ(), helperDir+"="+dir), env...)
+	cmd.Env = append(append(os.Environ(), helperDir+"="+dir, helperStop+"="+strconv.Itoa(steps)), env...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
