@@ -1,0 +1,61 @@
+// Package study runs a compression study from a recipe: which nets to train,
+// which to distil, prune, quantise and measure, and what the report shows of
+// each beside published figures. [Run] does it and writes the report of package
+// report. The study of hw7.md is built in, whole and in a form for a few
+// minutes on two cores; see [Builtin].
+//
+// # Recipes
+//
+// A recipe is a YAML file:
+//
+//	study: mine
+//	data: {source: builtin:fashion, size: 28}
+//	defaults: {epochs: 10, lr: 2e-3, augment: {crop: true, padding: 2, flip: 0.5}}
+//	steps:
+//	  teacher: {kind: train, arch: resnet18, epochs: 5}
+//	  student:
+//	    kind: distill
+//	    arch: cnn-dwpw
+//	    teacher: teacher
+//	    temperature: 20
+//	    rows: [{table: Compression, name: big model}]
+//	  pruned:  {kind: prune, from: student, mult: 0.35, epochs: 5}
+//	  chart95: {kind: prune, from: student, rate: 0.95, rounds: [1, 2, 3], epochs: 1}
+//	  int8:    {kind: quantise, from: student, scheme: affine8}
+//	  figures: {kind: evaluate, from: [student, int8], passes: 5, confusion: true, mistakes: 24}
+//	checks:
+//	  - {name: 8-bit within 0.5 points, step: int8, at_least: {of: student, points: -0.5}}
+//
+// Its keys are the yaml tags of [Recipe] and of what it holds. An unknown key,
+// a value of the wrong type, a reference to a step that is not there and a
+// circle of references are errors that name file, line and column. A step takes
+// the settings that it leaves out from defaults.
+//
+// The kinds of steps:
+//
+//	train     a net from its initialisation, or from: another step's model
+//	distill   the same under the model of the step named by teacher:
+//	prune     BN-γ slimming of the model of from:, then fine-tuning with the
+//	          plain cross-entropy; optimizer: stale is the published mode, in
+//	          which no weight moves. With mult: one prune; with rate: and
+//	          rounds: a chain, which becomes a line of the chart
+//	quantise  the model of from: by scheme: affine8, affine8-channel, float16
+//	evaluate  confusion matrix, mistakes and throughput of the models of from:
+//
+// In a chain round k has int(w·rate^k) of every width w of the first model, not
+// of the round before, so that roundings do not add up. Its weights are those of
+// the round before, fine-tuned, as in the reference of the study; each round
+// has an optimiser of its own.
+//
+// # Caching
+//
+// A step's work lies in a folder work/<step>-<key>, where the key is a hash of
+// all that the result depends on: the resolved settings, the keys of the steps
+// it builds on, the data's fingerprint, the kind of device, and a version of
+// this code. A folder with an outcome.json whose files are whole is not done
+// again. So a study that was stopped, or killed, goes on where it was, a
+// training run from its last checkpoint, to the bit; and a change of one step's
+// settings redoes that step and those that depend on it. Measurements of
+// throughput depend on the exact device and its threads as well. Folders of
+// earlier settings stay, for going back to them, and may be deleted.
+package study

@@ -1,0 +1,242 @@
+package study
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/prune"
+	"github.com/potstill/potstill/distill/quant"
+	"github.com/potstill/potstill/distill/study/report"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// The files of a unit beside those of package distill.
+const (
+	prunedFile    = "pruned.safetensors" // before fine-tuning
+	quantisedFile = "quantised.safetensors"
+)
+
+// maxMistakes is how many mistakes an outcome keeps.
+const maxMistakes = 24
+
+// make does the work of one unit and fills in its outcome.
+func (s *session) make(ctx context.Context, u *unit, o *outcome) error {
+	switch u.step.Kind {
+	case kindQuantise:
+		if err := s.quantise(u, o); err != nil {
+			return err
+		}
+	case kindEvaluate:
+		return s.measure(ctx, u, o, u.from.file(), s.passes(u))
+	default:
+		if err := s.train(ctx, u, o); err != nil {
+			return err
+		}
+	}
+	path := filepath.Join(u.dir, o.File)
+	if err := s.measure(ctx, u, o, path, 0); err != nil {
+		return err
+	}
+	var err error
+	o.SHA256, err = checkpoint.Fingerprint(path)
+	return err
+}
+
+// file is where a finished unit's model lies.
+func (u *unit) file() string { return filepath.Join(u.dir, u.out.File) }
+
+// train runs the training of a train, distill or prune step, from its last
+// checkpoint if there is one.
+func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
+	j := distill.Job{
+		Arch: u.step.arch(len(s.ds.Classes)), Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config,
+		Dir: u.dir, Logger: s.o.Logger,
+	}
+	j.Config.Workers = s.o.Workers
+	var err error
+	if u.from != nil {
+		if j.Init, err = checkpoint.Load(u.from.file()); err != nil {
+			return err
+		}
+	}
+	if u.step.Kind == kindPrune {
+		if j.Init, err = s.prune(u, j.Init); err != nil {
+			return err
+		}
+	}
+	if u.teacher != nil {
+		if j.Teacher, err = checkpoint.Load(u.teacher.file()); err != nil {
+			return err
+		}
+		j.KD = *u.train.KD
+	}
+	if j.Resume, err = s.resumable(u); err != nil {
+		return err
+	}
+	epochs, best := j.Config.Epochs, math.NaN()
+	j.Epoch = func(i train.EpochInfo) { best = math.Max(i.ValAccuracy, or(i.ValAccuracy, finiteOrNil(best))) }
+	j.Step = func(i train.StepInfo) {
+		s.advance(u, i.Update, func() string {
+			text := fmt.Sprintf("epoch %d/%d, loss %.3f, %.0f images/s", i.Epoch, epochs, i.Loss, i.ImagesPerSecond)
+			if !math.IsNaN(best) {
+				text += fmt.Sprintf(", best %.1f %%", 100*best)
+			}
+			return text
+		})
+	}
+	out, err := distill.Train(ctx, s.b, j)
+	if err != nil {
+		return err
+	}
+	o.File, o.Bytes = filepath.Base(out.BestPath), out.BytesBest
+	for _, e := range out.Result.History {
+		o.Epochs = append(o.Epochs, report.Epoch{
+			Epoch: e.Epoch, TrainLoss: e.TrainLoss, TrainAccuracy: &e.TrainAccuracy, ValLoss: &e.ValLoss,
+			ValAccuracy: &e.ValAccuracy, LR: e.LR, ImagesPerSecond: e.ImagesPerSecond,
+		})
+	}
+	return nil
+}
+
+func finiteOrNil(x float64) *float64 {
+	if math.IsNaN(x) {
+		return nil
+	}
+	return &x
+}
+
+// resumable reports whether a unit has a run to go on from. A run whose last
+// checkpoint is damaged begins anew.
+func (s *session) resumable(u *unit) (bool, error) {
+	path := filepath.Join(u.dir, distill.LastFile)
+	_, err := checkpoint.Load(path)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	}
+	s.o.Logger.Warn("the last checkpoint of a step is damaged; the step begins anew", "step", u.name, "error", err)
+	return false, os.Remove(path)
+}
+
+// prune cuts the model c and keeps the result, so that its fine-tuning names a
+// file as its origin.
+func (s *session) prune(u *unit, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, error) {
+	widths, err := prune.Widths(u.base.out.Arch.Widths, u.mult, nil)
+	if err != nil {
+		return nil, err
+	}
+	pruned, _, err := prune.Slim(c, prune.Options{Widths: widths})
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(u.dir, prunedFile)
+	if _, err := checkpoint.Save(path, pruned); err != nil {
+		return nil, mended(err)
+	}
+	return checkpoint.Load(path)
+}
+
+// quantise stores the model of u.from in few bits.
+func (s *session) quantise(u *unit, o *outcome) error {
+	c, err := checkpoint.Load(u.from.file())
+	if err != nil {
+		return err
+	}
+	q, _, err := quant.Quantise(c, u.step.Scheme)
+	if err != nil {
+		return err
+	}
+	o.File = quantisedFile
+	o.Bytes, err = checkpoint.Save(filepath.Join(u.dir, o.File), q)
+	return mended(err)
+}
+
+// measure classifies the validation images with the model in a file. With
+// passes, it measures the throughput of so many, after one to warm up.
+func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string, passes int) (err error) {
+	c, err := checkpoint.Load(path)
+	if err != nil {
+		return err
+	}
+	if err := c.CheckClasses(s.ds.Classes); err != nil {
+		return err
+	}
+	store := engine.NewStore(s.b)
+	defer func() { err = errors.Join(err, store.Close()) }()
+	m, err := c.Restore(store)
+	if err != nil {
+		return err
+	}
+	ev, err := train.NewEvaluator(m, store, c.Arch.Classes, train.EvalOptions{
+		Batch: cmp.Or(s.o.Batch, evalBatch), Transform: distill.EvalTransform(c.Preprocess), Workers: s.o.Workers,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ev.Close()) }()
+	var wrong []mistake
+	val := s.ds.Val
+	got, err := ev.Run(ctx, val, func(i int, logits []float32) error {
+		if k, p := confidence(logits); k != val.Label(i) {
+			wrong = append(wrong, mistake{Index: i, Label: val.Label(i), Predicted: k, Prob: p})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(wrong, func(a, b mistake) int {
+		return cmp.Or(cmp.Compare(b.Prob, a.Prob), cmp.Compare(a.Index, b.Index))
+	})
+	o.Accuracy, o.Loss, o.Params, o.Arch = got.Top1, got.Loss, int64(m.Params()), new(m.Arch())
+	if passes > 0 {
+		o.Confusion, o.Mistakes = got.Confusion, wrong[:min(len(wrong), maxMistakes)]
+		o.ImagesPerSecond, err = s.throughput(ctx, u, ev, passes)
+	}
+	return err
+}
+
+// evalBatch is the batch of measurements, unless the user says otherwise.
+const evalBatch = 32
+
+// throughput returns the median of the passes' images a second.
+func (s *session) throughput(ctx context.Context, u *unit, ev *train.Evaluator, passes int) (float64, error) {
+	var rates []float64
+	for i := range passes {
+		got, err := ev.Run(ctx, s.ds.Val, nil)
+		if err != nil {
+			return 0, err
+		}
+		rates = append(rates, got.ImagesPerSecond)
+		s.advance(u, i+1, func() string { return fmt.Sprintf("%.0f images/s", got.ImagesPerSecond) })
+	}
+	slices.Sort(rates)
+	n := len(rates)
+	return (rates[(n-1)/2] + rates[n/2]) / 2, nil
+}
+
+// confidence returns the most likely class and its probability.
+func confidence(logits []float32) (class int, prob float64) {
+	for i, v := range logits {
+		if v > logits[class] {
+			class = i
+		}
+	}
+	sum := 0.0
+	for _, v := range logits {
+		sum += math.Exp(float64(v) - float64(logits[class]))
+	}
+	return class, 1 / sum
+}

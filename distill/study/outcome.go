@@ -1,0 +1,216 @@
+package study
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/potstill/potstill/distill/study/report"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// codeVersion is part of every key. Raise it when a change of the code changes
+// what a step computes.
+const codeVersion = 1
+
+// outcomeFile is written last: a folder that has it is finished.
+const outcomeFile = "outcome.json"
+
+// An outcome is what a unit has come to.
+type outcome struct {
+	Name    string    `json:"name"`
+	Key     string    `json:"key"`
+	Started time.Time `json:"started"` // of the run that finished it
+	Seconds float64   `json:"seconds"` // that this run spent on it
+	Device  string    `json:"device"`
+
+	// Of a model: the file in the unit's folder, and what it holds.
+	File   string         `json:"file,omitempty"`
+	Bytes  int64          `json:"bytes,omitempty"`
+	SHA256 string         `json:"sha256,omitempty"`
+	Params int64          `json:"params,omitempty"`
+	Arch   *layers.Arch   `json:"arch,omitempty"`
+	Epochs []report.Epoch `json:"epochs,omitempty"`
+
+	// Of every unit: the validation images, classified by the file's model.
+	Accuracy  float64   `json:"accuracy"`
+	Loss      float64   `json:"loss"`
+	Confusion [][]int   `json:"confusion,omitempty"`
+	Mistakes  []mistake `json:"mistakes,omitempty"`
+	// Of a measurement: the median of its passes.
+	ImagesPerSecond float64 `json:"images_per_second,omitempty"`
+}
+
+// A mistake is a picture of the validation part, by number.
+type mistake struct {
+	Index     int     `json:"index"`
+	Label     int     `json:"label"`
+	Predicted int     `json:"predicted"`
+	Prob      float64 `json:"prob"`
+}
+
+// content is what a unit's key is the hash of.
+type content struct {
+	Version   int
+	Kind      string
+	Arch      *layers.Arch `json:",omitempty"`
+	Train     *training    `json:",omitempty"`
+	From      string       `json:",omitempty"`
+	Base      string       `json:",omitempty"`
+	Teacher   string       `json:",omitempty"`
+	Mult      float64      `json:",omitempty"`
+	Scheme    string       `json:",omitempty"`
+	Passes    int          `json:",omitempty"`
+	Data      string
+	Limit     Limit
+	Transform checkpoint.Preprocess
+	Device    string
+}
+
+// setKey gives u its key and its folder. The units it needs have theirs.
+func (s *session) setKey(u *unit) error {
+	c := content{
+		Version: codeVersion, Kind: u.step.Kind, Mult: u.mult, Scheme: u.step.Scheme, Passes: u.step.Passes,
+		Data: s.ds.Fingerprint, Limit: s.r.Data.Limit, Transform: s.r.Data.preprocess(), Device: deviceClass(s.b),
+	}
+	if trains(u.step.Kind) {
+		c.Train = &u.train
+	}
+	if u.from == nil {
+		a := u.step.arch(len(s.ds.Classes))
+		c.Arch = &a
+	}
+	if u.step.Kind == kindEvaluate {
+		c.Device = fmt.Sprintf("%s with %d threads", s.b.Name(), threads(s.b))
+	}
+	for at, other := range map[*string]*unit{&c.From: u.from, &c.Base: u.base, &c.Teacher: u.teacher} {
+		if other != nil {
+			*at = other.key
+		}
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("step %s: %w", u.name, err)
+	}
+	sum := sha256.Sum256(text)
+	u.key = hex.EncodeToString(sum[:])
+	u.dir = filepath.Join(s.o.Dir, "work", u.name+"-"+u.key[:12])
+	return nil
+}
+
+// deviceClass is the kind of a backend: its variants round differently, but
+// compute the same.
+func deviceClass(b engine.Backend) string {
+	name := b.Name()
+	if i := strings.IndexAny(name, "/:"); i >= 0 {
+		name = name[:i]
+	}
+	return name
+}
+
+// threads returns how many threads a backend says it has; 0: it does not say.
+func threads(b engine.Backend) int {
+	if t, ok := b.(interface{ Threads() int }); ok {
+		return t.Threads()
+	}
+	return 0
+}
+
+// findOutcome returns the outcome of a finished unit, nil where it is to be
+// made (again): none there, not of this key, or its model's file damaged.
+func (u *unit) findOutcome() *outcome {
+	text, err := os.ReadFile(filepath.Join(u.dir, outcomeFile))
+	if err != nil {
+		return nil
+	}
+	o := new(outcome)
+	if json.Unmarshal(text, o) != nil || o.Key != u.key {
+		return nil
+	}
+	if o.File != "" {
+		sum, err := checkpoint.Fingerprint(filepath.Join(u.dir, filepath.Base(o.File)))
+		if err != nil || sum != o.SHA256 {
+			return nil
+		}
+	}
+	return o
+}
+
+// prepare makes the unit's folder. One that had been finished and has been
+// damaged since is emptied; an unfinished one is gone on with.
+func (u *unit) prepare() error {
+	if _, err := os.Stat(filepath.Join(u.dir, outcomeFile)); err == nil {
+		if err := os.RemoveAll(u.dir); err != nil {
+			return mended(writing(u.dir, err))
+		}
+	}
+	if err := os.MkdirAll(u.dir, 0o777); err != nil {
+		return mended(writing(u.dir, err))
+	}
+	return nil
+}
+
+// writeOutcome marks a unit as finished. The file appears whole or not at all.
+func (u *unit) writeOutcome(o *outcome) (err error) {
+	text, err := json.MarshalIndent(o, "", "  ")
+	if err != nil {
+		return fmt.Errorf("%s: %w", outcomeFile, err)
+	}
+	f, err := os.CreateTemp(u.dir, outcomeFile+".*.tmp")
+	if err != nil {
+		return writing(u.dir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = writing(f.Name(), err)
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(append(text, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), filepath.Join(u.dir, outcomeFile))
+}
+
+// writing is the error for a path that cannot be written.
+func writing(path string, err error) error {
+	return fmt.Errorf("writing %s: %w", path, bare(err))
+}
+
+// mended adds to an error of writing what can be done about it.
+func mended(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("%w; free some space and run the same command again: what is finished is kept", err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS), errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("%w; choose another output folder", err)
+	}
+	return err
+}
+
+// bare strips the path off an error of package os: the message around it names
+// the file already.
+func bare(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

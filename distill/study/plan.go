@@ -1,0 +1,284 @@
+package study
+
+import (
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/potstill/potstill/distill/quant"
+	"github.com/potstill/potstill/layers"
+)
+
+// A unit is the smallest part of a study that is done, kept and found again
+// whole: a step, or one round or one measurement of a step that has several.
+type unit struct {
+	step    *Step
+	name    string // the step's, with the round or the model measured
+	from    *unit  // nil for a net of its own initialisation
+	base    *unit  // of a round: the model that the widths are counted from
+	teacher *unit
+	round   int     // of a chain of prunes
+	mult    float64 // of prune: share of base's widths
+	train   training
+
+	key string
+	dir string
+	out *outcome
+}
+
+// plan checks the steps and returns their units in an order in which each
+// comes after what it needs, otherwise the recipe's.
+func (r *Recipe) plan() ([]*unit, error) {
+	if len(r.Steps) == 0 {
+		return nil, r.errAt("steps", "the recipe has no steps")
+	}
+	if err := r.validateData(); err != nil {
+		return nil, err
+	}
+	p := &planner{r: r, done: make(map[string]*unit)}
+	for _, s := range r.Steps {
+		if err := p.add(s); err != nil {
+			return nil, err
+		}
+	}
+	return p.units, nil
+}
+
+func (r *Recipe) validateData() error {
+	d := r.Data
+	if len(d.Mean) != len(d.Std) || len(d.Mean) != 0 && len(d.Mean) != 3 {
+		return r.errAt("data.mean", "mean and std are three numbers each, or left out; here are %d and %d", len(d.Mean), len(d.Std))
+	}
+	return nil
+}
+
+type planner struct {
+	r     *Recipe
+	units []*unit
+	done  map[string]*unit // the last unit of each finished step
+	path  []string         // the steps being added
+}
+
+// add puts the units of s, after those it needs.
+func (p *planner) add(s *Step) error {
+	if _, ok := p.done[s.name]; ok {
+		return nil
+	}
+	if err := p.r.validateStep(s); err != nil {
+		return err
+	}
+	p.path = append(p.path, s.name)
+	defer func() { p.path = p.path[:len(p.path)-1] }()
+	var froms []*unit
+	for i := range s.From {
+		u, err := p.need(s, fmt.Sprintf("from[%d]", i), s.From[i])
+		if err != nil {
+			return err
+		}
+		froms = append(froms, u)
+	}
+	var teacher *unit
+	if s.Teacher != "" {
+		var err error
+		if teacher, err = p.need(s, "teacher", s.Teacher); err != nil {
+			return err
+		}
+	}
+	units, err := p.r.expand(s, froms, teacher)
+	if err != nil {
+		return err
+	}
+	p.units = append(p.units, units...)
+	p.done[s.name] = units[len(units)-1]
+	return nil
+}
+
+// need returns the unit whose model s takes by the reference name, which
+// stands at key.
+func (p *planner) need(s *Step, key, name string) (*unit, error) {
+	at := join(join("steps", s.name), key)
+	other := p.r.step(name)
+	switch {
+	case other == nil:
+		return nil, p.r.errAt(at, "there is no step %q; the steps are %s", name, p.r.names())
+	case other.Kind == kindEvaluate:
+		return nil, p.r.errAt(at, "%q measures models and makes none; name a step of another kind", name)
+	}
+	if i := slices.Index(p.path, name); i >= 0 {
+		loop := append(slices.Clone(p.path[i:]), name)
+		return nil, p.r.errAt(at, "the steps %s need one another in a circle; take this reference out", strings.Join(loop, " → "))
+	}
+	if err := p.add(other); err != nil {
+		return nil, err
+	}
+	return p.done[name], nil
+}
+
+func (r *Recipe) names() string {
+	var out []string
+	for _, s := range r.Steps {
+		out = append(out, s.name)
+	}
+	return strings.Join(out, ", ")
+}
+
+// validateStep checks what can be said of a step alone.
+func (r *Recipe) validateStep(s *Step) error {
+	at := join("steps", s.name)
+	if !validName(s.name) {
+		return r.errAt(at+"#", "the step's name %q becomes that of a folder: use letters, digits, - and _", s.name)
+	}
+	if !slices.Contains(kinds, s.Kind) {
+		return r.errAt(join(at, "kind"), "step %s is of kind %q; the kinds are %s", s.name, s.Kind, strings.Join(kinds, ", "))
+	}
+	if err := r.validateKeys(s, at); err != nil {
+		return err
+	}
+	for i, w := range s.Rows {
+		if a := w.Published; a != nil && a.Accuracy != nil && !(*a.Accuracy >= 0 && *a.Accuracy <= 1) {
+			return r.errAt(fmt.Sprintf("%s.rows[%d].published.accuracy", at, i), "an accuracy is a fraction between 0 and 1, not %g", *a.Accuracy)
+		}
+	}
+	if s.Kind != kindEvaluate && len(s.From) > 1 {
+		return r.errAt(join(at, "from"), "step %s can start from one model, not from %d", s.name, len(s.From))
+	}
+	switch s.Kind {
+	case kindTrain, kindDistill:
+		return r.validateArch(s, at)
+	case kindPrune:
+		return r.validatePrune(s, at)
+	case kindQuantise:
+		if all := quant.Schemes(); !slices.Contains(all, s.Scheme) {
+			return r.errAt(join(at, "scheme"), "unknown scheme %q; there are %s", s.Scheme, strings.Join(all, ", "))
+		}
+	case kindEvaluate:
+		if s.Passes < 0 || s.Passes > 1000 || s.Mistakes > 24 {
+			return r.errAt(at, "passes go up to 1000 and mistakes to 24, not %d and %d", s.Passes, s.Mistakes)
+		}
+	}
+	if len(s.From) == 0 {
+		return r.errAt(at+"#", "step %s needs a model to work on; add from: and the name of a step", s.name)
+	}
+	return nil
+}
+
+// validateKeys refuses keys that would have no effect.
+func (r *Recipe) validateKeys(s *Step, at string) error {
+	allowed := append([]string{"kind", "rows"}, kindKeys[s.Kind]...)
+	if trains(s.Kind) {
+		settings := keys(reflect.TypeFor[Settings]())
+		if s.Kind != kindDistill {
+			settings = slices.DeleteFunc(settings, func(k string) bool { return k == "temperature" || k == "alpha" })
+		}
+		allowed = append(allowed, settings...)
+	}
+	for _, key := range keys(reflect.TypeFor[Step]()) {
+		if p, ok := r.pos[join(at, key)+"#"]; ok && !slices.Contains(allowed, key) {
+			return &RecipeError{File: r.file, Line: p.line, Column: p.column,
+				Reason: fmt.Sprintf("%q has no effect in a step of kind %s; remove it", key, s.Kind)}
+		}
+	}
+	return nil
+}
+
+func (r *Recipe) validateArch(s *Step, at string) error {
+	if s.Kind == kindDistill && s.Teacher == "" {
+		return r.errAt(at+"#", "step %s distils but names no teacher; add teacher: and the name of a step", s.name)
+	}
+	if len(s.From) > 0 {
+		if s.Arch != "" || s.Base != 0 || s.Widths != nil {
+			return r.errAt(at+"#", "step %s starts from the model of %s, which has its own arch, base and widths; remove these or from", s.name, s.From[0])
+		}
+		return nil
+	}
+	if s.Arch == "" {
+		return r.errAt(at+"#", "step %s names no architecture; add arch:, one of %s", s.name, strings.Join(layers.Families(), ", "))
+	}
+	if _, err := layers.New(s.arch(2)); err != nil {
+		return r.errAt(join(at, "arch"), "step %s: %v", s.name, err)
+	}
+	return nil
+}
+
+func (r *Recipe) validatePrune(s *Step, at string) error {
+	chain := s.Rate != 0 || s.Rounds != nil
+	switch {
+	case chain && s.Mult != 0:
+		return r.errAt(join(at, "mult"), "step %s has both mult, for one prune, and rate and rounds, for a chain; choose", s.name)
+	case chain && !(s.Rate > 0 && s.Rate < 1):
+		return r.errAt(join(at, "rate"), "step %s: the rate must lie between 0 and 1, not be %g", s.name, s.Rate)
+	case chain && len(s.Rounds) == 0:
+		return r.errAt(at+"#", "step %s has a rate but no rounds; add rounds: [1, 2, 3]", s.name)
+	case !chain && !(s.Mult > 0 && s.Mult <= 1):
+		return r.errAt(join(at, "mult"), "step %s: mult must lie between 0 and 1, not be %g", s.name, s.Mult)
+	}
+	for i, k := range s.Rounds {
+		if k < 1 || k > 1000 || i > 0 && k <= s.Rounds[i-1] {
+			return r.errAt(fmt.Sprintf("%s.rounds[%d]", at, i), "rounds are ascending whole numbers from 1 to 1000; %d is out of line", k)
+		}
+	}
+	if len(s.From) == 0 {
+		return r.errAt(at+"#", "step %s needs a model to prune; add from: and the name of a step", s.name)
+	}
+	return nil
+}
+
+// arch returns the architecture of a step for data of so many classes.
+func (s *Step) arch(classes int) layers.Arch {
+	return layers.Arch{Family: s.Arch, Classes: classes, Base: s.Base, Widths: s.Widths}
+}
+
+// expand makes the units of a step.
+func (r *Recipe) expand(s *Step, froms []*unit, teacher *unit) ([]*unit, error) {
+	u := unit{step: s, name: s.name, teacher: teacher}
+	if trains(s.Kind) {
+		var err error
+		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill)
+		if err == nil {
+			err = u.train.validate(r.Data.sized())
+		}
+		if err != nil {
+			return nil, r.errAt(join("steps", s.name)+"#", "step %s: %v", s.name, err)
+		}
+	}
+	if s.Kind == kindEvaluate {
+		var out []*unit
+		for _, f := range froms {
+			out = append(out, &unit{step: s, name: s.name + "." + f.name, from: f})
+		}
+		return out, nil
+	}
+	if len(froms) > 0 {
+		u.from = froms[0]
+	}
+	if s.Kind == kindPrune && s.Rounds != nil {
+		var out []*unit
+		prev := u.from
+		for _, k := range s.Rounds {
+			v := u
+			v.name, v.base, v.from = fmt.Sprintf("%s.%d", s.name, k), u.from, prev
+			v.round, v.mult = k, math.Pow(s.Rate, float64(k))
+			v.train.Config.Seed += uint64(k) // other pictures than the round before
+			out, prev = append(out, &v), &v
+		}
+		return out, nil
+	}
+	u.mult, u.base = s.Mult, u.from
+	return []*unit{&u}, nil
+}
+
+// sized is s with a size where the user is yet to give one.
+func (s DataSpec) sized() DataSpec {
+	if s.Size == 0 {
+		s.Size = 32
+	}
+	return s
+}
+
+func validName(name string) bool {
+	return name != "" && len(name) <= 64 && !strings.ContainsFunc(name, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
+	})
+}

@@ -1,0 +1,220 @@
+package study
+
+import (
+	"embed"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
+
+// A Recipe says what a study does: its steps, what they share, and the
+// statements that it is to bear out. It comes from [Builtin] or [Load].
+type Recipe struct {
+	Study         string   `yaml:"study"`          // short name
+	Title         string   `yaml:"title"`          // heading of the report
+	PublishedData string   `yaml:"published_data"` // what the published figures were measured on
+	Seed          uint64   `yaml:"seed"`           // of every step that names none; 1 if 0
+	Data          DataSpec `yaml:"data"`
+	Defaults      Settings `yaml:"defaults"` // for every step that trains
+	Steps         []*Step  `yaml:"steps"`
+	Checks        []Check  `yaml:"checks"`
+
+	file    string
+	text    string
+	builtin string // the name under which it is built in
+	pos     map[string]position
+}
+
+// DataSpec says what is learned from, and how images come to the net.
+type DataSpec struct {
+	Source string    `yaml:"source"` // as data.Open takes it; may be left to the user
+	Size   int       `yaml:"size"`   // height and width that the nets see
+	Resize int       `yaml:"resize"` // scale the shorter side first; 0: no
+	Mean   []float64 `yaml:"mean"`   // normalisation, per channel of pixels/255; none: no
+	Std    []float64 `yaml:"std"`
+	Limit  Limit     `yaml:"limit"`
+}
+
+// Limit bounds the images used, balanced over the classes; 0: all.
+type Limit struct {
+	Train int `yaml:"train"`
+	Val   int `yaml:"val"`
+}
+
+// The kinds of steps.
+const (
+	kindTrain    = "train"
+	kindDistill  = "distill"
+	kindPrune    = "prune"
+	kindQuantise = "quantise"
+	kindEvaluate = "evaluate"
+)
+
+// A Step makes a model from data and other steps' models, or measures some.
+type Step struct {
+	name string
+	Kind string `yaml:"kind"`
+
+	// Of train and distill: the architecture. The data give the classes.
+	Arch   string `yaml:"arch"`
+	Base   int    `yaml:"base"`
+	Widths []int  `yaml:"widths"`
+
+	From    []string `yaml:"from"`    // the step whose model this starts from; several for evaluate
+	Teacher string   `yaml:"teacher"` // of distill
+
+	// Of prune: one prune to Mult of the widths, or a chain of them: round k
+	// has Rate^k of the first model's widths and starts from the round before.
+	Mult   float64 `yaml:"mult"`
+	Rate   float64 `yaml:"rate"`
+	Rounds []int   `yaml:"rounds"`
+
+	Scheme string `yaml:"scheme"` // of quantise
+
+	// Of evaluate.
+	Passes    int  `yaml:"passes"`    // over the images; the throughput is their median
+	Confusion bool `yaml:"confusion"` // the matrix goes into the report
+	Mistakes  int  `yaml:"mistakes"`  // so many pictures go into the report
+
+	Settings
+
+	// What the report shows of it.
+	Rows  []Row  `yaml:"rows"`
+	Curve string `yaml:"curve"` // of rounds: what the published curve looks like
+}
+
+func (s *Step) setName(name string) { s.name = name }
+
+// Name returns the step's name.
+func (s *Step) Name() string { return s.name }
+
+// Row is a line of a table of the report.
+type Row struct {
+	Table     string     `yaml:"table"`
+	Name      string     `yaml:"name"`
+	Method    string     `yaml:"method"`
+	Notes     string     `yaml:"notes"`
+	Published *Published `yaml:"published"`
+}
+
+// Published holds published figures, the accuracy as a fraction.
+type Published struct {
+	Bytes    int      `yaml:"bytes"`
+	Accuracy *float64 `yaml:"accuracy"`
+}
+
+// Check is a statement about a figure of a step.
+type Check struct {
+	Name    string `yaml:"name"`
+	Step    string `yaml:"step"`
+	Metric  string `yaml:"metric"` // accuracy (the default), bytes or params
+	AtLeast *Bound `yaml:"at_least"`
+	AtMost  *Bound `yaml:"at_most"`
+}
+
+// Bound is a figure: Value; or the same metric of the step Of, times Share,
+// plus Points hundredths.
+type Bound struct {
+	Of     string   `yaml:"of"`
+	Share  *float64 `yaml:"share"`
+	Points float64  `yaml:"points"`
+	Value  *float64 `yaml:"value"`
+}
+
+//go:embed recipes/*.yaml
+var recipes embed.FS
+
+// Builtins returns the names of the recipes that are built in.
+func Builtins() []string { return []string{"hw7"} }
+
+// Builtin returns the recipe that is built in under name; quick selects its
+// form for a few minutes on two cores.
+func Builtin(name string, quick bool) (*Recipe, error) {
+	if !slices.Contains(Builtins(), name) {
+		return nil, fmt.Errorf("no built-in recipe %q: there is %s; name a file to use a recipe of your own", name, strings.Join(Builtins(), ", "))
+	}
+	file := name + ".yaml"
+	if quick {
+		file = name + "-quick.yaml"
+	}
+	text, err := recipes.ReadFile("recipes/" + file)
+	if err != nil {
+		return nil, err
+	}
+	r, err := Parse(file, text)
+	if err == nil {
+		r.builtin = name
+	}
+	return r, err
+}
+
+// Load reads the recipe in the file at path. What is wrong in it is a
+// *RecipeError.
+func Load(path string) (*Recipe, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("recipe %s: %w; name a recipe file or one of the built-in %s", path, bare(err), strings.Join(Builtins(), ", "))
+	}
+	return Parse(path, text)
+}
+
+// Parse reads a recipe from its text; file is its name in errors.
+func Parse(file string, text []byte) (*Recipe, error) {
+	r := &Recipe{file: file, text: string(text), pos: make(map[string]position)}
+	d := &decoder{file: file, pos: r.pos}
+	if err := d.decode(text, r); err != nil {
+		return nil, err
+	}
+	if r.Seed == 0 {
+		r.Seed = 1
+	}
+	if r.Study == "" {
+		return nil, r.errAt("study", "the recipe has no name; add a line such as study: mine")
+	}
+	if _, err := r.plan(); err != nil {
+		return nil, err
+	}
+	if err := r.validateChecks(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Text returns the recipe as it was written.
+func (r *Recipe) Text() string { return r.text }
+
+// errAt returns the error for what stands at a path, or, where that is left
+// out, at the nearest part around it.
+func (r *Recipe) errAt(path, format string, args ...any) error {
+	e := &RecipeError{File: r.file, Line: 1, Column: 1, Reason: fmt.Sprintf(format, args...)}
+	for p := path; p != ""; p = parent(p) {
+		at, ok := r.pos[p]
+		if key, is := r.pos[p+"#"]; is && p != path {
+			at, ok = key, true // a part begins at its name
+		}
+		if ok {
+			e.Line, e.Column = at.line, at.column
+			break
+		}
+	}
+	return e
+}
+
+func parent(path string) string {
+	i := strings.LastIndexAny(path, ".[")
+	if i < 0 {
+		return ""
+	}
+	return path[:i]
+}
+
+// step returns the step of that name.
+func (r *Recipe) step(name string) *Step {
+	for _, s := range r.Steps {
+		if s.name == name {
+			return s
+		}
+	}
+	return nil
+}

@@ -1,0 +1,217 @@
+package study
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// Settings say how a step trains. What is left out comes from the recipe's
+// defaults, and what they leave out from the study's recipe (hw7.md): AdamW, lr
+// 1e-3, weight decay 0.01, batches of 32, T = 20, α = 0.5, a random crop, flip
+// and rotation by ±15°.
+type Settings struct {
+	Epochs         *int      `yaml:"epochs"`
+	Batch          *int      `yaml:"batch"`
+	Seed           *uint64   `yaml:"seed"`
+	Optimizer      *string   `yaml:"optimizer"` // adamw, adam, sgd, or stale: nothing but BatchNorm's statistics moves
+	LR             *float64  `yaml:"lr"`
+	WeightDecay    *float64  `yaml:"weight_decay"`
+	Betas          []float64 `yaml:"betas"`
+	Eps            *float64  `yaml:"eps"`
+	Momentum       *float64  `yaml:"momentum"`
+	Nesterov       *bool     `yaml:"nesterov"`
+	Schedule       *Schedule `yaml:"schedule"`
+	ClipNorm       *float64  `yaml:"clip_norm"`
+	Accumulate     *int      `yaml:"accumulate"`
+	EMA            *float64  `yaml:"ema"`
+	LabelSmoothing *float64  `yaml:"label_smoothing"`
+	Mixup          *float64  `yaml:"mixup"`
+	Patience       *int      `yaml:"patience"`
+	Temperature    *float64  `yaml:"temperature"`
+	Alpha          *float64  `yaml:"alpha"`
+	Augment        *Augment  `yaml:"augment"`
+}
+
+// Schedule is how the learning rate moves; see train.ScheduleConfig.
+type Schedule struct {
+	Kind           string  `yaml:"kind"`
+	Warmup         int     `yaml:"warmup"`
+	WarmupEpochs   float64 `yaml:"warmup_epochs"`
+	WarmupStart    float64 `yaml:"warmup_start"`
+	PerStep        bool    `yaml:"per_step"`
+	StepSize       int     `yaml:"step_size"`
+	Gamma          float64 `yaml:"gamma"`
+	MinLR          float64 `yaml:"min_lr"`
+	MaxLR          float64 `yaml:"max_lr"`
+	PctStart       float64 `yaml:"pct_start"`
+	DivFactor      float64 `yaml:"div_factor"`
+	FinalDivFactor float64 `yaml:"final_div_factor"`
+	Linear         bool    `yaml:"linear"`
+}
+
+// Augment is what training images go through; see data.Transform.
+type Augment struct {
+	Crop        bool        `yaml:"crop"`
+	Padding     int         `yaml:"padding"`
+	ResizedCrop *ScaleRatio `yaml:"random_resized_crop"`
+	Flip        float64     `yaml:"flip"`
+	Rotation    float64     `yaml:"rotation"`
+	Jitter      *Jitter     `yaml:"jitter"`
+	Perspective float64     `yaml:"perspective"`
+}
+
+// ScaleRatio are the ranges of a random resized crop.
+type ScaleRatio struct {
+	Scale []float64 `yaml:"scale"`
+	Ratio []float64 `yaml:"ratio"`
+}
+
+// Jitter are the ranges of colour jitter.
+type Jitter struct {
+	Brightness float64 `yaml:"brightness"`
+	Contrast   float64 `yaml:"contrast"`
+	Saturation float64 `yaml:"saturation"`
+	Hue        float64 `yaml:"hue"`
+}
+
+// training is how a unit trains, resolved: what its key is made of.
+type training struct {
+	Config train.Config
+	KD     *distill.Settings `json:",omitempty"` // of distill
+}
+
+// or returns the first value that is given, or last.
+func or[T any](last T, given ...*T) T {
+	for _, g := range given {
+		if g != nil {
+			return *g
+		}
+	}
+	return last
+}
+
+// resolve merges the settings s of a step over the defaults d.
+func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
+	var t training
+	c := &t.Config
+	c.Epochs = or(1, s.Epochs, d.Epochs)
+	c.Batch = or(32, s.Batch, d.Batch)
+	c.Seed = or(seed, s.Seed, d.Seed)
+	c.Optimizer = train.OptimizerConfig{
+		Kind: or(train.AdamW, s.Optimizer, d.Optimizer),
+		LR:   or(1e-3, s.LR, d.LR), WeightDecay: or(0.01, s.WeightDecay, d.WeightDecay),
+		Eps: or(1e-8, s.Eps, d.Eps), Momentum: or(0, s.Momentum, d.Momentum), Nesterov: or(false, s.Nesterov, d.Nesterov),
+		Betas: [2]float64{0.9, 0.999},
+	}
+	betas := s.Betas
+	if betas == nil {
+		betas = d.Betas
+	}
+	if betas != nil {
+		if len(betas) != 2 {
+			return t, fmt.Errorf("betas are two numbers, not %d", len(betas))
+		}
+		c.Optimizer.Betas = [2]float64(betas)
+	}
+	c.Schedule = train.ScheduleConfig(or(Schedule{Kind: train.Constant}, s.Schedule, d.Schedule).config())
+	c.ClipNorm = float32(or(0, s.ClipNorm, d.ClipNorm))
+	c.Accumulate = or(1, s.Accumulate, d.Accumulate)
+	c.EMA = float32(or(0, s.EMA, d.EMA))
+	c.LabelSmoothing = float32(or(0, s.LabelSmoothing, d.LabelSmoothing))
+	c.MixupAlpha = or(0, s.Mixup, d.Mixup)
+	c.Patience = or(0, s.Patience, d.Patience)
+	c.Shuffle = true
+	if kd {
+		k := distill.DefaultSettings()
+		t.KD = &distill.Settings{T: float32(or(float64(k.T), s.Temperature, d.Temperature)),
+			Alpha: float32(or(float64(k.Alpha), s.Alpha, d.Alpha))}
+		if err := t.KD.Validate(); err != nil {
+			return t, err
+		}
+	}
+	a := or(Augment{Crop: true, Flip: 0.5, Rotation: 15}, s.Augment, d.Augment)
+	var err error
+	c.Train, err = a.transform()
+	return t, err
+}
+
+func (s Schedule) config() train.ScheduleConfig {
+	return train.ScheduleConfig{
+		Kind: s.Kind, Warmup: s.Warmup, WarmupEpochs: s.WarmupEpochs, WarmupStart: s.WarmupStart, PerStep: s.PerStep,
+		StepSize: s.StepSize, Gamma: s.Gamma, MinLR: s.MinLR, MaxLR: s.MaxLR, PctStart: s.PctStart,
+		DivFactor: s.DivFactor, FinalDivFactor: s.FinalDivFactor, Linear: s.Linear,
+	}
+}
+
+// transform returns the transform without size and normalisation, which are
+// the data's.
+func (a Augment) transform() (data.Transform, error) {
+	t := data.Transform{RandomCrop: a.Crop, Padding: a.Padding, HFlip: a.Flip, Rotation: a.Rotation, Perspective: a.Perspective}
+	if a.Jitter != nil {
+		j := data.ColorJitter(*a.Jitter)
+		t.Jitter = &j
+	}
+	if r := a.ResizedCrop; r != nil {
+		scale, ratio := r.Scale, r.Ratio
+		if scale == nil {
+			scale = []float64{0.08, 1}
+		}
+		if ratio == nil {
+			ratio = []float64{3.0 / 4, 4.0 / 3}
+		}
+		if len(scale) != 2 || len(ratio) != 2 {
+			return t, fmt.Errorf("scale and ratio of random_resized_crop are two numbers each, not %d and %d", len(scale), len(ratio))
+		}
+		t.RandomResizedCrop = &data.ScaleRatio{Scale: [2]float64(scale), Ratio: [2]float64(ratio)}
+	}
+	return t, nil
+}
+
+// place fits a transform to the data's size and normalisation.
+func (s DataSpec) place(t data.Transform) data.Transform {
+	p := s.preprocess()
+	t.Size, t.Resize, t.Mean, t.Std = p.Size, p.Resize, p.Mean, p.Std
+	return t
+}
+
+// preprocess is what an image goes through in evaluation.
+func (s DataSpec) preprocess() checkpoint.Preprocess {
+	p := checkpoint.Preprocess{Size: s.Size, Resize: s.Resize}
+	for _, v := range s.Mean {
+		p.Mean = append(p.Mean, float32(v))
+	}
+	for _, v := range s.Std {
+		p.Std = append(p.Std, float32(v))
+	}
+	return p
+}
+
+// validate reports what is wrong with t for images as in s.
+func (t training) validate(s DataSpec) error {
+	c := t.Config
+	c.Train, c.Eval = s.place(c.Train), distill.EvalTransform(s.preprocess())
+	return c.Validate()
+}
+
+// The keys that each kind of step takes, beside kind, rows and, where it
+// trains, the settings.
+var kindKeys = map[string][]string{
+	kindTrain:    {"arch", "base", "widths", "from"},
+	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha"},
+	kindPrune:    {"from", "mult", "rate", "rounds", "curve"},
+	kindQuantise: {"from", "scheme"},
+	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
+}
+
+// kinds lists them as a person would.
+var kinds = []string{kindTrain, kindDistill, kindPrune, kindQuantise, kindEvaluate}
+
+// trains reports whether a kind of step has a training run in it.
+func trains(kind string) bool {
+	return slices.Contains([]string{kindTrain, kindDistill, kindPrune}, kind)
+}
