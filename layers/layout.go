@@ -1,7 +1,5 @@
 package layers
 
-import "slices"
-
 // A Layout says how a tensor of PyTorch's state_dict lies in the engine. This
 // file is the only place where the two conventions meet.
 type Layout uint8
@@ -32,7 +30,7 @@ func (l Layout) Torch(engine []int) []int {
 	case OI:
 		return []int{engine[1], engine[0]}
 	}
-	return slices.Clone(engine)
+	return append([]int{}, engine...)
 }
 
 // matrix views a tensor of PyTorch's shape as a transposable pair: outer
