@@ -1,0 +1,394 @@
+package checkpoint
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/ref"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/half"
+	"github.com/potstill/potstill/layers/checkpoint/safetensors"
+)
+
+func newStore(t *testing.T) *engine.Store {
+	t.Helper()
+	s := engine.NewStore(ref.New())
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// sample returns a whole checkpoint of a model with drawn weights.
+func sample(t *testing.T, a layers.Arch, quant string) (*Checkpoint, *layers.Model) {
+	t.Helper()
+	m, err := layers.New(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := newStore(t)
+	if err := m.Init(store, 5); err != nil {
+		t.Fatal(err)
+	}
+	state, err := m.State(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range state {
+		if e.Integer {
+			e.Data[0] = 4711
+		}
+	}
+	c := &Checkpoint{
+		Arch:       m.Arch(),
+		Preprocess: Preprocess{Size: 256, Resize: 288, Mean: []float32{0.4, 0.5, 0.6}, Std: []float32{0.2, 0.3, 0.25}},
+		Quant:      quant,
+		History: []Event{
+			{Kind: "train", Detail: "150 epochs", Data: "abc", Time: time.Date(2024, 5, 6, 7, 8, 9, 10, time.UTC)},
+			{Kind: "prune", Parent: strings.Repeat("0f", 32)},
+		},
+		Metrics:  map[string]float64{"val_accuracy": 0.7871, "val_loss": 1e-300},
+		State:    state,
+		Extra:    []safetensors.Tensor{safetensors.FromFloat32("train/m/fc.0.bias", []int{2}, []float32{1, 2})},
+		Progress: json.RawMessage(`{"epoch":3}`),
+	}
+	for i := range a.Classes {
+		c.Classes = append(c.Classes, "class <"+string(rune('a'+i))+"> ü")
+	}
+	return c, m
+}
+
+func save(t *testing.T, c *Checkpoint) (path string, size int64) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "model.safetensors")
+	size, err := Save(path, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path, size
+}
+
+func architectures() map[string]layers.Arch {
+	all := make(map[string]layers.Arch)
+	for _, f := range layers.Families() {
+		all[f] = layers.Arch{Family: f, Classes: 5, Base: 4}
+	}
+	all["pruned"] = layers.Arch{Family: "cnn-dwpw", Classes: 11, Widths: []int{16, 32, 64, 44, 44, 44, 89, 89, 256}}
+	return all
+}
+
+// quantised is what the study's rule makes of a tensor, written down apart
+// from the package under test.
+func quantised(e layers.Entry, quant string) []float32 {
+	out := slices.Clone(e.Data)
+	n := len(out)
+	switch {
+	case quant == Float32 || len(e.Shape) == 0:
+		return out
+	case quant == Float16:
+		for i, v := range out {
+			out[i] = half.ToFloat16(v).Float32()
+		}
+		return out
+	case quant == Affine8PerChannel && len(e.Shape) > 1:
+		n = len(out) / e.Shape[0]
+	}
+	for part := range slices.Chunk(out, n) {
+		lo, hi := float64(slices.Min(part)), float64(slices.Max(part))
+		for i, v := range part {
+			if hi > lo {
+				q := math.RoundToEven((float64(v) - lo) / (hi - lo) * 255)
+				part[i] = float32(q/255*(hi-lo) + lo)
+			}
+		}
+	}
+	return out
+}
+
+func TestRoundTrip(t *testing.T) {
+	for name, a := range architectures() {
+		for _, quant := range []string{Float32, Affine8, Affine8PerChannel, Float16} {
+			t.Run(name+"/"+quant, func(t *testing.T) {
+				want, m := sample(t, a, quant)
+				path, size := save(t, want)
+				info, err := os.Stat(path)
+				if err != nil || info.Size() != size {
+					t.Errorf("%d bytes were reported, the file has %d (%v)", size, info.Size(), err)
+				}
+				got, err := Load(path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, e := range want.State {
+					g := got.State[i]
+					if g.Name != e.Name || !slices.Equal(g.Shape, e.Shape) || g.Integer != e.Integer {
+						t.Fatalf("entry %d is %s %v, want %s %v", i, g.Name, g.Shape, e.Name, e.Shape)
+					}
+					if !slices.Equal(g.Data, quantised(e, quant)) {
+						t.Errorf("%s: values are not those of the rule", e.Name)
+					}
+				}
+				memory, err := Quantise(m, want.State, quant)
+				if err != nil || !reflect.DeepEqual(memory, got.State) {
+					t.Errorf("Quantise differs from the file (%v)", err)
+				}
+				got.State, want.State = nil, nil
+				want.Path, want.Bytes = path, size
+				if !reflect.DeepEqual(got, want) {
+					t.Errorf("came back as\n%+v\nwant\n%+v", got, want)
+				}
+			})
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	sizes := make(map[string]int64)
+	for _, quant := range []string{Float32, Affine8, Affine8PerChannel, Float16} {
+		c, _ := sample(t, layers.Arch{Family: "cnn-dwpw", Classes: 11}, quant)
+		_, sizes[quant] = save(t, c)
+	}
+	full := float64(sizes[Float32])
+	for quant, limit := range map[string]float64{Affine8: 0.27, Affine8PerChannel: 0.29, Float16: 0.52} {
+		if share := float64(sizes[quant]) / full; share > limit {
+			t.Errorf("%s: %d bytes are %.3f of %d, want %.2f at most", quant, sizes[quant], share, sizes[Float32], limit)
+		}
+	}
+	if sizes[Float32] < 4*224_011 || sizes[Float32] > 4*224_011+30_000 {
+		t.Errorf("32 bits take %d bytes", sizes[Float32])
+	}
+}
+
+func TestEqualCheckpointsMakeEqualFiles(t *testing.T) {
+	var files [][]byte
+	for range 2 {
+		c, _ := sample(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 2}, Affine8)
+		path, _ := save(t, c)
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, b)
+	}
+	if !bytes.Equal(files[0], files[1]) {
+		t.Error("two files differ")
+	}
+}
+
+// TestFloat16KeepsWhatDoesNotFit stores a running variance beyond float16.
+func TestFloat16KeepsWhatDoesNotFit(t *testing.T) {
+	c, _ := sample(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 2}, Float16)
+	c.State.Find("cnn.0.1.running_var").Data[1] = 1e6 + 1
+	path, _ := save(t, c)
+	got, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := got.State.Find("cnn.0.1.running_var").Data[1]; v != 1e6+1 {
+		t.Errorf("running variance is %v", v)
+	}
+}
+
+// oneLine fails the test unless err is one line with every one of the words.
+func oneLine(t *testing.T, err error, words ...string) {
+	t.Helper()
+	if err == nil {
+		t.Errorf("no error, want one with %q", words)
+		return
+	}
+	for _, w := range words {
+		if !strings.Contains(err.Error(), w) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %q, want one line with %q", err, w)
+		}
+	}
+}
+
+func TestDamagedFiles(t *testing.T) {
+	c, _ := sample(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 1}, Affine8)
+	path, size := save(t, c)
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(what string, at int, b []byte) {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := Load(path)
+		var format *safetensors.FormatError
+		if !errors.As(err, &format) {
+			t.Errorf("%s at %d: error %v, want a FormatError", what, at, err)
+			return
+		}
+		oneLine(t, err, path+": ", "; ")
+	}
+	for at := 0; at < int(size); at += 7 {
+		b := slices.Clone(whole)
+		b[at] ^= 1 << (at % 8)
+		try("a flipped bit", at, b)
+	}
+	for at := 0; at < int(size); at += 61 {
+		try("a cut", at, whole[:at])
+	}
+	_, err = Load(filepath.Join(filepath.Dir(path), "absent"))
+	oneLine(t, err, "absent")
+}
+
+// TestWrongContent loads sealed files whose content does not fit together.
+func TestWrongContent(t *testing.T) {
+	quant := Affine8
+	for _, c := range []struct {
+		want   string
+		change func(f *safetensors.File, text string) string
+	}{
+		{"not a potstill checkpoint", func(f *safetensors.File, _ string) string { f.Metadata = nil; return "" }},
+		{"is not understood", func(_ *safetensors.File, s string) string { return s[1:] }},
+		{`unknown model family "cnn-new"`, func(_ *safetensors.File, s string) string { return strings.Replace(s, "cnn-group", "cnn-new", 1) }},
+		{"version 2", func(_ *safetensors.File, s string) string { return strings.Replace(s, `"version":1`, `"version":2`, 1) }},
+		{`unknown quantisation "affine9"`, func(_ *safetensors.File, s string) string { return strings.Replace(s, `affine8`, `affine9`, 1) }},
+		{"3 class names for a model of 4 classes", func(_ *safetensors.File, s string) string {
+			return strings.Replace(s, `"classes":3`, `"classes":4`, 1)
+		}},
+		{"deviation -", func(_ *safetensors.File, s string) string { return strings.Replace(s, `"std":[`, `"std":[-`, 1) }},
+		{"cnn.0.0.weight [4 3 3 3] of cnn-group is missing", func(f *safetensors.File, s string) string { f.Tensors = f.Tensors[1:]; return s }},
+		{"tensor new is not one of", func(f *safetensors.File, s string) string {
+			f.Tensors = append(f.Tensors, safetensors.FromFloat32("new", nil, []float32{1}))
+			return s
+		}},
+		{"no range", func(f *safetensors.File, s string) string {
+			f.Tensors = slices.DeleteFunc(f.Tensors, func(t safetensors.Tensor) bool { return t.Name == rangeName })
+			return s
+		}},
+		{"2 values too many", func(f *safetensors.File, s string) string {
+			r, _ := f.Lookup(rangeName)
+			r.Shape[0]++
+			r.Data = append(slices.Clone(r.Data), make([]byte, 8)...)
+			return s
+		}},
+		{"is [2], cnn-group needs [3]", func(f *safetensors.File, s string) string {
+			b, _ := f.Lookup("fc.0.bias")
+			*b = safetensors.FromUint8(b.Name, []int{2}, []uint8{1, 2})
+			return s
+		}},
+	} {
+		good, _ := sample(t, layers.Arch{Family: "cnn-group", Classes: 3, Base: 4}, quant)
+		path, _ := save(t, good)
+		f, err := safetensors.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := c.change(f, f.Metadata[metadataKey]); text != "" {
+			f.Metadata[metadataKey] = text
+		}
+		if _, err := safetensors.Write(path, f); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Load(path)
+		oneLine(t, err, path+": ", c.want, "; ")
+	}
+}
+
+// TestSaveRefuses keeps the old file where the new content is bad.
+func TestSaveRefuses(t *testing.T) {
+	arch := layers.Arch{Family: "cnn-plain", Classes: 3, Base: 2}
+	c, _ := sample(t, arch, Affine8)
+	path, _ := save(t, c)
+	before, _ := os.ReadFile(path)
+	for want, change := range map[string]func(c *Checkpoint){
+		"unknown model family":     func(c *Checkpoint) { c.Arch.Family = "x" },
+		"2 class names":            func(c *Checkpoint) { c.Classes = c.Classes[:2] },
+		"unknown quantisation":     func(c *Checkpoint) { c.Quant = "int4" },
+		"only finite figures":      func(c *Checkpoint) { c.Metrics["val_loss"] = math.NaN() },
+		"does not begin with":      func(c *Checkpoint) { c.Extra[0].Name = "m" },
+		"is missing":               func(c *Checkpoint) { c.State = c.State[1:] },
+		"only finite weights":      func(c *Checkpoint) { c.State[0].Data[0] = float32(math.Inf(1)) },
+		"2 means and 3":            func(c *Checkpoint) { c.Preprocess.Mean = c.Preprocess.Mean[:2] },
+		"size of -1":               func(c *Checkpoint) { c.Preprocess.Size = -1 },
+		"describing the model":     func(c *Checkpoint) { c.Progress = json.RawMessage("{") },
+		"two tensors are named":    func(c *Checkpoint) { c.Extra = append(c.Extra, c.Extra[0]) },
+		"needs [2 3 3 3]":          func(c *Checkpoint) { c.State[0].Shape = []int{54} },
+		"model of 4 classes":       func(c *Checkpoint) { c.Arch.Classes = 4 },
+		"0 classes; give a number": func(c *Checkpoint) { c.Arch.Classes = 0 },
+	} {
+		bad, _ := sample(t, arch, Affine8)
+		change(bad)
+		n, err := Save(path, bad)
+		oneLine(t, err, path, want)
+		if after, _ := os.ReadFile(path); n != 0 || !bytes.Equal(before, after) {
+			t.Errorf("%s: %d bytes reported, file changed: %v", want, n, !bytes.Equal(before, after))
+		}
+	}
+	_, err := Save(filepath.Join(filepath.Dir(path), "no", "such", "folder"), c)
+	oneLine(t, err, "create the folder first")
+	_, err = Save(filepath.Dir(path), c)
+	oneLine(t, err, filepath.Dir(path))
+	if entries, _ := os.ReadDir(filepath.Dir(path)); len(entries) != 1 {
+		t.Errorf("left behind: %v", entries)
+	}
+}
+
+func TestRestoreAndLoadInto(t *testing.T) {
+	c, m := sample(t, layers.Arch{Family: "cnn-dwpw", Classes: 4, Base: 4}, Float32)
+	path, _ := save(t, c)
+	got, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := newStore(t)
+	restored, err := got.Restore(store)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := restored.State(store); err != nil || !reflect.DeepEqual(s, c.State) {
+		t.Errorf("the restored state differs (%v)", err)
+	}
+	if err := got.LoadInto(m, store); err != nil {
+		t.Error(err)
+	}
+	for want, a := range map[string]layers.Arch{
+		"it is a model of 4 classes, 5 are needed": {Family: "cnn-dwpw", Classes: 5, Base: 4},
+		"it holds cnn-dwpw [4 8 16":                {Family: "cnn-dwpw", Classes: 4, Base: 8},
+		"not hw7-student":                          {Family: "hw7-student", Classes: 4, Base: 4},
+	} {
+		other, err := layers.New(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		oneLine(t, got.LoadInto(other, store), path+": ", want)
+	}
+}
+
+func TestCheckClasses(t *testing.T) {
+	c, _ := sample(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 1}, Float32)
+	path, _ := save(t, c)
+	got, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := got.CheckClasses(c.Classes); err != nil {
+		t.Error(err)
+	}
+	oneLine(t, got.CheckClasses(c.Classes[:2]), path+": ", "the model has 3 classes, the data 2; choose the data")
+	oneLine(t, got.CheckClasses([]string{c.Classes[0], "other", c.Classes[2]}), path+": ", `class 1 of the model`, `"other"`)
+}
+
+func TestFingerprint(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(path, []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Fingerprint(path)
+	if want := "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"; err != nil || got != want {
+		t.Errorf("%s (%v), want %s", got, err, want)
+	}
+	_, err = Fingerprint(path + "x")
+	oneLine(t, err, path+"x")
+}
