@@ -277,7 +277,7 @@ func TestDistillationAgainstPyTorch(t *testing.T) {
 			g.load(teacher, store, "teacher/")
 			g.load(student, store, "student/")
 
-			pixels, spec := g.image("input/0")
+			_, spec := g.image("input/0")
 			_, shape := g.tensor("target/0")
 			b := engine.NewBuilder(engine.NewGraph())
 			x, y := b.Input("image", spec), b.Input("target", engine.F32(shape...))
@@ -292,7 +292,7 @@ func TestDistillationAgainstPyTorch(t *testing.T) {
 			got := make([]float32, len(want))
 			for step := range want {
 				i := strconv.Itoa(step % 2)
-				pixels, _ = g.image("input/" + i)
+				pixels, _ := g.image("input/" + i)
 				target, _ := g.tensor("target/" + i)
 				run(t, p, engine.Bindings{x: engine.Bytes(pixels), y: engine.Bytes(target), hyper: engine.Bytes(adamWStep(step + 1))})
 				got[step] = read(t, p, loss)[0]
