@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"time"
+)
+
+// benchCmd is potstill bench.
+type benchCmd struct {
+	Train   benchTrainCmd   `cmd:"" help:"Images a second of training, of inference, and of distillation."`
+	Kernels benchKernelsCmd `cmd:"" help:"Every operator at every shape of the study's nets."`
+}
+
+// benchFlags are common to both.
+type benchFlags struct {
+	Arch    []string      `default:"cnn-dwpw,cnn-plain,cnn-group,resnet18" help:"Families of nets."`
+	Base    int           `placeholder:"N" help:"Base width of every net, if not its family's own."`
+	Size    int           `default:"128" help:"Height and width of the images."`
+	Batch   int           `default:"32" help:"Images a step."`
+	Classes int           `default:"11" help:"Classes."`
+	Time    time.Duration `default:"1s" help:"How long each measurement takes at least."`
+	deviceFlags
+	jsonFlag
+}
+
+// measure runs f often enough to fill the time, at least three times after one
+// to warm up, and returns the median.
+func measure(ctx context.Context, atLeast time.Duration, f func() error) (time.Duration, error) {
+	var times []time.Duration
+	if err := f(); err != nil {
+		return 0, err
+	}
+	for begin := time.Now(); len(times) < 3 || time.Since(begin) < atLeast; {
+		if err := cancelled(ctx, "the measurement was stopped"); err != nil {
+			return 0, err
+		}
+		t := time.Now()
+		if err := f(); err != nil {
+			return 0, err
+		}
+		times = append(times, time.Since(t))
+	}
+	return median(times), nil
+}
+
+// median sorts a copy of times.
+func median(times []time.Duration) time.Duration {
+	s := append([]time.Duration(nil), times...)
+	for i := range s { // few
+		for j := i; j > 0 && s[j] < s[j-1]; j-- {
+			s[j], s[j-1] = s[j-1], s[j]
+		}
+	}
+	return s[len(s)/2]
+}

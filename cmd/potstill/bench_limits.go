@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// limits are what the machine does at its best in the same run.
+type limits struct {
+	// MatrixGFLOPS is what a large matrix product through the backend reaches:
+	// a pointwise convolution whose operands stay in the caches. It bounds what
+	// other kernels can be hoped to reach; it is a little below what the
+	// processor's multipliers could do.
+	MatrixGFLOPS float64 `json:"matrix_gflops"`
+	// CopyGBs is the rate of copying memory that no cache holds, bytes read
+	// and bytes written both counted, by all threads at once.
+	CopyGBs float64 `json:"copy_gbs"`
+}
+
+// measureLimits takes the best of several runs of each.
+func measureLimits(a *app, b engine.Backend, atLeast time.Duration) (l limits, err error) {
+	if l.MatrixGFLOPS, err = matrixLimit(a, b, atLeast); err != nil {
+		return l, fmt.Errorf("measuring a matrix product: %w", err)
+	}
+	l.CopyGBs, err = copyLimit(a, threadsOf(b), atLeast)
+	return l, err
+}
+
+// best is measure's shortest time.
+func best(a *app, atLeast time.Duration, f func() error) (time.Duration, error) {
+	shortest := time.Duration(0)
+	_, err := measure(a.ctx, atLeast, func() error {
+		t := time.Now()
+		err := f()
+		if d := time.Since(t); shortest == 0 || d < shortest {
+			shortest = d
+		}
+		return err
+	})
+	return shortest, err
+}
+
+func matrixLimit(a *app, b engine.Backend, atLeast time.Duration) (gflops float64, err error) {
+	op := engine.Conv2D{}
+	in := []engine.Spec{engine.F32(8, 32, 32, 256), engine.F32(1, 1, 256, 256)}
+	out, err := op.Infer(in)
+	if err != nil {
+		return 0, err
+	}
+	k, err := newKernelRun(b, op, in, out)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, k.close()) }()
+	t, err := best(a, atLeast, k.run)
+	return float64(op.Cost(in, out)) / t.Seconds() / 1e9, err
+}
+
+// copyBytes is beyond the caches of any processor's core and most sockets.
+const copyBytes = 256 << 20
+
+func copyLimit(a *app, threads int, atLeast time.Duration) (float64, error) {
+	src, dst := make([]byte, copyBytes), make([]byte, copyBytes)
+	for i := 0; i < copyBytes; i += 4096 { // have the system map both
+		src[i], dst[i] = 1, 1
+	}
+	part := copyBytes / threads
+	t, err := best(a, atLeast, func() error {
+		var wg sync.WaitGroup
+		for i := range threads {
+			wg.Go(func() { copy(dst[i*part:(i+1)*part], src[i*part:(i+1)*part]) })
+		}
+		wg.Wait()
+		return nil
+	})
+	return 2 * float64(part*threads) / t.Seconds() / 1e9, err
+}

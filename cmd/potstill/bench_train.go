@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
+)
+
+// benchTrainCmd is potstill bench train.
+type benchTrainCmd struct{ benchFlags }
+
+// Help is printed below the flags' summary.
+func (benchTrainCmd) Help() string {
+	return `Measures whole programs without the reading of images: for every family a training step (forward, backward,
+AdamW) and inference, and for cnn-dwpw a distillation step under resnet18. Figures are medians.
+
+Example:
+
+    potstill bench train --arch cnn-dwpw --size 128 --batch 32 --json`
+}
+
+// A trainBench is the JSON form.
+type trainBench struct {
+	Device  string     `json:"device"`
+	Threads int        `json:"threads"`
+	Size    int        `json:"size"`
+	Batch   int        `json:"batch"`
+	Rows    []trainRow `json:"rows"`
+}
+
+// A trainRow is one measured program.
+type trainRow struct {
+	Arch            string  `json:"arch"`
+	Mode            string  `json:"mode"` // train, infer or distill
+	Teacher         string  `json:"teacher,omitempty"`
+	Milliseconds    float64 `json:"ms"` // a step
+	ImagesPerSecond float64 `json:"images_per_second"`
+	GFLOPS          float64 `json:"gflops"` // of convolutions and linear layers, a second
+	ArenaBytes      int     `json:"arena_bytes"`
+}
+
+// The modes of a trainRow.
+const (
+	modeTrain   = "train"
+	modeInfer   = "infer"
+	modeDistill = "distill"
+)
+
+// The nets of the distillation step.
+const (
+	studentFamily = "cnn-dwpw"
+	teacherFamily = "resnet18"
+)
+
+// Run measures.
+func (c *benchTrainCmd) Run(a *app) error {
+	if err := checkBatch(c.Batch); err != nil {
+		return err
+	}
+	return c.deviceFlags.with(func(b engine.Backend) error {
+		r := trainBench{Device: b.Name(), Threads: threadsOf(b), Size: c.Size, Batch: c.Batch}
+		for _, arch := range c.Arch {
+			modes := []string{modeTrain, modeInfer}
+			if arch == studentFamily && slices.Contains(c.Arch, teacherFamily) {
+				modes = append(modes, modeDistill)
+			}
+			for _, mode := range modes {
+				a.console.begin("measuring "+arch+" "+mode, 0)
+				row, err := c.row(a, b, arch, mode)
+				a.console.end()
+				if err != nil {
+					return err
+				}
+				r.Rows = append(r.Rows, row)
+			}
+		}
+		return c.print(a, r)
+	})
+}
+
+// net builds a net of the family.
+func (c *benchFlags) net(family string) (*layers.Model, error) {
+	return layers.New(layers.Arch{Family: family, Classes: c.Classes, Base: c.Base})
+}
+
+func (c *benchTrainCmd) row(a *app, b engine.Backend, arch, mode string) (r trainRow, err error) {
+	r = trainRow{Arch: arch, Mode: mode}
+	s := programSpec{batch: c.Batch, height: c.Size, width: c.Size, train: mode != modeInfer}
+	if s.net, err = c.net(arch); err != nil {
+		return r, err
+	}
+	if mode == modeDistill {
+		r.Teacher = teacherFamily
+		if s.teacher, err = c.net(teacherFamily); err != nil {
+			return r, err
+		}
+	}
+	p, err := s.compile(b)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	t, err := measure(a.ctx, c.Time, func() error { return p.run(a.ctx) })
+	if err != nil {
+		return r, err
+	}
+	r.Milliseconds = float64(t) / float64(time.Millisecond)
+	r.ImagesPerSecond = float64(c.Batch) / t.Seconds()
+	r.GFLOPS = float64(p.Plan().FLOPs) / t.Seconds() / 1e9
+	r.ArenaBytes = p.Plan().ArenaBytes
+	return r, nil
+}
+
+func (c *benchTrainCmd) print(a *app, r trainBench) error {
+	if c.JSON {
+		return printJSON(a.out, r)
+	}
+	fmt.Fprintf(a.out, "%s, %d threads, batch %d at %d px\n\n", r.Device, r.Threads, r.Batch, r.Size)
+	rows := [][]string{{"net", "mode", "ms", "images/s", "GFLOP/s", "arena MB"}}
+	for _, x := range r.Rows {
+		mode := x.Mode
+		if x.Teacher != "" {
+			mode += " from " + x.Teacher
+		}
+		rows = append(rows, []string{x.Arch, mode, fmt.Sprintf("%.2f", x.Milliseconds), fmt.Sprintf("%.0f", x.ImagesPerSecond),
+			fmt.Sprintf("%.0f", x.GFLOPS), fmt.Sprintf("%.1f", float64(x.ArenaBytes)/1e6)})
+	}
+	return table(a.out, rows)
+}
+
+// threadsOf returns how many threads a backend computes with.
+func threadsOf(b engine.Backend) int {
+	if t, ok := b.(interface{ Threads() int }); ok {
+		return t.Threads()
+	}
+	return runtime.GOMAXPROCS(0)
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// distillCmd is potstill distill.
+type distillCmd struct {
+	Arch string `default:"cnn-dwpw" help:"Family of the student."`
+	archFlags
+	Init string `placeholder:"FILE" help:"Start from the weights, and the net, in FILE."`
+
+	T             float64 `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature."`
+	Alpha         float64 `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss."`
+	Teacher       string  `placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher."`
+	TeacherArch   string  `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first."`
+	TeacherBase   int     `placeholder:"N" group:"Distillation:" help:"Its base width."`
+	TeacherEpochs int     `placeholder:"N" group:"Distillation:" help:"Its epochs; --epochs if not given."`
+
+	dataFlags
+	runFlags
+	imageFlags
+	outFlags
+	deviceFlags
+	jsonFlag
+}
+
+// Help is printed below the flags' summary.
+func (distillCmd) Help() string {
+	return `The loss is (1-alpha)*CE(s,y) + alpha*T*T*KL(softmax(t/T), softmax(s/T)) for the logits s of the student and t
+of the teacher, which sees the same augmented images. What is written is as for train.
+
+Example:
+
+    potstill distill --teacher out/teacher/best.safetensors --arch cnn-dwpw --data food11 --size 128 --out out/student`
+}
+
+// Run distils.
+func (c *distillCmd) Run(a *app) error {
+	if c.Out == "" {
+		c.Out = "out/distill"
+	}
+	return c.deviceFlags.with(func(b engine.Backend) error {
+		return c.dataFlags.with(a, func(ds *data.Dataset) error { return c.run(a, b, ds) })
+	})
+}
+
+func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
+	j, err := c.jobOf(ds, c.arch(c.Arch, len(ds.Classes)), c.Init, c.dataFlags, c.runFlags, c.imageFlags)
+	if err != nil {
+		return err
+	}
+	j.KD = distill.Settings{T: float32(c.T), Alpha: float32(c.Alpha)}
+	if c.T == 0 {
+		return errors.New("--T 0: give a positive temperature; the study's is 20")
+	}
+	resumeTeacher := false
+	if c.Resume && c.Teacher == "" {
+		// A run that was stopped under its teacher has no student to go on from.
+		student, err := exists(filepath.Join(c.Out, distill.LastFile))
+		if err != nil {
+			return err
+		}
+		if resumeTeacher, err = exists(filepath.Join(c.teacherDir(), distill.LastFile)); err != nil {
+			return err
+		}
+		j.Resume = student || !resumeTeacher
+	}
+	if j.Teacher, err = c.teacher(a, b, j, resumeTeacher); err != nil {
+		return err
+	}
+	out, err := c.runJob(a, b, j)
+	if err != nil {
+		return err
+	}
+	return printOutcome(a, c.JSON, out, &teacherOutcome{File: j.Teacher.Path, ValAccuracy: accuracyOf(j.Teacher)})
+}
+
+func (c *distillCmd) teacherDir() string { return filepath.Join(c.Out, "teacher") }
+
+// teacher reads the teacher or trains it, with the student's settings.
+func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resume bool) (*checkpoint.Checkpoint, error) {
+	if c.Teacher != "" {
+		return loadModel(c.Teacher)
+	}
+	j := student
+	j.Arch = archFlags{Base: c.TeacherBase}.arch(c.TeacherArch, student.Arch.Classes)
+	j.Init, j.KD, j.Dir, j.Resume = nil, distill.Settings{}, c.teacherDir(), resume
+	if c.TeacherEpochs > 0 {
+		j.Config.Epochs = c.TeacherEpochs
+	}
+	out, err := train1(a, b, j, "teacher")
+	if err != nil {
+		return nil, err
+	}
+	return out.Best, nil
+}
+
+// exists reports whether there is a file at path.
+func exists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for a run to go on from: %w", err)
+	}
+	return true, nil
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/train"
+)
+
+// evalCmd is potstill eval.
+type evalCmd struct {
+	Model string `required:"" placeholder:"FILE" help:"The model."`
+	dataFlags
+	Split     string `enum:"training,train,validation,val,testing,test" default:"validation" help:"Part of the data: training, validation or testing."`
+	Batch     int    `default:"32" help:"Images at a time."`
+	Size      int    `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
+	Confusion bool   `help:"Print the confusion matrix."`
+	deviceFlags
+	jsonFlag
+}
+
+// Help is printed below the flags' summary.
+func (evalCmd) Help() string {
+	return `Images are prepared as the model's file says.
+
+Example:
+
+    potstill eval --model out/dwpw/best.safetensors --data food11 --split testing --json`
+}
+
+// An evaluation is the JSON form of the result.
+type evaluation struct {
+	Model           string           `json:"model"`
+	Data            string           `json:"data"`
+	Split           string           `json:"split"`
+	Top1            float64          `json:"top1"` // in [0, 1]
+	Loss            float64          `json:"loss"` // mean cross-entropy, in nats
+	N               int              `json:"n"`
+	ImagesPerSecond float64          `json:"images_per_second"`
+	Classes         []classFigures   `json:"classes"`
+	Confusion       train.Confusion  `json:"confusion"` // [true][predicted]
+	Skipped         []skippedPicture `json:"skipped"`
+}
+
+// classFigures are those of one class; a figure that is not defined is left out.
+type classFigures struct {
+	Class     string   `json:"class"`
+	N         int      `json:"n"`
+	Recall    *float64 `json:"recall,omitempty"`
+	Precision *float64 `json:"precision,omitempty"`
+}
+
+// A skippedPicture could not be decoded.
+type skippedPicture struct {
+	File  string `json:"file"`
+	Error string `json:"error"`
+}
+
+// Run evaluates.
+func (c *evalCmd) Run(a *app) error {
+	m, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	if c.Batch < 1 {
+		return fmt.Errorf("--batch %d: give at least 1", c.Batch)
+	}
+	if c.Size > 0 {
+		m.Preprocess.Size = c.Size
+	}
+	return c.deviceFlags.with(func(b engine.Backend) error {
+		return c.dataFlags.with(a, func(ds *data.Dataset) error {
+			part, name, err := splitOf(ds, c.Split)
+			if err != nil {
+				return fmt.Errorf("%s: %w", c.Data, err)
+			}
+			done := 0
+			a.console.begin("evaluating", part.Len())
+			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: ds.Classes, Each: func(int, []float32) error {
+				done++
+				a.console.advance(done, part.Len(), "")
+				return nil
+			}})
+			a.console.end()
+			if err != nil {
+				return err
+			}
+			if math.IsNaN(ev.Loss) || math.IsInf(ev.Loss, 0) {
+				return fmt.Errorf("%s: the loss on these images is %g, the model's weights are broken; take an earlier checkpoint", c.Model, ev.Loss)
+			}
+			return c.print(a, newEvaluation(c.Model, c.Data, name, ds, ev))
+		})
+	})
+}
+
+// splitOf returns a part of the data and its full name.
+func splitOf(ds *data.Dataset, split string) (*data.Split, string, error) {
+	part, name := ds.Val, "validation"
+	switch split {
+	case "training", "train":
+		part, name = ds.Train, "training"
+	case "testing", "test":
+		part, name = ds.Test, "testing"
+	}
+	if part == nil || part.Len() == 0 {
+		return nil, name, fmt.Errorf("there are no %s images; choose another part with --split", name)
+	}
+	return part, name, nil
+}
+
+func newEvaluation(model, data, split string, ds *data.Dataset, ev *train.Evaluation) evaluation {
+	e := evaluation{
+		Model: model, Data: data, Split: split, Top1: ev.Top1, Loss: ev.Loss, N: ev.N,
+		ImagesPerSecond: ev.ImagesPerSecond, Confusion: ev.Confusion, Skipped: []skippedPicture{},
+	}
+	for i, class := range ds.Classes {
+		f := classFigures{Class: class}
+		for _, n := range ev.Confusion[i] {
+			f.N += n
+		}
+		if v := ev.Confusion.Recall(i); v == v {
+			f.Recall = &v
+		}
+		if v := ev.Confusion.Precision(i); v == v {
+			f.Precision = &v
+		}
+		e.Classes = append(e.Classes, f)
+	}
+	for _, s := range ds.Skipped {
+		e.Skipped = append(e.Skipped, skippedPicture{s.File, s.Err.Error()})
+	}
+	return e
+}
+
+func (c *evalCmd) print(a *app, e evaluation) error {
+	if c.JSON {
+		return printJSON(a.out, e)
+	}
+	rows := [][]string{
+		{"top-1", percent(e.Top1)},
+		{"loss", fmt.Sprintf("%.4f", e.Loss)},
+		{"images", fmt.Sprintf("%s (%s)", thousands(e.N), e.Split)},
+		{"images/s", fmt.Sprintf("%.0f", e.ImagesPerSecond)},
+	}
+	if err := table(a.out, rows); err != nil || !c.Confusion {
+		return err
+	}
+	fmt.Fprintln(a.out, "\nconfusion, a row for each true class, a column for each predicted one:")
+	rows = [][]string{{""}}
+	for i := range e.Classes {
+		rows[0] = append(rows[0], strconv.Itoa(i))
+	}
+	for i, f := range e.Classes {
+		row := []string{fmt.Sprintf("%d %s", i, f.Class)}
+		for _, n := range e.Confusion[i] {
+			row = append(row, strconv.Itoa(n))
+		}
+		rows = append(rows, row)
+	}
+	return table(a.out, rows)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
+)
+
+// explainCmd is potstill explain.
+type explainCmd struct {
+	modelFlags
+	Batch   int    `default:"32" help:"Images a step."`
+	Train   bool   `help:"The training step with AdamW; else inference."`
+	Teacher string `placeholder:"FAMILY|FILE" help:"With --train: distil from this net in the same step."`
+	NoFuse  bool   `help:"Leave every operator as it was written."`
+	deviceFlags
+	jsonFlag
+}
+
+// Help is printed below the flags' summary.
+func (explainCmd) Help() string {
+	return `Lists the steps in their order with what they are fused from, their arithmetic and the memory they move, and
+the size of the arena that all tensors share.
+
+Example:
+
+    potstill explain cnn-dwpw --input 3x128x128 --batch 32 --train`
+}
+
+// Run explains.
+func (c *explainCmd) Run(a *app) error {
+	if err := checkBatch(c.Batch); err != nil {
+		return err
+	}
+	if c.Teacher != "" && !c.Train {
+		return errors.New("--teacher is for a training step; add --train")
+	}
+	m, _, err := c.load()
+	if err != nil {
+		return err
+	}
+	s := programSpec{net: m, batch: c.Batch, height: c.Input.H, width: c.Input.W, train: c.Train, noFuse: c.NoFuse}
+	if s.teacher, err = c.teacher(m.Arch()); err != nil {
+		return err
+	}
+	return c.deviceFlags.with(func(b engine.Backend) (err error) {
+		p, err := s.compile(b)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, p.Close()) }()
+		if c.JSON {
+			return printJSON(a.out, p.Plan())
+		}
+		_, err = p.Plan().WriteTo(a.out)
+		return err
+	})
+}
+
+// teacher returns the teacher's net, nil for none.
+func (c *explainCmd) teacher(student layers.Arch) (*layers.Model, error) {
+	if c.Teacher == "" {
+		return nil, nil
+	}
+	f := modelFlags{Model: c.Teacher, Input: c.Input, Classes: student.Classes}
+	m, _, err := f.load()
+	return m, err
+}

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/cpu"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// jsonFlag chooses the form of the figures.
+type jsonFlag struct {
+	JSON bool `name:"json" help:"Write the figures as JSON to standard output, and nothing else there."`
+}
+
+// deviceFlags choose what computes.
+type deviceFlags struct {
+	Device  device `default:"auto" placeholder:"auto|cpu|cuda:N" help:"What to compute on."`
+	Threads int    `default:"0" help:"Threads of the CPU; 0: as many as Go uses (GOMAXPROCS). Results do not depend on it."`
+}
+
+// device is auto, cpu, cuda or cuda:N.
+type device string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *device) UnmarshalText(text []byte) error {
+	s := string(text)
+	n, numbered := strings.CutPrefix(s, "cuda:")
+	if _, err := strconv.ParseUint(n, 10, 16); s != "auto" && s != "cpu" && s != "cuda" && (!numbered || err != nil) {
+		return fmt.Errorf("unknown device %q: give auto, cpu, or cuda:N with a number N", s)
+	}
+	*d = device(s)
+	return nil
+}
+
+// open returns the backend. Its errors wrap engine.ErrNoDevice where there is
+// no such device.
+func (f deviceFlags) open() (engine.Backend, error) {
+	if strings.HasPrefix(string(f.Device), "cuda") {
+		return nil, fmt.Errorf("%s: %w: this version has no CUDA backend; use --device cpu", f.Device, engine.ErrNoDevice)
+	}
+	if f.Threads > 0 {
+		runtime.GOMAXPROCS(f.Threads)
+	}
+	return cpu.New(cpu.Options{Threads: f.Threads})
+}
+
+// with opens the backend for the time of do.
+func (f deviceFlags) with(do func(b engine.Backend) error) (err error) {
+	b, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	return do(b)
+}
+
+// dataFlags name the images.
+type dataFlags struct {
+	Data   string `default:"builtin:fashion" placeholder:"PATH" help:"A folder of images, a tar of one, or builtin:fashion (${default})."`
+	Strict bool   `help:"Stop at a picture that cannot be decoded, instead of leaving it out."`
+	Limit  int    `placeholder:"N" help:"Use at most N images of each part, balanced over the classes."`
+	Cache  string `placeholder:"DIR" env:"POTSTILL_CACHE" help:"Where decoded images are kept; else the user's cache folder."`
+}
+
+// open reads the dataset.
+func (f dataFlags) open(a *app) (*data.Dataset, error) {
+	if f.Limit < 0 {
+		return nil, fmt.Errorf("--limit %d: give a positive number of images, or leave it out", f.Limit)
+	}
+	begun := false
+	ds, err := data.Open(a.ctx, f.Data, data.Options{CacheDir: f.Cache, Strict: f.Strict, Logger: a.log, Progress: func(done, total int) {
+		if !begun {
+			begun = true
+			a.console.begin("reading "+f.Data, total)
+		}
+		a.console.advance(done, total, "")
+	}})
+	a.console.end()
+	if err != nil || f.Limit == 0 {
+		return ds, err
+	}
+	for _, part := range []**data.Split{&ds.Train, &ds.Val, &ds.Test} {
+		if *part != nil {
+			*part = (*part).Subset(f.Limit)
+		}
+	}
+	return ds, nil
+}
+
+// with opens the dataset for the time of do.
+func (f dataFlags) with(a *app, do func(ds *data.Dataset) error) (err error) {
+	ds, err := f.open(a)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ds.Close()) }()
+	return do(ds)
+}
+
+// size returns the height and width of the images that a net gets: what was
+// asked for, or the study's 256, or those of the built-in images.
+func (f dataFlags) size(asked int) int {
+	switch {
+	case asked != 0:
+		return asked
+	case f.Data == "builtin:fashion":
+		return 28
+	}
+	return 256
+}
+
+// archFlags describe a net.
+type archFlags struct {
+	Base   int   `placeholder:"N" help:"Base width of the family; 16, or 64 for resnet18, if not given."`
+	Widths []int `placeholder:"N" help:"Channels of every block, instead of --base."`
+}
+
+// arch returns the description of a net of the family.
+func (f archFlags) arch(family string, classes int) layers.Arch {
+	return layers.Arch{Family: family, Classes: classes, Base: f.Base, Widths: f.Widths}
+}
+
+// loadModel reads a model's file, whatever its format.
+func loadModel(path string) (*checkpoint.Checkpoint, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder; name the file in it, as in %s", path, filepath.Join(path, "best.safetensors"))
+	}
+	c, err := checkpoint.Load(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no model file %s; train one with potstill train, or name another", path)
+	}
+	return c, err
+}
+
+// imageSize is CxHxW, as in 3x256x256.
+type imageSize struct{ C, H, W int }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *imageSize) UnmarshalText(text []byte) error {
+	parts := strings.Split(string(text), "x")
+	n := make([]int, len(parts))
+	for i, p := range parts {
+		v, err := strconv.Atoi(p)
+		if err != nil || v < 1 || v > 1<<14 {
+			parts = nil
+			break
+		}
+		n[i] = v
+	}
+	if len(parts) != 3 {
+		return fmt.Errorf("%q is no size of an image: give channels, height and width, as in 3x256x256", text)
+	}
+	s.C, s.H, s.W = n[0], n[1], n[2]
+	return nil
+}
+
+// saveModel writes c to path, whose folder it makes.
+func saveModel(path string, c *checkpoint.Checkpoint) (int64, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return 0, fmt.Errorf("the output folder cannot be made: %w; choose another with --out", err)
+	}
+	return checkpoint.Save(path, c)
+}
+
+// printJSON writes v, indented.
+func printJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// table writes rows of cells in columns.
+func table(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		if _, err := fmt.Fprintln(tw, strings.Join(r, "\t")); err != nil {
+			return err
+		}
+	}
+	return tw.Flush()
+}
+
+// percent writes a share of one.
+func percent(x float64) string { return fmt.Sprintf("%.2f %%", 100*x) }
+
+// thousands writes n with commas.
+func thousands[T int | int64](n T) string {
+	s := strconv.FormatInt(int64(n), 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// cancelled returns ctx's error with what was going on.
+func cancelled(ctx context.Context, what string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}

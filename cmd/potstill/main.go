@@ -1,0 +1,160 @@
+// Command potstill trains, distils and shrinks image classifiers. It is flags
+// and wiring: one file a subcommand, over packages that know no terminal.
+//
+// Figures go to standard output, as a table or, with --json, as JSON and
+// nothing else; progress and remarks go to standard error. The exit status is 0
+// for success, 1 for a failure, which one line on standard error explains, 2
+// for a command line that is not understood, and 130 or 143 after SIGINT or
+// SIGTERM, with a line that says how to go on.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands is the grammar of the command line.
+type commands struct {
+	Study    studyCmd    `cmd:"" help:"Run a compression study: train, distil, prune, quantise, compare, report."`
+	Train    trainCmd    `cmd:"" help:"Train a model."`
+	Distill  distillCmd  `cmd:"" help:"Train a model under a teacher."`
+	Prune    pruneCmd    `cmd:"" help:"Cut a model's channels by the scales of its batch norms."`
+	Quantize quantizeCmd `cmd:"" aliases:"quantise" help:"Store a model's weights in 8 or 16 bits."`
+	Eval     evalCmd     `cmd:"" help:"Measure a model on labelled images."`
+	Predict  predictCmd  `cmd:"" help:"Classify image files."`
+	Summary  summaryCmd  `cmd:"" help:"List a model's layers, parameters, multiply-adds and bytes."`
+	Explain  explainCmd  `cmd:"" help:"Print the plan of a model's training step or inference."`
+	Bench    benchCmd    `cmd:"" help:"Measure training, or every kernel, on this machine."`
+	Devices  devicesCmd  `cmd:"" help:"List what potstill can compute on."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+}
+
+// The exit statuses.
+const (
+	exitFailure = 1
+	exitUsage   = 2
+	exitSignal  = 128 // plus the signal's number
+)
+
+// An app is what a subcommand runs in.
+type app struct {
+	ctx     context.Context
+	out     io.Writer // figures
+	console *console  // progress and remarks
+	log     *slog.Logger
+	args    []string // the command line, without the program's name
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run executes a command line and returns the exit status.
+func run(args []string, stdout, stderr *os.File) int {
+	c := newConsole(stderr)
+	a := &app{out: stdout, console: c, log: slog.New(&handler{console: c}), args: args}
+	exited := -1
+	parser, err := kong.New(&commands{}, kong.Name("potstill"), kong.Writers(stdout, stderr),
+		kong.Description("Potstill trains, distils and shrinks image classifiers."),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
+		kong.Exit(func(code int) { exited = code }), kong.UsageOnError())
+	if err != nil {
+		c.line("potstill: " + oneLine(err.Error()))
+		return exitFailure
+	}
+	k, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // help has been shown
+	}
+	if err != nil {
+		c.line(fmt.Sprintf("potstill: %s; see potstill %s--help", oneLine(err.Error()), commandOf(err)))
+		return exitUsage
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	a.ctx = ctx
+	caught := c.onSignal(cancel)
+	err = k.Run(a)
+	c.end()
+	switch sig := caught.Load(); {
+	case err == nil:
+		return 0
+	case sig != 0 && errors.Is(err, context.Canceled):
+		c.line("potstill: " + stopped(err))
+		return exitSignal + int(sig)
+	}
+	c.line("potstill: " + oneLine(err.Error()))
+	return exitFailure
+}
+
+// onSignal cancels the work at the first SIGINT or SIGTERM and ends the process
+// at the second. It returns where the number of the first will be.
+func (c *console) onSignal(cancel context.CancelFunc) *atomic.Int32 {
+	var caught atomic.Int32
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		for s := range signals {
+			n := int32(syscall.SIGINT)
+			if sig, ok := s.(syscall.Signal); ok {
+				n = int32(sig)
+			}
+			if !caught.CompareAndSwap(0, n) {
+				os.Exit(exitSignal + int(n))
+			}
+			if c.terminal {
+				c.line("stopping; once more stops at once")
+			}
+			cancel()
+		}
+	}()
+	return &caught
+}
+
+// stopped is what is said after a signal: the error's own words on how to go
+// on, where the work had anything to go on from.
+func stopped(err error) string {
+	text := oneLine(err.Error())
+	if strings.HasSuffix(text, context.Canceled.Error()) {
+		return "stopped before there was anything to save; the same command starts again"
+	}
+	return text
+}
+
+// commandOf names the subcommand that a mistake on the command line belongs to.
+func commandOf(err error) string {
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil {
+		if sel := p.Context.Selected(); sel != nil {
+			return nameOf(sel) + " "
+		}
+	}
+	return ""
+}
+
+// oneLine joins the lines of joined errors.
+func oneLine(s string) string {
+	var parts []string
+	for line := range strings.Lines(s) {
+		if line = strings.TrimSpace(line); line != "" {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// nameOf is a subcommand as it is typed.
+func nameOf(n *kong.Node) string {
+	if n.Parent == nil || n.Parent.Type != kong.CommandNode {
+		return n.Name
+	}
+	return nameOf(n.Parent) + " " + n.Name
+}

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// predictCmd is potstill predict.
+type predictCmd struct {
+	Model  string   `required:"" placeholder:"FILE" help:"The model."`
+	Images []string `arg:"" name:"img" help:"JPEG or PNG files, or folders of them."`
+	Top    int      `default:"3" help:"How many classes to name."`
+	Logits bool     `help:"Print the logits too; with --json they always are."`
+	Size   int      `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
+	deviceFlags
+	jsonFlag
+}
+
+// Help is printed below the flags' summary.
+func (predictCmd) Help() string {
+	return `Images are prepared as the model's file says. With --json, each image is one line of JSON.
+
+Example:
+
+    potstill predict --model out/dwpw/best.safetensors --json lunch.jpg dinner.jpg`
+}
+
+// A prediction is the JSON form of one image's result.
+type prediction struct {
+	File   string      `json:"file"`
+	Logits []float32   `json:"logits"` // in the order of the model's classes
+	Top    []classProb `json:"top"`    // the most probable classes, the best first
+}
+
+// A classProb is a class and its probability in [0, 1].
+type classProb struct {
+	Class string  `json:"class"`
+	Index int     `json:"index"`
+	Prob  float64 `json:"prob"`
+}
+
+// predictBatch is the number of images that are decoded before they are run.
+const predictBatch = 32
+
+// Run predicts. Files that cannot be read are passed over; the error at the end
+// names the first.
+func (c *predictCmd) Run(a *app) error {
+	if c.Top < 1 {
+		return fmt.Errorf("--top %d: give at least 1", c.Top)
+	}
+	m, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	if c.Size > 0 {
+		m.Preprocess.Size = c.Size
+	}
+	files, err := pictures(c.Images)
+	if err != nil {
+		return err
+	}
+	return c.deviceFlags.with(func(b engine.Backend) error {
+		var failed []error
+		for part := range slices.Chunk(files, predictBatch) {
+			bad, err := c.part(a, b, m, part)
+			if err != nil {
+				return err
+			}
+			failed = append(failed, bad...)
+		}
+		if len(failed) > 1 {
+			return fmt.Errorf("%w; and %d more of %d files", failed[0], len(failed)-1, len(files))
+		}
+		return errors.Join(failed...)
+	})
+}
+
+// pictures replaces folders by the pictures in them.
+func pictures(args []string) ([]string, error) {
+	var files []string
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil || !info.IsDir() {
+			files = append(files, arg) // reading it will tell what is wrong
+			continue
+		}
+		n := len(files)
+		err = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			switch strings.ToLower(filepath.Ext(path)) {
+			case ".jpg", ".jpeg", ".png":
+				if !d.IsDir() {
+					files = append(files, path)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(files) == n {
+			return nil, fmt.Errorf("%s: there are no pictures in it (want .jpg, .jpeg or .png files)", arg)
+		}
+	}
+	return files, nil
+}
+
+// part predicts some files and returns what was wrong with others.
+func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, files []string) (failed []error, err error) {
+	var images []data.Image
+	var names []string
+	for _, f := range files {
+		if err := cancelled(a.ctx, "prediction was stopped"); err != nil {
+			return nil, err
+		}
+		img, err := readPicture(f)
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		images, names = append(images, img), append(names, f)
+	}
+	if len(images) == 0 {
+		return failed, nil
+	}
+	logits, err := distill.Predict(a.ctx, b, m, images)
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range logits {
+		if slices.ContainsFunc(l, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }) {
+			return nil, fmt.Errorf("%s: the logits for %s are not finite, the model's weights are broken; take an earlier checkpoint", c.Model, names[i])
+		}
+		if err := c.print(a, prediction{File: names[i], Logits: l, Top: top(l, m.Classes, c.Top)}); err != nil {
+			return nil, err
+		}
+	}
+	return failed, nil
+}
+
+// readPicture decodes a file.
+func readPicture(path string) (data.Image, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return data.Image{}, fmt.Errorf("%w; name a JPEG or PNG file", err)
+	}
+	img, err := data.DecodeImage(text)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("the file is cut short (%w)", err)
+	}
+	if err != nil {
+		return img, fmt.Errorf("%s: %w; fetch it again or leave it out", path, err)
+	}
+	return img, nil
+}
+
+// top returns the n most probable classes by softmax, in float64.
+func top(logits []float32, names []string, n int) []classProb {
+	highest, sum := float64(slices.Max(logits)), 0.0
+	all := make([]classProb, len(logits))
+	for i, l := range logits {
+		p := math.Exp(float64(l) - highest)
+		sum += p
+		all[i] = classProb{Class: strconv.Itoa(i), Index: i, Prob: p}
+		if len(names) > 0 {
+			all[i].Class = names[i]
+		}
+	}
+	for i := range all {
+		all[i].Prob /= sum
+	}
+	slices.SortStableFunc(all, func(x, y classProb) int { return cmp.Compare(y.Prob, x.Prob) })
+	return all[:min(n, len(all))]
+}
+
+func (c *predictCmd) print(a *app, p prediction) error {
+	if c.JSON {
+		return json.NewEncoder(a.out).Encode(p)
+	}
+	parts := make([]string, len(p.Top))
+	for i, t := range p.Top {
+		parts[i] = fmt.Sprintf("%s %.1f %%", t.Class, 100*t.Prob)
+	}
+	line := p.File + "  " + strings.Join(parts, ", ")
+	if c.Logits {
+		line += fmt.Sprintf("  %.6g", p.Logits)
+	}
+	_, err := fmt.Fprintln(a.out, line)
+	return err
+}

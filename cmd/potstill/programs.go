@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
+)
+
+// A programSpec describes a program to explain or to measure.
+type programSpec struct {
+	net           *layers.Model
+	teacher       *layers.Model // nil: none
+	batch         int
+	height, width int
+	train         bool // a whole step with AdamW, else inference
+	noFuse        bool
+}
+
+// A program is one compiled, with a store of its own and constant inputs.
+type program struct {
+	*engine.Program
+	store *engine.Store
+	in    engine.Bindings
+}
+
+// compile builds the graph, with PyTorch's initial weights, and compiles it.
+func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
+	p := &program{store: engine.NewStore(b), in: make(engine.Bindings)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.Close())
+		}
+	}()
+	if err := s.net.Init(p.store, 1); err != nil {
+		return nil, err
+	}
+	a := s.net.Arch()
+	bd := engine.NewBuilder(engine.NewGraph())
+	images := bd.Input("images", engine.F32(s.batch, s.height, s.width, a.InChannels))
+	pixels := make([]float32, images.Len())
+	for i := range pixels {
+		pixels[i] = float32(i*7919%256) / 255
+	}
+	p.in[images] = engine.Bytes(pixels)
+	out := s.net.Forward(bd, images, s.train)
+	if s.train {
+		if out, err = s.step(bd, p, images, out); err != nil {
+			return nil, err
+		}
+	}
+	if err := bd.Err(); err != nil {
+		return nil, err
+	}
+	p.Program, err = bd.Graph().Compile(b, engine.Options{Store: p.store, Outputs: []*engine.Value{out}, NoFuse: s.noFuse})
+	return p, err
+}
+
+// step adds loss, gradients and optimiser, and returns the loss.
+func (s programSpec) step(bd *engine.Builder, p *program, images, logits *engine.Value) (*engine.Value, error) {
+	target := bd.Input("target", logits.Spec)
+	classes := make([]float32, target.Len())
+	for i := range s.batch {
+		classes[i*logits.Shape[1]+i%logits.Shape[1]] = 1
+	}
+	p.in[target] = engine.Bytes(classes)
+	var loss *engine.Value
+	if s.teacher != nil {
+		if err := s.teacher.Init(p.store, 2); err != nil {
+			return nil, err
+		}
+		loss = distill.Loss(distill.DefaultSettings(), s.teacher, 0)(bd, images, logits, target)
+	} else {
+		loss = bd.One(engine.CrossEntropy{}, logits, target)
+	}
+	if err := bd.Err(); err != nil {
+		return nil, err
+	}
+	var params []*engine.Value
+	for _, v := range s.net.Variables() {
+		if v.Trainable {
+			params = append(params, bd.Variable(v))
+		}
+	}
+	grads, err := engine.Grad(bd.Graph(), loss, params)
+	if err != nil {
+		return nil, err
+	}
+	defer bd.Scope("optimizer")()
+	hyper := bd.Input("hyper", engine.F32(engine.HyperLen))
+	h := make([]float32, engine.HyperLen)
+	h[engine.HyperLR], h[engine.HyperWeightDecay], h[engine.HyperBias1], h[engine.HyperBias2] = 1e-3, 1e-2, 0.1, 1e-3
+	p.in[hyper] = engine.Bytes(h)
+	in := append([]*engine.Value{hyper, bd.One(engine.Fill{Value: 1})}, params...)
+	in = append(in, grads...)
+	for _, moment := range []string{"exp_avg", "exp_avg_sq"} {
+		for _, v := range params {
+			in = append(in, bd.Variable(&engine.Variable{Name: moment + "." + v.Variable().Name, Spec: v.Spec}))
+		}
+	}
+	bd.Apply(engine.Adam{K: len(params), Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Decoupled: true}, in...)
+	return loss, nil
+}
+
+// run runs the program once.
+func (p *program) run(ctx context.Context) error { return p.Run(ctx, p.in) }
+
+// Close frees the program and its store.
+func (p *program) Close() error {
+	var err error
+	if p.Program != nil {
+		err = p.Program.Close()
+	}
+	return errors.Join(err, p.store.Close())
+}
+
+// checkBatch says what is wrong with a batch.
+func checkBatch(n int) error {
+	if n < 1 {
+		return fmt.Errorf("--batch %d: give at least 1", n)
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/potstill/potstill/distill/prune"
+)
+
+// pruneCmd is potstill prune.
+type pruneCmd struct {
+	Model  string  `required:"" placeholder:"FILE" help:"The model; a cnn-dwpw or an hw7-student."`
+	Mult   float64 `placeholder:"M" help:"Share of the channels that every width but the first three and the last keeps, as in 0.35."`
+	Widths []int   `placeholder:"N" help:"Widths to cut to, instead of --mult."`
+	Out    string  `default:"out/pruned.safetensors" placeholder:"FILE|DIR" help:"Where the pruned model goes (${default})."`
+	jsonFlag
+}
+
+// Help is printed below the flags' summary.
+func (pruneCmd) Help() string {
+	return `Channels are ranked by the scale of their batch norm (BN-gamma slimming), and the best are kept. The pruned
+net is trained again with train --init.
+
+Example:
+
+    potstill prune --model out/student/best.safetensors --mult 0.35 --out out/pruned.safetensors
+    potstill train --init out/pruned.safetensors --data food11 --size 128 --epochs 20 --out out/tuned`
+}
+
+// A pruned is the JSON form of the result.
+type pruned struct {
+	*prune.Report
+	File  string `json:"file"`
+	Bytes int64  `json:"bytes"` // of File
+}
+
+// Run prunes.
+func (c *pruneCmd) Run(a *app) error {
+	if (c.Mult == 0) == (len(c.Widths) == 0) {
+		return fmt.Errorf("give either --mult, as in --mult 0.35, or --widths")
+	}
+	m, err := loadModel(c.Model)
+	if err != nil {
+		return err
+	}
+	out, report, err := prune.Slim(m, prune.Options{Mult: c.Mult, Widths: c.Widths})
+	if err != nil {
+		return err
+	}
+	path := modelPath(c.Out, "pruned.safetensors")
+	bytes, err := saveModel(path, out)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(a.out, pruned{report, path, bytes})
+	}
+	return table(a.out, [][]string{
+		{"pruned model", path},
+		{"widths", fmt.Sprintf("%d (before: %d)", report.After.Widths, report.Before.Widths)},
+		{"parameters", fmt.Sprintf("%s (before: %s)", thousands(report.ParamsAfter), thousands(report.ParamsBefore))},
+		{"bytes", fmt.Sprintf("%s (before: %s)", thousands(bytes), thousands(m.Bytes))},
+	})
+}
+
+// modelPath returns the file that --out means: itself, or name in a folder.
+func modelPath(out, name string) string {
+	if info, err := os.Stat(out); filepath.Ext(out) != ".safetensors" || err == nil && info.IsDir() {
+		return filepath.Join(out, name)
+	}
+	return out
+}

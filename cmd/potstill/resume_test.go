@@ -1,0 +1,146 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// long are the flags of a run of 480 steps, long enough to be stopped in.
+func long(out string) []string {
+	return []string{"train", "--base", "4", "--limit", "480", "--epochs", "8", "--batch", "8", "--save-every", "25",
+		"--schedule", "onecycle", "--ema", "0.99", "--seed", "7", "--threads", "2", "--out", out, "--log-steps", "-"}
+}
+
+// stop runs the command and sends it the signal after so many lines of steps.
+func stop(t *testing.T, sig syscall.Signal, after int, args ...string) result {
+	t.Helper()
+	cmd := command(t, args...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(pipe)
+	for range after {
+		if _, err := r.ReadString('\n'); err != nil {
+			t.Fatalf("the steps ended: %v\n%s", err, errs.String())
+		}
+	}
+	if err := cmd.Process.Signal(sig); err != nil {
+		t.Fatal(err)
+	}
+	rest, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // its status is what the caller looks at
+	return result{string(rest), errs.String(), cmd.ProcessState.ExitCode()}
+}
+
+func TestResumeIsExact(t *testing.T) {
+	whole := t.TempDir()
+	succeeds(t, long(whole)...)
+
+	t.Run("SIGINT", func(t *testing.T) {
+		out := t.TempDir()
+		for _, after := range []int{90, 130} { // in the second epoch, and again after resuming
+			args := long(out)
+			if after != 90 {
+				args = append(args, "--resume")
+			}
+			r := stop(t, syscall.SIGINT, after, args...)
+			lines := strings.Split(strings.TrimSpace(r.err), "\n")
+			if last := lines[len(lines)-1]; r.code != 130 || !strings.HasPrefix(last, "potstill: ") || !strings.Contains(last, "--resume") {
+				t.Fatalf("exit status %d, want 130 and how to go on:\n%s", r.code, r.err)
+			}
+		}
+		succeeds(t, append(long(out), "--resume")...)
+		same(t, whole, out)
+	})
+	t.Run("SIGTERM", func(t *testing.T) {
+		if r := stop(t, syscall.SIGTERM, 10, long(t.TempDir())...); r.code != 143 || !strings.Contains(r.err, "--resume") {
+			t.Errorf("exit status %d, want 143:\n%s", r.code, r.err)
+		}
+	})
+	t.Run("SIGKILL", func(t *testing.T) {
+		out := t.TempDir()
+		stop(t, syscall.SIGKILL, 100, long(out)...)
+		succeeds(t, append(long(out), "--resume")...)
+		same(t, whole, out)
+	})
+	t.Run("one thread", func(t *testing.T) {
+		out := t.TempDir()
+		succeeds(t, append(long(out), "--threads", "1")...)
+		same(t, whole, out)
+	})
+}
+
+// same checks that two runs have left the same weights, byte for byte, and the
+// same state of the optimiser.
+func same(t *testing.T, want, got string) {
+	t.Helper()
+	if !bytes.Equal(read(t, filepath.Join(want, "best.safetensors")), read(t, filepath.Join(got, "best.safetensors"))) {
+		t.Error("the best weights' files differ")
+	}
+	w, g := last(t, want), last(t, got)
+	if !reflect.DeepEqual(w.State, g.State) {
+		t.Error("the last weights differ")
+	}
+	if len(w.Extra) == 0 || !reflect.DeepEqual(w.Extra, g.Extra) {
+		t.Error("the optimiser's states or the averages differ")
+	}
+	if w, g := epochs(t, want), epochs(t, got); w != g {
+		t.Errorf("%d epochs of metrics, want %d", g, w)
+	}
+}
+
+func last(t *testing.T, dir string) *checkpoint.Checkpoint {
+	t.Helper()
+	c, err := checkpoint.Load(filepath.Join(dir, "last.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func epochs(t *testing.T, dir string) int {
+	t.Helper()
+	return strings.Count(string(read(t, filepath.Join(dir, "metrics.jsonl"))), "\n")
+}
+
+// A full disk ends a run with one line; the weights saved before stay whole.
+func TestFullOutputFolder(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting a small file system needs root")
+	}
+	dir := t.TempDir()
+	if err := mountTmpfs(dir, "size=24k"); err != nil {
+		t.Skipf("no small file system can be mounted here: %v", err)
+	}
+	defer func() {
+		if err := unmount(dir); err != nil {
+			t.Error(err)
+		}
+	}()
+	fails(t, []string{dir, "free some space"}, "quantize", "--model", model(t), "--scheme", "float16", "--out", filepath.Join(dir, "a", "x.safetensors"))
+	fails(t, []string{dir, "free some space"}, small("train", "--base", "8", "--out", dir)...)
+	left, err := filepath.Glob(filepath.Join(dir, ".potstill-*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("temporary files are left: %v %v", left, err)
+	}
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// trainCmd is potstill train.
+type trainCmd struct {
+	Arch string `default:"cnn-dwpw" help:"Family of the net: cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student or resnet18."`
+	archFlags
+	Init string `placeholder:"FILE" help:"Start from the weights, and the net, in FILE."`
+	dataFlags
+	runFlags
+	imageFlags
+	outFlags
+	deviceFlags
+	jsonFlag
+}
+
+// Help is printed below the flags' summary.
+func (trainCmd) Help() string {
+	return `The best weights by validation accuracy go to DIR/best.safetensors, the last ones with all that --resume
+needs to DIR/last.safetensors, the figures of every epoch to DIR/metrics.jsonl.
+
+Example:
+
+    potstill train --arch cnn-dwpw --data food11 --size 128 --epochs 30 --schedule cosine --out out/dwpw`
+}
+
+// Run trains.
+func (c *trainCmd) Run(a *app) error {
+	if c.Out == "" {
+		c.Out = "out/train"
+	}
+	return c.deviceFlags.with(func(b engine.Backend) error {
+		return c.dataFlags.with(a, func(ds *data.Dataset) error {
+			j, err := c.job(ds)
+			if err != nil {
+				return err
+			}
+			out, err := c.runJob(a, b, j)
+			if err != nil {
+				return err
+			}
+			return printOutcome(a, c.JSON, out, nil)
+		})
+	})
+}
+
+// job returns what the flags describe.
+func (c *trainCmd) job(ds *data.Dataset) (distill.Job, error) {
+	return c.jobOf(ds, c.arch(c.Arch, len(ds.Classes)), c.Init, c.dataFlags, c.runFlags, c.imageFlags)
+}
+
+// jobOf is a job with the settings that all training commands share.
+func (f outFlags) jobOf(ds *data.Dataset, arch layers.Arch, init string, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
+	j = distill.Job{Arch: arch, Data: ds, Dir: f.Out, Resume: f.Resume, Preprocess: i.preprocess(d)}
+	if init != "" {
+		if j.Init, err = loadModel(init); err != nil {
+			return j, err
+		}
+	}
+	if j.Config, err = r.config(); err != nil {
+		return j, err
+	}
+	j.Config.Shuffle, j.Config.MixupAlpha, j.Config.SaveEvery = !i.NoShuffle, i.Mixup, f.SaveEvery
+	j.Config.Train, j.Config.Eval, err = i.transforms(j.Preprocess)
+	return j, err
+}
+
+// runJob runs the job with its progress on the console and its steps in the log.
+func (f outFlags) runJob(a *app, b engine.Backend, j distill.Job) (out *distill.Outcome, err error) {
+	w, closeLog, err := f.stepLog(a.out)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, closeLog()) }()
+	j.StepLog = w
+	return train1(a, b, j, "")
+}
+
+// train1 runs a job, with a name before its progress.
+func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outcome, error) {
+	j.Logger = a.log
+	if name != "" {
+		name += ": "
+	}
+	epoch := 0
+	j.Step = func(s train.StepInfo) {
+		if s.Epoch != epoch {
+			epoch = s.Epoch
+			a.console.begin(fmt.Sprintf("%sepoch %d/%d", name, epoch, j.Config.Epochs), s.Steps)
+		}
+		a.console.advance(s.Step, s.Steps, fmt.Sprintf("loss %.4f, %.0f images/s", s.Loss, s.ImagesPerSecond))
+	}
+	j.Epoch = func(e train.EpochInfo) {
+		a.console.end()
+		best := ""
+		if e.Best {
+			best = ", the best so far"
+		}
+		a.console.line(fmt.Sprintf("%sepoch %d/%d: loss %.4f, validation %s (loss %.4f), %.0f images/s%s",
+			name, e.Epoch, j.Config.Epochs, e.TrainLoss, percent(e.ValAccuracy), e.ValLoss, e.ImagesPerSecond, best))
+	}
+	defer a.console.end()
+	return distill.Train(a.ctx, b, j)
+}
+
+// An outcome is the JSON form of a training run.
+type outcome struct {
+	Best        string            `json:"best"` // path of the best weights
+	Last        string            `json:"last"`
+	Params      int               `json:"params"`
+	Bytes       int64             `json:"bytes"` // of the file Best
+	BestEpoch   int               `json:"best_epoch"`
+	ValAccuracy float64           `json:"val_accuracy"` // of Best
+	ValLoss     float64           `json:"val_loss"`
+	Stopped     bool              `json:"stopped_early"`
+	Teacher     *teacherOutcome   `json:"teacher,omitempty"`
+	History     []train.EpochInfo `json:"history"`
+}
+
+// A teacherOutcome is the teacher's part in it.
+type teacherOutcome struct {
+	File        string   `json:"file"`
+	ValAccuracy *float64 `json:"val_accuracy,omitempty"` // where it is known
+}
+
+// printOutcome prints the figures of a run.
+func printOutcome(a *app, asJSON bool, out *distill.Outcome, teacher *teacherOutcome) error {
+	m, err := layers.New(out.Best.Arch)
+	if err != nil {
+		return err
+	}
+	r := out.Result
+	o := outcome{
+		Best: out.BestPath, Last: out.LastPath, Params: m.Params(), Bytes: out.BytesBest, BestEpoch: r.Best.Epoch,
+		ValAccuracy: r.Best.ValAccuracy, ValLoss: r.Best.ValLoss, Stopped: r.Stopped, Teacher: teacher, History: r.History,
+	}
+	if asJSON {
+		return printJSON(a.out, o)
+	}
+	rows := [][]string{
+		{"best weights", o.Best},
+		{"bytes", thousands(o.Bytes)},
+		{"parameters", thousands(o.Params)},
+		{"validation accuracy", fmt.Sprintf("%s in epoch %d of %d", percent(o.ValAccuracy), o.BestEpoch, len(o.History))},
+	}
+	if teacher != nil && teacher.ValAccuracy != nil {
+		rows = append(rows, []string{"teacher's", percent(*teacher.ValAccuracy)})
+	}
+	return table(a.out, rows)
+}
+
+// accuracyOf returns the validation accuracy that a checkpoint tells of.
+func accuracyOf(c *checkpoint.Checkpoint) *float64 {
+	if v, ok := c.Metrics["val_accuracy"]; ok {
+		return &v
+	}
+	return nil
+}

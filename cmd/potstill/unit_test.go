@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"math"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/potstill/potstill/engine"
+)
+
+func TestThousands(t *testing.T) {
+	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -12345: "-12,345", -123: "-123"} {
+		if got := thousands(n); got != want {
+			t.Errorf("thousands(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	err := errors.Join(errors.New("first"), errors.New("second\n"))
+	if got := oneLine(err.Error()); got != "first; second" {
+		t.Errorf("oneLine = %q", got)
+	}
+}
+
+func TestTop(t *testing.T) {
+	got := top([]float32{1, 3, 2}, []string{"a", "b", "c"}, 5)
+	sum := math.Exp(-2) + 1 + math.Exp(-1)
+	want := []classProb{{"b", 1, 1 / sum}, {"c", 2, math.Exp(-1) / sum}, {"a", 0, math.Exp(-2) / sum}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("top = %v, want %v", got, want)
+	}
+	if got := top([]float32{5, 5}, nil, 1); len(got) != 1 || got[0] != (classProb{"0", 0, 0.5}) {
+		t.Errorf("top without names = %v", got)
+	}
+}
+
+func TestCommandLine(t *testing.T) {
+	got := commandLine([]string{"study", "run", "my file.yaml", "it's", "--lr=1e-3", ""})
+	if want := `potstill study run 'my file.yaml' 'it'\''s' --lr=1e-3 ''`; got != want {
+		t.Errorf("commandLine = %s, want %s", got, want)
+	}
+}
+
+func TestDevice(t *testing.T) {
+	for _, s := range []string{"auto", "cpu", "cuda", "cuda:0", "cuda:12"} {
+		if err := new(device).UnmarshalText([]byte(s)); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, s := range []string{"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cpu:0"} {
+		if err := new(device).UnmarshalText([]byte(s)); err == nil {
+			t.Errorf("device %q is accepted", s)
+		}
+	}
+	if _, err := (deviceFlags{Device: "cuda:1"}).open(); !errors.Is(err, engine.ErrNoDevice) {
+		t.Errorf("opening cuda:1: %v, want an engine.ErrNoDevice", err)
+	}
+}
+
+func TestNormalise(t *testing.T) {
+	var n normalise
+	if err := n.UnmarshalText([]byte("0.5,0.25,0.125/1,2,3")); err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(n, normalise{[]float32{0.5, 0.25, 0.125}, []float32{1, 2, 3}}) {
+		t.Errorf("normalise = %v", n)
+	}
+}
+
+func TestConsole(t *testing.T) {
+	var b bytes.Buffer
+	c := &console{w: &b}
+	log := slog.New(&handler{console: c})
+	log.Debug("not shown")
+	log.With("dataset", "x").Warn("picture skipped", "file", "a.jpg", "error", errors.New("two\nlines"))
+	c.begin("epoch 1/2", 10)
+	c.advance(1, 10, "loss 1")
+	c.last = time.Now().Add(-2 * every)
+	c.advance(2, 10, "loss 0.5")
+	c.end()
+	want := "warning: picture skipped: dataset x, file a.jpg, error two; lines\nepoch 1/2  loss 0.5  2/10\n"
+	if b.String() != want {
+		t.Errorf("the console shows\n%swant\n%s", b.String(), want)
+	}
+}
+
+func TestConsoleOnTerminal(t *testing.T) {
+	var b bytes.Buffer
+	c := &console{w: &b, terminal: true}
+	c.begin("epoch 1/2", 3)
+	for i := range 3 {
+		time.Sleep(110 * time.Millisecond) // the bar is not drawn more often
+		c.advance(i+1, 3, "loss 0.5")
+	}
+	c.line("a line")
+	c.end()
+	if got := b.String(); !strings.Contains(got, "epoch 1/2") || !strings.Contains(got, "loss 0.5") || !strings.Contains(got, "a line\n") {
+		t.Errorf("the terminal shows %q", got)
+	}
+}
+
+func TestMedian(t *testing.T) {
+	if got := median([]time.Duration{5, 1, 9, 3, 4}); got != 4 {
+		t.Errorf("median = %d", got)
+	}
+}
