@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
@@ -26,6 +27,13 @@ func backends(t *testing.T) map[string]engine.Backend {
 	all := map[string]engine.Backend{
 		"ref":       ref.New(),
 		"ref-plain": ref.New(ref.WithoutFusion()),
+	}
+	for _, v := range cpu.Variants() {
+		b, err := cpu.New(cpu.Options{Variant: v})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[b.Name()] = b
 	}
 	t.Cleanup(func() {
 		for name, b := range all {

@@ -25,12 +25,16 @@ static void bn_stats(const void *args, int64_t task) {
       vf s = splat(0), q = splat(0);
       for (int64_t i = r; i < end; i++) s += load_n(a->x + i * a->c + c, n);
       const vf mean = s * splat(1.0f / (float)count);
+      vf rest = splat(0); // what the rounded mean leaves over
       for (int64_t i = r; i < end; i++) {
         const vf d = load_n(a->x + i * a->c + c, n) - mean;
+        rest += d;
         q += d * d;
       }
-      for (int64_t j = 0; j < min64(VL, n); j++)
-        bn_merge(mu + c + j, m2 + c + j, r - lo, count, mean[j], q[j]);
+      for (int64_t j = 0; j < min64(VL, n); j++) {
+        const double off = (double)rest[j] / count;
+        bn_merge(mu + c + j, m2 + c + j, r - lo, count, mean[j] + off, q[j] - off * rest[j]);
+      }
     }
   }
 }
