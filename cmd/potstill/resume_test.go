@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -88,6 +89,40 @@ func TestResumeIsExact(t *testing.T) {
 		succeeds(t, append(long(out), "--threads", "1")...)
 		same(t, whole, out)
 	})
+}
+
+// A run that cannot come to the end of its step, for nobody reads what it
+// writes, is ended by a second signal.
+func TestSecondSignalQuitsAtOnce(t *testing.T) {
+	out := t.TempDir()
+	cmd := command(t, append(long(out), "--epochs", "100", "--batch", "4")...) // more lines than a pipe holds
+	if _, err := cmd.StdoutPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	last := filepath.Join(out, "last.safetensors")
+	for begin, old := time.Now(), ""; ; time.Sleep(time.Second) { // until it is stuck
+		b, err := os.ReadFile(last)
+		if err == nil && string(b) == old {
+			break
+		}
+		old = string(b)
+		if time.Since(begin) > time.Minute {
+			t.Fatal("the run goes on without a reader")
+		}
+	}
+	for range 2 {
+		if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+			t.Fatalf("the first signal has ended the run: %v", err)
+		}
+		time.Sleep(300 * time.Millisecond)
+	}
+	_ = cmd.Wait() // its status is looked at below
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit status %d, want 130", code)
+	}
 }
 
 // same checks that two runs have left the same weights, byte for byte, and the
