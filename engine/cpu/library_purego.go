@@ -1,0 +1,169 @@
+//go:build !cgo
+
+package cpu
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// Variants returns the instruction sets of this build: without cgo there is
+// plain Go alone.
+func Variants() []string { return []string{"go"} }
+
+// A library is a team of goroutines that runs command lists.
+type library struct {
+	workers int
+	start   chan *job // one send wakes one worker
+}
+
+// A job is one command being run.
+type job struct {
+	kernel func(args ptr, task int64)
+	args   ptr
+	tasks  int64
+	next   atomic.Int64
+	done   sync.WaitGroup
+}
+
+// work runs tasks until there are none left.
+func (j *job) work() {
+	for t := j.next.Add(1) - 1; t < j.tasks; t = j.next.Add(1) - 1 {
+		j.kernel(j.args, t)
+	}
+}
+
+func openLibrary(_ string, threads int) (*library, error) {
+	l := &library{workers: threads - 1, start: make(chan *job)}
+	for range l.workers {
+		go func() {
+			for j := range l.start {
+				j.work()
+				j.done.Done()
+			}
+		}()
+	}
+	return l, nil
+}
+
+// run runs the commands in order, the tasks of each on all workers.
+func (l *library) run(commands []command) {
+	var j job
+	for _, c := range commands {
+		j.kernel, j.args, j.tasks = kernels[c.kernel], c.args, c.tasks
+		j.next.Store(0)
+		helpers := int(min(int64(l.workers), c.tasks-1))
+		j.done.Add(helpers)
+		for range helpers {
+			l.start <- &j
+		}
+		j.work()
+		j.done.Wait()
+	}
+	runtime.KeepAlive(commands)
+}
+
+func (l *library) close() { close(l.start) }
+
+// allocate returns memory of the Go heap, aligned to a cache line. The pointer
+// keeps it alive.
+func allocate(bytes int) (p unsafe.Pointer, err error) {
+	defer func() {
+		if recover() != nil { // make refuses a length that no machine has
+			err = engine.ErrOutOfMemory
+		}
+	}()
+	const limit = 1 << 36 // beyond it the runtime may kill the process instead of refusing
+	if bytes > limit {
+		return nil, engine.ErrOutOfMemory
+	}
+	b := make([]byte, bytes+64)
+	off := -int(uintptr(unsafe.Pointer(&b[0]))) & 63
+	return unsafe.Pointer(&b[off]), nil
+}
+
+func release(unsafe.Pointer) {}
+
+// An arena is nothing here: what keep returns is kept by whoever points at it.
+type arena struct{}
+
+// keep copies values to the heap, typed, so that the pointers in them are seen.
+func keep[T any](_ *arena, values []T) unsafe.Pointer {
+	if len(values) == 0 {
+		return nil
+	}
+	kept := append([]T(nil), values...)
+	return unsafe.Pointer(&kept[0])
+}
+
+func (a *arena) reset() {}
+func (a *arena) free()  {}
+
+// kernels is the table of kernels, in the order of kernelID. What each does is
+// said beside its twin in C.
+var kernels = [kernelCount]func(args ptr, task int64){
+	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
+	globalPool, globalPoolBackward, transpose, dropout, crossEntropy, crossEntropyBackward,
+	klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
+	bnGradApply, bnFold, pack, padImage, igemm, wgrad, reduce, depthwise, depthwiseData,
+	depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
+}
+
+// f32 is the array of n floats at p; nil for a null pointer.
+func f32(p ptr, n int64) []float32 {
+	if p == nil {
+		return nil
+	}
+	return unsafe.Slice((*float32)(p), n)
+}
+
+// f64 is the array of n doubles at p.
+func f64(p ptr, n int64) []float64 { return unsafe.Slice((*float64)(p), n) }
+
+// i64 is the array of n integers at p.
+func i64(p ptr, n int64) []int64 {
+	if p == nil {
+		return nil
+	}
+	return unsafe.Slice((*int64)(p), n)
+}
+
+// taskRange is the part of n things that a task of size each covers.
+func taskRange(task, each, n int64) (lo, hi int64) {
+	lo = task * each
+	return lo, min(lo+each, n)
+}
+
+// activate takes the activation; a NaN stays one.
+func activate(v float32, f int64) float32 {
+	if f == int64(engine.Identity) {
+		return v
+	}
+	if v < 0 {
+		return 0
+	}
+	if f == int64(engine.ReLU6) && v > 6 {
+		return 6
+	}
+	return v
+}
+
+// through is dy where the slope of the activation at its result y is one.
+func through(y, dy float32, f int64) float32 {
+	if f != int64(engine.Identity) && (y <= 0 || f == int64(engine.ReLU6) && y >= 6) {
+		return 0
+	}
+	return dy
+}
+
+// axpy adds a·x to y.
+func axpy(a float32, x, y []float32) {
+	y = y[:len(x)]
+	for i, v := range x {
+		y[i] += a * v
+	}
+}

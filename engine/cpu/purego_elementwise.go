@@ -1,0 +1,91 @@
+//go:build !cgo
+
+package cpu
+
+import (
+	"math/bits"
+	"unsafe"
+)
+
+func fill(p ptr, task int64) {
+	a := (*fillArgs)(p)
+	lo, hi := taskRange(task, spanFloats, a.n)
+	y := f32(a.y, a.n)[lo:hi]
+	for i := range y {
+		y[i] = float32(a.value)
+	}
+}
+
+func add(p ptr, task int64) {
+	a := (*addArgs)(p)
+	lo, hi := taskRange(task, spanFloats, a.n)
+	xs, w := unsafe.Slice((*ptr)(a.x), a.k), f64(a.w, a.k)
+	y := f32(a.y, a.n)[lo:hi]
+	for k, x := range xs {
+		x, w := f32(x, a.n)[lo:hi], float32(w[k])
+		if k == 0 {
+			for i, v := range x {
+				y[i] = w * v
+			}
+			continue
+		}
+		axpy(w, x, y)
+	}
+}
+
+func act(p ptr, task int64) {
+	a := (*actArgs)(p)
+	lo, hi := taskRange(task, spanFloats, a.n)
+	y := f32(a.y, a.n)
+	for i, v := range f32(a.x, a.n)[lo:hi] {
+		y[lo+int64(i)] = activate(v, a.act)
+	}
+}
+
+func actBackward(p ptr, task int64) {
+	a := (*actArgs)(p)
+	lo, hi := taskRange(task, spanFloats, a.n)
+	dx, dy := f32(a.y, a.n), f32(a.dy, a.n)
+	for i, y := range f32(a.x, a.n)[lo:hi] {
+		dx[lo+int64(i)] = through(y, dy[lo+int64(i)], a.act)
+	}
+}
+
+func transpose(p ptr, task int64) {
+	a := (*transposeArgs)(p)
+	size := a.rows * a.cols
+	x, y := f32(a.x, a.n*size)[task*size:][:size], f32(a.y, a.n*size)[task*size:][:size]
+	for i := range a.rows {
+		for j := range a.cols {
+			y[j*a.rows+i] = x[i*a.cols+j]
+		}
+	}
+}
+
+// philox is Philox4x32-10 (Salmon et al., SC 2011).
+func philox(c [4]uint32, k0, k1 uint32) [4]uint32 {
+	for range 10 {
+		h0, l0 := bits.Mul32(0xD2511F53, c[0])
+		h1, l1 := bits.Mul32(0xCD9E8D57, c[2])
+		c = [4]uint32{h1 ^ c[1] ^ k0, l1, h0 ^ c[3] ^ k1, l0}
+		k0 += 0x9E3779B9
+		k1 += 0xBB67AE85
+	}
+	return c
+}
+
+func dropout(p ptr, task int64) {
+	a := (*dropoutArgs)(p)
+	lo, hi := taskRange(task, spanFloats, a.n)
+	x, y := f32(a.x, a.n), f32(a.y, a.n)
+	counter := unsafe.Slice((*uint32)(a.counter), 4)
+	for i := lo; i < hi; i += 4 {
+		words := philox([4]uint32{uint32(i / 4), uint32(a.stream), counter[2], counter[3]}, counter[0], counter[1])
+		for j := i; j < min(i+4, hi); j++ {
+			y[j] = x[j] * float32(a.scale)
+			if words[j-i] < uint32(a.threshold) {
+				y[j] = 0
+			}
+		}
+	}
+}

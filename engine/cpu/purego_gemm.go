@@ -1,0 +1,131 @@
+//go:build !cgo
+
+package cpu
+
+// pack copies a tap of one group: [group][tap][k][gn], without panels.
+func pack(p ptr, task int64) {
+	a := (*packArgs)(p)
+	g, t := task/a.ntaps, task%a.ntaps
+	w := floats(a.w, int(i64(a.taps, a.ntaps)[t]*a.tapStride+g*a.gStride))
+	src := f32(w, (a.kc-1)*a.kStride+(a.gn-1)*a.nStride+1)
+	dst := f32(floats(a.dst, int(g*a.gFloats+t*a.kc*a.gn)), a.kc*a.gn)
+	for k := range a.kc {
+		for n := range a.gn {
+			dst[k*a.gn+n] = src[k*a.kStride+n*a.nStride]
+		}
+	}
+}
+
+func padImage(p ptr, task int64) {
+	a := (*padArgs)(p)
+	ph, pw := a.h+2*a.pad, a.w+2*a.pad
+	n, i := task/ph, task%ph-a.pad
+	y := f32(a.y, a.n*ph*pw*a.c)[task*pw*a.c:][:pw*a.c]
+	clear(y)
+	if i >= 0 && i < a.h {
+		copy(y[a.pad*a.c:], f32(a.x, a.n*a.h*a.w*a.c)[(n*a.h+i)*a.w*a.c:][:a.w*a.c])
+	}
+}
+
+// gemmPixels is how many pixels share a pass over the weights.
+const gemmPixels = 4
+
+func igemm(p ptr, task int64) {
+	a := (*igemmArgs)(p)
+	split, g := task%a.splits, task/a.splits%a.groups
+	lo, hi := taskRange(task/a.splits/a.groups, a.block, a.n*a.gh*a.gw)
+	share := (a.gn + a.splits - 1) / a.splits
+	n0, n1 := split*share, min((split+1)*share, a.gn)
+	if n0 >= n1 {
+		return
+	}
+	for q := lo; q < hi; q += gemmPixels {
+		a.pixels(q, min(q+gemmPixels, hi), g, n0, n1)
+	}
+}
+
+// pixels computes columns [n0, n1) of group g for up to gemmPixels pixels.
+func (a *igemmArgs) pixels(lo, hi, g, n0, n1 int64) {
+	x, taps := f32(a.x, a.n*a.h*a.w*a.c), i64(a.taps, 2*a.ntaps)
+	b := f32(floats(a.b, int(g*a.gFloats)), a.ntaps*a.kc*a.gn)
+	size := a.n * a.yh * a.yw * a.yc
+	y, bias, res := f32(a.y, size), f32(a.bias, a.groups*a.gn), f32(a.res, size)
+	var out [gemmPixels][]float32
+	var at [gemmPixels]int64
+	for q := lo; q < hi; q++ {
+		n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
+		at[q-lo] = ((n*a.yh+a.yi0+i*a.yis)*a.yw+a.yj0+j*a.yjs)*a.yc + g*a.gn + n0
+		out[q-lo] = y[at[q-lo]:][:n1-n0]
+		clear(out[q-lo])
+		if bias != nil {
+			copy(out[q-lo], bias[g*a.gn+n0:])
+		}
+	}
+	for t := range a.ntaps {
+		for q := lo; q < hi; q++ {
+			n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
+			h, w := i*a.sh+taps[2*t], j*a.sw+taps[2*t+1]
+			if h < 0 || h >= a.h || w < 0 || w >= a.w {
+				continue
+			}
+			row := x[((n*a.h+h)*a.w+w)*a.c+g*a.gk:][:a.kc]
+			for k, v := range row {
+				axpy(v, b[(t*a.kc+int64(k))*a.gn+n0:][:n1-n0], out[q-lo])
+			}
+		}
+	}
+	for q := range hi - lo {
+		for c := range out[q] {
+			v := out[q][c]
+			if res != nil {
+				v += res[at[q]+int64(c)]
+			}
+			out[q][c] = activate(v, a.act)
+		}
+	}
+}
+
+func reduce(p ptr, task int64) {
+	a := (*reduceArgs)(p)
+	lo, hi := taskRange(task, spanFloats, a.n)
+	x, y := f32(a.x, (a.splits-1)*a.stride+a.n), f32(a.y, a.n)[lo:hi]
+	copy(y, x[lo:hi])
+	for s := int64(1); s < a.splits; s++ {
+		axpy(1, x[s*a.stride+lo:s*a.stride+hi], y)
+	}
+}
+
+func wgrad(p ptr, task int64) {
+	a := (*wgradArgs)(p)
+	unit, g, split := task%a.units, task/a.units%a.groups, task/a.units/a.groups
+	parts := a.units / a.ntaps
+	tap := unit / parts
+	k0, k1 := taskRange(unit%parts, a.kblock, a.kc)
+	m := a.n * a.gh * a.gw
+	lo, hi := taskRange(split, (m+a.splits-1)/a.splits, m)
+	x, dy, taps := f32(a.x, a.n*a.h*a.w*a.c), f32(a.dy, m*a.o), i64(a.taps, 2*a.ntaps)
+	dw := f32(floats(a.dw, int(split*a.dwFloats)), a.ntaps*a.kc*a.o)
+	row := func(k int64) []float32 { return dw[(tap*a.kc+k)*a.o+g*a.gn:][:a.gn] }
+	for k := k0; k < k1; k++ {
+		clear(row(k))
+	}
+	for q := lo; q < hi; q++ {
+		n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
+		h, w := i*a.sh+taps[2*tap], j*a.sw+taps[2*tap+1]
+		if h < 0 || h >= a.h || w < 0 || w >= a.w {
+			continue
+		}
+		d := dy[q*a.o+g*a.gn:][:a.gn]
+		for k, v := range x[((n*a.h+h)*a.w+w)*a.c+g*a.gk:][k0:k1] {
+			axpy(v, d, row(k0+int64(k)))
+		}
+	}
+	if a.db == nil || unit != 0 {
+		return
+	}
+	db := f32(floats(a.db, int(split*a.o)), a.o)[g*a.gn:][:a.gn]
+	clear(db)
+	for q := lo; q < hi; q++ {
+		axpy(1, dy[q*a.o+g*a.gn:][:a.gn], db)
+	}
+}
