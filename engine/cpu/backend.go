@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
@@ -33,8 +32,6 @@ type Backend struct {
 	threads int
 	lib     *library
 	queue   queue
-	mu      sync.Mutex // guards closed and open
-	open    int        // buffers not yet closed
 	closed  bool
 }
 
@@ -77,8 +74,6 @@ func (b *Backend) Threads() int { return b.threads }
 
 // Close stops the threads. Buffers may be closed after it.
 func (b *Backend) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.closed {
 		return nil
 	}
