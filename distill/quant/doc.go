@@ -14,5 +14,6 @@
 // Efficient Integer-Arithmetic-Only Inference" (2018), arXiv:1712.05877, with
 // the zero point left real. A weight moves by at most half a step,
 // (max - min)/510, and its rounding to float32. Scalars are left as they are.
+// Equalise prepares a net so that one range a tensor costs it less.
 // The arithmetic is that of package affine, the file that of package checkpoint.
 package quant

@@ -70,7 +70,9 @@ type Step struct {
 	Rate   float64 `yaml:"rate"`
 	Rounds []int   `yaml:"rounds"`
 
-	Scheme string `yaml:"scheme"` // of quantise
+	// Of quantise: the scheme, and whether channels are equalised first.
+	Scheme   string `yaml:"scheme"`
+	Equalise bool   `yaml:"equalise"`
 
 	// Of evaluate.
 	Passes    int  `yaml:"passes"`    // over the images; the throughput is their median
