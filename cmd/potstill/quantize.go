@@ -8,10 +8,9 @@ import (
 
 // quantizeCmd is potstill quantize.
 type quantizeCmd struct {
-	Model    string `required:"" placeholder:"FILE" help:"The model."`
-	Scheme   string `enum:"affine8,affine8-channel,float16" default:"affine8" help:"affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16."`
-	Equalize bool   `name:"equalize" help:"First scale every convolution's channels to the same running variance, which changes nothing but what rounding costs."`
-	Out      string `default:"out/quantized.safetensors" placeholder:"FILE|DIR" help:"Where the quantised model goes (${default})."`
+	Model  string `required:"" placeholder:"FILE" help:"The model."`
+	Scheme string `enum:"affine8,affine8-channel,float16" default:"affine8" help:"affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16."`
+	Out    string `default:"out/quantized.safetensors" placeholder:"FILE|DIR" help:"Where the quantised model goes (${default})."`
 	jsonFlag
 }
 
@@ -39,13 +38,7 @@ func (c *quantizeCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	prepared := m
-	if c.Equalize {
-		if prepared, err = quant.Equalise(m); err != nil {
-			return err
-		}
-	}
-	out, report, err := quant.Quantise(prepared, c.Scheme)
+	out, report, err := quant.Quantise(m, c.Scheme)
 	if err != nil {
 		return err
 	}

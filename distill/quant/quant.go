@@ -123,7 +123,9 @@ func size(e layers.Entry, scheme string) int64 {
 		return 4 * n
 	case scheme == checkpoint.Float16:
 		return 2 * n
-	case scheme == checkpoint.Affine8PerChannel && len(e.Shape) > 1:
+	case scheme == checkpoint.Affine8PerChannel && len(e.Shape) == 1:
+		return 4 * n
+	case scheme == checkpoint.Affine8PerChannel:
 		return n + span*int64(e.Shape[0])
 	}
 	return n + span

@@ -39,8 +39,7 @@
 //	          plain cross-entropy; optimizer: stale is the published mode, in
 //	          which no weight moves. With mult: one prune; with rate: and
 //	          rounds: a chain, which becomes a line of the chart
-//	quantise  the model of from: by scheme: affine8, affine8-channel, float16;
-//	          equalise: true first gives all channels one running variance
+//	quantise  the model of from: by scheme: affine8, affine8-channel, float16
 //	evaluate  confusion matrix, mistakes and throughput of the models of from:
 //
 // In a chain round k has int(w·rate^k) of every width w of the first model, not

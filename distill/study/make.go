@@ -154,11 +154,6 @@ func (s *session) quantise(u *unit, o *outcome) error {
 	if err != nil {
 		return err
 	}
-	if u.step.Equalise {
-		if c, err = quant.Equalise(c); err != nil {
-			return err
-		}
-	}
 	q, _, err := quant.Quantise(c, u.step.Scheme)
 	if err != nil {
 		return err

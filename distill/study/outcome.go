@@ -70,7 +70,6 @@ type content struct {
 	Teacher   string       `json:",omitempty"`
 	Mult      float64      `json:",omitempty"`
 	Scheme    string       `json:",omitempty"`
-	Equalise  bool         `json:",omitempty"`
 	Passes    int          `json:",omitempty"`
 	Data      string
 	Limit     Limit
@@ -81,7 +80,7 @@ type content struct {
 // setKey gives u its key and its folder. The units it needs have theirs.
 func (s *session) setKey(u *unit) error {
 	c := content{
-		Version: codeVersion, Kind: u.step.Kind, Mult: u.mult, Scheme: u.step.Scheme, Equalise: u.step.Equalise, Passes: u.step.Passes,
+		Version: codeVersion, Kind: u.step.Kind, Mult: u.mult, Scheme: u.step.Scheme, Passes: u.step.Passes,
 		Data: s.ds.Fingerprint, Limit: s.r.Data.Limit, Transform: s.r.Data.preprocess(), Device: deviceClass(s.b),
 	}
 	if trains(u.step.Kind) {

@@ -70,9 +70,7 @@ type Step struct {
 	Rate   float64 `yaml:"rate"`
 	Rounds []int   `yaml:"rounds"`
 
-	// Of quantise: the scheme, and whether channels are equalised first.
-	Scheme   string `yaml:"scheme"`
-	Equalise bool   `yaml:"equalise"`
+	Scheme string `yaml:"scheme"` // of quantise
 
 	// Of evaluate.
 	Passes    int  `yaml:"passes"`    // over the images; the throughput is their median

@@ -110,9 +110,6 @@ func (u *unit) method() string {
 	case kindPrune:
 		return fmt.Sprintf("γ slimming to %.3g of the widths, %s", u.mult, u.train.Config.Optimizer.Kind)
 	case kindQuantise:
-		if s.Equalise {
-			return s.Scheme + ", equalised"
-		}
 		return s.Scheme
 	}
 	if u.from != nil {

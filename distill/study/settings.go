@@ -204,7 +204,7 @@ var kindKeys = map[string][]string{
 	kindTrain:    {"arch", "base", "widths", "from"},
 	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha"},
 	kindPrune:    {"from", "mult", "rate", "rounds", "curve"},
-	kindQuantise: {"from", "scheme", "equalise"},
+	kindQuantise: {"from", "scheme"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
 }
 

@@ -62,7 +62,9 @@ type Checkpoint struct {
 	Bytes int64
 }
 
-// The ways to store a state.
+// The ways to store a state: in full; as 8-bit codes with one range a tensor,
+// the study's; as 8-bit codes with one range an output channel, vectors (biases,
+// BatchNorm) in full; in half precision.
 const (
 	Float32           = ""
 	Affine8           = "affine8"

@@ -91,7 +91,7 @@ func quantised(e layers.Entry, quant string) []float32 {
 	out := slices.Clone(e.Data)
 	n := len(out)
 	switch {
-	case quant == Float32 || len(e.Shape) == 0:
+	case quant == Float32 || len(e.Shape) == 0, quant == Affine8PerChannel && len(e.Shape) == 1:
 		return out
 	case quant == Float16:
 		for i, v := range out {
@@ -157,7 +157,7 @@ func TestSizes(t *testing.T) {
 		_, sizes[quant] = save(t, c)
 	}
 	full := float64(sizes[Float32])
-	for quant, limit := range map[string]float64{Affine8: 0.27, Affine8PerChannel: 0.29, Float16: 0.52} {
+	for quant, limit := range map[string]float64{Affine8: 0.27, Affine8PerChannel: 0.30, Float16: 0.52} {
 		if share := float64(sizes[quant]) / full; share > limit {
 			t.Errorf("%s: %d bytes are %.3f of %d, want %.2f at most", quant, sizes[quant], share, sizes[Float32], limit)
 		}

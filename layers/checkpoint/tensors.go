@@ -37,9 +37,10 @@ func Quantise(m *layers.Model, s layers.StateDict, quant string) (layers.StateDi
 	return decode(m, tensors, quant)
 }
 
-// channels returns how many ranges a tensor of PyTorch's shape has.
+// channels returns how many ranges a tensor of PyTorch's shape has. Per channel,
+// a vector (a bias, BatchNorm's tensors) has no codes: it stays in 32 bits.
 func channels(shape []int, quant string) int {
-	if quant == Affine8PerChannel && len(shape) >= 2 {
+	if quant == Affine8PerChannel {
 		return shape[0]
 	}
 	return 1
@@ -73,7 +74,7 @@ func encodeEntry(e *layers.Entry, d engine.DType, quant string) (t safetensors.T
 			n[i] = int64(v)
 		}
 		return safetensors.FromInt64(e.Name, e.Shape, n), nil, nil
-	case quant == Float32 || len(e.Shape) == 0:
+	case quant == Float32 || len(e.Shape) == 0, quant == Affine8PerChannel && len(e.Shape) == 1:
 		return safetensors.FromFloat32(e.Name, e.Shape, e.Data), nil, nil
 	case quant == Float16 && beyondFloat16(e.Data):
 		return safetensors.FromFloat32(e.Name, e.Shape, e.Data), nil, nil
