@@ -21,7 +21,7 @@ import (
 
 // codeVersion is part of every key. Raise it when a change of the code changes
 // what a step computes.
-const codeVersion = 1
+const codeVersion = 2
 
 // outcomeFile is written last: a folder that has it is finished.
 const outcomeFile = "outcome.json"

@@ -170,7 +170,7 @@ func TestBuiltins(t *testing.T) {
 			}
 			at[u.name] = u
 		}
-		for _, name := range []string{"teacher", "scratch", "student", "plain", "group", "pruned", "stale", "int8", "int8-channel", "float16", "chart-95.4", "chart-975.8", "figures.student"} {
+		for _, name := range []string{"teacher", "scratch", "student", "plain", "group", "pruned", "stale", "int8", "int8-published", "float16", "chart-95.4", "chart-975.8", "figures.student"} {
 			if at[name] == nil {
 				t.Errorf("quick %v: no unit %s", quick, name)
 			}
