@@ -13,6 +13,9 @@ type Options struct {
 	Outputs []*Value
 	// NoFuse leaves every operator as it was written.
 	NoFuse bool
+	// Int8 lets pointwise convolutions behind a ReLU6 compute in integers, where
+	// the backend has them, on weights that were quantised in the given way.
+	Int8 Int8
 }
 
 // A Program is a graph compiled for one backend: its steps in order, every
@@ -57,6 +60,7 @@ func (g *Graph) Compile(b Backend, o Options) (*Program, error) {
 	p.drop()
 	if !o.NoFuse {
 		p.fuse()
+		p.int8(o.Int8)
 	}
 	if err := p.checkUpdates(a); err != nil {
 		return nil, err

@@ -42,6 +42,8 @@ const (
 	kMix
 	kSumSq
 	kClip
+	kQuantizeWeight
+	kPointwiseInt8
 	kernelCount
 )
 
@@ -52,6 +54,7 @@ var kernelNames = [kernelCount]string{
 	"kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "pack", "pad", "igemm", "wgrad", "reduce", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
+	"quantize_weight", "pointwise_int8",
 }
 
 // The arguments of the kernels, field for field as in kernels.h, where they

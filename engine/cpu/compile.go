@@ -11,7 +11,7 @@ import (
 type lowering func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer)
 
 // Fuses implements engine.Fuser: this backend has every fused op, but pools
-// only in windows that tile the picture.
+// only in windows that tile the picture, and integers where the machine does.
 func (b *Backend) Fuses(op engine.Op) bool {
 	switch op := op.(type) {
 	case engine.BatchNormAct:
@@ -20,6 +20,8 @@ func (b *Backend) Fuses(op engine.Op) bool {
 		return fusesPool(op.Pool)
 	case engine.FoldBatchNorm, engine.Conv2D:
 		return true
+	case engine.QuantizeWeight, engine.PointwiseInt8:
+		return b.int8
 	}
 	return false
 }
@@ -35,6 +37,12 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	for i := range want {
 		if i >= len(out) || !want[i].Equal(out[i]) {
 			return nil, fmt.Errorf("%w: output %d of %s is %v", engine.ErrShape, i, engine.OpName(op), want[i])
+		}
+	}
+	switch op.(type) {
+	case engine.QuantizeWeight, engine.PointwiseInt8:
+		if !b.int8 {
+			return nil, fmt.Errorf("%s on %s: %w", engine.OpName(op), b.Name(), engine.ErrUnsupported)
 		}
 	}
 	ws, low, err := lower(op, in, out)
@@ -67,6 +75,10 @@ func lower(op engine.Op, in, out []engine.Spec) (ws int, low lowering, err error
 		return lowerBatchNormEvalBackward(op, in[0])
 	case engine.FoldBatchNorm:
 		return 0, lowerFoldBatchNorm(op, in[0]), nil
+	case engine.QuantizeWeight:
+		return 0, lowerQuantizeWeight(op, in[0]), nil
+	case engine.PointwiseInt8:
+		return 0, lowerPointwiseInt8(op, in[0], out[0]), nil
 	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward:
 		return 0, lowerLoss(op, in[0]), nil
 	case engine.Adam, engine.SGD, engine.ClipScale, engine.Accumulate, engine.EMA:

@@ -24,7 +24,8 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(bn_grad_apply) X(bn_fold)                                                  \
   X(pack) X(pad) X(igemm) X(wgrad) X(reduce)                                   \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
-  X(adam) X(sgd) X(mix) X(sumsq) X(clip)
+  X(adam) X(sgd) X(mix) X(sumsq) X(clip)                                 \
+  X(quantize_weight) X(pointwise_int8)
 
 typedef struct {
   float *y;

@@ -111,6 +111,7 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, pack, padImage, igemm, wgrad, reduce, depthwise, depthwiseData,
 	depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
+	nil, nil, // no integers: see machineHasInt8
 }
 
 // f32 is the array of n floats at p; nil for a null pointer.
