@@ -3,12 +3,12 @@
 // thread takes a task by subtracting one from it, so there is no lock, and a
 // thread that wakes late finds tasks of whatever command is current. Holding a
 // task keeps its command current; a thread without one must not look at the
-// list, which may be gone. A worker that finds nothing spins for a while, since
-// commands follow each other within microseconds, then sleeps.
+// list, which may be gone. Who has to wait spins for some tens of microseconds,
+// since commands follow each other that fast, then sleeps: on a machine that
+// others use too, a thread that spins keeps out the one it waits for.
 #include "pool.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -20,7 +20,7 @@
 #define RELAX() ((void)0)
 #endif
 
-enum { SPINS = 4000 };
+enum { SPINS = 800 };
 #define BIAS 0x10000u // room for the threads that find no task
 #define IDLE 0xffffffffu // the command number while there is none
 #define IDLE_TICKET ((uint64_t)IDLE << 32 | BIAS)
@@ -32,11 +32,11 @@ struct ps_pool {
   char pad0[56];
   _Atomic int64_t done; // finished tasks of the current command
   char pad1[56];
-  _Atomic int sleeping, stop;
+  _Atomic int sleeping, waiting, stop; // workers asleep; the caller asleep
   const ps_kernel *table;
   const ps_command *commands;
   pthread_mutex_t lock;
-  pthread_cond_t wake;
+  pthread_cond_t wake, finished;
   int workers;
   pthread_t *threads;
 };
@@ -49,8 +49,13 @@ static uint32_t work(ps_pool *p) {
     const uint32_t command = t >> 32, left = (uint32_t)t;
     if (command == IDLE || left <= BIAS) return command;
     const ps_command *c = &p->commands[command];
-    p->table[c->kernel](c->args, c->tasks - (left - BIAS));
-    atomic_fetch_add(&p->done, 1);
+    const int64_t tasks = c->tasks;
+    p->table[c->kernel](c->args, tasks - (left - BIAS));
+    if (atomic_fetch_add(&p->done, 1) + 1 == tasks && atomic_load(&p->waiting)) {
+      pthread_mutex_lock(&p->lock);
+      pthread_cond_signal(&p->finished);
+      pthread_mutex_unlock(&p->lock);
+    }
   }
 }
 
@@ -83,6 +88,7 @@ ps_pool *ps_pool_new(int n) {
   atomic_store(&p->ticket, IDLE_TICKET);
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->wake, NULL);
+  pthread_cond_init(&p->finished, NULL);
   p->threads = calloc(n, sizeof *p->threads);
   for (int i = 0; p->threads && i < n - 1; i++) {
     if (pthread_create(&p->threads[i], NULL, worker, p)) break;
@@ -105,6 +111,7 @@ void ps_pool_free(ps_pool *p) {
   free(p->threads);
   pthread_mutex_destroy(&p->lock);
   pthread_cond_destroy(&p->wake);
+  pthread_cond_destroy(&p->finished);
   free(p);
 }
 
@@ -112,6 +119,19 @@ static void wake(ps_pool *p) {
   if (!atomic_load(&p->sleeping)) return;
   pthread_mutex_lock(&p->lock);
   pthread_cond_broadcast(&p->wake);
+  pthread_mutex_unlock(&p->lock);
+}
+
+// Waits until all tasks of the current command are done.
+static void finish(ps_pool *p, int64_t tasks) {
+  for (int spins = 0; spins < SPINS; spins++) {
+    if (atomic_load(&p->done) == tasks) return;
+    RELAX();
+  }
+  pthread_mutex_lock(&p->lock);
+  atomic_store(&p->waiting, 1);
+  while (atomic_load(&p->done) < tasks) pthread_cond_wait(&p->finished, &p->lock);
+  atomic_store(&p->waiting, 0);
   pthread_mutex_unlock(&p->lock);
 }
 
@@ -128,10 +148,7 @@ void ps_run(ps_pool *p, const ps_kernel *table, const ps_command *commands, int6
     atomic_store(&p->ticket, (uint64_t)i << 32 | (BIAS + (uint32_t)c->tasks));
     wake(p);
     work(p);
-    for (int spins = 0; atomic_load(&p->done) < c->tasks; spins++) {
-      if (spins < SPINS) RELAX();
-      else sched_yield();
-    }
+    finish(p, c->tasks);
   }
   atomic_store(&p->ticket, IDLE_TICKET);
 }
