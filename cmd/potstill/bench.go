@@ -9,6 +9,7 @@ import (
 type benchCmd struct {
 	Train   benchTrainCmd   `cmd:"" help:"Images a second of training, of inference, and of distillation."`
 	Kernels benchKernelsCmd `cmd:"" help:"Every operator at every shape of the study's nets."`
+	Step    benchStepCmd    `cmd:"" help:"One step on given weights and images, to compare with another tool."`
 }
 
 // benchFlags are common to both.

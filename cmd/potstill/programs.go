@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ type programSpec struct {
 	height, width int
 	train         bool // a whole step with AdamW, else inference
 	noFuse        bool
+	int8          engine.Int8 // how an inference may compute with 8-bit weights
 }
 
 // A program is one compiled, with a store of its own and constant inputs.
@@ -25,6 +27,7 @@ type program struct {
 	*engine.Program
 	store *engine.Store
 	in    engine.Bindings
+	out   *engine.Value // the loss, or the logits
 }
 
 // compile builds the graph, with PyTorch's initial weights, and compiles it.
@@ -40,7 +43,7 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 	}
 	a := s.net.Arch()
 	bd := engine.NewBuilder(engine.NewGraph())
-	images := bd.Input("images", engine.F32(s.batch, s.height, s.width, a.InChannels))
+	images := bd.Input("images", engine.F32(s.batch, s.height, s.width, cmp.Or(a.InChannels, 3)))
 	pixels := make([]float32, images.Len())
 	for i := range pixels {
 		pixels[i] = float32(i*7919%256) / 255
@@ -55,7 +58,8 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 	if err := bd.Err(); err != nil {
 		return nil, err
 	}
-	p.Program, err = bd.Graph().Compile(b, engine.Options{Store: p.store, Outputs: []*engine.Value{out}, NoFuse: s.noFuse})
+	p.out = out
+	p.Program, err = bd.Graph().Compile(b, engine.Options{Store: p.store, Outputs: []*engine.Value{out}, NoFuse: s.noFuse, Int8: s.int8})
 	return p, err
 }
 

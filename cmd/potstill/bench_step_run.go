@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// A stepper runs the steps of a case one after the other.
+type stepper struct {
+	*program
+	step int // that have been run
+}
+
+// newStepper compiles a case on its weights and its batch.
+func newStepper(b engine.Backend, sc stepCase, in *stepInput) (s *stepper, err error) {
+	spec := programSpec{batch: sc.batch, height: sc.size, width: sc.size, train: sc.mode != modeInfer}
+	if sc.quant == checkpoint.Affine8PerChannel {
+		spec.int8 = engine.Int8PerChannel
+	}
+	if spec.net, err = sc.model(); err != nil {
+		return nil, err
+	}
+	if sc.mode == modeDistill {
+		if spec.teacher, err = layers.New(layers.Arch{Family: teacherFamily, Classes: sc.arch.Classes}); err != nil {
+			return nil, err
+		}
+	}
+	p, err := spec.compile(b)
+	if err != nil {
+		return nil, err
+	}
+	s = &stepper{program: p}
+	if err = spec.net.Load(p.store, in.net); err == nil && spec.teacher != nil {
+		err = spec.teacher.Load(p.store, in.teacher)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	s.bind(sc, in)
+	return s, nil
+}
+
+// bind replaces the program's inputs by the case's.
+func (s *stepper) bind(sc stepCase, in *stepInput) {
+	n, c, h, w := in.shape[0], in.shape[1], in.shape[2], in.shape[3]
+	nhwc := make([]float32, len(in.image))
+	for i := range n {
+		for k := range c {
+			for p := range h * w {
+				nhwc[(i*h*w+p)*c+k] = in.image[(i*c+k)*h*w+p]
+			}
+		}
+	}
+	s.in[s.named("images")] = engine.Bytes(nhwc)
+	if sc.mode == modeInfer {
+		return
+	}
+	hot := make([]float32, n*sc.arch.Classes)
+	for i, k := range in.target {
+		hot[i*sc.arch.Classes+int(k)] = 1
+	}
+	s.in[s.named("target")] = engine.Bytes(hot)
+}
+
+// named returns the input of that name, nil if there is none.
+func (s *stepper) named(name string) *engine.Value {
+	for v := range s.in {
+		if n, _, _ := strings.Cut(v.String(), "("); n == name {
+			return v
+		}
+	}
+	return nil
+}
+
+// run runs one step, of training with AdamW at the count that it is at.
+func (s *stepper) run(ctx context.Context) error {
+	s.step++
+	if v := s.named("hyper"); v != nil {
+		h := [engine.HyperLen]float32{engine.HyperLR: 1e-3, engine.HyperWeightDecay: 1e-2}
+		h[engine.HyperBias1] = float32(1 - math.Pow(0.9, float64(s.step)))
+		h[engine.HyperBias2] = float32(1 - math.Pow(0.999, float64(s.step)))
+		copy(s.in[v], engine.Bytes(h[:]))
+	}
+	return s.program.run(ctx)
+}
+
+// checkSteps is the number of training steps whose losses are compared.
+const checkSteps = 3
+
+// check runs the first steps and returns their losses; of an inference, the
+// logits of all images.
+func (s *stepper) check(ctx context.Context) ([]float32, error) {
+	var all []float32
+	for range checkSteps {
+		if err := s.run(ctx); err != nil {
+			return nil, err
+		}
+		out := make([]float32, s.out.Len())
+		if err := s.Read(s.out, engine.Bytes(out)); err != nil {
+			return nil, err
+		}
+		if len(out) > 1 {
+			all = nil // each run of an inference gives the same
+		}
+		all = append(all, out...)
+	}
+	for _, x := range all {
+		if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+			return nil, fmt.Errorf("a result of the first steps is %v", x)
+		}
+	}
+	return all, nil
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/potstill/potstill/layers/checkpoint/safetensors"
+)
+
+// A case measured on its own weights and one measured on those of its file give
+// the same first figures, and a file of another case is refused.
+func TestBenchStep(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "case.safetensors")
+	quick := []string{"--time", "1ms", "--threads", "2", "--json"}
+	for _, name := range []string{"block_train_64", "int8_predict_1_256"} {
+		succeeds(t, "bench", "step", name, "--save", file)
+		loaded := decode(t, succeeds(t, with([]string{"bench", "step", name, "--load", file}, quick...)...).out)
+		has(t, loaded, "name", "device", "threads", "ms", "steps", "check", "weights", "peak_bytes")
+		made := decode(t, succeeds(t, with([]string{"bench", "step", name}, quick...)...).out)
+		if a, b := loaded["check"].([]any), made["check"].([]any); !slices.Equal(a, b) || len(a) < 3 {
+			t.Errorf("%s: the file's weights give %v, its own %v", name, a, b)
+		}
+		if loaded["ms"].(float64) <= 0 || loaded["steps"].(float64) < 3 {
+			t.Errorf("%s: %v ms, %v steps", name, loaded["ms"], loaded["steps"])
+		}
+	}
+	fails(t, []string{file, "int8_predict_1_256", "--save"}, "bench", "step", "block_train_64", "--load", file)
+	fails(t, []string{"nothing", "dwpw_train_128"}, "bench", "step", "nothing")
+	fails(t, []string{"no-such-file"}, "bench", "step", "block_train_64", "--load", "no-such-file")
+	if r := succeeds(t, "bench", "step"); !strings.Contains(r.out, "distill_128\n") {
+		t.Errorf("the list lacks a case:\n%s", r.out)
+	}
+	if r := succeeds(t, "bench", "step", "--help"); !strings.Contains(r.out, "    potstill bench step ") {
+		t.Errorf("the help shows no example:\n%s", r.out)
+	}
+}
+
+// The file holds what another tool needs, under its names.
+func TestBenchStepFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "case.safetensors")
+	succeeds(t, "bench", "step", "block_train_64", "--save", file)
+	f, err := safetensors.Read(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, shape := range map[string][]int{
+		"image": {8, 3, 64, 64}, "target": {8}, "net.conv.weight": {16, 3, 3, 3}, "net.bn.running_var": {16},
+	} {
+		if x, ok := f.Lookup(name); !ok || !slices.Equal(x.Shape, shape) {
+			t.Errorf("%s is %v in the file, want %v", name, x, shape)
+		}
+	}
+}

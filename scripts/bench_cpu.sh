@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# Potstill against PyTorch (and Gorgonia) on this machine's CPU, in turns, at
+# equal threads, on the same weights and batches. Prints a table of times and of
+# their ratios: above 1, Potstill is faster (or smaller, for the memory).
+#
+#   scripts/bench_cpu.sh [--only NAME,...] [--rounds N] [--time SECONDS] [--quick] [--json]
+#
+#   THREADS              threads of either side, 2 by default
+#   PYTHON               a Python with torch, torchvision, numpy and safetensors; without it
+#                        one is made, with the official wheels (pip's own settings, such as
+#                        PIP_INDEX_URL, choose where from)
+#   POTSTILL_BENCH_VENV  where that one is, ~/.cache/potstill/bench-venv by default
+#
+# torch.compile needs a C++ compiler; where it fails, its two modes are left out
+# and the table says so. With --json: {name: {"ratio", "min", "max"}}, and nothing
+# else on standard output. A ratio is refused, and the exit status 1, where the two
+# do not compute the same.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+threads=${THREADS:-2}
+
+if [[ -z ${PYTHON:-} ]]; then
+  venv=${POTSTILL_BENCH_VENV:-$HOME/.cache/potstill/bench-venv}
+  PYTHON=$venv/bin/python
+  if [[ ! -x $PYTHON ]]; then
+    echo "making $venv" >&2
+    python3 -m venv "$venv"
+  fi
+  if ! "$PYTHON" -c 'import torch, torchvision, numpy, safetensors' 2>/dev/null; then
+    "$PYTHON" -m pip install --upgrade torch torchvision numpy safetensors >&2
+  fi
+fi
+
+tools=bin/bench
+go build -o "$tools/potstill" ./cmd/potstill
+peer=()
+if (cd scripts/bench_gorgonia && go build -o "$root/$tools/bench_gorgonia" .); then
+  peer=(--gorgonia "$tools/bench_gorgonia")
+else
+  echo "Gorgonia could not be built: it is left out" >&2
+fi
+export PYTHONDONTWRITEBYTECODE=1
+exec "$PYTHON" scripts/bench_cpu.py --potstill "$tools/potstill" --threads "$threads" ${peer[@]+"${peer[@]}"} "$@"
