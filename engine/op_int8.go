@@ -58,15 +58,19 @@ func (op QuantizeWeight) Infer(in []Spec) ([]Spec, error) {
 //
 //	y[p,o] = Max/255 · (s[o] · Σ_i a[p,i]·q[i,o] + z[o] · Σ_i a[p,i]) + b[o]
 //
-// where the sums are exact. The error is that of rounding x, at most
+// where the sums are exact; Pool, if not nil, then takes the largest of each
+// window of y, as MaxPool2D does. The error is that of rounding x, at most
 // Max/510 · Σ_i |w[i,o]|, and that of rounding w, which is none where w holds
 // decoded codes. A NaN in x makes all outputs of its pixel NaN.
 //
 // Inputs: x [N,H,W,I]; codes, s [O] and z [O] as QuantizeWeight makes them;
-// optionally b [O]. Output: y [N,H,W,O]. The planner makes this op: see
+// optionally b [O]. Output: y [N,H,W,O], or pooled. The planner makes this op: see
 // pass_int8.go. The scheme is that of Jacob et al., arXiv:1712.05877, with real
 // zero points for the weights and none for x.
-type PointwiseInt8 struct{ Max float32 }
+type PointwiseInt8 struct {
+	Max  float32
+	Pool *Window // nil: no pooling
+}
 
 // Infer implements Op.
 func (op PointwiseInt8) Infer(in []Spec) ([]Spec, error) {
@@ -89,10 +93,17 @@ func (op PointwiseInt8) Infer(in []Spec) ([]Spec, error) {
 	if i > Int8MaxChannels {
 		return nil, fmt.Errorf("%w: %d input channels are more than %d", ErrShape, i, Int8MaxChannels)
 	}
-	return []Spec{F32(n, h, w, o)}, nil
+	y := F32(n, h, w, o)
+	if op.Pool != nil {
+		var err error
+		if y, err = op.Pool.infer(y); err != nil {
+			return nil, err
+		}
+	}
+	return []Spec{y}, nil
 }
 
 // Cost implements Coster.
-func (op PointwiseInt8) Cost(in, out []Spec) int64 {
-	return 2 * int64(out[0].Len()) * int64(in[0].Shape[3])
+func (op PointwiseInt8) Cost(in, _ []Spec) int64 {
+	return 2 * int64(in[0].Len()) * int64(in[2].Shape[0])
 }

@@ -8,16 +8,21 @@ const int8MinChannels = 16
 // QuantizeWeight, which is hoisted, and PointwiseInt8: those whose weight is a
 // variable and whose input a ReLU6 has bounded. It comes after the fusions,
 // which hide ReLU6 in epilogues and fold BatchNorm into weights; folded weights
-// are not those that were quantised, and stay as they are.
+// are not those that were quantised, and stay as they are. A max pool behind
+// the convolution is taken in.
 func (p *plan) int8(how Int8) {
 	quantize, product := QuantizeWeight{PerChannel: how == Int8PerChannel}, PointwiseInt8{Max: 6}
 	f, ok := p.backend.(Fuser)
 	if how == NoInt8 || !ok || !f.Fuses(quantize) || !f.Fuses(product) {
 		return
 	}
-	made := p.producers()
+	made, used := p.producers(), p.users()
+	pooled := make(map[*step]bool)
 	var steps []*step
 	for _, s := range p.steps {
+		if pooled[s] {
+			continue
+		}
 		if !plainPointwise(s) || !withinReLU6(made, s.in[0]) {
 			steps = append(steps, s)
 			continue
@@ -27,7 +32,14 @@ func (p *plan) int8(how Int8) {
 			w.out = append(w.out, &Value{Spec: spec, name: "quantized"})
 		}
 		in := append(append([]*Value{s.in[0]}, w.out...), s.in[2:]...)
-		steps = append(steps, w, &step{op: product, in: in, out: s.out, scope: s.scope, fused: s.names()})
+		y := &step{op: product, in: in, out: s.out, scope: s.scope, fused: s.names()}
+		if next := used[s.out[0]]; len(next) == 1 && !p.isOutput(s.out[0]) {
+			if pool, ok := next[0].op.(MaxPool2D); ok && f.Fuses(PointwiseInt8{product.Max, &pool.Window}) {
+				y.op, y.out, y.fused = PointwiseInt8{product.Max, &pool.Window}, next[0].out, append(s.names(), next[0].names()...)
+				pooled[next[0]] = true
+			}
+		}
+		steps = append(steps, w, y)
 	}
 	p.steps = steps
 }

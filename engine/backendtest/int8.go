@@ -28,11 +28,18 @@ func int8Cases() (cases []testCase) {
 			if s.bias {
 				in = append(in, scaled(100, 0, s.o))
 			}
-			cases = append(cases, testCase{label: fmt.Sprintf("%v_%d_max%g", in[0].Spec, s.o, limit), op: op, in: in, fused: true})
+			label := fmt.Sprintf("%v_%d_max%g", in[0].Spec, s.o, limit)
+			cases = append(cases, testCase{label: label, op: op, in: in, fused: true})
+			if s.h > 1 && limit == 6 {
+				op.Pool = &engine.Window{Kernel: 2}
+				cases = append(cases, testCase{label: label + "_pool", op: op, in: in, fused: true})
+			}
 		}
 	}
 	nan := nearBytes(6, 3, 5, 5, 20).with(math.NaN(), 1, 2)
-	cases = append(cases, testCase{label: "NaN", op: engine.PointwiseInt8{Max: 6}, in: []input{nan, code(20, 40), positive(40), randn(40)}, fused: true})
+	in := []input{nan, code(20, 40), positive(40), randn(40)}
+	cases = append(cases, testCase{label: "NaN", op: engine.PointwiseInt8{Max: 6}, in: in, fused: true},
+		testCase{label: "NaN_pool", op: engine.PointwiseInt8{Max: 6, Pool: &engine.Window{Kernel: 2, Stride: 2}}, in: in, fused: true})
 	for _, s := range [][2]int{{1, 1}, {16, 32}, {44, 89}, {121, 44}, {256, 256}, {3, 17}, {33, 1}} {
 		for _, per := range []bool{false, true} {
 			w := scaled(0.1, 0.02, 1, 1, s[0], s[1])

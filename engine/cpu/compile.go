@@ -20,8 +20,10 @@ func (b *Backend) Fuses(op engine.Op) bool {
 		return fusesPool(op.Pool)
 	case engine.FoldBatchNorm, engine.Conv2D:
 		return true
-	case engine.QuantizeWeight, engine.PointwiseInt8:
+	case engine.QuantizeWeight:
 		return b.int8
+	case engine.PointwiseInt8:
+		return b.int8 && (op.Pool == nil || op.Pool.Tiles() && op.Pool.Kernel == 2)
 	}
 	return false
 }
@@ -41,8 +43,8 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	}
 	switch op.(type) {
 	case engine.QuantizeWeight, engine.PointwiseInt8:
-		if !b.int8 {
-			return nil, fmt.Errorf("%s on %s: %w", engine.OpName(op), b.Name(), engine.ErrUnsupported)
+		if !b.Fuses(op) {
+			return nil, fmt.Errorf("%s %+v on %s: %w", engine.OpName(op), op, b.Name(), engine.ErrUnsupported)
 		}
 	}
 	ws, low, err := lower(op, in, out)

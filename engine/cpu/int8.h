@@ -15,13 +15,15 @@ typedef struct {
   int64_t i, o, per_channel;
 } quantize_args;
 
-// A task: `block` pixels.
+// A task: `block` pixels of y. Each is a pixel of x (window = 1) or, pooled, the
+// largest of two rows of two (window = 2).
 typedef struct {
   const float *x;
   const uint8_t *codes;
   const float *scale, *shift, *bias; // bias may be null
   float *y;
   int64_t pixels, i, o, block;
+  int64_t window, h, w, oh, ow; // of x and y; used where there is pooling
   double max;
 } pointwise_int8_args;
 

@@ -48,99 +48,130 @@ void ps_quantize_weight(const void *args, int64_t task) {
 // Rounds n values to bytes, with zeros behind up to a multiple of 16, and
 // returns the bytes' sum, a NaN if there is one among the values.
 INLINE float to_bytes(const float *x, int64_t n, __m512 steps, uint8_t *dst) {
-  __m512 sum = _mm512_setzero_ps();
+  __m128i sum = _mm_setzero_si128(); // of each half
+  __mmask16 nan = 0;
   for (int64_t c = 0; c < n; c += 16) {
     const __m512 v = _mm512_mul_ps(_mm512_maskz_loadu_ps(first(n - c), x + c), steps);
-    // Both return the second operand where one is a NaN.
-    const __m512 in = _mm512_min_ps(_mm512_set1_ps(255), _mm512_max_ps(_mm512_setzero_ps(), v));
-    const __m512 q = _mm512_roundscale_ps(in, _MM_FROUND_TO_NEAREST_INT);
-    sum = _mm512_add_ps(sum, q);
-    _mm_storeu_si128((__m128i *)(dst + c), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(q)));
+    const __m512 in = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(255));
+    const __m128i q = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(in)); // to nearest, ties to even
+    sum = _mm_add_epi64(sum, _mm_sad_epu8(q, _mm_setzero_si128()));
+    nan |= _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+    _mm_storeu_si128((__m128i *)(dst + c), q);
   }
-  return _mm512_reduce_add_ps(sum);
+  return nan ? NAN : (float)(_mm_cvtsi128_si32(sum) + _mm_extract_epi32(sum, 2));
 }
 
+// A tile has as many pixels as the registers hold beside `vectors` of codes; a
+// pooled one has whole windows.
 enum { INT8_ROWS = 8, INT8_VECTORS = 4 };
-
-// The pixels of a tile: what the registers hold beside `vectors` of codes.
-INLINE int int8_rows(int vectors) { return vectors > 2 ? 6 : INT8_ROWS; }
 
 // Whole tiles live in registers only if their loops are gone early.
 #define UNROLL _Pragma("GCC unroll 8")
 
-// A product's operands: m pixels and `vectors` vectors of output channels.
+// A product's operands: pixels and `vectors` vectors of output channels.
 typedef struct {
-  const pointwise_int8_args *a;
   const uint8_t *bytes; // of the pixels, `stride` apart
-  const float *sums;    // of the bytes
-  float *y;
-  int64_t stride, start; // start: the first output channel
-  float unit;            // Max/255
+  const float *sums;    // of each pixel's bytes
+  const uint8_t *codes; // `group` apart for each vector
+  const float *scale, *shift, *bias; // of the vectors' channels; bias may be null
+  float *y;             // rows are `o` apart
+  int64_t quads, stride, group, o;
+  int64_t cols;         // channels that exist from the first on
+  float unit;           // Max/255
 } int8_tile;
 
-INLINE void int8_step(const int m, const int vectors, const int8_tile *t, int64_t at) {
-  const pointwise_int8_args *a = t->a;
-  const int64_t quads = (a->i + 3) / 4, group = quads * 64;
-  const uint8_t *x = t->bytes + at * t->stride, *b = a->codes + t->start / 16 * group;
+// One tile: m pixels of x, the products of which are stored as they are
+// (window = 1) or as the largest of four (window = 2).
+INLINE void int8_step(const int m, const int vectors, const int window, const int8_tile *t, int64_t at) {
+  const int each = window * window;
+  const int64_t stride = t->stride, group = t->group, width = t->o, cols = t->cols;
+  const uint8_t *x = t->bytes + at * stride, *b = t->codes;
+  const float *sums = t->sums + at, *bias = t->bias;
+  float *y = t->y + at / each * width;
   vi acc[INT8_ROWS][INT8_VECTORS]; // a __m512i may alias anything, and would be kept in memory
   UNROLL for (int r = 0; r < m; r++)
     UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = (vi){0};
-  for (int64_t k = 0; k < quads; k++, x += 4, b += 64) {
+  for (int64_t k = t->quads; k > 0; k--, x += 4, b += 64) {
     __m512i bv[INT8_VECTORS];
     UNROLL for (int v = 0; v < vectors; v++) bv[v] = _mm512_loadu_si512(b + v * group);
     UNROLL for (int r = 0; r < m; r++) {
       int32_t quad;
-      memcpy(&quad, x + r * t->stride, 4);
+      memcpy(&quad, x + r * stride, 4);
       const __m512i xv = _mm512_set1_epi32(quad);
       UNROLL for (int v = 0; v < vectors; v++) acc[r][v] = (vi)_mm512_dpbusd_epi32((__m512i)acc[r][v], xv, bv[v]);
     }
   }
+  const __m512 unit = _mm512_set1_ps(t->unit);
+  __m512 scale[INT8_VECTORS], shift[INT8_VECTORS], offset[INT8_VECTORS], largest[INT8_VECTORS];
   UNROLL for (int v = 0; v < vectors; v++) {
-    const int64_t o = t->start + 16 * v;
-    const __mmask16 mask = first(a->o - o);
-    const __m512 unit = _mm512_set1_ps(t->unit);
-    const __m512 scale = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, a->scale + o), unit);
-    const __m512 shift = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, a->shift + o), unit);
-    const __m512 bias = a->bias ? _mm512_maskz_loadu_ps(mask, a->bias + o) : _mm512_setzero_ps();
-    UNROLL for (int r = 0; r < m; r++) {
-      const __m512 rest = _mm512_fmadd_ps(shift, _mm512_set1_ps(t->sums[at + r]), bias);
-      const __m512 y = _mm512_fmadd_ps(scale, _mm512_cvtepi32_ps((__m512i)acc[r][v]), rest);
-      _mm512_mask_storeu_ps(t->y + (at + r) * a->o + o, mask, y);
+    const __mmask16 mask = first(cols - 16 * v);
+    scale[v] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, t->scale + 16 * v), unit);
+    shift[v] = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, t->shift + 16 * v), unit);
+    offset[v] = bias ? _mm512_maskz_loadu_ps(mask, bias + 16 * v) : _mm512_setzero_ps();
+  }
+  UNROLL for (int r = 0; r < m; r++) {
+    const __m512 sum = _mm512_set1_ps(sums[r]);
+    // A maximum may lose a NaN; a sum does not. Without one this is zero.
+    const float nan = each > 1 && r % each == each - 1 ? (sums[r] + sums[r - 1] + sums[r - 2] + sums[r - 3]) * 0 : 0;
+    UNROLL for (int v = 0; v < vectors; v++) {
+      const __m512 p = _mm512_fmadd_ps(scale[v], _mm512_cvtepi32_ps((__m512i)acc[r][v]), _mm512_fmadd_ps(shift[v], sum, offset[v]));
+      largest[v] = r % each == 0 ? p : _mm512_max_ps(largest[v], p);
+      if (r % each < each - 1) continue;
+      if (each > 1) largest[v] = _mm512_add_ps(largest[v], _mm512_set1_ps(nan));
+      _mm512_mask_storeu_ps(y + r / each * width + 16 * v, first(cols - 16 * v), largest[v]);
     }
   }
 }
 
-// All tiles of a panel: full ones, then single pixels by the largest powers of two.
-#define INT8_PANEL(NAME, V)                                                                                     \
-  static __attribute__((noinline)) void NAME(int64_t count, const int8_tile *t) {                               \
-    int64_t at = 0;                                                                                             \
-    for (; at + int8_rows(V) <= count; at += int8_rows(V)) int8_step(int8_rows(V), V, t, at);                   \
-    for (; at + 4 <= count; at += 4) int8_step(4, V, t, at);                                                    \
-    for (; at + 2 <= count; at += 2) int8_step(2, V, t, at);                                                    \
-    for (; at < count; at++) int8_step(1, V, t, at);                                                            \
+// All tiles of a panel: full ones, then smaller ones by powers of two.
+#define INT8_PANEL(NAME, V, W)                                                                  \
+  static __attribute__((noinline)) void NAME(int64_t count, const int8_tile *t) {               \
+    enum { M = V <= 2 ? INT8_ROWS : W == 1 ? 6 : 4 };                                           \
+    int64_t at = 0;                                                                             \
+    for (; at + M <= count; at += M) int8_step(M, V, W, t, at);                                 \
+    for (; at + 4 <= count; at += 4) int8_step(4, V, W, t, at);                                 \
+    if (W == 2) return;                                                                         \
+    for (; at + 2 <= count; at += 2) int8_step(2, V, 1, t, at);                                 \
+    if (at < count) int8_step(1, V, 1, t, at);                                                  \
   }
-INT8_PANEL(int8_1, 1)
-INT8_PANEL(int8_2, 2)
-INT8_PANEL(int8_3, 3)
-INT8_PANEL(int8_4, 4)
+INT8_PANEL(int8_1, 1, 1)
+INT8_PANEL(int8_2, 2, 1)
+INT8_PANEL(int8_3, 3, 1)
+INT8_PANEL(int8_4, 4, 1)
+INT8_PANEL(int8_1_pool, 1, 2)
+INT8_PANEL(int8_2_pool, 2, 2)
+INT8_PANEL(int8_3_pool, 3, 2)
+INT8_PANEL(int8_4_pool, 4, 2)
+
+// Where the first pixel of x lies that pixel p of y is made of.
+INLINE int64_t source(const pointwise_int8_args *a, int64_t p) {
+  if (a->window == 1) return p;
+  const int64_t n = p / (a->oh * a->ow), i = p / a->ow % a->oh, j = p % a->ow;
+  return (n * a->h + 2 * i) * a->w + 2 * j;
+}
 
 void ps_pointwise_int8(const void *args, int64_t task) {
+  static void (*const panels[2][INT8_VECTORS])(int64_t, const int8_tile *) = {
+      {int8_1, int8_2, int8_3, int8_4}, {int8_1_pool, int8_2_pool, int8_3_pool, int8_4_pool}};
   const pointwise_int8_args *a = args;
   TASK_RANGE(lo, hi, task, a->block, a->pixels);
   uint8_t bytes[PS_INT8_BYTES] __attribute__((aligned(64)));
   float sums[PS_INT8_BYTES / 16];
-  int8_tile t = {a, bytes, sums, a->y + lo * a->o, (a->i + 15) / 16 * 16, 0, (float)(a->max / 255)};
+  const int64_t channels = a->i, stride = (channels + 15) / 16 * 16, quads = (channels + 3) / 4, group = quads * 64;
+  const int64_t window = a->window, row = a->w * channels;
   const __m512 steps = _mm512_set1_ps((float)(255 / a->max));
-  for (int64_t p = lo; p < hi; p++)
-    sums[p - lo] = to_bytes(a->x + p * a->i, a->i, steps, bytes + (p - lo) * t.stride);
-  for (int64_t vectors; t.start < a->o; t.start += 16 * vectors) {
-    vectors = min64((a->o - t.start + 15) / 16, INT8_VECTORS);
-    switch (vectors) {
-      case 1: int8_1(hi - lo, &t); break;
-      case 2: int8_2(hi - lo, &t); break;
-      case 3: int8_3(hi - lo, &t); break;
-      default: int8_4(hi - lo, &t);
-    }
+  int64_t count = 0;
+  for (int64_t p = lo; p < hi; p++) {
+    const float *x = a->x + source(a, p) * channels;
+    for (int64_t u = 0; u < window; u++, x += row)
+      for (int64_t v = 0; v < window; v++, count++)
+        sums[count] = to_bytes(x + v * channels, channels, steps, bytes + count * stride);
+  }
+  for (int64_t o = 0, vectors; o < a->o; o += 16 * vectors) {
+    vectors = min64((a->o - o + 15) / 16, INT8_VECTORS);
+    const int8_tile t = {bytes, sums, a->codes + o / 16 * group, a->scale + o, a->shift + o, a->bias ? a->bias + o : NULL,
+                         a->y + lo * a->o + o, quads, stride, group, a->o, a->o - o, (float)(a->max / 255)};
+    panels[window - 1][vectors - 1](count, &t);
   }
 }
 PS_TARGET_END

@@ -27,14 +27,19 @@ func batchNormAct(op engine.BatchNormAct, in, out []Array) {
 		copy(y.V, z.V)
 		copy(y.Mag, z.Mag)
 	} else {
-		windows(*op.Pool, z.Spec, y.Spec, func(at int, xs []int) {
-			y.V[at] = z.V[winner(z.V, xs)]
-			for _, i := range xs { // whichever wins
-				y.Mag[at] = max(y.Mag[at], z.Mag[i])
-			}
-		})
+		maxOf(*op.Pool, z, y)
 	}
 	out[0].K = z.K
+}
+
+// maxOf sets y to the largest of each window of z.
+func maxOf(w engine.Window, z, y Array) {
+	windows(w, z.Spec, y.Spec, func(at int, xs []int) {
+		y.V[at] = z.V[winner(z.V, xs)]
+		for _, i := range xs { // whichever wins
+			y.Mag[at] = max(y.Mag[at], z.Mag[i])
+		}
+	})
 }
 
 func batchNormActBackward(op engine.BatchNormActBackward, in, out []Array) {

@@ -43,6 +43,11 @@ func quantizeWeight(op engine.QuantizeWeight, in, out []Array) {
 func pointwiseInt8(op engine.PointwiseInt8, in, out []Array) {
 	x, codes, s, z := in[0], in[1], in[2], in[3]
 	n, m := x.Shape[3], len(s.V)
+	y := out[0]
+	if op.Pool != nil {
+		y = scratch(engine.F32(x.Shape[0], x.Shape[1], x.Shape[2], m))
+		defer func() { maxOf(*op.Pool, y, out[0]) }()
+	}
 	unit := exact(float64(op.Max)).div(exact(255))
 	a := make([]float64, n)
 	for p := range len(x.V) / n {
@@ -57,11 +62,11 @@ func pointwiseInt8(op engine.PointwiseInt8, in, out []Array) {
 				dot += v * float64(int8(uint8(codes.V[codeAt(i, o, n)])))
 			}
 			d := num{dot, math.Abs(dot)} // may be rounded to float32
-			y := unit.mul(exact(s.V[o])).mul(d).add(unit.mul(exact(z.V[o])).mul(exact(total)))
+			v := unit.mul(exact(s.V[o])).mul(d).add(unit.mul(exact(z.V[o])).mul(exact(total)))
 			if len(in) == 5 {
-				y = y.add(exact(in[4].V[o]))
+				v = v.add(exact(in[4].V[o]))
 			}
-			out[0].set(p*m+o, y)
+			y.set(p*m+o, v)
 		}
 	}
 }

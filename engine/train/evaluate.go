@@ -21,6 +21,9 @@ type EvalOptions struct {
 	// Workers is the number of goroutines that prepare images; 0 leaves it to
 	// the data package.
 	Workers int
+	// Int8 lets the net compute in integers on weights that were quantised so;
+	// see engine.Options.
+	Int8 engine.Int8
 }
 
 // An Evaluation is how a net does on a set of images.
@@ -202,7 +205,7 @@ func (e *Evaluator) build(k stepKey) (*inference, error) {
 	}
 	p.host = make([]float32, p.logits.Len())
 	var err error
-	p.prog, err = b.Graph().Compile(e.store.Backend(), engine.Options{Store: e.store, Outputs: []*engine.Value{p.logits}})
+	p.prog, err = b.Graph().Compile(e.store.Backend(), engine.Options{Store: e.store, Outputs: []*engine.Value{p.logits}, Int8: e.o.Int8})
 	return p, err
 }
 
