@@ -50,6 +50,20 @@ type Kernel interface {
 	Enqueue(in, out []Tensor, ws Tensor) error
 }
 
+// A Preparer is a Kernel that can do a part of its work once for many runs, if
+// certain inputs never change: the weights of a frozen net, packed as the
+// kernel wants them.
+type Preparer interface {
+	Kernel
+	// Prepares returns the inputs that must not change, and the bytes that
+	// Prepare fills.
+	Prepares() (inputs []int, bytes int)
+	// Prepare enqueues that part of the work; kept has the bytes for it.
+	Prepare(in []Tensor, kept Tensor) error
+	// EnqueuePrepared is Enqueue with what Prepare has left in kept.
+	EnqueuePrepared(in, out []Tensor, ws, kept Tensor) error
+}
+
 // A Recorder is a Backend that can keep a fixed sequence of enqueued kernels
 // and replay it at less cost than enqueueing it again: a command list on the
 // CPU, a CUDA graph on a GPU.

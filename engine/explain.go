@@ -32,10 +32,10 @@ type PlanStep struct {
 	Workspace int      `json:"workspace"` // bytes of scratch
 }
 
-func describe(p *plan, blocks []*block, arena int, a aliases) *Plan {
-	d := &Plan{Backend: p.backend.Name(), ArenaBytes: arena}
+func describe(p *plan, l *layout, a aliases) *Plan {
+	d := &Plan{Backend: p.backend.Name(), ArenaBytes: l.size}
 	alive := make([]int, len(p.steps)+2)
-	for _, b := range blocks {
+	for _, b := range l.blocks {
 		d.NaiveBytes += alignUp(b.bytes)
 		for i := b.first; i <= b.last; i++ {
 			alive[i+1] += b.bytes

@@ -14,12 +14,18 @@ func (p *plan) hoist(a aliases) {
 		}
 	}
 	fixed := make(map[*Value]bool)
-	isFixed := func(v *Value) bool { return fixed[v] || v.variable != nil && !written[v] }
+	p.fixed = fixed
+	isFixed := func(v *Value) bool {
+		if v.variable != nil && !written[v] {
+			fixed[v] = true
+		}
+		return fixed[v]
+	}
 	var rest []*step
 	for _, s := range p.steps {
 		hoistable := len(s.in) > 0 && !updates(s)
 		for _, v := range s.in {
-			hoistable = hoistable && isFixed(v)
+			hoistable = isFixed(v) && hoistable
 		}
 		if !hoistable {
 			rest = append(rest, s)
@@ -31,4 +37,23 @@ func (p *plan) hoist(a aliases) {
 		p.prepare = append(p.prepare, s)
 	}
 	p.steps = rest
+}
+
+// prepareKernels gives each kernel that can prepare itself, and whose inputs
+// allow it, a block to keep the result in.
+func (p *plan) prepareKernels() {
+	for _, s := range p.steps {
+		k, ok := s.kernel.(Preparer)
+		if !ok {
+			continue
+		}
+		inputs, bytes := k.Prepares()
+		allowed := bytes > 0
+		for _, i := range inputs {
+			allowed = allowed && p.fixed[s.in[i]]
+		}
+		if allowed {
+			s.kept = &block{bytes: bytes, first: before, last: len(p.steps)}
+		}
+	}
 }

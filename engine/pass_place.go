@@ -9,47 +9,58 @@ import (
 // widest vector.
 const align = 64
 
+// before is the time before the first step, when inputs are uploaded and
+// hoisted steps run.
+const before = -1
+
 // A block is a stretch of the arena with the steps during which it is in use.
 type block struct {
-	value       *Value // nil for a step's workspace
-	step        int    // the step of a workspace
 	bytes       int
 	first, last int
 	off         int
 }
 
-// lifetimes returns a block for every value that needs arena memory and for
-// every workspace. Inputs live from the start to their last use, outputs to
-// the end; hoisted values always.
-func (p *plan) lifetimes(a aliases) []*block {
-	const before = -1
+// A layout says where everything of a plan lies.
+type layout struct {
+	values map[*Value]*block // by the root of their aliases; variables are elsewhere
+	blocks []*block
+	size   int
+}
+
+// layOut gives every value, workspace and kept block its place. Inputs live
+// from the start to their last use, outputs to the end, hoisted values and what
+// kernels keep always.
+func (p *plan) layOut(a aliases) *layout {
+	l := &layout{values: make(map[*Value]*block)}
 	end := len(p.steps)
-	blocks := make(map[*Value]*block)
-	var order []*block
 	touch := func(v *Value, at int) {
 		v = a.root(v)
 		if v.variable != nil {
 			return
 		}
-		b := blocks[v]
+		b := l.values[v]
 		if b == nil {
-			b = &block{value: v, bytes: max(v.Bytes(), 1), first: at, last: at}
+			b = &block{bytes: max(v.Bytes(), 1), first: at, last: at}
 			if v.input {
-				b.first = before // uploaded before the first step
+				b.first = before
 			}
-			blocks[v] = b
-			order = append(order, b)
+			l.values[v] = b
+			l.blocks = append(l.blocks, b)
 		}
 		b.first, b.last = min(b.first, at), max(b.last, at)
+	}
+	scratch := func(s *step, at int) {
+		if n := s.kernel.Workspace(); n > 0 {
+			s.ws = &block{bytes: n, first: at, last: at}
+			l.blocks = append(l.blocks, s.ws)
+		}
 	}
 	for _, s := range p.prepare {
 		for _, o := range s.out {
 			touch(o, before)
 			touch(o, end)
 		}
-		if n := s.kernel.Workspace(); n > 0 {
-			order = append(order, &block{step: -1, bytes: n, first: before, last: before})
-		}
+		scratch(s, before)
 	}
 	for i, s := range p.steps {
 		for _, v := range s.in {
@@ -58,14 +69,16 @@ func (p *plan) lifetimes(a aliases) []*block {
 		for _, v := range s.out {
 			touch(v, i)
 		}
-		if n := s.kernel.Workspace(); n > 0 {
-			order = append(order, &block{step: i, bytes: n, first: i, last: i})
+		scratch(s, i)
+		if s.kept != nil {
+			l.blocks = append(l.blocks, s.kept)
 		}
 	}
 	for _, v := range p.outputs {
 		touch(v, end)
 	}
-	return order
+	l.size = place(l.blocks)
+	return l
 }
 
 // place gives every block an offset so that blocks in use at the same time do

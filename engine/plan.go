@@ -15,6 +15,8 @@ type step struct {
 	fused []string // stems of the ops that a fused op stands for
 
 	kernel Kernel
+	ws     *block // its scratch memory, nil without
+	kept   *block // what its Preparer has prepared, nil without
 }
 
 // A plan is what the passes work on: steps in execution order.
@@ -23,6 +25,7 @@ type plan struct {
 	outputs []*Value
 	prepare []*step // run when a variable has changed from outside: see pass_hoist.go
 	steps   []*step
+	fixed   map[*Value]bool // values that no run of this plan changes
 }
 
 // newPlan copies the graph's nodes.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Options say how a graph is compiled.
@@ -23,23 +24,23 @@ type Options struct {
 type Program struct {
 	backend Backend
 	store   *Store
-	plan    *plan
 	info    *Plan
 	arena   Buffer
 	inputs  map[*Value]Tensor
 	outputs map[*Value]Tensor
-	writes  bool  // overwrites variables
-	version int64 // the store's version when prepare ran
+	writes  []*slot // variables that a run overwrites
+	fixed   []*slot // variables that it reads only, and of which something may be prepared
+	seen    []int   // their versions when prepareAll ran
 
-	prepare, steps []bound
-	recording      Recording
+	prepare, steps       []bound
+	preparing, recording Recording // of prepareAll and of the steps; nil without a Recorder
 }
 
 // A bound step is a kernel with its tensors.
 type bound struct {
-	step    *step
-	in, out []Tensor
-	ws      Tensor
+	step     *step
+	in, out  []Tensor
+	ws, kept Tensor
 }
 
 // Compile plans the graph for a backend: unneeded steps are dropped, chains
@@ -71,6 +72,7 @@ func (g *Graph) Compile(b Backend, o Options) (*Program, error) {
 			return nil, fmt.Errorf("%s: %s%v (%s): %w", b.Name(), OpName(s.op), specsOf(s.in), s.scope, err)
 		}
 	}
+	p.prepareKernels()
 	return newProgram(p, a, o)
 }
 
@@ -78,20 +80,22 @@ func (g *Graph) Compile(b Backend, o Options) (*Program, error) {
 func (p *plan) all() []*step { return append(append([]*step{}, p.prepare...), p.steps...) }
 
 func newProgram(p *plan, a aliases, o Options) (*Program, error) {
-	blocks := p.lifetimes(a)
-	size := place(blocks)
-	prog := &Program{backend: p.backend, store: o.Store, plan: p, version: -1,
+	l := p.layOut(a)
+	prog := &Program{backend: p.backend, store: o.Store,
 		inputs: make(map[*Value]Tensor), outputs: make(map[*Value]Tensor)}
 	var err error
-	if prog.arena, err = p.backend.Alloc(max(size, align)); err != nil {
-		return nil, fmt.Errorf("%s: an arena of %d bytes for the plan: %w", p.backend.Name(), size, err)
+	if prog.arena, err = p.backend.Alloc(max(l.size, align)); err != nil {
+		return nil, fmt.Errorf("%s: an arena of %d bytes for the plan: %w", p.backend.Name(), l.size, err)
 	}
-	if err := prog.bind(blocks, a); err != nil {
+	if err := prog.bind(p, l, a); err != nil {
 		return nil, firstError(err, prog.Close())
 	}
-	prog.info = describe(p, blocks, size, a)
+	prog.info = describe(p, l, a)
 	if r, ok := p.backend.(Recorder); ok {
-		prog.recording, err = r.Record(func() error { return enqueue(prog.steps) })
+		prog.preparing, err = r.Record(prog.prepareAll)
+		if err == nil {
+			prog.recording, err = r.Record(func() error { return enqueue(prog.steps) })
+		}
 		if err != nil {
 			return nil, firstError(fmt.Errorf("%s: recording the plan: %w", p.backend.Name(), err), prog.Close())
 		}
@@ -109,87 +113,83 @@ func firstError(errs ...error) error {
 }
 
 // bind resolves every value of every step to its tensor.
-func (p *Program) bind(blocks []*block, a aliases) error {
-	places := make(map[*Value]int)
-	scratch := make(map[int]Tensor)
-	var prepareScratch []Tensor
-	for _, b := range blocks {
-		ws := Tensor{Spec: Spec{Shape: []int{b.bytes}, DType: Uint8}, Buf: p.arena, Off: b.off}
-		switch {
-		case b.value != nil:
-			places[b.value] = b.off
-		case b.step >= 0:
-			scratch[b.step] = ws
-		default:
-			prepareScratch = append(prepareScratch, ws)
-		}
-	}
-	tensor := func(v *Value) (Tensor, error) {
+func (p *Program) bind(plan *plan, l *layout, a aliases) (err error) {
+	tensor := func(v *Value) Tensor {
 		r := a.root(v)
 		if r.variable != nil {
-			return p.store.Tensor(r.variable)
-		}
-		return Tensor{Spec: v.Spec, Buf: p.arena, Off: places[r]}, nil
-	}
-	bindStep := func(s *step, ws Tensor) (bound, error) {
-		bs := bound{step: s, ws: ws}
-		for _, v := range s.in {
-			t, err := tensor(v)
-			if err != nil {
-				return bs, err
+			t, e := p.store.slot(r.variable)
+			if e != nil {
+				err = firstError(err, e)
+				return Tensor{}
 			}
-			bs.in = append(bs.in, t)
-			if v.input {
-				p.inputs[v] = t
+			switch {
+			case r != v:
+				p.writes = append(p.writes, t)
+			case plan.fixed[v] && !slices.Contains(p.fixed, t):
+				p.fixed = append(p.fixed, t)
 			}
+			return t.Tensor
 		}
-		for _, v := range s.out {
-			t, err := tensor(v)
-			if err != nil {
-				return bs, err
-			}
-			bs.out = append(bs.out, t)
-			p.writes = p.writes || a.root(v) != v
-		}
-		return bs, nil
-	}
-	for _, s := range p.plan.prepare {
-		var ws Tensor
-		if s.kernel.Workspace() > 0 {
-			ws, prepareScratch = prepareScratch[0], prepareScratch[1:]
-		}
-		bs, err := bindStep(s, ws)
-		if err != nil {
-			return err
-		}
-		p.prepare = append(p.prepare, bs)
-	}
-	for i, s := range p.plan.steps {
-		bs, err := bindStep(s, scratch[i])
-		if err != nil {
-			return err
-		}
-		p.steps = append(p.steps, bs)
-	}
-	for _, v := range p.plan.outputs {
-		t, err := tensor(v)
-		if err != nil {
-			return err
-		}
-		p.outputs[v] = t
+		t := Tensor{Spec: v.Spec, Buf: p.arena, Off: l.values[r].off}
 		if v.input {
 			p.inputs[v] = t
 		}
+		return t
 	}
-	return nil
+	memory := func(b *block) Tensor {
+		if b == nil {
+			return Tensor{}
+		}
+		return Tensor{Spec: Spec{Shape: []int{b.bytes}, DType: Uint8}, Buf: p.arena, Off: b.off}
+	}
+	bindAll := func(steps []*step) (all []bound) {
+		for _, s := range steps {
+			bs := bound{step: s, ws: memory(s.ws), kept: memory(s.kept)}
+			for _, v := range s.in {
+				bs.in = append(bs.in, tensor(v))
+			}
+			for _, v := range s.out {
+				bs.out = append(bs.out, tensor(v))
+			}
+			all = append(all, bs)
+		}
+		return all
+	}
+	p.prepare, p.steps = bindAll(plan.prepare), bindAll(plan.steps)
+	for _, v := range plan.outputs {
+		p.outputs[v] = tensor(v)
+	}
+	return err
 }
 
 // enqueue puts bound steps in the device's queue.
 func enqueue(steps []bound) error {
 	for i := range steps {
 		s := &steps[i]
-		if err := s.step.kernel.Enqueue(s.in, s.out, s.ws); err != nil {
+		var err error
+		if s.step.kept != nil {
+			err = s.step.kernel.(Preparer).EnqueuePrepared(s.in, s.out, s.ws, s.kept)
+		} else {
+			err = s.step.kernel.Enqueue(s.in, s.out, s.ws)
+		}
+		if err != nil {
 			return fmt.Errorf("%s (%s): %w", OpName(s.step.op), s.step.scope, err)
+		}
+	}
+	return nil
+}
+
+// prepareAll enqueues the hoisted steps, and what kernels prepare from values
+// that do not change.
+func (p *Program) prepareAll() error {
+	if err := enqueue(p.prepare); err != nil {
+		return err
+	}
+	for i := range p.steps {
+		if s := &p.steps[i]; s.step.kept != nil {
+			if err := s.step.kernel.(Preparer).Prepare(s.in, s.kept); err != nil {
+				return fmt.Errorf("%s (%s): %w", OpName(s.step.op), s.step.scope, err)
+			}
 		}
 	}
 	return nil
@@ -220,8 +220,8 @@ func (p *Program) Run(ctx context.Context, in Bindings) error {
 	if err := p.launch(); err != nil {
 		return err
 	}
-	if p.writes {
-		p.store.version.Add(1)
+	for _, t := range p.writes {
+		t.version++
 	}
 	if err := p.backend.Sync(); err != nil {
 		return fmt.Errorf("%s: %w", p.backend.Name(), err)
@@ -229,19 +229,34 @@ func (p *Program) Run(ctx context.Context, in Bindings) error {
 	return nil
 }
 
-// launch enqueues the hoisted steps, if a variable has changed since they ran,
-// and all others.
+// launch enqueues the prepared part, if a variable that it depends on has
+// changed since it ran, and all steps.
 func (p *Program) launch() error {
-	if v := p.store.version.Load(); v != p.version && len(p.prepare) > 0 {
-		if err := enqueue(p.prepare); err != nil {
+	stale := p.seen == nil
+	for i, t := range p.fixed {
+		stale = stale || t.version != p.seen[i]
+	}
+	if stale {
+		if err := p.replay(p.preparing, p.prepareAll); err != nil {
 			return err
 		}
-		p.version = v
+		if p.seen == nil {
+			p.seen = make([]int, 0, len(p.fixed))
+		}
+		p.seen = p.seen[:0]
+		for _, t := range p.fixed {
+			p.seen = append(p.seen, t.version)
+		}
 	}
-	if p.recording != nil {
-		return p.recording.Replay()
+	return p.replay(p.recording, func() error { return enqueue(p.steps) })
+}
+
+// replay replays a recording, or enqueues what it would hold.
+func (p *Program) replay(r Recording, enqueue func() error) error {
+	if r != nil {
+		return r.Replay()
 	}
-	return enqueue(p.steps)
+	return enqueue()
 }
 
 // Read copies an output to dst, which must have its bytes.
@@ -262,9 +277,11 @@ func (p *Program) Plan() *Plan { return p.info }
 // Close frees the arena. The store keeps its variables. It may be called twice.
 func (p *Program) Close() error {
 	var err error
-	if p.recording != nil {
-		err = p.recording.Close()
-		p.recording = nil
+	for _, r := range []*Recording{&p.preparing, &p.recording} {
+		if *r != nil {
+			err = firstError(err, (*r).Close())
+			*r = nil
+		}
 	}
 	if p.arena != nil {
 		err = firstError(err, p.arena.Close())

@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"fmt"
-	"sync/atomic"
-)
+import "fmt"
 
 // A Variable is a tensor that outlives a step: a parameter, a running
 // statistic, an optimiser's moment. It has an identity (its pointer) and a
@@ -19,32 +16,37 @@ type Variable struct {
 // A Store holds the values of variables on one backend.
 type Store struct {
 	backend Backend
-	tensors map[*Variable]Tensor
-	version atomic.Int64
+	slots   map[*Variable]*slot
+}
+
+// A slot is a variable's memory, and how often its content has been changed.
+type slot struct {
+	Tensor
+	version int
 }
 
 // NewStore returns an empty store on b.
 func NewStore(b Backend) *Store {
-	return &Store{backend: b, tensors: make(map[*Variable]Tensor)}
+	return &Store{backend: b, slots: make(map[*Variable]*slot)}
 }
 
 // Backend returns the backend that the store's memory belongs to.
 func (s *Store) Backend() Backend { return s.backend }
 
-// Tensor returns the memory of v, allocating it, filled with zeros, at first use.
-func (s *Store) Tensor(v *Variable) (Tensor, error) {
-	if t, ok := s.tensors[v]; ok {
+// slot returns the memory of v, allocating it, filled with zeros, at first use.
+func (s *Store) slot(v *Variable) (*slot, error) {
+	if t, ok := s.slots[v]; ok {
 		return t, nil
 	}
 	buf, err := s.backend.Alloc(max(v.Bytes(), 1))
 	if err != nil {
-		return Tensor{}, fmt.Errorf("allocating %s (%v): %w", v.Name, v.Spec, err)
+		return nil, fmt.Errorf("allocating %s (%v): %w", v.Name, v.Spec, err)
 	}
-	t := Tensor{Spec: v.Spec, Buf: buf}
+	t := &slot{Tensor: Tensor{Spec: v.Spec, Buf: buf}}
 	if err := t.Write(make([]byte, v.Bytes())); err != nil {
-		return Tensor{}, fmt.Errorf("clearing %s: %w", v.Name, err)
+		return nil, fmt.Errorf("clearing %s: %w", v.Name, err)
 	}
-	s.tensors[v] = t
+	s.slots[v] = t
 	return t, nil
 }
 
@@ -53,11 +55,11 @@ func (s *Store) Set(v *Variable, data []byte) error {
 	if len(data) != v.Bytes() {
 		return fmt.Errorf("setting %s (%v): %w: %d bytes given, %d needed", v.Name, v.Spec, ErrShape, len(data), v.Bytes())
 	}
-	t, err := s.Tensor(v)
+	t, err := s.slot(v)
 	if err != nil {
 		return err
 	}
-	s.version.Add(1)
+	t.version++
 	return t.Write(data)
 }
 
@@ -66,7 +68,7 @@ func (s *Store) Get(v *Variable, dst []byte) error {
 	if len(dst) != v.Bytes() {
 		return fmt.Errorf("reading %s (%v): %w: room for %d bytes, %d needed", v.Name, v.Spec, ErrShape, len(dst), v.Bytes())
 	}
-	t, err := s.Tensor(v)
+	t, err := s.slot(v)
 	if err != nil {
 		return err
 	}
@@ -76,11 +78,11 @@ func (s *Store) Get(v *Variable, dst []byte) error {
 // Close frees the memory of every variable. It may be called twice.
 func (s *Store) Close() error {
 	var first error
-	for v, t := range s.tensors {
+	for v, t := range s.slots {
 		if err := t.Buf.Close(); err != nil && first == nil {
 			first = fmt.Errorf("freeing %s: %w", v.Name, err)
 		}
-		delete(s.tensors, v)
+		delete(s.slots, v)
 	}
 	return first
 }

@@ -151,6 +151,14 @@ func (c testCase) faults(b engine.Backend) []string {
 		return append(faults, "second run: "+err.Error())
 	}
 	faults = append(faults, r.differences("a second run", first, again)...)
+	if r.prepares() {
+		prepared, err := r.run(r.enqueuePrepared)
+		if err != nil {
+			return append(faults, "prepared run: "+err.Error())
+		}
+		faults = append(faults, r.trespasses(prepared)...)
+		faults = append(faults, r.differences("a prepared run", first, prepared)...)
+	}
 	if rec, ok := b.(engine.Recorder); ok {
 		for _, f := range r.replays(rec, first) {
 			if !slices.Contains(faults, f) {

@@ -25,7 +25,8 @@ type rig struct {
 	buf     engine.Buffer
 	in, out []engine.Tensor
 	ws      engine.Tensor
-	image   []byte // the buffer's content before a run
+	kept    engine.Tensor // what a Preparer keeps; the zero Tensor without
+	image   []byte        // the buffer's content before a run
 	spans   []span
 }
 
@@ -62,6 +63,12 @@ func newRig(b engine.Backend, op engine.Op, in, want []ref.Array) (*rig, error) 
 	}
 	ws := engine.Spec{Shape: []int{k.Workspace()}, DType: engine.Uint8}
 	r.ws = r.place("workspace", ws, true, poison(ws.Bytes()))
+	if p, ok := k.(engine.Preparer); ok {
+		if _, n := p.Prepares(); n > 0 {
+			kept := engine.Spec{Shape: []int{n}, DType: engine.Uint8}
+			r.kept = r.place("what is prepared", kept, true, poison(n))
+		}
+	}
 	if r.buf, err = b.Alloc(len(r.image)); err != nil {
 		return nil, fmt.Errorf("alloc: %w", err)
 	}
@@ -71,7 +78,7 @@ func newRig(b engine.Backend, op engine.Op, in, want []ref.Array) (*rig, error) 
 	for i := range r.out {
 		r.out[i].Buf = r.buf
 	}
-	r.ws.Buf = r.buf
+	r.ws.Buf, r.kept.Buf = r.buf, r.buf
 	return r, nil
 }
 
@@ -103,6 +110,21 @@ func (r *rig) place(name string, s engine.Spec, writable bool, data []byte) engi
 }
 
 func (r *rig) enqueue() error { return r.kernel.Enqueue(r.in, r.out, r.ws) }
+
+// prepares reports whether the kernel can do a part of its work once.
+func (r *rig) prepares() bool { return r.kept.Bytes() > 0 && r.kept.Shape != nil }
+
+// enqueuePrepared prepares the kernel once and enqueues it twice.
+func (r *rig) enqueuePrepared() error {
+	p := r.kernel.(engine.Preparer)
+	if err := p.Prepare(r.in, r.kept); err != nil {
+		return err
+	}
+	if err := p.EnqueuePrepared(r.in, r.out, r.ws, r.kept); err != nil {
+		return err
+	}
+	return p.EnqueuePrepared(r.in, r.out, r.ws, r.kept)
+}
 
 // run starts from the image, enqueues, waits, and returns the buffer's content.
 func (r *rig) run(enqueue func() error) ([]byte, error) {

@@ -233,12 +233,31 @@ func (r *recording) Close() error {
 type kernel struct {
 	backend *Backend
 	ws      int
-	lower   func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer)
+	lower   lowering
+	once    *preparation // nil if there is nothing to prepare
+}
+
+// A preparation is a kernel in two parts, the first of which depends on some
+// inputs only.
+type preparation struct {
+	inputs  []int
+	bytes   int
+	prepare func(q *queue, in []engine.Tensor, kept unsafe.Pointer)
+	lower   func(q *queue, in, out []engine.Tensor, ws, kept unsafe.Pointer)
 }
 
 func (k *kernel) Workspace() int { return k.ws }
 
 func (k *kernel) Enqueue(in, out []engine.Tensor, ws engine.Tensor) error {
+	if err := k.check(in, out, ws); err != nil {
+		return err
+	}
+	k.lower(&k.backend.queue, in, out, at(ws))
+	return nil
+}
+
+// check makes sure that everything is in this backend's memory.
+func (k *kernel) check(in, out []engine.Tensor, ws engine.Tensor) error {
 	for _, ts := range [2][]engine.Tensor{in, out} {
 		for _, t := range ts {
 			if at(t) == nil {
@@ -249,6 +268,31 @@ func (k *kernel) Enqueue(in, out []engine.Tensor, ws engine.Tensor) error {
 	if k.ws > 0 && at(ws) == nil {
 		return fmt.Errorf("%s: the kernel needs %d bytes of workspace", k.backend.Name(), k.ws)
 	}
-	k.lower(&k.backend.queue, in, out, at(ws))
+	return nil
+}
+
+// Prepares implements engine.Preparer.
+func (k *kernel) Prepares() (inputs []int, bytes int) {
+	if k.once == nil {
+		return nil, 0
+	}
+	return k.once.inputs, k.once.bytes
+}
+
+// Prepare implements engine.Preparer.
+func (k *kernel) Prepare(in []engine.Tensor, kept engine.Tensor) error {
+	if err := k.check(in, nil, kept); err != nil {
+		return err
+	}
+	k.once.prepare(&k.backend.queue, in, at(kept))
+	return nil
+}
+
+// EnqueuePrepared implements engine.Preparer.
+func (k *kernel) EnqueuePrepared(in, out []engine.Tensor, ws, kept engine.Tensor) error {
+	if err := k.check(in, out, ws); err != nil {
+		return err
+	}
+	k.once.lower(&k.backend.queue, in, out, at(ws), at(kept))
 	return nil
 }

@@ -51,7 +51,11 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	if err != nil {
 		return nil, err
 	}
-	return &kernel{backend: b, ws: ws, lower: low}, nil
+	k := &kernel{backend: b, ws: ws, lower: low}
+	if conv, ok := op.(engine.Conv2D); ok {
+		k.once = prepareConv2D(conv, in, out[0])
+	}
+	return k, nil
 }
 
 // lower returns the workspace and the lowering of an op.

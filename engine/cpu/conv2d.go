@@ -88,13 +88,18 @@ func (p *product) finish() {
 	p.gemm.splits = max(p.gemm.splits, 1)
 }
 
-// push enqueues the packing and the product.
-func (p *product) push(q *queue, x, w, bias, res, y, packed unsafe.Pointer) {
-	pk, gm := p.pack, p.gemm
+// pushPack enqueues the packing of the weights.
+func (p *product) pushPack(q *queue, w, packed unsafe.Pointer) {
 	if len(p.wTaps) > 0 {
+		pk := p.pack
 		pk.w, pk.dst, pk.taps = w, packed, keep(&q.memory, p.wTaps)
 		push(q, kPack, int(pk.groups*pk.ntaps), pk)
 	}
+}
+
+// push enqueues the product with packed weights.
+func (p *product) push(q *queue, x, packed, bias, res, y unsafe.Pointer) {
+	gm := p.gemm
 	gm.x, gm.b, gm.bias, gm.res, gm.y, gm.taps = x, packed, bias, res, y, keep(&q.memory, p.taps)
 	push(q, kIGemm, ceilDiv(int(gm.n*gm.gh*gm.gw), int(gm.block))*int(gm.groups*gm.splits), gm)
 }
@@ -129,35 +134,76 @@ func (g geometry) forward(act engine.Act) *product {
 	return p
 }
 
-func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, lowering, error) {
+// A convolution is the forward pass as a product.
+type convolution struct {
+	geometry
+	op engine.Conv2D
+	p  *product
+}
+
+// newConvolution returns nil for a depthwise convolution, which is no product.
+func newConvolution(op engine.Conv2D, in []engine.Spec, y engine.Spec) (*convolution, error) {
 	g := geometryOf(op, in[0], in[1], y)
 	if g.depthwise() && !op.Epilogue.Residual {
-		return 0, lowerDepthwise(g, op.Epilogue.Act), nil
+		return nil, nil
 	}
 	if err := g.check(); err != nil {
+		return nil, err
+	}
+	return &convolution{g, op, g.forward(op.Epilogue.Act)}, nil
+}
+
+// push enqueues it with packed weights; padding is room for the padded x.
+func (c *convolution) push(q *queue, in, out []engine.Tensor, padding, packed unsafe.Pointer) {
+	x := at(in[0])
+	if c.rowwise() {
+		c.pushPad(q, x, padding)
+		x = padding
+	}
+	rest := in[2:]
+	var bias, res unsafe.Pointer
+	if c.op.Epilogue.Residual {
+		res, rest = at(rest[len(rest)-1]), rest[:len(rest)-1]
+	}
+	if len(rest) > 0 {
+		bias = at(rest[0])
+	}
+	c.p.push(q, x, packed, bias, res, at(out[0]))
+}
+
+func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, lowering, error) {
+	c, err := newConvolution(op, in, y)
+	if err != nil {
 		return 0, nil, err
 	}
-	p := g.forward(op.Epilogue.Act)
-	ws := roundUp(p.packedFloats())
-	if g.rowwise() {
-		ws += g.paddedFloats()
+	if c == nil {
+		return 0, lowerDepthwise(geometryOf(op, in[0], in[1], y), op.Epilogue.Act), nil
 	}
-	return 4 * ws, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		x := at(in[0])
-		if g.rowwise() {
-			x = floats(ws, roundUp(p.packedFloats()))
-			g.pushPad(q, at(in[0]), x)
-		}
-		rest := in[2:]
-		var bias, res unsafe.Pointer
-		if op.Epilogue.Residual {
-			res, rest = at(rest[len(rest)-1]), rest[:len(rest)-1]
-		}
-		if len(rest) > 0 {
-			bias = at(rest[0])
-		}
-		p.push(q, x, at(in[1]), bias, res, at(out[0]), ws)
+	packed, ws := roundUp(c.p.packedFloats()), 0
+	if c.rowwise() {
+		ws = c.paddedFloats()
+	}
+	return 4 * (packed + ws), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		c.p.pushPack(q, at(in[1]), ws)
+		c.push(q, in, out, floats(ws, packed), ws)
 	}, nil
+}
+
+// prepareConv2D packs the weights once; nil for a convolution without packing.
+func prepareConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) *preparation {
+	c, err := newConvolution(op, in, y)
+	if err != nil || c == nil {
+		return nil
+	}
+	packed := roundUp(c.p.packedFloats())
+	return &preparation{
+		inputs:  []int{1},
+		bytes:   4 * packed,
+		prepare: func(q *queue, in []engine.Tensor, kept unsafe.Pointer) { c.p.pushPack(q, at(in[1]), kept) },
+		lower: func(q *queue, in, out []engine.Tensor, ws, kept unsafe.Pointer) {
+			c.push(q, in, out, floats(ws, packed), kept)
+		},
+	}
 }
 
 // backwardData returns the products of the gradient of x, one for each phase of
@@ -207,7 +253,8 @@ func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (in
 	}
 	return 4 * ws, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		for _, p := range ps {
-			p.push(q, at(in[0]), at(in[1]), nil, nil, at(out[0]), ws)
+			p.pushPack(q, at(in[1]), ws)
+			p.push(q, at(in[0]), ws, nil, nil, at(out[0]))
 			ws = floats(ws, roundUp(p.packedFloats()))
 		}
 	}, nil
