@@ -191,6 +191,9 @@ const spanFloats = 16384
 // zerosFloats is PS_ZEROS, the longest reduction of one tap.
 const zerosFloats = 16384
 
+// foldRows is FOLD_ROWS, the rows of one task of bn_fold.
+const foldRows = 64
+
 // gemmTaps is GEMM_TAPS, the most taps of one launch of igemm.
 const gemmTaps = 64
 

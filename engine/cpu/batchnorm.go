@@ -119,6 +119,6 @@ func lowerFoldBatchNorm(op engine.FoldBatchNorm, w engine.Spec) lowering {
 			a.bias, rest = at(rest[0]), rest[1:]
 		}
 		a.gamma, a.beta, a.mean, a.variance = at(rest[0]), at(rest[1]), at(rest[2]), at(rest[3])
-		push(q, kBNFold, 1, a)
+		push(q, kBNFold, ceilDiv(int(a.k), foldRows), a)
 	}
 }

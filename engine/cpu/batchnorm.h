@@ -243,14 +243,22 @@ static void bn_grad_apply(const void *args, int64_t task) {
   }
 }
 
-// Folds the running statistics into weights [k, o] and bias [o].
+enum { FOLD_ROWS = 64, FOLD_COLS = 64 };
+
+// Folds the running statistics into weights [k, o], a task FOLD_ROWS rows, and
+// bias [o], in the first task.
 static void bn_fold(const void *args, int64_t task) {
   const fold_args *a = args;
-  (void)task;
-  for (int64_t o = 0; o < a->o; o++) {
-    const double s = a->gamma[o] / sqrt(a->var[o] + a->eps);
-    const double b = a->bias ? a->bias[o] : 0;
-    a->bout[o] = (float)((b - a->mean[o]) * s + a->beta[o]);
-    for (int64_t k = 0; k < a->k; k++) a->wout[k * a->o + o] = (float)(a->w[k * a->o + o] * s);
+  TASK_RANGE(lo, hi, task, FOLD_ROWS, a->k);
+  for (int64_t o0 = 0; o0 < a->o; o0 += FOLD_COLS) {
+    const int64_t cols = min64(FOLD_COLS, a->o - o0);
+    double scale[FOLD_COLS];
+    for (int64_t j = 0; j < cols; j++) scale[j] = a->gamma[o0 + j] / sqrt(a->var[o0 + j] + a->eps);
+    for (int64_t k = lo; k < hi; k++)
+      for (int64_t j = 0; j < cols; j++) a->wout[k * a->o + o0 + j] = (float)(a->w[k * a->o + o0 + j] * scale[j]);
+    for (int64_t j = 0; j < cols && task == 0; j++) {
+      const double b = a->bias ? a->bias[o0 + j] : 0;
+      a->bout[o0 + j] = (float)((b - a->mean[o0 + j]) * scale[j] + a->beta[o0 + j]);
+    }
   }
 }

@@ -211,19 +211,24 @@ func bnGradApply(p ptr, task int64) {
 	a.gradients(task, ch, x, func(at int64, c int, g float32) { dx[at] += c0[c] * g })
 }
 
-func bnFold(p ptr, _ int64) {
+func bnFold(p ptr, task int64) {
 	a := (*foldArgs)(p)
+	lo, hi := taskRange(task, foldRows, a.k)
 	bias, gamma, beta := f32(a.bias, a.o), f32(a.gamma, a.o), f32(a.beta, a.o)
 	mean, variance := f32(a.mean, a.o), f32(a.variance, a.o)
 	w, wout, bout := f32(a.w, a.k*a.o), f32(a.wout, a.k*a.o), f32(a.bout, a.o)
 	for o := range a.o {
-		s, b := float64(gamma[o])/math.Sqrt(float64(variance[o])+a.eps), 0.0
+		s := float64(gamma[o]) / math.Sqrt(float64(variance[o])+a.eps)
+		for k := lo; k < hi; k++ {
+			wout[k*a.o+o] = float32(float64(w[k*a.o+o]) * s)
+		}
+		if task > 0 {
+			continue
+		}
+		b := 0.0
 		if bias != nil {
 			b = float64(bias[o])
 		}
 		bout[o] = float32((b-float64(mean[o]))*s + float64(beta[o]))
-		for k := range a.k {
-			wout[k*a.o+o] = float32(float64(w[k*a.o+o]) * s)
-		}
 	}
 }
