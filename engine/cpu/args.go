@@ -83,6 +83,7 @@ type (
 	poolArgs struct {
 		x, dy, y                                ptr
 		n, h, w, c, oh, ow, kernel, stride, pad int64
+		rows                                    int64
 	}
 	transposeArgs struct {
 		x, y          ptr

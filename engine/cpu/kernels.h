@@ -61,6 +61,7 @@ typedef struct {
   const float *x, *dy;
   float *y; // or dx
   int64_t n, h, w, c, oh, ow, kernel, stride, pad;
+  int64_t rows; // of y over all pictures, a task; the gradients have a task a picture
 } pool_args;
 
 // y[n][j][i] = x[n][i][j] for each n: NHWC to NCHW and back.

@@ -6,7 +6,7 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// lowerPool lowers the pooling ops, a task a picture; nil for any other op.
+// lowerPool lowers the pooling ops; nil for any other op.
 func lowerPool(op engine.Op, in, out []engine.Spec) lowering {
 	switch op := op.(type) {
 	case engine.MaxPool2D:
@@ -32,9 +32,13 @@ func pool(k kernelID, w engine.Window, x, y engine.Spec) lowering {
 	}
 	a := poolArgs{n: int64(x.Shape[0]), h: int64(x.Shape[1]), w: int64(x.Shape[2]), c: int64(x.Shape[3]),
 		oh: int64(y.Shape[1]), ow: int64(y.Shape[2]), kernel: int64(w.Kernel), stride: int64(w.Stride), pad: int64(w.Pad)}
+	tasks := a.n
+	if k == kMaxPool || k == kAvgPool {
+		a.rows, tasks = taskRows(int(a.n*a.oh), w.Kernel*x.Shape[2]*x.Shape[3])
+	}
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := a
 		a.x, a.dy, a.y = at(in[0]), at(in[len(in)-1]), at(out[0])
-		push(q, k, int(a.n), a)
+		push(q, k, int(tasks), a)
 	}
 }

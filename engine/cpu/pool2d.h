@@ -1,4 +1,4 @@
-// Max, average and global average pooling over NHWC, a task a picture.
+// Max, average and global average pooling over NHWC.
 
 // The part of window i that lies inside [0, n).
 #define WINDOW(lo, hi, i, n)                                 \
@@ -8,25 +8,30 @@
 // Whether v takes the place of the largest value so far: if larger, or a NaN.
 INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
 
+// Runs body for every window of a task's rows: x is its picture, y its place.
+#define POOL_ROWS(a, task, body)                                      \
+  TASK_RANGE(lo, hi, task, (a)->rows, (a)->n * (a)->oh);              \
+  for (int64_t row = lo; row < hi; row++) {                           \
+    const float *x = (a)->x + row / (a)->oh * (a)->h * (a)->w * (a)->c; \
+    WINDOW(h0, h1, row % (a)->oh, (a)->h);                            \
+    for (int64_t j = 0; j < (a)->ow; j++) {                           \
+      float *y = (a)->y + (row * (a)->ow + j) * (a)->c;               \
+      WINDOW(w0, w1, j, (a)->w);                                      \
+      for (int64_t c = 0; c < (a)->c; c += VL) body                   \
+    }                                                                 \
+  }
+
 static void maxpool(const void *args, int64_t task) {
   const pool_args *a = args;
-  const float *x = a->x + task * a->h * a->w * a->c;
-  float *y = a->y + task * a->oh * a->ow * a->c;
-  for (int64_t i = 0; i < a->oh; i++) {
-    WINDOW(h0, h1, i, a->h);
-    for (int64_t j = 0; j < a->ow; j++, y += a->c) {
-      WINDOW(w0, w1, j, a->w);
-      for (int64_t c = 0; c < a->c; c += VL) {
-        vf best = splat(-INFINITY);
-        for (int64_t u = h0; u < h1; u++)
-          for (int64_t v = w0; v < w1; v++) {
-            const vf p = load_n(x + (u * a->w + v) * a->c + c, a->c - c);
-            best = pick(beats(p, best), p, best);
-          }
-        store_n(y + c, a->c - c, best);
+  POOL_ROWS(a, task, {
+    vf best = splat(-INFINITY);
+    for (int64_t u = h0; u < h1; u++)
+      for (int64_t v = w0; v < w1; v++) {
+        const vf p = load_n(x + (u * a->w + v) * a->c + c, a->c - c);
+        best = pick(beats(p, best), p, best);
       }
-    }
-  }
+    store_n(y + c, a->c - c, best);
+  })
 }
 
 // For each window the place of the first largest x is found again. beats lets a
@@ -65,21 +70,13 @@ static void maxpool_backward(const void *args, int64_t task) {
 
 static void avgpool(const void *args, int64_t task) {
   const pool_args *a = args;
-  const float *x = a->x + task * a->h * a->w * a->c;
-  float *y = a->y + task * a->oh * a->ow * a->c;
   const vf scale = splat(1.0f / (float)(a->kernel * a->kernel));
-  for (int64_t i = 0; i < a->oh; i++) {
-    WINDOW(h0, h1, i, a->h);
-    for (int64_t j = 0; j < a->ow; j++, y += a->c) {
-      WINDOW(w0, w1, j, a->w);
-      for (int64_t c = 0; c < a->c; c += VL) {
-        vf s = splat(0);
-        for (int64_t u = h0; u < h1; u++)
-          for (int64_t v = w0; v < w1; v++) s += load_n(x + (u * a->w + v) * a->c + c, a->c - c);
-        store_n(y + c, a->c - c, s * scale);
-      }
-    }
-  }
+  POOL_ROWS(a, task, {
+    vf s = splat(0);
+    for (int64_t u = h0; u < h1; u++)
+      for (int64_t v = w0; v < w1; v++) s += load_n(x + (u * a->w + v) * a->c + c, a->c - c);
+    store_n(y + c, a->c - c, s * scale);
+  })
 }
 
 static void avgpool_backward(const void *args, int64_t task) {

@@ -35,12 +35,25 @@ func (a *poolArgs) winner(x []float32, c, h0, h1, w0, w1 int64) int64 {
 	return best
 }
 
+// rowWindows calls f for each window of a task's rows of y, with its picture.
+func (a *poolArgs) rowWindows(task int64, f func(x, y []float32, h0, h1, w0, w1 int64)) {
+	size := a.h * a.w * a.c
+	xs, ys := f32(a.x, a.n*size), f32(a.y, a.n*a.oh*a.ow*a.c)
+	lo, hi := taskRange(task, a.rows, a.n*a.oh)
+	for row := lo; row < hi; row++ {
+		h0 := row%a.oh*a.stride - a.pad
+		for j := range a.ow {
+			w0 := j*a.stride - a.pad
+			f(xs[row/a.oh*size:][:size], ys[(row*a.ow+j)*a.c:][:a.c], max(h0, 0), min(h0+a.kernel, a.h), max(w0, 0), min(w0+a.kernel, a.w))
+		}
+	}
+}
+
 func maxPool(p ptr, task int64) {
 	a := (*poolArgs)(p)
-	x, y := a.sides(a.x, a.y, task)
-	a.windows(func(at, h0, h1, w0, w1 int64) {
+	a.rowWindows(task, func(x, y []float32, h0, h1, w0, w1 int64) {
 		for c := range a.c {
-			y[at+c] = x[a.winner(x, c, h0, h1, w0, w1)]
+			y[c] = x[a.winner(x, c, h0, h1, w0, w1)]
 		}
 	})
 }
@@ -59,18 +72,16 @@ func maxPoolBackward(p ptr, task int64) {
 
 func avgPool(p ptr, task int64) {
 	a := (*poolArgs)(p)
-	x, y := a.sides(a.x, a.y, task)
 	scale := 1 / float32(a.kernel*a.kernel)
-	clear(y)
-	a.windows(func(at, h0, h1, w0, w1 int64) {
-		out := y[at : at+a.c]
+	a.rowWindows(task, func(x, y []float32, h0, h1, w0, w1 int64) {
+		clear(y)
 		for u := h0; u < h1; u++ {
 			for v := w0; v < w1; v++ {
-				axpy(1, x[(u*a.w+v)*a.c:][:a.c], out)
+				axpy(1, x[(u*a.w+v)*a.c:][:a.c], y)
 			}
 		}
-		for c := range out {
-			out[c] *= scale
+		for c := range y {
+			y[c] *= scale
 		}
 	})
 }
