@@ -15,7 +15,7 @@ demo: build ## the whole study on built-in pictures, a few minutes; ends with th
 	$(BIN) study run hw7-quick --out $(OUT)
 
 test: ## every test; what is skipped says why
-	$(GO) test ./...
+	scripts/test.sh ./...
 
 check: lint purego race fuzz ## what .ci/run does besides the tests
 
@@ -27,7 +27,7 @@ lint: ## format, vet, staticcheck, tidy modules
 	$(GO) mod tidy -diff
 
 purego: ## the tests without cgo: the plain Go engine
-	CGO_ENABLED=0 $(GO) test ./...
+	CGO_ENABLED=0 scripts/test.sh ./...
 
 race: ## the race detector over what is concurrent
 	$(GO) test -race ./engine/cpu ./engine/data ./engine/train ./distill/study
