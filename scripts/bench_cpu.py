@@ -166,7 +166,7 @@ class Comparison:
             d = difference(CASES[name][1], ours["check"], reply["check"])
             say(f"  {mode}: loaded in {time.time() - begin:.0f} s, the first results differ by {d:.1e}")
             if not d <= limit:
-                raise Failure(f"{mode}: the first results differ by {d:.2e} relative, at most {limit:.0e} is the same work; no ratio")
+                raise Failure(f"{mode}: the first results differ by {d:.2e} relative, more than {limit:.0e}: not the same work")
             good.append(mode)
         return good
 
@@ -230,7 +230,7 @@ class Comparison:
             g = run_json(self.o.gorgonia, self.file(GORGONIA_CASE), f"{self.o.time}s", env=env)
             d = difference("train", r["check"][:1], g["check"])
             if not d <= TOLERANCE:
-                raise Failure(f"the losses {r['check'][0]} and {g['check'][0]} differ by {d:.2e} relative; no ratio")
+                raise Failure(f"the losses {r['check'][0]} and {g['check'][0]} differ by {d:.2e} relative: not the same work")
             ours.append(r["ms"])
             theirs.append(g["ms"])
             say(f"  round {i + 1}: potstill {ours[-1]:.2f} ms, gorgonia {theirs[-1]:.2f}; the losses differ by {d:.1e}")

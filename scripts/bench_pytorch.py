@@ -34,6 +34,7 @@ CASES = {
 }
 CLASSES = 11
 CHECK_STEPS = 3
+LR = 1e-4  # stepLR of cmd/potstill/bench_step_run.go
 
 
 class Step:
@@ -74,7 +75,7 @@ class Step:
 
         self.net.train()
         self.initial = {k: v.clone() for k, v in self.net.state_dict().items()}
-        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=LR, weight_decay=1e-2, fused=True)
         if self.what == "distill":
             teacher = wrap(build("resnet18", "teacher.").eval(), frozen=True)
             temperature, alpha = 20.0, 0.5
@@ -163,7 +164,8 @@ def serve(mode, threads):
             if request["do"] == "load":
                 step = None
                 gc.collect()
-                torch._dynamo.reset()
+                if mode.startswith("compile"):
+                    torch._dynamo.reset()
                 step = Step(request["name"], mode, request["file"])
                 reply = {"check": step.check()}
             elif request["do"] == "time":

@@ -12,7 +12,6 @@ import sys
 
 import torch
 from torch import nn
-from torchvision.models import resnet
 
 BASE = {"resnet18": 64}
 MULTIPLIERS = {
@@ -66,30 +65,29 @@ class CNN(nn.Module):
         return self.fc(self.cnn(x).flatten(1))
 
 
-class NarrowResNet18(resnet.ResNet):
-    """torchvision's ResNet-18 with other stage widths."""
+def resnet18(classes, widths):
+    """torchvision's ResNet-18, whose stages may have other widths."""
+    from torchvision.models import resnet  # here, for the other families do without torchvision
 
-    def __init__(self, classes, widths):
-        super().__init__(resnet.BasicBlock, [2, 2, 2, 2], num_classes=classes)
-        self.inplanes = widths[0]
-        self.conv1 = nn.Conv2d(3, widths[0], 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
-        for i, w in enumerate(widths):
-            setattr(self, f"layer{i + 1}", self._make_layer(resnet.BasicBlock, w, 2, stride=1 if i == 0 else 2))
-        self.fc = nn.Linear(widths[-1], classes)
-        for m in self.modules():
-            if isinstance(m, nn.Conv2d):
-                nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+    if widths == widths_of("resnet18"):
+        return resnet.resnet18(num_classes=classes)
+    net = resnet.ResNet(resnet.BasicBlock, [2, 2, 2, 2], num_classes=classes)
+    net.inplanes = widths[0]
+    net.conv1 = nn.Conv2d(3, widths[0], 7, stride=2, padding=3, bias=False)
+    net.bn1 = nn.BatchNorm2d(widths[0])
+    for i, w in enumerate(widths):
+        setattr(net, f"layer{i + 1}", net._make_layer(resnet.BasicBlock, w, 2, stride=1 if i == 0 else 2))
+    net.fc = nn.Linear(widths[-1], classes)
+    for m in net.modules():
+        if isinstance(m, nn.Conv2d):
+            nn.init.kaiming_normal_(m.weight, mode="fan_out", nonlinearity="relu")
+    return net
 
 
 def build(family, classes, base=None, widths=None):
     """The model of a family, in PyTorch's initial state."""
     widths = widths or widths_of(family, base)
-    if family != "resnet18":
-        return CNN(family, classes, widths)
-    if widths == widths_of(family):
-        return resnet.resnet18(num_classes=classes)
-    return NarrowResNet18(classes, widths)
+    return resnet18(classes, widths) if family == "resnet18" else CNN(family, classes, widths)
 
 
 def summarise(model, h, w):

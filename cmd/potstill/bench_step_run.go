@@ -79,11 +79,16 @@ func (s *stepper) named(name string) *engine.Value {
 	return nil
 }
 
+// stepLR is the learning rate: small, for the losses of the first steps are to
+// be compared, and AdamW's first steps, which go by the gradient's sign, carry
+// rounding into the loss in proportion to it.
+const stepLR = 1e-4
+
 // run runs one step, of training with AdamW at the count that it is at.
 func (s *stepper) run(ctx context.Context) error {
 	s.step++
 	if v := s.named("hyper"); v != nil {
-		h := [engine.HyperLen]float32{engine.HyperLR: 1e-3, engine.HyperWeightDecay: 1e-2}
+		h := [engine.HyperLen]float32{engine.HyperLR: stepLR, engine.HyperWeightDecay: 1e-2}
 		h[engine.HyperBias1] = float32(1 - math.Pow(0.9, float64(s.step)))
 		h[engine.HyperBias2] = float32(1 - math.Pow(0.999, float64(s.step)))
 		copy(s.in[v], engine.Bytes(h[:]))
