@@ -18,6 +18,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
+case " $* " in
+*" --help "* | *" -h "*)
+  sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' scripts/bench_cpu.sh
+  exit
+  ;;
+esac
 threads=${THREADS:-2}
 
 if [[ -z ${PYTHON:-} ]]; then
