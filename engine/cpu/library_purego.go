@@ -19,6 +19,7 @@ func Variants() []string { return []string{"go"} }
 type library struct {
 	workers int
 	start   chan *job // one send wakes one worker
+	job     job       // the command being run
 }
 
 // A job is one command being run.
@@ -52,14 +53,14 @@ func openLibrary(_ string, threads int) (*library, error) {
 
 // run runs the commands in order, the tasks of each on all workers.
 func (l *library) run(commands []command) {
-	var j job
+	j := &l.job
 	for _, c := range commands {
 		j.kernel, j.args, j.tasks = kernels[c.kernel], c.args, c.tasks
 		j.next.Store(0)
 		helpers := int(min(int64(l.workers), c.tasks-1))
 		j.done.Add(helpers)
 		for range helpers {
-			l.start <- &j
+			l.start <- j
 		}
 		j.work()
 		j.done.Wait()

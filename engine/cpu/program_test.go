@@ -216,9 +216,6 @@ func (r *trial) outputs(t *testing.T) [][]float32 {
 
 func TestRunAllocatesNothing(t *testing.T) {
 	eachVariant(t, func(t *testing.T, variant string) {
-		if variant == "go" {
-			t.Skip("the kernels in plain Go still allocate scratch at every run")
-		}
 		b := open(t, variant, 2)
 		for name, r := range map[string]*trial{"training": training(t, b, true, false), "inference": inference(t, b, false)} {
 			ctx := context.Background()

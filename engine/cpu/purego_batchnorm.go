@@ -2,7 +2,11 @@
 
 package cpu
 
-import "math"
+import (
+	"math"
+	"slices"
+	"sync"
+)
 
 // merge adds count values with their mean and centred squares to n values with
 // theirs (Chan, Golub and LeVeque, 1979).
@@ -56,8 +60,15 @@ func bnFinish(p ptr, _ int64) {
 // A bnChannel holds what one channel is normalised with.
 type bnChannel struct{ mean, scale, shift float32 }
 
-func (a *bnArgs) channels() []bnChannel {
-	ch := make([]bnChannel, a.c)
+// channelPool holds what tasks are done with, so that a run allocates nothing.
+var channelPool = sync.Pool{New: func() any { return new([]bnChannel) }}
+
+// channels returns what the channels are normalised with; the caller puts it
+// back into channelPool.
+func (a *bnArgs) channels() *[]bnChannel {
+	p := channelPool.Get().(*[]bnChannel)
+	*p = slices.Grow((*p)[:0], int(a.c))[:a.c]
+	ch := *p
 	gamma, beta := f32(a.gamma, a.c), f32(a.beta, a.c)
 	for c := range ch {
 		ch[c].shift = beta[c]
@@ -68,7 +79,7 @@ func (a *bnArgs) channels() []bnChannel {
 			ch[c].mean, ch[c].scale = f32(a.mu, a.c)[c], gamma[c]*f32(a.r, a.c)[c]
 		}
 	}
-	return ch
+	return p
 }
 
 func (f bnChannel) value(x float32) float32 { return (x-f.mean)*f.scale + f.shift }
@@ -95,7 +106,9 @@ func (a *bnArgs) corner(row int64) int64 {
 
 func bnApply(p ptr, task int64) {
 	a := (*bnArgs)(p)
-	ch, x := a.channels(), f32(a.x, a.m*a.c)
+	pooled := a.channels()
+	defer channelPool.Put(pooled)
+	ch, x := *pooled, f32(a.x, a.m*a.c)
 	if a.kernel <= 1 {
 		y := f32(a.y, a.m*a.c)
 		lo, hi := taskRange(task, a.rows, a.m)
@@ -149,7 +162,9 @@ func (a *bnArgs) gradients(task int64, ch []bnChannel, x []float32, f func(at in
 
 func bnGrad(p ptr, task int64) {
 	a := (*bnArgs)(p)
-	ch, x := a.channels(), f32(a.x, a.m*a.c)
+	pooled := a.channels()
+	defer channelPool.Put(pooled)
+	ch, x := *pooled, f32(a.x, a.m*a.c)
 	part := f64(a.part, a.tasks*2*a.c)[task*2*a.c:][:2*a.c]
 	clear(part)
 	sum, dot := part[:a.c], part[a.c:]
@@ -185,7 +200,9 @@ func bnGradFinish(p ptr, _ int64) {
 
 func bnGradApply(p ptr, task int64) {
 	a := (*bnArgs)(p)
-	ch, x, dx := a.channels(), f32(a.x, a.m*a.c), f32(a.y, a.m*a.c)
+	pooled := a.channels()
+	defer channelPool.Put(pooled)
+	ch, x, dx := *pooled, f32(a.x, a.m*a.c), f32(a.y, a.m*a.c)
 	coef := f32(a.coef, 3*a.c)
 	c0, c1, c2 := coef[:a.c], coef[a.c:2*a.c], coef[2*a.c:]
 	rows := func(lo, hi int64) { // what every x gets
