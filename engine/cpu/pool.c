@@ -1,5 +1,7 @@
 // The thread pool. A ticket, one 64-bit word, says which command is being run
-// (upper half) and how many of its tasks are left (lower half, plus BIAS). A
+// (upper half, a number that goes on from list to list, so that no thread takes
+// a new command for one that it has seen) and how many of its tasks are left
+// (lower half, plus BIAS). A
 // thread takes a task by subtracting one from it, so there is no lock, and a
 // thread that wakes late finds tasks of whatever command is current. Holding a
 // task keeps its command current; a thread without one must not look at the
@@ -35,6 +37,7 @@ struct ps_pool {
   _Atomic int sleeping, waiting, stop; // workers asleep; the caller asleep
   const ps_kernel *table;
   const ps_command *commands;
+  uint32_t first; // the number of commands[0]
   pthread_mutex_t lock;
   pthread_cond_t wake, finished;
   int workers;
@@ -48,7 +51,7 @@ static uint32_t work(ps_pool *p) {
     const uint64_t t = atomic_fetch_sub(&p->ticket, 1);
     const uint32_t command = t >> 32, left = (uint32_t)t;
     if (command == IDLE || left <= BIAS) return command;
-    const ps_command *c = &p->commands[command];
+    const ps_command *c = &p->commands[command - p->first];
     const int64_t tasks = c->tasks;
     p->table[c->kernel](c->args, tasks - (left - BIAS));
     if (atomic_fetch_add(&p->done, 1) + 1 == tasks && atomic_load(&p->waiting)) {
@@ -138,6 +141,7 @@ static void finish(ps_pool *p, int64_t tasks) {
 void ps_run(ps_pool *p, const ps_kernel *table, const ps_command *commands, int64_t n) {
   p->table = table;
   p->commands = commands;
+  if (IDLE - p->first <= n) p->first = 0; // the numbers start again
   for (int64_t i = 0; i < n; i++) {
     const ps_command *c = &commands[i];
     if (c->tasks == 1 || p->workers == 0) { // not worth telling anybody
@@ -145,12 +149,13 @@ void ps_run(ps_pool *p, const ps_kernel *table, const ps_command *commands, int6
       continue;
     }
     atomic_store(&p->done, 0);
-    atomic_store(&p->ticket, (uint64_t)i << 32 | (BIAS + (uint32_t)c->tasks));
+    atomic_store(&p->ticket, (uint64_t)(p->first + (uint32_t)i) << 32 | (BIAS + (uint32_t)c->tasks));
     wake(p);
     work(p);
     finish(p, c->tasks);
   }
   atomic_store(&p->ticket, IDLE_TICKET);
+  p->first += n;
 }
 
 int ps_level(void) {
