@@ -121,7 +121,7 @@ type buffer struct {
 
 func (m *buffer) Bytes() int { return m.bytes }
 
-// view checks a range and returns it.
+// view checks a range, runs what is in the queue, and returns the range.
 func (m *buffer) view(off, n int) ([]byte, error) {
 	if m.p == nil {
 		return nil, errors.New("cpu: the buffer is closed")
@@ -129,31 +129,22 @@ func (m *buffer) view(off, n int) ([]byte, error) {
 	if off < 0 || n < 0 || off > m.bytes-n {
 		return nil, fmt.Errorf("cpu: bytes [%d, %d) of a buffer of %d", off, off+n, m.bytes)
 	}
+	if err := m.backend.Sync(); err != nil {
+		return nil, err
+	}
 	return unsafe.Slice((*byte)(m.p), m.bytes)[off : off+n], nil
 }
 
 func (m *buffer) Write(off int, src []byte) error {
 	dst, err := m.view(off, len(src))
-	if err != nil {
-		return err
-	}
-	if err := m.backend.Sync(); err != nil {
-		return err
-	}
 	copy(dst, src)
-	return nil
+	return err
 }
 
 func (m *buffer) Read(off int, dst []byte) error {
 	src, err := m.view(off, len(dst))
-	if err != nil {
-		return err
-	}
-	if err := m.backend.Sync(); err != nil {
-		return err
-	}
 	copy(dst, src)
-	return nil
+	return err
 }
 
 func (m *buffer) Close() error {
