@@ -8,8 +8,9 @@ trap 'rm -f "$log"' EXIT
 go test -v "$@" 2>&1 | tee "$log" | grep --line-buffered -E '^(ok|FAIL|panic:)|\[build failed\]'
 status=${PIPESTATUS[0]}
 awk '
-  /^ +[A-Za-z0-9_]+\.go:[0-9]+: / { reason = $0; sub(/^ +[^ ]+ /, "", reason) }
-  /^ *--- SKIP: /                 { print "skipped " $3 ": " reason; skipped++ }
+  /^=== (RUN|NAME|CONT)/          { test = $3 }
+  /^ +[A-Za-z0-9_]+\.go:[0-9]+: / { sub(/^ +[^ ]+ /, ""); reason[test] = $0 }
+  /^ *--- SKIP: /                 { print "skipped " $3 ": " reason[$3]; skipped++ }
   /^ *--- PASS: /                 { passed++ }
   /^ *--- FAIL: /                 { failed++ }
   END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped }
