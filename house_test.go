@@ -18,7 +18,7 @@ const module = "github.com/potstill/potstill/"
 // lower floors only; rooms on one floor do not know each other. The longest
 // matching entry counts for a package.
 var floors = [][]string{
-	{"cuda", "engine", "engine/data", "layers/checkpoint/half", "distill/study/report"},
+	{"cuda", "cuda/kernels", "cuda/fake", "engine", "engine/data", "layers/checkpoint/half", "distill/study/report"},
 	{"engine/ref", "engine/cpu", "engine/gpu", "engine/train", "layers", "layers/checkpoint/safetensors", "layers/checkpoint/affine"},
 	{"engine/backendtest", "layers/checkpoint"},
 	{"distill", "distill/prune", "distill/quant"},

@@ -10,19 +10,21 @@ import (
 // A DType is the type of one element of a tensor.
 type DType uint8
 
-// The element types. Float32 is what every operator computes in; the others
+// The element types. Float32 is what every operator computes in. BFloat16, the
+// upper half of a float32, stores the activations of mixed precision; the others
 // serve pixels, counters and bookkeeping.
 const (
 	Float32 DType = iota
 	Int64
 	Uint32
 	Uint8
+	BFloat16
 )
 
 var dtypes = [...]struct {
 	name string
 	size int
-}{Float32: {"float32", 4}, Int64: {"int64", 8}, Uint32: {"uint32", 4}, Uint8: {"uint8", 1}}
+}{Float32: {"float32", 4}, Int64: {"int64", 8}, Uint32: {"uint32", 4}, Uint8: {"uint8", 1}, BFloat16: {"bfloat16", 2}}
 
 // Size returns the bytes of one element.
 func (d DType) Size() int { return dtypes[d].size }
