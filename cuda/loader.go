@@ -1,0 +1,147 @@
+//go:build linux && cgo
+
+package cuda
+
+/*
+#cgo CFLAGS: -std=gnu11 -Wall -O2
+#cgo LDFLAGS: -ldl
+#include <stdlib.h>
+#include "loader.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"unsafe"
+)
+
+// A library is one that is opened at first use, and then stays open: code of
+// it may be on any thread's stack, so none is ever unloaded.
+type library struct {
+	known
+	once    sync.Once
+	handle  unsafe.Pointer // the loader's
+	path    string         // the file that was opened
+	version string
+	number  int // libcudnn and libcublasLt: what their GetVersion returns; libnvrtc: 1000·major + 10·minor
+	err     error
+}
+
+// A loader knows the libraries and where to look for them.
+type loader struct {
+	dirs      []string
+	major     int // the driver's
+	libraries []*library
+}
+
+func newLoader(dirs []string, major int) *loader {
+	l := &loader{dirs: dirs, major: major}
+	for _, k := range knowns(major) {
+		l.libraries = append(l.libraries, &library{known: k})
+	}
+	return l
+}
+
+// library opens one of the known libraries once and keeps it, or the error.
+func (l *loader) library(name string) (*library, error) {
+	i := slices.IndexFunc(l.libraries, func(k *library) bool { return k.name == name })
+	if i < 0 {
+		return nil, fmt.Errorf("%s %w: no such library is known", name, ErrNotFound)
+	}
+	lib := l.libraries[i]
+	lib.once.Do(func() { lib.open(l.dirs) })
+	if lib.err != nil {
+		return nil, fmt.Errorf("%w: %s", lib.err, lib.mend(l.major))
+	}
+	return lib, nil
+}
+
+func (l *library) open(dirs []string) {
+	path, err := find(l.so, dirs, func(path string) error {
+		handle, err := dlopen(path)
+		if err == nil {
+			l.handle = handle
+		}
+		return err
+	})
+	if err != nil {
+		l.err = err
+		return
+	}
+	l.path = path
+	var buf [4096]C.char
+	C.ps_path(l.handle, &buf[0], C.size_t(len(buf)))
+	if real := C.GoString(&buf[0]); real != "" {
+		l.path = real
+	}
+	l.ask()
+	if l.name == "libnvrtc" {
+		// NVRTC opens this one by its bare name when it compiles first. That
+		// finds what is open already, wherever it lies.
+		for _, builtins := range newest(filepath.Join(escape(filepath.Dir(l.path)), "libnvrtc-builtins.so.*")) {
+			if _, err := dlopen(builtins); err == nil {
+				break
+			}
+		}
+	}
+}
+
+// ask finds out the version.
+func (l *library) ask() {
+	switch l.name {
+	case "libnvrtc":
+		if f, err := l.symbol("nvrtcVersion"); err == nil {
+			var major, minor C.int
+			if C.ps_version_pair(f, &major, &minor) == 0 {
+				l.number = int(major)*1000 + int(minor)*10
+				l.version = fmt.Sprintf("%d.%d", major, minor)
+			}
+		}
+	case "libcudnn", "libcublasLt":
+		name := map[string]string{"libcudnn": "cudnnGetVersion", "libcublasLt": "cublasLtGetVersion"}[l.name]
+		if f, err := l.symbol(name); err == nil {
+			l.number = int(C.ps_version_number(f))
+			l.version = fmt.Sprintf("%d.%d.%d", l.number/10000, l.number/100%100, l.number%100)
+		}
+	}
+}
+
+// symbol returns the address of a function of the library.
+func (l *library) symbol(name string) (unsafe.Pointer, error) {
+	c := C.CString(name)
+	defer C.free(unsafe.Pointer(c))
+	p := C.ps_symbol(l.handle, c)
+	if p == nil {
+		return nil, fmt.Errorf("%s has no %s: it is too old, or another library of that name: %s", l.path, name, l.mend(0))
+	}
+	return p, nil
+}
+
+// report opens every library and says what came of it.
+func (l *loader) report() []Library {
+	var all []Library
+	for _, lib := range l.libraries {
+		lib.once.Do(func() { lib.open(l.dirs) })
+		r := Library{Name: lib.name, Path: lib.path, Version: lib.version, Err: lib.err}
+		if lib.err != nil {
+			r.Mend = lib.mend(l.major)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func dlopen(path string) (unsafe.Pointer, error) {
+	var err [1024]C.char
+	c := C.CString(path)
+	defer C.free(unsafe.Pointer(c))
+	handle := C.ps_open(c, &err[0], C.size_t(len(err)))
+	if handle == nil {
+		return nil, errors.New(C.GoString(&err[0]))
+	}
+	return handle, nil
+}
