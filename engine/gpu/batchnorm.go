@@ -1,0 +1,278 @@
+package gpu
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/engine"
+)
+
+// What batchnorm*.cu define: threads of a block, and the channels that a block
+// of a finishing kernel has.
+const (
+	bnThreads  = 256
+	bnChannels = 8
+)
+
+// bnPoolMost is the largest window of a fused pool: a thread keeps a whole one
+// in registers.
+const bnPoolMost = 4
+
+// bnPool returns w, or nil if it pools nothing.
+func bnPool(w *engine.Window) (*engine.Window, error) {
+	if !fusesPool(w) {
+		return nil, fmt.Errorf("fused pooling with window %+v, of which only tiling ones up to %d are there: %w", *w, bnPoolMost, engine.ErrUnsupported)
+	}
+	if w != nil && w.Kernel == 1 {
+		return nil, nil
+	}
+	return w, nil
+}
+
+// A bnGrid says how the kernels of batchnorm*.cu share out rows of width
+// vectors: see there.
+type bnGrid struct {
+	rows         uint64
+	chunk        uint32 // rows of a block
+	width        int32  // vectors of a row
+	tile, lines  int32  // threads of a block along a row, and rows at a time
+	copies       int32  // columns that a channel has in a row
+	blocks, tall int    // blocks along the rows and along a row
+	vec          int    // elements of a vector
+}
+
+// gridOver cuts rows of width vectors into about `target` blocks, each at least
+// `least` rows a thread.
+func gridOver(rows, width, vec, target, least int) bnGrid {
+	g := bnGrid{rows: uint64(rows), width: int32(width), copies: 1, vec: vec}
+	g.tall = ceilDiv(width, bnThreads)
+	tile := ceilDiv(width, g.tall)
+	lines := bnThreads / tile
+	chunk := max(ceilDiv(rows, max(target/g.tall, 1)), lines*least)
+	chunk = ceilDiv(chunk, lines) * lines
+	g.tile, g.lines, g.chunk = int32(tile), int32(lines), uint32(chunk)
+	g.blocks = max(ceilDiv(rows, chunk), 1)
+	return g
+}
+
+// bnGridOf is the grid over all of x, with `each` blocks a multiprocessor.
+func (b *Backend) bnGridOf(x engine.Spec, each int) bnGrid {
+	c, vec := x.Shape[3], 16/x.DType.Size()
+	width := c // vectors of the least common multiple of c and vec
+	for width%2 == 0 && width*vec > c && (width/2)*vec%c == 0 {
+		width /= 2
+	}
+	copies := width * vec / c
+	g := gridOver(x.Len()/c/copies, width, vec, each*b.device.Multiprocessors, 4)
+	g.copies = int32(copies)
+	return g
+}
+
+// row returns the elements of a row.
+func (g bnGrid) row() int { return int(g.width) * g.vec }
+
+// partBytes returns the bytes of two partial results a block and column.
+func (g bnGrid) partBytes() int { return 4 * 2 * g.row() * g.blocks }
+
+func (g bnGrid) grid() [3]int { return [3]int{g.blocks, g.tall, 1} }
+
+// block returns the threads of a block, in whole warps.
+func (g bnGrid) block() [3]int { return [3]int{ceilDiv(int(g.tile*g.lines), 32) * 32, 1, 1} }
+
+// bnDefines are the options of the variant for x.
+func bnDefines(x engine.Spec, more ...string) []string {
+	if x.DType == engine.BFloat16 {
+		more = append(more, "-DBF16")
+	}
+	return more
+}
+
+// lowerBatchNorm lowers BatchNorm, its fused forms and its gradients.
+func (b *Backend) lowerBatchNorm(op engine.Op, in, out []engine.Spec) (lowering, error) {
+	switch op := op.(type) {
+	case engine.BatchNorm:
+		return b.lowerNormalize(engine.BatchNormAct{BatchNorm: op}, in[0])
+	case engine.BatchNormAct:
+		return b.lowerNormalize(op, in[0])
+	case engine.BatchNormBackward:
+		return b.lowerNormalizeBackward(in[0], engine.Identity, nil, bnInputs{gamma: 2, beta: 2, mean: 3, second: 4})
+	case engine.BatchNormActBackward:
+		return b.lowerNormalizeBackward(in[0], op.F, op.Pool, bnInputs{gamma: 2, beta: 3, mean: 4, second: 5})
+	case engine.BatchNormEvalBackward:
+		return b.lowerNormalizeBackward(in[0], engine.Identity, nil, bnInputs{gamma: 2, beta: 2, mean: 3, second: 4, eval: true, eps: op.Eps})
+	case engine.FoldBatchNorm:
+		return b.lowerFoldBatchNorm(op, in[0])
+	}
+	return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+}
+
+// The arguments of batchnorm.cu, field for field.
+type (
+	bnStatsArgs struct {
+		x, part            cuda.Ptr
+		rows               uint64
+		chunk              uint32
+		width, tile, lines int32
+	}
+	bnFinishArgs struct {
+		x, part, runMean, runVar        cuda.Ptr
+		mu, r, newMean, newVar          cuda.Ptr
+		m, rows                         uint64
+		chunk                           uint32
+		blocks, copies, width, channels int32
+		eps, momentum                   float32
+	}
+	bnApplyArgs struct {
+		x, y, gamma, beta, mean, second                   cuda.Ptr
+		m, rows                                           uint64
+		chunk                                             uint32
+		width, tile, lines, copies, channels, eval, actOf int32
+		eps                                               float32
+	}
+	bnFoldArgs struct {
+		w, bias, gamma, beta, mean, variance, wout, bout cuda.Ptr
+		k, o                                             int32
+		eps                                              float32
+	}
+)
+
+// lowerNormalize lowers BatchNormAct: with statistics of its own three
+// launches, with the running ones one.
+func (b *Backend) lowerNormalize(op engine.BatchNormAct, x engine.Spec) (lowering, error) {
+	pool, err := bnPool(op.Pool)
+	if err != nil {
+		return lowering{}, err
+	}
+	apply, err := b.bnApply(op, x, pool)
+	if err != nil || !op.BatchNorm.Train {
+		return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
+			return apply(in[0], out[0], in[1], in[2], in[3], in[4])
+		}}, err
+	}
+	stats, err := b.function("batchnorm", "bn_stats", bnDefines(x)...)
+	if err != nil {
+		return lowering{}, err
+	}
+	finish, err := b.function("batchnorm", "bn_finish", bnDefines(x)...)
+	if err != nil {
+		return lowering{}, err
+	}
+	c, g := x.Shape[3], b.bnGridOf(x, 4)
+	sa := bnStatsArgs{rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines}
+	fa := bnFinishArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, blocks: int32(g.blocks), copies: g.copies, width: g.width,
+		channels: int32(c), eps: op.BatchNorm.Eps, momentum: op.BatchNorm.Momentum}
+	groups, all := [3]int{ceilDiv(c, bnChannels), 1, 1}, [3]int{bnThreads, 1, 1}
+	return lowering{ws: g.partBytes(), enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+		sa.x, sa.part = in[0], ws
+		if err := launch(b, stats, g.grid(), g.block(), 0, &sa); err != nil {
+			return err
+		}
+		fa.x, fa.part, fa.runMean, fa.runVar = in[0], ws, in[3], in[4]
+		fa.mu, fa.r, fa.newMean, fa.newVar = out[1], out[2], out[3], out[4]
+		if err := launch(b, finish, groups, all, 0, &fa); err != nil {
+			return err
+		}
+		return apply(in[0], out[0], in[1], in[2], out[1], out[2])
+	}}, nil
+}
+
+// bnApply returns the launch that makes y from x and four vectors: γ, β, the
+// mean and, in training, r, else the variance.
+func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Window) (func(x, y, gamma, beta, mean, second cuda.Ptr) error, error) {
+	eval := int32(1)
+	if op.BatchNorm.Train {
+		eval = 0
+	}
+	if pool != nil {
+		p, err := b.bnPooling(x, *pool, "bn_pool", false)
+		if err != nil {
+			return nil, err
+		}
+		a := p.args
+		a.eval, a.actOf, a.eps = eval, int32(op.F), op.BatchNorm.Eps
+		return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
+			a.x, a.out, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
+			return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, &a)
+		}, nil
+	}
+	f, err := b.function("batchnorm", "bn_apply", bnDefines(x)...)
+	if err != nil {
+		return nil, err
+	}
+	c, g := x.Shape[3], b.bnGridOf(x, 4)
+	a := bnApplyArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines, copies: g.copies,
+		channels: int32(c), eval: eval, actOf: int32(op.F), eps: op.BatchNorm.Eps}
+	return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
+		a.x, a.y, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
+		return launch(b, f, g.grid(), g.block(), 0, &a)
+	}, nil
+}
+
+func (b *Backend) lowerFoldBatchNorm(op engine.FoldBatchNorm, w engine.Spec) (lowering, error) {
+	f, err := b.function("batchnorm", "bn_fold")
+	if err != nil {
+		return lowering{}, err
+	}
+	o := w.Shape[3]
+	a := bnFoldArgs{k: int32(w.Len() / o), o: int32(o), eps: op.Eps}
+	grid, block := [3]int{ceilDiv(o, 128), min(int(a.k), 64), 1}, [3]int{128, 1, 1}
+	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
+		a.w, a.wout, a.bout = in[0], out[0], out[1]
+		rest := in[1:]
+		if op.Bias {
+			a.bias, rest = rest[0], rest[1:]
+		}
+		a.gamma, a.beta, a.mean, a.variance = rest[0], rest[1], rest[2], rest[3]
+		return launch(b, f, grid, block, 0, &a)
+	}}, nil
+}
+
+// bnPooling is a kernel of batchnorm_pool.cu with what depends on shapes only.
+type bnPooling struct {
+	function *cuda.Function
+	grid     bnGrid
+	args     bnPoolArgs
+}
+
+// bnPoolArgs are the arguments of batchnorm_pool.cu, field for field.
+type bnPoolArgs struct {
+	x, dy, out, gamma, beta, mean, second, part, coef cuda.Ptr
+	windows                                           uint64
+	chunk                                             uint32
+	width, tile, lines                                int32
+	h, w, oh, ow, ih, iw                              int32
+	stepN, stepI, stepJ                               int32
+	eval, actOf                                       int32
+	eps                                               float32
+}
+
+// bnPooling prepares one of the kernels that walk the windows of pictures x;
+// with edges also those that are cut off at the right and at the bottom.
+func (b *Backend) bnPooling(x engine.Spec, w engine.Window, name string, edges bool) (*bnPooling, error) {
+	n, h, wd, c, _ := x.NHWC()
+	lanes, each := 1, 8 // channels of a thread, blocks a multiprocessor
+	switch {
+	case c%8 == 0 && x.DType == engine.BFloat16 && w.Kernel == 2:
+		lanes, each = 8, 2
+	case c%4 == 0:
+		lanes, each = 4, 4
+	}
+	f, err := b.function("batchnorm_pool", name, bnDefines(x, "-DPOOL="+strconv.Itoa(w.Kernel), "-DLANES="+strconv.Itoa(lanes))...)
+	if err != nil {
+		return nil, err
+	}
+	p := &bnPooling{function: f}
+	oh, ow := h/w.Kernel, wd/w.Kernel
+	ih, iw := oh, ow
+	if edges {
+		ih, iw = ceilDiv(h, w.Kernel), ceilDiv(wd, w.Kernel)
+	}
+	g := gridOver(n*ih*iw, c/lanes, lanes, each*b.device.Multiprocessors, 1)
+	p.grid = g
+	lines := int(g.lines)
+	p.args = bnPoolArgs{windows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines,
+		h: int32(h), w: int32(wd), oh: int32(oh), ow: int32(ow), ih: int32(ih), iw: int32(iw),
+		stepN: int32(lines / iw / ih), stepI: int32(lines / iw % ih), stepJ: int32(lines % iw)}
+	return p, nil
+}

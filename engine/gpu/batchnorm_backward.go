@@ -1,0 +1,126 @@
+package gpu
+
+import (
+	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/engine"
+)
+
+// bnGradArgs are bn_grad_args of batchnorm_backward.cu, field for field.
+type bnGradArgs struct {
+	x, dy, dx, gamma, beta, mean, second, part, coef  cuda.Ptr
+	m, rows                                           uint64
+	chunk                                             uint32
+	width, tile, lines, copies, channels, eval, actOf int32
+	eps                                               float32
+}
+
+// bnGradFinishArgs are bn_grad_finish_args, field for field.
+type bnGradFinishArgs struct {
+	in                  bnGradArgs
+	dgamma, dbeta, coef cuda.Ptr
+	blocks, row, tail   int32
+}
+
+// bnInputs says which inputs of a gradient are γ, β, the mean and r or, with
+// frozen statistics, the variance.
+type bnInputs struct {
+	gamma, beta, mean, second int
+	eval                      bool
+	eps                       float32
+}
+
+// lowerNormalizeBackward lowers the gradients: a pass that sums, a small launch
+// that ends the sums, and a pass that writes dx. With frozen statistics the
+// first pass writes dx.
+func (b *Backend) lowerNormalizeBackward(x engine.Spec, f engine.Act, w *engine.Window, at bnInputs) (lowering, error) {
+	pool, err := bnPool(w)
+	if err != nil {
+		return lowering{}, err
+	}
+	finish, err := b.function("batchnorm_backward", "bn_grad_finish", bnDefines(x)...)
+	if err != nil {
+		return lowering{}, err
+	}
+	c := x.Shape[3]
+	fa := bnGradFinishArgs{in: bnGradArgs{m: uint64(x.Len() / c), channels: int32(c), actOf: int32(f), eps: at.eps}}
+	if at.eval {
+		fa.in.eval = 1
+	}
+	var passes bnPasses
+	if pool != nil {
+		passes, err = b.bnPoolPasses(x, f, *pool, &fa)
+	} else {
+		passes, err = b.bnPasses(x, &fa)
+	}
+	if err != nil {
+		return lowering{}, err
+	}
+	// The coefficients lie behind the partial sums.
+	part := (passes.part + 63) &^ 63
+	groups, all := [3]int{ceilDiv(c, bnChannels), 1, 1}, [3]int{bnThreads, 1, 1}
+	return lowering{ws: part + 4*2*c, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+		a := &fa.in
+		a.x, a.dy, a.dx, a.part, a.coef = in[0], in[1], out[0], ws, ws+cuda.Ptr(part)
+		a.gamma, a.beta, a.mean, a.second = in[at.gamma], in[at.beta], in[at.mean], in[at.second]
+		fa.dgamma, fa.dbeta, fa.coef = out[1], out[2], a.coef
+		if err := passes.sums(a); err != nil {
+			return err
+		}
+		if err := launch(b, finish, groups, all, 0, &fa); err != nil || at.eval {
+			return err
+		}
+		return passes.dx(a)
+	}}, nil
+}
+
+// bnPasses are the two passes over x and dy, and the bytes of the first's
+// partial sums.
+type bnPasses struct {
+	sums, dx func(a *bnGradArgs) error
+	part     int
+}
+
+// bnPasses prepares the passes without a pool, and what fa says of the grid.
+func (b *Backend) bnPasses(x engine.Spec, fa *bnGradFinishArgs) (bnPasses, error) {
+	sums, err := b.function("batchnorm_backward", "bn_grad", bnDefines(x)...)
+	if err != nil {
+		return bnPasses{}, err
+	}
+	dx, err := b.function("batchnorm_backward", "bn_dx", bnDefines(x)...)
+	if err != nil {
+		return bnPasses{}, err
+	}
+	g := b.bnGridOf(x, 3)
+	a := &fa.in
+	a.rows, a.chunk, a.width, a.tile, a.lines, a.copies = g.rows, g.chunk, g.width, g.tile, g.lines, g.copies
+	fa.blocks, fa.row = int32(g.blocks), int32(g.row())
+	fa.tail = int32(a.m - g.rows*uint64(g.copies))
+	return bnPasses{part: g.partBytes(),
+		sums: func(a *bnGradArgs) error { return launch(b, sums, g.grid(), g.block(), 0, a) },
+		dx:   func(a *bnGradArgs) error { return launch(b, dx, g.grid(), g.block(), 0, a) },
+	}, nil
+}
+
+// bnPoolPasses prepares the passes through a pool.
+func (b *Backend) bnPoolPasses(x engine.Spec, f engine.Act, w engine.Window, fa *bnGradFinishArgs) (bnPasses, error) {
+	sums, err := b.bnPooling(x, w, "bn_pool_grad", false)
+	if err != nil {
+		return bnPasses{}, err
+	}
+	dx, err := b.bnPooling(x, w, "bn_pool_dx", true)
+	if err != nil {
+		return bnPasses{}, err
+	}
+	fa.in.copies = 1
+	fa.blocks, fa.row = int32(sums.grid.blocks), int32(sums.grid.row())
+	run := func(p *bnPooling) func(a *bnGradArgs) error {
+		p.args.actOf = int32(f)
+		return func(a *bnGradArgs) error {
+			t := &p.args
+			t.x, t.dy, t.out, t.part, t.coef = a.x, a.dy, a.dx, a.part, a.coef
+			t.gamma, t.beta, t.mean, t.second = a.gamma, a.beta, a.mean, a.second
+			return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, t)
+		}
+	}
+	return bnPasses{part: sums.grid.partBytes(), sums: run(sums), dx: run(dx)}, nil
+}
