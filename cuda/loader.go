@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"unsafe"
 )
@@ -29,6 +30,7 @@ type library struct {
 	version string
 	number  int // libcudnn and libcublasLt: what their GetVersion returns; libnvrtc: 1000·major + 10·minor
 	err     error
+	looked  []string // where it is not, if err is that
 }
 
 // A loader knows the libraries and where to look for them.
@@ -46,6 +48,15 @@ func newLoader(dirs []string, major int) *loader {
 	return l
 }
 
+// adopt takes a library that another loader opened.
+func (l *loader) adopt(lib *library) {
+	for i, k := range l.libraries {
+		if k.name == lib.name {
+			l.libraries[i] = lib
+		}
+	}
+}
+
 // library opens one of the known libraries once and keeps it, or the error.
 func (l *loader) library(name string) (*library, error) {
 	i := slices.IndexFunc(l.libraries, func(k *library) bool { return k.name == name })
@@ -61,15 +72,20 @@ func (l *loader) library(name string) (*library, error) {
 }
 
 func (l *library) open(dirs []string) {
-	path, err := find(l.so, dirs, func(path string) error {
+	path, broken, ok := find(l.so, dirs, func(path string) error {
 		handle, err := dlopen(path)
 		if err == nil {
 			l.handle = handle
 		}
 		return err
 	})
-	if err != nil {
-		l.err = err
+	if !ok {
+		l.err = fmt.Errorf("%s %w", strings.Join(l.so, ", "), ErrNotFound)
+		l.looked = dirs
+		if broken != nil {
+			l.err = fmt.Errorf("%s %w: what is there cannot be opened: %w", l.so[0], ErrNotFound, broken)
+			l.looked = nil
+		}
 		return
 	}
 	l.path = path
@@ -129,6 +145,9 @@ func (l *loader) report() []Library {
 		r := Library{Name: lib.name, Path: lib.path, Version: lib.version, Err: lib.err}
 		if lib.err != nil {
 			r.Mend = lib.mend(l.major)
+			if len(lib.looked) > 0 {
+				r.Err = fmt.Errorf("%w in %s", lib.err, describe(lib.looked))
+			}
 		}
 		all = append(all, r)
 	}

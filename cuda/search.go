@@ -178,9 +178,8 @@ func escape(path string) string {
 
 // find opens the first file of the given names in the given folders that open
 // accepts, folder by folder. What is there and cannot be opened is passed over
-// for the next, and named in the error if there is no better one.
-func find(names, dirs []string, open func(path string) error) (string, error) {
-	var broken error
+// for the next; if there is no better one, broken says why.
+func find(names, dirs []string, open func(path string) error) (path string, broken error, ok bool) {
 	for _, dir := range dirs {
 		for _, name := range names {
 			path := name
@@ -192,7 +191,7 @@ func find(names, dirs []string, open func(path string) error) (string, error) {
 			}
 			err := open(path)
 			if err == nil {
-				return path, nil
+				return path, nil, true
 			}
 			// The loader says of every library that it does not know that it
 			// cannot open it: that is no finding, unless it is about another.
@@ -201,10 +200,7 @@ func find(names, dirs []string, open func(path string) error) (string, error) {
 			}
 		}
 	}
-	if broken != nil {
-		return "", fmt.Errorf("%s cannot be opened (%v): %w", names[0], broken, ErrNotFound)
-	}
-	return "", fmt.Errorf("%s %w in %s", strings.Join(names, ", "), ErrNotFound, describe(dirs))
+	return "", broken, false
 }
 
 // describe names folders for a message.

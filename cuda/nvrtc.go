@@ -1,0 +1,135 @@
+//go:build linux && cgo
+
+package cuda
+
+/*
+#include <stdlib.h>
+#include "nvrtc.h"
+
+#cgo noescape ps_nvrtc_open
+#cgo nocallback ps_nvrtc_open
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unsafe"
+)
+
+// A compiler is NVRTC with its disk cache. Several goroutines may use one.
+type compiler struct {
+	lib   *library
+	api   *C.ps_nvrtc
+	archs []int // that it can compile for, empty if it does not tell
+	id    []string
+	mend  string
+	cache cache
+	log   *slog.Logger
+}
+
+// nvrtc opens the compiler once.
+func (d *Driver) nvrtc() (*compiler, error) {
+	d.compilerOnce.Do(func() {
+		d.compiler, d.compilerErr = newCompiler(d.loader, cache{d.cacheDir}, d.log)
+	})
+	return d.compiler, d.compilerErr
+}
+
+func newCompiler(l *loader, store cache, log *slog.Logger) (*compiler, error) {
+	lib, err := l.library("libnvrtc")
+	if err != nil {
+		return nil, err
+	}
+	var missing *C.char
+	api := C.ps_nvrtc_open(lib.handle, &missing)
+	if api == nil {
+		return nil, fmt.Errorf("%s has no %s: %s", lib.path, C.GoString(missing), lib.mend(l.major))
+	}
+	if l.major > 0 && lib.number/1000 > l.major {
+		return nil, fmt.Errorf("%s is of CUDA %s, but the driver supports only CUDA %d: %s",
+			lib.path, lib.version, l.major, lib.mend(l.major))
+	}
+	c := &compiler{lib: lib, api: api, mend: lib.mend(l.major), cache: store, log: log}
+	var archs [256]C.int
+	for _, a := range archs[:C.ps_nvrtc_archs(api, &archs[0], C.int(len(archs)))] {
+		c.archs = append(c.archs, int(a))
+	}
+	// Two builds of one version may differ: the file tells them apart.
+	c.id = []string{lib.version, lib.path}
+	if info, err := os.Stat(lib.path); err == nil {
+		c.id = append(c.id, fmt.Sprint(info.Size(), info.ModTime().UnixNano()))
+	}
+	log.Debug("cuda: NVRTC opened", "path", lib.path, "version", lib.version)
+	return c, nil
+}
+
+// cubin compiles a source for an architecture such as 90, or takes what an
+// earlier run compiled, unless fresh. It reports whether it did.
+func (c *compiler) cubin(name, source string, arch int, options []string, fresh bool) (b []byte, kept bool, err error) {
+	if len(c.archs) > 0 && !slices.Contains(c.archs, arch) {
+		return nil, false, fmt.Errorf("%s %s cannot compile for sm_%d, only for sm_%d to sm_%d, install a newer one: %s",
+			c.lib.path, c.lib.version, arch, slices.Min(c.archs), slices.Max(c.archs), c.mend)
+	}
+	if strings.IndexByte(source, 0) >= 0 {
+		return nil, false, errors.New("the source has a zero byte")
+	}
+	options = append([]string{fmt.Sprintf("--gpu-architecture=sm_%d", arch), "--std=c++17"}, options...)
+	key := keyOf(slices.Concat([]string{name, source}, c.id, options)...)
+	if !fresh {
+		b, err := c.cache.get(key)
+		if err == nil {
+			return b, true, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			c.log.Warn("cuda: a compiled kernel is not usable, and compiled again", "kernel", name, "error", err)
+		}
+	}
+	start := time.Now()
+	b, err = c.compile(name, source, options)
+	if err != nil {
+		return nil, false, err
+	}
+	c.log.Debug("cuda: compiled", "kernel", name, "options", options, "bytes", len(b), "time", time.Since(start))
+	if err := c.cache.put(key, b); err != nil {
+		c.log.Warn("cuda: a compiled kernel could not be kept", "kernel", name, "error", err)
+	}
+	return b, false, nil
+}
+
+func (c *compiler) compile(name, source string, options []string) ([]byte, error) {
+	src, title := C.CString(source), C.CString(name+".cu")
+	defer C.free(unsafe.Pointer(src))
+	defer C.free(unsafe.Pointer(title))
+	opts := (*[1 << 16]*C.char)(C.calloc(C.size_t(len(options)+1), C.size_t(unsafe.Sizeof(src))))[:len(options)+1]
+	defer C.free(unsafe.Pointer(&opts[0]))
+	for i, o := range options {
+		opts[i] = C.CString(o)
+		defer C.free(unsafe.Pointer(opts[i]))
+	}
+	var out C.ps_compiled
+	r := C.ps_nvrtc_compile(c.api, src, title, C.int(len(options)), &opts[0], &out)
+	defer C.ps_nvrtc_release(&out)
+	log := ""
+	if out.log != nil {
+		log = strings.TrimSpace(C.GoString(out.log))
+	}
+	if r != 0 || out.call != nil {
+		c.log.Debug("cuda: not compiled", "kernel", name, "options", options, "log", log)
+		e := &Error{Call: C.GoString(out.call), Code: "NVRTC_ERROR", Number: int(r), Detail: firstError(log)}
+		if out.code != nil {
+			e.Code = C.GoString(out.code)
+		}
+		return nil, e
+	}
+	if log != "" {
+		c.log.Debug("cuda: the compiler says", "kernel", name, "log", log)
+	}
+	return C.GoBytes(unsafe.Pointer(out.cubin), C.int(out.size)), nil
+}
