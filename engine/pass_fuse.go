@@ -15,6 +15,8 @@ var patterns = []pattern{
 	fuseConvBatchNorm,
 	fuseConvResidual,
 	fuseConvAct,
+	fuseDistillLossBackward,
+	fuseDistillLoss,
 }
 
 // A fuser holds the maps that patterns look things up in.

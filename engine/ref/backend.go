@@ -50,6 +50,9 @@ func (b *backend) Alloc(bytes int) (engine.Buffer, error) {
 	return &buffer{mem: mem[skip : skip+bytes]}, nil
 }
 
+// BFloat16 implements engine.MixedPrecision.
+func (b *backend) BFloat16() bool { return true }
+
 // Fuses implements engine.Fuser.
 func (b *backend) Fuses(op engine.Op) bool {
 	_, known := ops[reflect.TypeOf(op)]
@@ -61,7 +64,8 @@ func fused(op engine.Op) bool {
 	switch op := op.(type) {
 	case engine.Conv2D:
 		return op.Epilogue != engine.Epilogue{}
-	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm, engine.QuantizeWeight, engine.PointwiseInt8:
+	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm, engine.QuantizeWeight, engine.PointwiseInt8,
+		engine.DistillLoss, engine.DistillLossBackward:
 		return true
 	}
 	return false
@@ -195,6 +199,8 @@ func Decode(s engine.Spec, data []byte) Array {
 			a.V[i] = float64(ne.Uint32(b))
 		case engine.Uint8:
 			a.V[i] = float64(b[0])
+		case engine.BFloat16:
+			a.V[i] = float64(engine.FromBFloat16(ne.Uint16(b)))
 		}
 	}
 	return a
@@ -214,6 +220,8 @@ func (a Array) Encode() []byte {
 			data = ne.AppendUint32(data, uint32(v))
 		case engine.Uint8:
 			data = append(data, byte(v))
+		case engine.BFloat16:
+			data = ne.AppendUint16(data, engine.ToBFloat16(float32(v)))
 		}
 	}
 	return data

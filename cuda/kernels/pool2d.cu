@@ -1,0 +1,323 @@
+/* Pooling. A thread takes WIDTH neighbouring channels of one place: 1, 4, or
+ * what sixteen bytes hold. Backward passes gather: each dx is written once, by
+ * one thread, which adds the dy of all windows that hold it in a fixed order. */
+
+#ifndef WIDTH
+#define WIDTH VEC
+#endif
+
+/* A place in a window, row·kernel + column; WINNER=int where a byte is too small. */
+#ifndef WINNER
+#define WINNER unsigned char
+#define WINNER_ALIGN WIDTH
+#else
+#define WINNER_ALIGN 4
+#endif
+typedef struct ALIGNED(WINNER_ALIGN) { WINNER at[WIDTH]; } winners;
+
+DEVICE void load(const real *p, float *v) {
+#if WIDTH == 1
+	v[0] = ld(p);
+#elif WIDTH == VEC
+	ldv(p, v);
+#else
+	float4 r = ld4(p);
+	v[0] = r.x, v[1] = r.y, v[2] = r.z, v[3] = r.w;
+#endif
+}
+
+DEVICE void store(real *p, const float *v) {
+#if WIDTH == 1
+	st(p, v[0]);
+#elif WIDTH == VEC
+	stv(p, v);
+#else
+	st4(p, make_float4(v[0], v[1], v[2], v[3]));
+#endif
+}
+
+/* The large side is [.,h,w,c], the small one [.,oh,ow,c], with c in units of
+ * WIDTH channels. Threads run over items, the vectors of one of the sides (or of
+ * a grid of cells), whose extents are the three divisors. */
+typedef struct {
+	const real *x;  /* large, or null */
+	const real *dy; /* small, or null */
+	real *y;        /* the result: small forwards, large backwards */
+	winners *won;   /* small: who won each window, or null */
+	u32 items;
+	int h, w, oh, ow, c, kernel, stride, pad;
+	fastdiv by_c, by_col, by_row, by_stride;
+} pool_args;
+
+#define ITEMS(i, a) \
+	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < (a).items; i += gridDim.x * blockDim.x)
+
+typedef struct { u32 n, row, col, k; } place;
+
+DEVICE place place_of(u32 i, fastdiv by_c, fastdiv by_col, fastdiv by_row) {
+	place p;
+	u32 pixel = div_by(i, by_c), line = div_by(pixel, by_col);
+	p.k = mod_by(i, pixel, by_c);
+	p.col = mod_by(pixel, line, by_col);
+	p.n = div_by(line, by_row);
+	p.row = mod_by(line, p.n, by_row);
+	return p;
+}
+
+/* The largest of the window whose corner is (top, left), and its place: the
+ * first largest in row-major order; a NaN wins. x points to the image's first
+ * row and to the thread's channels. */
+DEVICE void best_of(pool_args a, const real *x, int top, int left, int kernel, float *best, int *won) {
+	int first = (top < 0 ? -top : 0) * kernel + (left < 0 ? -left : 0);
+	UNROLL
+	for (int l = 0; l < WIDTH; l++) best[l] = bits_float(0xff800000u), won[l] = first;
+	UNROLL
+	for (int u = 0; u < kernel; u++) {
+		UNROLL
+		for (int v = 0; v < kernel; v++) {
+			int r = top + u, q = left + v;
+			if ((u32)r >= (u32)a.h || (u32)q >= (u32)a.w) continue;
+			float z[WIDTH];
+			load(x + ((i64)r * a.w + q) * a.c * WIDTH, z);
+			UNROLL
+			for (int l = 0; l < WIDTH; l++) {
+				int wins = z[l] > best[l] || (z[l] != z[l] && best[l] == best[l]);
+				best[l] = wins ? z[l] : best[l];
+				won[l] = wins ? u * kernel + v : won[l];
+			}
+		}
+	}
+}
+
+/* The usual kernels are unrolled. */
+DEVICE void best_of_any(pool_args a, const real *x, int top, int left, float *best, int *won) {
+	if (a.kernel == 2) best_of(a, x, top, left, 2, best, won);
+	else if (a.kernel == 3) best_of(a, x, top, left, 3, best, won);
+	else best_of(a, x, top, left, a.kernel, best, won);
+}
+
+DEVICE const real *channels_of(pool_args a, place p) {
+	return a.x + ((i64)p.n * a.h * a.w * a.c + p.k) * WIDTH;
+}
+
+/* Writes y or, if won is not null, who won. Items: the small side. */
+KERNEL(max_pool)(pool_args a) {
+	ITEMS(i, a) {
+		place p = place_of(i, a.by_c, a.by_col, a.by_row);
+		float best[WIDTH];
+		int won[WIDTH];
+		best_of_any(a, channels_of(a, p), (int)p.row * a.stride - a.pad, (int)p.col * a.stride - a.pad, best, won);
+		if (a.won) {
+			winners w;
+			UNROLL
+			for (int l = 0; l < WIDTH; l++) w.at[l] = (WINNER)won[l];
+			a.won[i] = w;
+		} else {
+			store(a.y + (i64)i * WIDTH, best);
+		}
+	}
+}
+
+/* dx where no two windows overlap and there is no padding: a thread finds the
+ * winner of a window and writes the stride×stride cell that the window lies in.
+ * Items: the cells, those without a window among them. */
+KERNEL(max_pool_backward_cells)(pool_args a) {
+	ITEMS(i, a) {
+		place p = place_of(i, a.by_c, a.by_col, a.by_row);
+		int top = (int)p.row * a.stride, left = (int)p.col * a.stride;
+		float best[WIDTH], d[WIDTH];
+		int won[WIDTH];
+		UNROLL
+		for (int l = 0; l < WIDTH; l++) won[l] = -1, d[l] = 0.f;
+		if ((int)p.row < a.oh && (int)p.col < a.ow) {
+			load(a.dy + ((((i64)p.n * a.oh + p.row) * a.ow + p.col) * a.c + p.k) * WIDTH, d);
+			best_of_any(a, channels_of(a, p), top, left, best, won);
+		}
+		real *y = a.y + ((i64)p.n * a.h * a.w * a.c + p.k) * WIDTH;
+		for (int u = 0; u < a.stride && top + u < a.h; u++) {
+			for (int v = 0; v < a.stride && left + v < a.w; v++) {
+				int at = u < a.kernel && v < a.kernel ? u * a.kernel + v : -2;
+				float out[WIDTH];
+				UNROLL
+				for (int l = 0; l < WIDTH; l++) out[l] = won[l] == at ? d[l] : 0.f;
+				store(y + ((i64)(top + u) * a.w + left + v) * a.c * WIDTH, out);
+			}
+		}
+	}
+}
+
+/* The first and the last window along an axis that hold place at. */
+DEVICE int first_window(pool_args a, int at) {
+	int t = at + a.pad - a.kernel + a.stride;
+	return t < a.stride ? 0 : (int)div_by((u32)t, a.by_stride);
+}
+
+DEVICE int last_window(pool_args a, int at, int windows) {
+	int t = (int)div_by((u32)(at + a.pad), a.by_stride);
+	return t < windows ? t : windows - 1;
+}
+
+/* dx from dy and who won, for any windows. Items: the large side. */
+KERNEL(max_pool_backward)(pool_args a) {
+	ITEMS(i, a) {
+		place p = place_of(i, a.by_c, a.by_col, a.by_row);
+		int row = (int)p.row, col = (int)p.col;
+		int i0 = first_window(a, row), i1 = last_window(a, row, a.oh);
+		int j0 = first_window(a, col), j1 = last_window(a, col, a.ow);
+		i64 small = (i64)p.n * a.oh * a.ow * a.c + p.k;
+		float sum[WIDTH];
+		UNROLL
+		for (int l = 0; l < WIDTH; l++) sum[l] = 0.f;
+		for (int r = i0; r <= i1; r++) {
+			for (int q = j0; q <= j1; q++) {
+				i64 at = small + ((i64)r * a.ow + q) * a.c;
+				int self = (row + a.pad - r * a.stride) * a.kernel + col + a.pad - q * a.stride;
+				winners w = a.won[at];
+				float d[WIDTH];
+				load(a.dy + at * WIDTH, d);
+				UNROLL
+				for (int l = 0; l < WIDTH; l++) sum[l] += (int)w.at[l] == self ? d[l] : 0.f;
+			}
+		}
+		store(a.y + (i64)i * WIDTH, sum);
+	}
+}
+
+DEVICE void sum_of(pool_args a, const real *x, int top, int left, int kernel, float *sum) {
+	UNROLL
+	for (int l = 0; l < WIDTH; l++) sum[l] = 0.f;
+	UNROLL
+	for (int u = 0; u < kernel; u++) {
+		UNROLL
+		for (int v = 0; v < kernel; v++) {
+			int r = top + u, q = left + v;
+			if ((u32)r >= (u32)a.h || (u32)q >= (u32)a.w) continue;
+			float z[WIDTH];
+			load(x + ((i64)r * a.w + q) * a.c * WIDTH, z);
+			UNROLL
+			for (int l = 0; l < WIDTH; l++) sum[l] += z[l];
+		}
+	}
+}
+
+/* Items: the small side. */
+KERNEL(avg_pool)(pool_args a) {
+	float scale = 1.f / ((float)a.kernel * (float)a.kernel);
+	ITEMS(i, a) {
+		place p = place_of(i, a.by_c, a.by_col, a.by_row);
+		const real *x = channels_of(a, p);
+		int top = (int)p.row * a.stride - a.pad, left = (int)p.col * a.stride - a.pad;
+		float sum[WIDTH];
+		if (a.kernel == 2) sum_of(a, x, top, left, 2, sum);
+		else if (a.kernel == 3) sum_of(a, x, top, left, 3, sum);
+		else sum_of(a, x, top, left, a.kernel, sum);
+		UNROLL
+		for (int l = 0; l < WIDTH; l++) sum[l] *= scale;
+		store(a.y + (i64)i * WIDTH, sum);
+	}
+}
+
+/* Items: the large side. */
+KERNEL(avg_pool_backward)(pool_args a) {
+	float scale = 1.f / ((float)a.kernel * (float)a.kernel);
+	ITEMS(i, a) {
+		place p = place_of(i, a.by_c, a.by_col, a.by_row);
+		int i0 = first_window(a, (int)p.row), i1 = last_window(a, (int)p.row, a.oh);
+		int j0 = first_window(a, (int)p.col), j1 = last_window(a, (int)p.col, a.ow);
+		const real *dy = a.dy + ((i64)p.n * a.oh * a.ow * a.c + p.k) * WIDTH;
+		float sum[WIDTH];
+		UNROLL
+		for (int l = 0; l < WIDTH; l++) sum[l] = 0.f;
+		for (int r = i0; r <= i1; r++) {
+			for (int q = j0; q <= j1; q++) {
+				float d[WIDTH];
+				load(dy + ((i64)r * a.ow + q) * a.c * WIDTH, d);
+				UNROLL
+				for (int l = 0; l < WIDTH; l++) sum[l] += d[l];
+			}
+		}
+		UNROLL
+		for (int l = 0; l < WIDTH; l++) sum[l] *= scale;
+		store(a.y + (i64)i * WIDTH, sum);
+	}
+}
+
+/* ---- the mean of a whole picture, always in float ---- */
+
+#define GLOBAL_THREADS 256
+
+/* y[n,c] = scale·Σ_p x[n,p,c]. A block has blockDim.x vectors of channels and
+ * blockDim.y pixels side by side, GLOBAL_THREADS in all, and adds the pixels'
+ * sums up at the end. chunks blocks make an image. */
+typedef struct {
+	const real *x;
+	float *y;
+	u32 blocks;
+	int pixels, c, chunks;
+	float scale;
+} global_avg_pool_args;
+
+KERNEL(global_avg_pool)(global_avg_pool_args a) {
+	__shared__ float part[GLOBAL_THREADS * WIDTH];
+	int tx = (int)threadIdx.x, ty = (int)threadIdx.y, nx = (int)blockDim.x, ny = (int)blockDim.y;
+	for (u32 b = blockIdx.x; b < a.blocks; b += gridDim.x) {
+		u32 n = b / (u32)a.chunks;
+		int k = (int)(b - n * (u32)a.chunks) * nx + tx;
+		float sum[WIDTH];
+		UNROLL
+		for (int l = 0; l < WIDTH; l++) sum[l] = 0.f;
+		if (k < a.c) {
+			const real *x = a.x + ((i64)n * a.pixels * a.c + k) * WIDTH;
+			for (int p = ty; p < a.pixels; p += ny) {
+				float v[WIDTH];
+				load(x + (i64)p * a.c * WIDTH, v);
+				UNROLL
+				for (int l = 0; l < WIDTH; l++) sum[l] += v[l];
+			}
+		}
+		UNROLL
+		for (int l = 0; l < WIDTH; l++) part[(ty * WIDTH + l) * nx + tx] = sum[l];
+		__syncthreads();
+		/* A thread for each of the block's channels, in the order of memory. */
+		for (int t = ty * nx + tx; t < nx * WIDTH; t += GLOBAL_THREADS) {
+			int column = t / WIDTH, l = t % WIDTH;
+			int channel = (k - tx + column) * WIDTH + l;
+			if (channel < a.c * WIDTH) {
+				float total = 0.f;
+				for (int r = 0; r < ny; r++) total += part[(r * WIDTH + l) * nx + column];
+				a.y[(i64)n * a.c * WIDTH + channel] = total * a.scale;
+			}
+		}
+		__syncthreads();
+	}
+}
+
+/* dx[n,p,c] = scale·dy[n,c]. Items: the large side; by_image divides by an image's items. */
+typedef struct {
+	const float *dy;
+	real *dx;
+	u32 items;
+	int c;
+	float scale;
+	fastdiv by_c, by_image;
+} global_avg_pool_backward_args;
+
+KERNEL(global_avg_pool_backward)(global_avg_pool_backward_args a) {
+	ITEMS(i, a) {
+		u32 n = div_by(i, a.by_image), k = mod_by(i, div_by(i, a.by_c), a.by_c);
+		const float *dy = a.dy + ((i64)n * a.c + k) * WIDTH;
+		float v[WIDTH];
+#if WIDTH == 1
+		v[0] = dy[0];
+#else
+		UNROLL
+		for (int l = 0; l < WIDTH; l += 4) {
+			float4 r = ldf4(dy + l);
+			v[l] = r.x, v[l + 1] = r.y, v[l + 2] = r.z, v[l + 3] = r.w;
+		}
+#endif
+		UNROLL
+		for (int l = 0; l < WIDTH; l++) v[l] *= a.scale;
+		store(a.dx + (i64)i * WIDTH, v);
+	}
+}
