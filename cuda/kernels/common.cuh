@@ -57,9 +57,11 @@
 
 #if ON_DEVICE
 #define UNROLL _Pragma("unroll")
+#define UNROLL8 _Pragma("unroll 8")
 #define ALIGNED(n) __align__(n)
 #else
 #define UNROLL
+#define UNROLL8
 #define ALIGNED(n) __attribute__((aligned(n)))
 #endif
 
