@@ -81,6 +81,15 @@ type Recording interface {
 	Close() error
 }
 
+// A MixedPrecision backend may be able to store activations as bfloat16. A
+// backend without this method cannot: Compile then refuses such specs with
+// ErrUnsupported.
+type MixedPrecision interface {
+	Backend
+	// BFloat16 reports whether Compile accepts bfloat16 activations.
+	BFloat16() bool
+}
+
 // A Fuser is a Backend that runs some of the planner's fused operators. A
 // backend without this method is given the plain ones only.
 type Fuser interface {

@@ -20,10 +20,10 @@ type Activation struct{ F Act }
 
 // Infer implements Op.
 func (op Activation) Infer(in []Spec) ([]Spec, error) {
-	if len(in) != 1 || in[0].DType != Float32 || op.F > ReLU6 {
-		return nil, fmt.Errorf("%w: takes one float32 input, got %v", ErrShape, in)
+	if len(in) != 1 || op.F > ReLU6 {
+		return nil, fmt.Errorf("%w: takes one input, got %v", ErrShape, in)
 	}
-	return []Spec{in[0]}, nil
+	return []Spec{in[0]}, checkActivations(in[0])
 }
 
 // Backward implements Differentiable.
@@ -41,5 +41,5 @@ func (op ActivationBackward) Infer(in []Spec) ([]Spec, error) {
 	if len(in) != 2 || !in[0].Equal(in[1]) {
 		return nil, fmt.Errorf("%w: takes y and dy of one shape, got %v", ErrShape, in)
 	}
-	return []Spec{in[0]}, nil
+	return []Spec{in[0]}, checkActivations(in[0])
 }

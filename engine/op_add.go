@@ -12,11 +12,11 @@ func (op Add) Infer(in []Spec) ([]Spec, error) {
 		return nil, fmt.Errorf("%w: %d weights for %d inputs", ErrShape, len(op.Weights), len(in))
 	}
 	for _, s := range in {
-		if !s.Equal(in[0]) || s.DType != Float32 {
-			return nil, fmt.Errorf("%w: takes float32 inputs of one shape, got %v", ErrShape, in)
+		if !s.Equal(in[0]) {
+			return nil, fmt.Errorf("%w: takes inputs of one shape and element type, got %v", ErrShape, in)
 		}
 	}
-	return []Spec{in[0]}, nil
+	return []Spec{in[0]}, checkActivations(in[0])
 }
 
 // Weight returns the factor of input k.

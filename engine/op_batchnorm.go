@@ -35,7 +35,7 @@ func batchNormSpecs(in []Spec) (c int, err error) {
 			return 0, fmt.Errorf("%w: %v for %d channels", ErrShape, s, c)
 		}
 	}
-	return c, nil
+	return c, checkActivations(in[0])
 }
 
 // Infer implements Op.
@@ -85,7 +85,7 @@ func batchNormBackwardSpecs(in []Spec) ([]Spec, error) {
 			return nil, fmt.Errorf("%w: %v for %v channels", ErrShape, s, c)
 		}
 	}
-	return []Spec{in[0], c, c}, nil
+	return []Spec{in[0], c, c}, checkActivations(in[0])
 }
 
 // BatchNormBackward is the gradient of BatchNorm in training. Inputs: x, dy
@@ -138,5 +138,5 @@ func (op FoldBatchNorm) Infer(in []Spec) ([]Spec, error) {
 			return nil, fmt.Errorf("%w: %v for %v channels", ErrShape, s, c)
 		}
 	}
-	return []Spec{in[0], c}, nil
+	return []Spec{in[0], c}, checkWeight(in[0])
 }

@@ -11,7 +11,8 @@ import "fmt"
 // [O]. Output: y [N,OH,OW,O] with OH = ⌊(H+2p-d·(KH-1)-1)/s⌋+1.
 //
 // Groups = 1 is the dense convolution, KH = KW = 1 the pointwise, Groups = C
-// the depthwise one. Zero values of Stride, Dilation and Groups mean 1.
+// the depthwise one. With x in bfloat16, w is rounded to bfloat16 before the
+// product (see bfloat16.go). Zero values of Stride, Dilation and Groups mean 1.
 type Conv2D struct {
 	Stride, Pad, Dilation, Groups int
 	// Epilogue is what the planner has fused behind the convolution; a graph
@@ -59,11 +60,14 @@ func (op Conv2D) Infer(in []Spec) ([]Spec, error) {
 	case cg != c/op.Groups:
 		return nil, fmt.Errorf("%w: w takes %d channels a group, x has %d", ErrShape, cg, c/op.Groups)
 	}
+	if err := firstError(checkActivations(in[0]), checkWeight(in[1])); err != nil {
+		return nil, err
+	}
 	oh, ow := op.outSize(h, kh), op.outSize(w, kw)
 	if h+2*op.Pad < op.Dilation*(kh-1)+1 || w+2*op.Pad < op.Dilation*(kw-1)+1 {
 		return nil, fmt.Errorf("%w: the kernel %dx%d is larger than the padded input %dx%d", ErrShape, kh, kw, h+2*op.Pad, w+2*op.Pad)
 	}
-	y := F32(n, oh, ow, o)
+	y := in[0].as(n, oh, ow, o)
 	rest := in[2:]
 	if op.Epilogue.Residual {
 		if !rest[len(rest)-1].Equal(y) {

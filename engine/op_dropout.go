@@ -27,13 +27,13 @@ func (op Dropout) Threshold() uint32 {
 
 // Infer implements Op.
 func (op Dropout) Infer(in []Spec) ([]Spec, error) {
-	if len(in) != 2 || in[0].DType != Float32 || !in[1].Equal(DropoutCounter) {
+	if len(in) != 2 || !in[1].Equal(DropoutCounter) {
 		return nil, fmt.Errorf("%w: takes x and a counter %v, got %v", ErrShape, DropoutCounter, in)
 	}
 	if !(op.P >= 0 && op.P < 1) {
 		return nil, fmt.Errorf("%w: P = %v is not in [0, 1)", ErrShape, op.P)
 	}
-	return []Spec{in[0]}, nil
+	return []Spec{in[0]}, checkActivations(in[0])
 }
 
 // Backward implements Differentiable: dx = dy·m/(1-P), the op itself.

@@ -53,5 +53,5 @@ func (op BatchNormActBackward) Infer(in []Spec) ([]Spec, error) {
 			return nil, fmt.Errorf("%w: %v for %v channels", ErrShape, s, c)
 		}
 	}
-	return []Spec{in[0], c, c}, nil
+	return []Spec{in[0], c, c}, checkActivations(in[0])
 }

@@ -3,7 +3,8 @@ package engine
 import "fmt"
 
 // Linear is PyTorch's nn.Linear: y = x·w + b, with x [N,I], w [I,O] (the
-// transpose of PyTorch's weight), optionally b [O], and y [N,O].
+// transpose of PyTorch's weight), optionally b [O], and y [N,O]. With x
+// in bfloat16, w is rounded to bfloat16 before the product (see bfloat16.go).
 type Linear struct{}
 
 // Infer implements Op.
@@ -18,7 +19,7 @@ func (op Linear) Infer(in []Spec) ([]Spec, error) {
 	if len(in) == 3 && !in[2].Equal(F32(o)) {
 		return nil, fmt.Errorf("%w: bias %v for %d outputs", ErrShape, in[2], o)
 	}
-	return []Spec{F32(in[0].Shape[0], o)}, nil
+	return []Spec{in[0].as(in[0].Shape[0], o)}, firstError(checkActivations(in[0]), checkWeight(in[1]))
 }
 
 // Cost implements Coster.
@@ -44,7 +45,7 @@ func (op LinearBackwardData) Infer(in []Spec) ([]Spec, error) {
 	if len(in) != 2 || len(in[0].Shape) != 2 || len(in[1].Shape) != 2 || in[0].Shape[1] != in[1].Shape[1] {
 		return nil, fmt.Errorf("%w: takes dy [N,O] and w [I,O], got %v", ErrShape, in)
 	}
-	return []Spec{F32(in[0].Shape[0], in[1].Shape[0])}, nil
+	return []Spec{in[0].as(in[0].Shape[0], in[1].Shape[0])}, firstError(checkActivations(in[0]), checkWeight(in[1]))
 }
 
 // Cost implements Coster.
@@ -60,6 +61,9 @@ type LinearBackwardWeight struct{ Bias bool }
 func (op LinearBackwardWeight) Infer(in []Spec) ([]Spec, error) {
 	if len(in) != 2 || len(in[0].Shape) != 2 || len(in[1].Shape) != 2 || in[0].Shape[0] != in[1].Shape[0] {
 		return nil, fmt.Errorf("%w: takes x [N,I] and dy [N,O], got %v", ErrShape, in)
+	}
+	if err := checkActivations(in...); err != nil {
+		return nil, err
 	}
 	i, o := in[0].Shape[1], in[1].Shape[1]
 	if op.Bias {

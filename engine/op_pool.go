@@ -28,7 +28,7 @@ func (w Window) infer(x Spec) (Spec, error) {
 	case h+2*w.Pad < w.Kernel || ww+2*w.Pad < w.Kernel:
 		return Spec{}, fmt.Errorf("%w: window %+v is larger than the padded input %v", ErrShape, w, x)
 	}
-	return F32(n, (h+2*w.Pad-w.Kernel)/w.Stride+1, (ww+2*w.Pad-w.Kernel)/w.Stride+1, c), nil
+	return x.as(n, (h+2*w.Pad-w.Kernel)/w.Stride+1, (ww+2*w.Pad-w.Kernel)/w.Stride+1, c), checkActivations(x)
 }
 
 func (w Window) inferBackward(dy, x Spec) ([]Spec, error) {
@@ -106,7 +106,8 @@ func (op AvgPool2DBackward) Infer(in []Spec) ([]Spec, error) {
 	return op.inferBackward(in[0], op.X)
 }
 
-// GlobalAvgPool is y[n,c] = Σ_{h,w} x[n,h,w,c]/(H·W), from [N,H,W,C] to [N,C].
+// GlobalAvgPool is y[n,c] = Σ_{h,w} x[n,h,w,c]/(H·W), from [N,H,W,C] to [N,C],
+// which is float32 whatever x is.
 type GlobalAvgPool struct{}
 
 // Infer implements Op.
@@ -114,7 +115,7 @@ func (op GlobalAvgPool) Infer(in []Spec) ([]Spec, error) {
 	if len(in) != 1 || len(in[0].Shape) != 4 {
 		return nil, fmt.Errorf("%w: takes x (NHWC), got %v", ErrShape, in)
 	}
-	return []Spec{F32(in[0].Shape[0], in[0].Shape[3])}, nil
+	return []Spec{F32(in[0].Shape[0], in[0].Shape[3])}, checkActivations(in[0])
 }
 
 // Backward implements Differentiable.
@@ -130,5 +131,5 @@ func (op GlobalAvgPoolBackward) Infer(in []Spec) ([]Spec, error) {
 	if len(in) != 1 || len(op.X.Shape) != 4 || !in[0].Equal(F32(op.X.Shape[0], op.X.Shape[3])) {
 		return nil, fmt.Errorf("%w: dy %v for x %v", ErrShape, in, op.X)
 	}
-	return []Spec{op.X}, nil
+	return []Spec{op.X}, checkActivations(op.X)
 }

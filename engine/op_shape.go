@@ -13,7 +13,7 @@ func (op Flatten) Infer(in []Spec) ([]Spec, error) {
 		return nil, fmt.Errorf("%w: takes x (NHWC), got %v", ErrShape, in)
 	}
 	s := in[0].Shape
-	return []Spec{F32(s[0], s[1]*s[2]*s[3])}, nil
+	return []Spec{in[0].as(s[0], s[1]*s[2]*s[3])}, checkActivations(in[0])
 }
 
 // Backward implements Differentiable.

@@ -52,7 +52,7 @@ func plainPointwise(s *step) bool {
 		return false
 	}
 	w := s.in[1]
-	return w.variable != nil && w.Shape[0] == 1 && w.Shape[1] == 1 && w.Shape[2] >= int8MinChannels && w.Shape[2] <= Int8MaxChannels
+	return s.in[0].DType == Float32 && w.variable != nil && w.Shape[0] == 1 && w.Shape[1] == 1 && w.Shape[2] >= int8MinChannels && w.Shape[2] <= Int8MaxChannels
 }
 
 // withinReLU6 reports whether v is the result of a ReLU6, max pools aside.

@@ -40,6 +40,26 @@ type short struct{ engine.Buffer }
 
 func (s short) Bytes() int { return s.Buffer.Bytes() - 1 }
 
+// TestBadClaim shows that a backend that runs bfloat16 without saying so is found,
+// and one that refuses it is not.
+func TestBadClaim(t *testing.T) {
+	_, cases := suite()
+	for _, c := range cases["Cast"] {
+		var v verdict
+		c.check(&v, silent{ref.New()})
+		if found := len(v.faults) == 1; found != c.mixed() {
+			t.Errorf("%s: want a fault only for bfloat16, got %q", c.label, v.faults)
+		}
+		v = verdict{}
+		if c.check(&v, &planted{Backend: silent{ref.New()}, bug: bug{refuse: true}}); len(v.faults) != 1 {
+			t.Errorf("%s: bfloat16 is claimed and refused: want one fault, got %q", c.label, v.faults)
+		}
+	}
+}
+
+// silent claims nothing.
+type silent struct{ engine.Backend }
+
 // TestBadOrder shows that kernels that run out of order are found: here they
 // run when their chain's last is enqueued, backwards.
 func TestBadOrder(t *testing.T) {

@@ -76,34 +76,40 @@ func (s convShape) String() string {
 	return l
 }
 
-// convCases runs every shape forwards, backwards to data and weight, and with
-// each epilogue.
 func convCases() (cases []testCase) {
 	for _, s := range convShapes {
-		x, w := randn(s.n, s.h, s.w, s.c), randn(s.kh, s.kw, s.c/max(s.op.Groups, 1), s.o)
-		in := []input{x, w}
-		out, err := s.op.Infer([]engine.Spec{x.Spec, w.Spec})
-		if err != nil {
-			panic(err) // a programmer's error in the table above
+		cases = append(cases, s.cases()...)
+	}
+	return cases
+}
+
+// cases runs a shape forwards, backwards to data and weight, and with each
+// epilogue.
+func (s convShape) cases() []testCase {
+	x, w := randn(s.n, s.h, s.w, s.c), randn(s.kh, s.kw, s.c/max(s.op.Groups, 1), s.o)
+	in := []input{x, w}
+	out, err := s.op.Infer([]engine.Spec{x.Spec, w.Spec})
+	if err != nil {
+		panic(err) // a programmer's error in the table above
+	}
+	y := randn(out[0].Shape...)
+	if s.bias {
+		in = append(in, randn(s.o))
+	}
+	cases := []testCase{
+		{label: s.String(), op: s.op, in: in},
+		{label: s.String(), op: engine.Conv2DBackwardData{Conv2D: s.op, X: x.Spec}, in: []input{y, w}},
+		{label: s.String(), op: engine.Conv2DBackwardWeight{Conv2D: s.op, W: w.Spec, Bias: s.bias}, in: []input{x, y}},
+	}
+	for _, e := range []engine.Epilogue{{Act: engine.ReLU6}, {Residual: true, Act: engine.ReLU}, {Residual: true}} {
+		op, fin := s.op, in[:len(in):len(in)]
+		op.Epilogue = e
+		label := s.String() + "_" + e.Act.String()
+		if e.Residual {
+			fin = append(fin, y)
+			label += "_residual"
 		}
-		y := randn(out[0].Shape...)
-		if s.bias {
-			in = append(in, randn(s.o))
-		}
-		cases = append(cases,
-			testCase{label: s.String(), op: s.op, in: in},
-			testCase{label: s.String(), op: engine.Conv2DBackwardData{Conv2D: s.op, X: x.Spec}, in: []input{y, w}},
-			testCase{label: s.String(), op: engine.Conv2DBackwardWeight{Conv2D: s.op, W: w.Spec, Bias: s.bias}, in: []input{x, y}})
-		for _, e := range []engine.Epilogue{{Act: engine.ReLU6}, {Residual: true, Act: engine.ReLU}, {Residual: true}} {
-			op, fin := s.op, in[:len(in):len(in)]
-			op.Epilogue = e
-			label := s.String() + "_" + e.Act.String()
-			if e.Residual {
-				fin = append(fin, y)
-				label += "_residual"
-			}
-			cases = append(cases, testCase{label: label, op: op, in: fin, fused: true})
-		}
+		cases = append(cases, testCase{label: label, op: op, in: fin, fused: true})
 	}
 	return cases
 }

@@ -68,7 +68,8 @@ func suite() (stems []string, cases map[string][]testCase) {
 }
 
 // Run holds b to the reference. Each case is a subtest, named operator/shapes.
-// A fused operator that b does not claim is not tested.
+// A fused operator that b does not claim is not tested; bfloat16 that it does
+// not claim (engine.MixedPrecision) must be refused.
 func Run(t *testing.T, b engine.Backend) {
 	t.Run("Memory", func(t *testing.T) { checkMemory(t, b) })
 	t.Run("Order", func(t *testing.T) { checkOrder(t, b) })
@@ -119,9 +120,41 @@ func (c testCase) check(t reporter, b engine.Backend) {
 		t.Logf("%s does not fuse %s", b.Name(), engine.OpName(c.op))
 		return
 	}
+	if m, ok := b.(engine.MixedPrecision); c.mixed() && (!ok || !m.BFloat16()) {
+		c.checkRefused(t, b)
+		return
+	}
 	if faults := c.faults(b); len(faults) > 0 {
 		t.Errorf("%s %s on %s: %s", engine.OpName(c.op), c.label, b.Name(), strings.Join(faults, "; "))
 	}
+}
+
+// specs returns the specs of the op's inputs.
+func (c testCase) specs() []engine.Spec {
+	specs := make([]engine.Spec, len(c.in))
+	for k, s := range c.in {
+		specs[k] = s.Spec
+	}
+	return specs
+}
+
+// mixed reports whether a tensor of the case is bfloat16.
+func (c testCase) mixed() bool {
+	out, err := c.op.Infer(c.specs())
+	return err == nil && slices.ContainsFunc(append(out, c.specs()...), func(s engine.Spec) bool { return s.DType == engine.BFloat16 })
+}
+
+// checkRefused tests that b, which does not claim bfloat16, refuses the case.
+func (c testCase) checkRefused(t reporter, b engine.Backend) {
+	out, err := c.op.Infer(c.specs())
+	if err == nil {
+		_, err = b.Compile(c.op, c.specs(), out)
+	}
+	if !errors.Is(err, engine.ErrUnsupported) {
+		t.Errorf("%s %s on %s: bfloat16 is not claimed, and compiling gives %v, which does not wrap ErrUnsupported", engine.OpName(c.op), c.label, b.Name(), err)
+		return
+	}
+	t.Logf("refused: %v", err)
 }
 
 // faults returns what is wrong with b's run of the case.

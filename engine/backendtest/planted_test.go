@@ -54,6 +54,8 @@ func (r *recorded) Replay() error {
 
 func (p *planted) Fuses(engine.Op) bool { return true }
 
+func (p *planted) BFloat16() bool { return true }
+
 func (p *planted) Record(enqueue func() error) (engine.Recording, error) {
 	if p.bug.record != nil {
 		return p.bug.record(enqueue)
@@ -379,7 +381,7 @@ func (v *verdict) Logf(string, ...any) {}
 // TestPlantedBugs fails where the suite passes a backend with a bug in it.
 func TestPlantedBugs(t *testing.T) {
 	_, cases := suite()
-	for _, b := range slices.Concat(memoryBugs(), layerBugs(), placeBugs(), trainingBugs(), int8Bugs(), lastElementBugs()) {
+	for _, b := range slices.Concat(memoryBugs(), layerBugs(), placeBugs(), trainingBugs(), int8Bugs(), bfloat16Bugs(), lastElementBugs()) {
 		t.Run(b.name, func(t *testing.T) {
 			if len(cases[b.stem]) == 0 {
 				t.Fatalf("no cases of %s", b.stem)

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"slices"
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
@@ -32,6 +33,9 @@ func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() }
 
 // Compile implements engine.Backend.
 func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, error) {
+	if err := refuseBFloat16(op, in, out); err != nil {
+		return nil, err
+	}
 	want, err := op.Infer(in)
 	if err != nil {
 		return nil, err
@@ -56,6 +60,16 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 		k.once = prepareConv2D(conv, in, out[0])
 	}
 	return k, nil
+}
+
+// refuseBFloat16 returns the error for tensors in bfloat16.
+func refuseBFloat16(op engine.Op, in, out []engine.Spec) error {
+	for _, s := range slices.Concat(in, out) {
+		if s.DType == engine.BFloat16 {
+			return fmt.Errorf("bfloat16 on the CPU (%s): %w; run the net in float32", engine.OpName(op), engine.ErrUnsupported)
+		}
+	}
+	return nil
 }
 
 // lower returns the workspace and the lowering of an op.

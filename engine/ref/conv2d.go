@@ -54,6 +54,10 @@ func (g convGeometry) each(f func(x, y, w int)) {
 }
 
 func conv2D(op engine.Conv2D, in, out []Array) {
+	onRoundedWeight(in, out, func(in, out []Array) { convolve(op, in, out) })
+}
+
+func convolve(op engine.Conv2D, in, out []Array) {
 	x, w, y := in[0], in[1], out[0]
 	g := convOf(op, x.Spec, w.Spec, y.Spec)
 	g.each(func(xi, yi, wi int) {
@@ -95,6 +99,10 @@ func addTo(y, x Array) {
 }
 
 func conv2DBackwardData(op engine.Conv2DBackwardData, in, out []Array) {
+	onRoundedWeight(in, out, func(in, out []Array) { convolveBack(op, in, out) })
+}
+
+func convolveBack(op engine.Conv2DBackwardData, in, out []Array) {
 	dy, w, dx := in[0], in[1], out[0]
 	g := convOf(op.Conv2D, op.X, w.Spec, dy.Spec)
 	g.each(func(xi, yi, wi int) {

@@ -8,7 +8,9 @@ func init() {
 	define(linearBackwardWeight)
 }
 
-func linear(_ engine.Linear, in, out []Array) {
+func linear(_ engine.Linear, in, out []Array) { onRoundedWeight(in, out, multiply) }
+
+func multiply(in, out []Array) {
 	x, w, y := in[0], in[1], out[0]
 	n, i, o := x.Shape[0], w.Shape[0], w.Shape[1]
 	for r := range n {
@@ -27,6 +29,10 @@ func linear(_ engine.Linear, in, out []Array) {
 }
 
 func linearBackwardData(_ engine.LinearBackwardData, in, out []Array) {
+	onRoundedWeight(in, out, multiplyBack)
+}
+
+func multiplyBack(in, out []Array) {
 	dy, w, dx := in[0], in[1], out[0]
 	n, i, o := dy.Shape[0], w.Shape[0], w.Shape[1]
 	for r := range n {

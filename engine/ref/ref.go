@@ -28,6 +28,9 @@ type Array struct {
 	// exact: nothing is rounded on the way to it.
 	Mag []float64
 	K   int
+	// Slack is a distance that is allowed besides, element by element: where
+	// the definition leaves a backend a choice. Nil: there is none.
+	Slack []float64
 }
 
 // Epsilon is the distance from 1 to the next float32, the ε of the error bound.
@@ -40,12 +43,21 @@ const smallest = 0x1p-126
 func NewArray(s engine.Spec) Array { return Array{Spec: s, V: make([]float64, s.Len())} }
 
 // Bound returns c·√K·ε·Mag[i], the distance from V[i] at which a float32 result
-// is still right. What is too small for a normal float32 is let through.
+// is still right. What is too small for a normal float32 is let through. Slack is
+// added, and for an element that is stored as bfloat16 half the distance to the
+// next one, at most 2⁻⁸ of its value.
 func (a Array) Bound(i int, c float64) float64 {
-	if a.Mag[i] == 0 {
-		return 0
+	bound := 0.0
+	if a.Mag[i] != 0 {
+		bound = c*math.Sqrt(float64(a.K))*Epsilon*a.Mag[i] + smallest
 	}
-	return c*math.Sqrt(float64(a.K))*Epsilon*a.Mag[i] + smallest
+	if a.Slack != nil {
+		bound += a.Slack[i]
+	}
+	if bound != 0 && a.DType == engine.BFloat16 {
+		bound += 0x1p-8 * (math.Abs(a.V[i]) + bound)
+	}
+	return bound
 }
 
 // set stores x as element i: its value, and its error as the magnitude.

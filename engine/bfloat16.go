@@ -1,0 +1,51 @@
+package engine
+
+import (
+	"fmt"
+	"math"
+)
+
+// ToBFloat16 returns the bfloat16 nearest to v, the even one of two equally near.
+// A NaN stays a NaN; what is too large becomes infinite.
+func ToBFloat16(v float32) uint16 {
+	u := math.Float32bits(v)
+	if u&0x7fffffff > 0x7f800000 { // NaN
+		return uint16(u>>16) | 0x40
+	}
+	return uint16((u + 0x7fff + u>>16&1) >> 16)
+}
+
+// FromBFloat16 returns the value of a bfloat16, which a float32 holds exactly.
+func FromBFloat16(v uint16) float32 { return math.Float32frombits(uint32(v) << 16) }
+
+// Mixed precision: activations and their gradients may be stored as bfloat16,
+// all of an op's alike, and are then rounded once when they are written; the
+// arithmetic is that of float32. Weights, biases, the vectors and statistics of
+// BatchNorm, the gradients of parameters and losses are float32 always.
+// GlobalAvgPool makes float32 of bfloat16, and Cast takes either to the other.
+// Where x is bfloat16, Conv2D and Linear and their gradients to x round w to
+// bfloat16 before the product, as tensor cores do; a backend may leave that out.
+
+// as returns a spec of the given shape with the element type of s.
+func (s Spec) as(shape ...int) Spec { return Spec{Shape: shape, DType: s.DType} }
+
+// checkActivations makes sure that specs are float32 or bfloat16, all alike.
+func checkActivations(specs ...Spec) error {
+	for _, s := range specs {
+		if s.DType != Float32 && s.DType != BFloat16 {
+			return fmt.Errorf("%w: activations are float32 or bfloat16, got %v", ErrShape, s)
+		}
+		if s.DType != specs[0].DType {
+			return fmt.Errorf("%w: activations of two element types, %v and %v; Cast makes them alike", ErrShape, specs[0], s)
+		}
+	}
+	return nil
+}
+
+// checkWeight makes sure that a weight is float32.
+func checkWeight(w Spec) error {
+	if w.DType != Float32 {
+		return fmt.Errorf("%w: weights are float32, got %v", ErrShape, w)
+	}
+	return nil
+}

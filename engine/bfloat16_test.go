@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"errors"
+	"math"
+	"testing"
+)
+
+// TestBFloat16 holds the rounding to its definition: no bfloat16 is nearer, and
+// of two equally near ones the even is taken.
+func TestBFloat16(t *testing.T) {
+	for u := range 1 << 16 {
+		b := uint16(u)
+		v := FromBFloat16(b)
+		if v != v {
+			if got := FromBFloat16(ToBFloat16(v)); got == got {
+				t.Fatalf("the NaN %#04x becomes %g", b, got)
+			}
+			continue
+		}
+		if got := ToBFloat16(v); got != b {
+			t.Fatalf("%g goes from %#04x to %#04x", v, b, got)
+		}
+		if b&0x7fff >= 0x7f7f {
+			continue // no finite number is next
+		}
+		half := math.Float32frombits(math.Float32bits(v) | 0x8000)
+		below, above := math.Float32frombits(math.Float32bits(half)-1), math.Float32frombits(math.Float32bits(half)+1)
+		if even := b + b&1; ToBFloat16(half) != even || ToBFloat16(below) != b || ToBFloat16(above) != b+1 {
+			t.Fatalf("around %g: %#04x, %#04x, %#04x; want %#04x, %#04x, %#04x",
+				half, ToBFloat16(below), ToBFloat16(half), ToBFloat16(above), b, even, b+1)
+		}
+	}
+	if got := FromBFloat16(ToBFloat16(math.MaxFloat32)); !math.IsInf(float64(got), 1) {
+		t.Errorf("the largest float32 becomes %g", got)
+	}
+	// A NaN whose payload lies in the lower half only.
+	if got := FromBFloat16(ToBFloat16(math.Float32frombits(0x7f800001))); got == got {
+		t.Errorf("a NaN becomes %g", got)
+	}
+}
+
+// TestElementTypes checks what the operators make of element types.
+func TestElementTypes(t *testing.T) {
+	half := func(shape ...int) Spec { return Spec{Shape: shape, DType: BFloat16} }
+	w, c, x := F32(3, 3, 4, 8), F32(4), half(2, 5, 5, 4)
+	for _, s := range []struct {
+		op   Op
+		in   []Spec
+		want []Spec // nil: refused
+	}{
+		{Conv2D{}, []Spec{x, w, F32(8)}, []Spec{half(2, 3, 3, 8)}},
+		{Conv2D{}, []Spec{x, half(3, 3, 4, 8)}, nil},
+		{Conv2D{}, []Spec{{Shape: []int{2, 5, 5, 4}, DType: Uint8}, w}, nil},
+		{Conv2D{}, []Spec{x, w, half(8)}, nil},
+		{Conv2D{Epilogue: Epilogue{Residual: true}}, []Spec{x, w, F32(2, 3, 3, 8)}, nil},
+		{Conv2DBackwardData{X: x}, []Spec{half(2, 3, 3, 8), w}, []Spec{x}},
+		{Conv2DBackwardData{X: x}, []Spec{F32(2, 3, 3, 8), w}, nil},
+		{Conv2DBackwardWeight{W: w, Bias: true}, []Spec{x, half(2, 3, 3, 8)}, []Spec{w, F32(8)}},
+		{BatchNorm{Train: true}, []Spec{x, c, c, c, c}, []Spec{x, c, c, c, c}},
+		{BatchNorm{}, []Spec{x, half(4), c, c, c}, nil},
+		{BatchNormBackward{}, []Spec{x, F32(2, 5, 5, 4), c, c, c}, nil},
+		{BatchNormAct{BatchNorm: BatchNorm{Train: true}, Pool: &Window{Kernel: 2}}, []Spec{x, c, c, c, c}, []Spec{half(2, 2, 2, 4), c, c, c, c}},
+		{BatchNormActBackward{}, []Spec{x, x, c, c, c, c}, []Spec{x, c, c}},
+		{GlobalAvgPool{}, []Spec{x}, []Spec{F32(2, 4)}},
+		{GlobalAvgPoolBackward{X: x}, []Spec{F32(2, 4)}, []Spec{x}},
+		{MaxPool2D{Window{Kernel: 2}}, []Spec{x}, []Spec{half(2, 2, 2, 4)}},
+		{Flatten{}, []Spec{x}, []Spec{half(2, 100)}},
+		{Linear{}, []Spec{half(2, 3), F32(3, 5), F32(5)}, []Spec{half(2, 5)}},
+		{LinearBackwardWeight{}, []Spec{half(2, 3), half(2, 5)}, []Spec{F32(3, 5)}},
+		{LinearBackwardWeight{}, []Spec{half(2, 3), F32(2, 5)}, nil},
+		{Add{}, []Spec{x, F32(2, 5, 5, 4)}, nil},
+		{Cast{To: Float32}, []Spec{x}, []Spec{F32(2, 5, 5, 4)}},
+		{Cast{To: Uint8}, []Spec{x}, nil},
+		{CrossEntropy{}, []Spec{half(2, 3), half(2, 3)}, nil},
+	} {
+		got, err := s.op.Infer(s.in)
+		if s.want == nil {
+			if !errors.Is(err, ErrShape) {
+				t.Errorf("%s%v gives %v, %v; want ErrShape", OpName(s.op), s.in, got, err)
+			}
+			continue
+		}
+		if err != nil || len(got) != len(s.want) {
+			t.Errorf("%s%v gives %v, %v", OpName(s.op), s.in, got, err)
+			continue
+		}
+		for i := range got {
+			if !got[i].Equal(s.want[i]) {
+				t.Errorf("%s%v: output %d is %v, want %v", OpName(s.op), s.in, i, got[i], s.want[i])
+			}
+		}
+	}
+}

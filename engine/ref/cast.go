@@ -1,0 +1,48 @@
+package ref
+
+import (
+	"math"
+
+	"github.com/potstill/potstill/engine"
+)
+
+func init() { define(cast) }
+
+// toBFloat16 rounds x to bfloat16, nearest and even.
+func toBFloat16(x float64) float64 {
+	return float64(engine.FromBFloat16(engine.ToBFloat16(float32(x))))
+}
+
+func cast(op engine.Cast, in, out []Array) {
+	for i, x := range in[0].V {
+		if op.To == engine.BFloat16 {
+			x = toBFloat16(x)
+		}
+		out[0].V[i] = x
+	}
+}
+
+// onRoundedWeight computes out, of which the first is the result, from inputs of
+// which in[1] is a weight. If the activations are bfloat16 the weight is rounded
+// to bfloat16 first, and out[0].Slack becomes the distance to the result with
+// the weight as it is: a backend may do either.
+func onRoundedWeight(in, out []Array, f func(in, out []Array)) {
+	y := out[0]
+	if y.DType != engine.BFloat16 {
+		f(in, out)
+		return
+	}
+	exact := scratch(y.Spec)
+	f(in, []Array{exact})
+	w := NewArray(in[1].Spec)
+	for i, v := range in[1].V {
+		w.V[i] = toBFloat16(v)
+	}
+	rounded := append([]Array{in[0], w}, in[2:]...)
+	f(rounded, out)
+	slack := make([]float64, len(y.V))
+	for i := range slack {
+		slack[i] = math.Abs(y.V[i] - exact.V[i])
+	}
+	out[0].Slack = slack
+}
