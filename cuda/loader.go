@@ -28,7 +28,7 @@ type library struct {
 	handle  unsafe.Pointer // the loader's
 	path    string         // the file that was opened
 	version string
-	number  int // libcudnn and libcublasLt: what their GetVersion returns; libnvrtc: 1000·major + 10·minor
+	number  int // libcudnn and libcublasLt: what their GetVersion returns; libnvrtc: the major version
 	err     error
 	looked  []string // where it is not, if err is that
 }
@@ -113,7 +113,7 @@ func (l *library) ask() {
 		if f, err := l.symbol("nvrtcVersion"); err == nil {
 			var major, minor C.int
 			if C.ps_version_pair(f, &major, &minor) == 0 {
-				l.number = int(major)*1000 + int(minor)*10
+				l.number = int(major)
 				l.version = fmt.Sprintf("%d.%d", major, minor)
 			}
 		}

@@ -52,7 +52,7 @@ func newCompiler(l *loader, store cache, log *slog.Logger) (*compiler, error) {
 	if api == nil {
 		return nil, fmt.Errorf("%s has no %s: %s", lib.path, C.GoString(missing), lib.mend(l.major))
 	}
-	if l.major > 0 && lib.number/1000 > l.major {
+	if l.major > 0 && lib.number > l.major {
 		return nil, fmt.Errorf("%s is of CUDA %s, but the driver supports only CUDA %d: %s",
 			lib.path, lib.version, l.major, lib.mend(l.major))
 	}

@@ -114,7 +114,8 @@ func (l library) build(cc, dir string) error {
 		return fmt.Errorf("fake: %s has no sources like %s", l.file, l.pattern)
 	}
 	args := slices.Concat(compiler()[1:], flags, []string{"-I", dir, fmt.Sprintf("-DFAKE_VERSION=%d", version()),
-		"-Wl,-soname," + l.file, "-o", filepath.Join(dir, l.file)}, names)
+		"-Wl,-soname,fake-" + l.file, // or whoever opens the real one by its name would get this
+		"-o", filepath.Join(dir, l.file)}, names)
 	for _, n := range l.needs {
 		args = append(args, filepath.Join(dir, n), "-Wl,-rpath,$ORIGIN")
 	}
