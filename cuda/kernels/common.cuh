@@ -57,15 +57,19 @@
 
 #if ON_DEVICE
 #define UNROLL _Pragma("unroll")
+#define UNROLL2 _Pragma("unroll 2")
 #define UNROLL8 _Pragma("unroll 8")
 #define ALIGNED(n) __align__(n)
 #else
 #define UNROLL
+#define UNROLL2
 #define UNROLL8
 #define ALIGNED(n) __attribute__((aligned(n)))
 #endif
 
 #define CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
+
+#define INFINITE bits_float(0x7f800000u)
 
 typedef unsigned int u32;
 typedef unsigned long long u64;
@@ -208,14 +212,39 @@ DEVICE float4 fma4(float4 a, float4 b, float4 c) {
 #define ACT_RELU 1
 #define ACT_RELU6 2
 
-/* A NaN fails every comparison and is returned. */
-DEVICE float act(int f, float v) {
-	if (f != ACT_IDENTITY && v < 0.f) v = 0.f;
-	if (f == ACT_RELU6 && v > 6.f) v = 6.f;
-	return v;
+/* The larger and the smaller of two numbers; a NaN wins against a number. */
+DEVICE float max_nan(float a, float b) {
+#if ON_DEVICE && __CUDA_ARCH__ >= 800
+	float r;
+	asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+	return r;
+#else
+	return a >= b || a != a ? a : b;
+#endif
 }
 
-DEVICE float4 act4(int f, float4 v) { return make_float4(act(f, v.x), act(f, v.y), act(f, v.z), act(f, v.w)); }
+DEVICE float min_nan(float a, float b) {
+#if ON_DEVICE && __CUDA_ARCH__ >= 800
+	float r;
+	asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+	return r;
+#else
+	return a <= b || a != a ? a : b;
+#endif
+}
+
+/* v between two bounds; a NaN stays a NaN. */
+DEVICE float clamp(float v, float least, float most) { return min_nan(max_nan(v, least), most); }
+
+DEVICE float4 clamp4(float4 v, float least, float most) {
+	return make_float4(clamp(v.x, least, most), clamp(v.y, least, most), clamp(v.z, least, most), clamp(v.w, least, most));
+}
+
+/* Every f is a clamp, with bounds that depend on f alone. */
+DEVICE float act_least(int f) { return f == ACT_IDENTITY ? -INFINITE : 0.f; }
+DEVICE float act_most(int f) { return f == ACT_RELU6 ? 6.f : INFINITE; }
+DEVICE float act(int f, float v) { return clamp(v, act_least(f), act_most(f)); }
+DEVICE float4 act4(int f, float4 v) { return clamp4(v, act_least(f), act_most(f)); }
 
 /* Whether f has slope one, as seen from y = f(x); else the slope is zero. */
 DEVICE int act_slope(int f, float y) {

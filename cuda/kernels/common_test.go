@@ -403,8 +403,11 @@ func TestSource(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.HasPrefix(text, "#line 1 \"common.cuh\"\n") || !strings.Contains(text, "\n#line 1 \""+name+".cu\"\n") || !strings.Contains(text, "KERNEL(") {
+		if !strings.HasPrefix(text, "#line 1 \"common.cuh\"\n") || !strings.Contains(text, "\n#line 1 \""+name+".cu\"\n") || !strings.Contains(text, "\nKERNEL(") {
 			t.Errorf("source %s does not begin with common.cuh and hold kernels", name)
+		}
+		if strings.Contains(text, "#include \"") {
+			t.Errorf("source %s still includes a file", name)
 		}
 	}
 	if _, err := kernels.Source("none"); err == nil || !strings.Contains(err.Error(), "none.cu") {

@@ -25,7 +25,7 @@ DEVICE vec splat(float v) { return splat4(v); }
 DEVICE vec fma_vec(vec a, vec b, vec c) { return fma4(a, b, c); }
 DEVICE vec mul_vec(vec a, vec b) { return mul4(a, b); }
 DEVICE vec add_vec(vec a, vec b) { return add4(a, b); }
-DEVICE vec act_vec(int f, vec v) { return act4(f, v); }
+DEVICE vec clamp_vec(vec v, float least, float most) { return clamp4(v, least, most); }
 #else
 typedef float vec;
 typedef real raw;
@@ -36,7 +36,7 @@ DEVICE vec splat(float v) { return v; }
 DEVICE vec fma_vec(vec a, vec b, vec c) { return fmaf(a, b, c); }
 DEVICE vec mul_vec(vec a, vec b) { return a * b; }
 DEVICE vec add_vec(vec a, vec b) { return a + b; }
-DEVICE vec act_vec(int f, vec v) { return act(f, v); }
+DEVICE vec clamp_vec(vec v, float least, float most) { return clamp(v, least, most); }
 #endif
 
 /* Rows that a thread has under way, of x alone and of x with dy: with 512 threads
@@ -69,7 +69,7 @@ typedef struct {
 	fastdiv by_tile, by_tiles, by_ow, by_strips;
 } march;
 
-/* What a thread owns: channels from c, column j of the strip that starts at row i. */
+/* A thread's channels from c, and column j of the strip from row i. */
 typedef struct { int c, n, i, j; } place;
 
 DEVICE int find(march g, u32 column, int lane, place *at) {
@@ -89,7 +89,7 @@ DEVICE int find_mine(march g, place *at) {
 	return find(g, block * (u32)g.width + column, (int)(tile * (u32)g.tile + lane), at);
 }
 
-/* Where pixel [n,i,j,c] of a picture of h·w pixels is. */
+/* Where element [n,i,j,c] of pictures of h·w pixels is. */
 DEVICE i64 pixel(int n, int i, int j, int h, int w, int channels, int c) {
 	return (((i64)n * h + i) * w + j) * channels + c;
 }
@@ -99,13 +99,13 @@ typedef struct {
 	const float *w, *bias; /* residual and bias may be null */
 	real *y;
 	march g;
-	int act;
+	float least, most; /* the activation's bounds */
 	int flip; /* take the kernel turned round: the gradient for x at stride 1 */
 } depthwise3x3_args;
 
-DEVICE void finish(depthwise3x3_args a, i64 at, vec v) {
-	if (a.residual) v = add_vec(v, open_raw(load(a.residual + at)));
-	store(a.y + at, act_vec(a.act, v));
+DEVICE void finish(depthwise3x3_args a, real *y, vec v) {
+	if (a.residual) v = add_vec(v, open_raw(load(a.residual + (y - a.y))));
+	store(y, clamp_vec(v, a.least, a.most));
 }
 
 DEVICE void load_kernel(const float *w, int channels, int flip, vec *k) {
@@ -121,53 +121,55 @@ DEVICE vec taps(vec l, vec m, vec r, const vec *k, vec s) {
 #undef KERNEL_BOUNDS
 #define KERNEL_BOUNDS __launch_bounds__(256, 2)
 
-/* Row i of x, at stride 1, for a strip of rows before end. */
-DEVICE row3 row_if(const real *x, int i, int end, int h, int c, int l, int r) {
-	int in = i >= 0 && i <= end && i < h;
+/* Row i of x, if it is not before the first row nor at end. */
+DEVICE row3 row_if(const real *x, int i, int end, int c, int l, int r) {
+	int in = (u32)i < (u32)end;
 	return load_row(x, c, l && in, in, r && in);
 }
 
-/* y = act(x ⋆ w + bias + residual), stride 1. */
+/* y = clamp(x ⋆ w + bias + residual), stride 1. */
 KERNEL(depthwise3x3)(depthwise3x3_args a) {
 	place at;
 	if (!find_mine(a.g, &at)) return;
 	int w = a.g.w, h = a.g.h, c = a.g.c;
 	int end = at.i + a.g.rows < h ? at.i + a.g.rows : h; /* OH = H */
-	int l = at.j > 0, r = at.j + 1 < w;
-	i64 line = (i64)w * c, out = pixel(at.n, at.i, at.j, h, w, c, at.c);
-	const real *x = a.x + out - line; /* row at.i-1 */
+	int l = at.j > 0, r = at.j + 1 < w, last = end < h ? end + 1 : h; /* of x */
+	i64 line = (i64)w * c, first = pixel(at.n, at.i, at.j, h, w, c, at.c);
+	const real *x = a.x + first - line; /* row at.i-1 */
+	real *y = a.y + first;
 	vec k[9], bias = splat(0.f);
 	load_kernel(a.w + at.c, c, a.flip, k);
 	if (a.bias) bias = load_vec(a.bias + at.c);
 
 	row3 row[ROWS], next[ROWS];
 	UNROLL
-	for (int u = 0; u < ROWS; u++, x += line) next[u] = row_if(x, at.i - 1 + u, end, h, c, l, r);
+	for (int u = 0; u < ROWS; u++, x += line) next[u] = row_if(x, at.i - 1 + u, last, c, l, r);
 	vec before = splat(0.f), here = bias; /* sums of rows i-1 and i of y so far */
 	for (int i = at.i - 1; i <= end; i += ROWS) {
 		UNROLL
 		for (int u = 0; u < ROWS; u++) row[u] = next[u];
 		UNROLL
-		for (int u = 0; u < ROWS; u++, x += line) next[u] = row_if(x, i + ROWS + u, end, h, c, l, r);
+		for (int u = 0; u < ROWS; u++, x += line) next[u] = row_if(x, i + ROWS + u, last, c, l, r);
 		UNROLL
 		for (int u = 0; u < ROWS; u++) {
 			vec p = open_raw(row[u].l), q = open_raw(row[u].m), s = open_raw(row[u].r);
 			before = taps(p, q, s, k + 6, before);
-			if (i + u > at.i && i + u <= end) finish(a, out, before), out += line;
+			if ((u32)(i + u - 1 - at.i) < (u32)(end - at.i)) finish(a, y, before), y += line;
 			before = taps(p, q, s, k + 3, here);
 			here = taps(p, q, s, k, bias);
 		}
 	}
 }
 
-/* y = act(x ⋆ w + bias + residual), stride 2. */
+/* y = clamp(x ⋆ w + bias + residual), stride 2. */
 KERNEL(depthwise3x3_stride2)(depthwise3x3_args a) {
 	place at;
 	if (!find_mine(a.g, &at)) return;
 	int w = a.g.w, h = a.g.h, c = a.g.c, i = at.i;
 	int end = i + a.g.rows < a.g.oh ? i + a.g.rows : a.g.oh;
 	int l = at.j > 0, r = 2 * at.j + 1 < w, in = i > 0;
-	i64 line = (i64)w * c, out = pixel(at.n, i, at.j, a.g.oh, a.g.ow, c, at.c);
+	i64 line = (i64)w * c;
+	real *y = a.y + pixel(at.n, i, at.j, a.g.oh, a.g.ow, c, at.c);
 	const real *x = a.x + pixel(at.n, 2 * i, 2 * at.j, h, w, c, at.c);
 	vec k[9], bias = splat(0.f);
 	load_kernel(a.w + at.c, c, 0, k);
@@ -189,8 +191,8 @@ KERNEL(depthwise3x3_stride2)(depthwise3x3_args a) {
 		sum = taps(open_raw(row0.l), open_raw(row0.m), open_raw(row0.r), k + 3, sum);
 		vec p = open_raw(row1.l), q = open_raw(row1.m), s = open_raw(row1.r);
 		sum = taps(p, q, s, k + 6, sum);
-		finish(a, out, sum);
-		out += (i64)a.g.ow * c;
+		finish(a, y, sum);
+		y += (i64)a.g.ow * c;
 		sum = taps(p, q, s, k, bias);
 	}
 }
@@ -250,9 +252,8 @@ KERNEL(depthwise3x3_stride2_data)(depthwise3x3_data_args a) {
  * blockDim.x of them. */
 
 #define SUMS 10
-#define MAX_TILES 4096
 
-GLOBAL(u32, finished, MAX_TILES);
+GLOBAL(u32, finished, 4096); /* no more tiles than that */
 
 typedef struct {
 	const real *x, *dy;
@@ -272,23 +273,24 @@ DEVICE void add_row(vec *k, row3 x, vec dy) {
 DEVICE void add_strip1(depthwise3x3_weight_args a, place at, vec *k) {
 	int w = a.g.w, h = a.g.h, c = a.g.c;
 	int end = at.i + a.g.rows < h ? at.i + a.g.rows : h;
-	int l = at.j > 0, r = at.j + 1 < w;
+	int l = at.j > 0, r = at.j + 1 < w, last = end < h ? end + 1 : h;
 	i64 line = (i64)w * c, first = pixel(at.n, at.i, at.j, h, w, c, at.c);
 	const real *x = a.x + first - line, *dy = a.dy + first; /* rows i and i+1 */
 	row3 row[PAIRS], next[PAIRS];
 	raw dys[PAIRS], next_dy[PAIRS];
 	UNROLL
 	for (int u = 0; u < PAIRS; u++, x += line, dy += line) {
-		next[u] = row_if(x, at.i - 1 + u, end, h, c, l, r);
+		next[u] = row_if(x, at.i - 1 + u, last, c, l, r);
 		next_dy[u] = load_if(at.i + u < end, dy);
 	}
 	vec before = splat(0.f), here = splat(0.f); /* rows i-1 and i of dy */
+	UNROLL2
 	for (int i = at.i - 1; i <= end; i += PAIRS) {
 		UNROLL
 		for (int u = 0; u < PAIRS; u++) row[u] = next[u], dys[u] = next_dy[u];
 		UNROLL
 		for (int u = 0; u < PAIRS; u++, x += line, dy += line) {
-			next[u] = row_if(x, i + PAIRS + u, end, h, c, l, r);
+			next[u] = row_if(x, i + PAIRS + u, last, c, l, r);
 			next_dy[u] = load_if(i + PAIRS + u + 1 < end, dy);
 		}
 		UNROLL

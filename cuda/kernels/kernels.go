@@ -20,17 +20,42 @@ import (
 var files embed.FS
 
 // Source returns the text of a source, ready to be compiled: common.cuh, and
-// behind it the file name.cu. Lines are numbered as in these files.
+// behind it the file name.cu, with the files of this package that it includes
+// in their places. Lines are numbered as in the files.
 func Source(name string) (string, error) {
-	common, err := files.ReadFile("common.cuh")
-	if err != nil {
-		return "", fmt.Errorf("kernel source common.cuh: %w", err)
+	var b strings.Builder
+	for _, file := range []string{"common.cuh", name + ".cu"} {
+		if err := write(&b, file, 0); err != nil {
+			return "", err
+		}
 	}
-	text, err := files.ReadFile(name + ".cu")
-	if err != nil {
-		return "", fmt.Errorf("kernel source %s.cu: %w", name, err)
+	return b.String(), nil
+}
+
+// write appends a file, which is included so deep.
+func write(b *strings.Builder, file string, depth int) error {
+	if depth > 8 {
+		return fmt.Errorf("kernel source %s: included by itself", file)
 	}
-	return fmt.Sprintf("#line 1 \"common.cuh\"\n%s\n#line 1 \"%s.cu\"\n%s", common, name, text), nil
+	text, err := files.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("kernel source %s: %w", file, err)
+	}
+	fmt.Fprintf(b, "#line 1 %q\n", file)
+	n := 0
+	for line := range strings.Lines(string(text)) {
+		n++
+		if rest, ok := strings.CutPrefix(line, `#include "`); ok {
+			included, _, _ := strings.Cut(rest, `"`)
+			if err := write(b, included, depth+1); err != nil {
+				return err
+			}
+			fmt.Fprintf(b, "#line %d %q\n", n+1, file)
+			continue
+		}
+		b.WriteString(line)
+	}
+	return nil
 }
 
 // Names returns the names that Source knows, in alphabetic order.

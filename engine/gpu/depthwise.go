@@ -117,7 +117,7 @@ func (b *Backend) lowerDepthwise(op engine.Conv2D, in, out []engine.Spec) (lower
 		return bias, residual
 	}
 	if m, ok := b.planMarch(s, b.costForward(s)); ok {
-		return b.lowerDepthwise3x3(s, m, int32(e.Act), rest)
+		return b.lowerDepthwise3x3(s, m, e.Act, rest)
 	}
 	lanes := s.lanes()
 	g, grid, err := s.geometry(s.oh, s.ow, s.o, lanes)

@@ -25,7 +25,8 @@ type (
 	depthwise3x3Args struct {
 		x, residual, w, bias, y cuda.Ptr
 		g                       marchArgs
-		act, flip               int32
+		least, most             float32
+		flip                    int32
 	}
 	depthwise3x3DataArgs struct {
 		dy, w, dx cuda.Ptr
@@ -139,7 +140,19 @@ func marchPairs(lanes int, d engine.DType) int {
 // share returns the blocks that share a tile in the gradient for w.
 func (b *Backend) share(m marchPlan) int { return max(min(m.columns, b.slots()/m.tiles), 1) }
 
-func (b *Backend) lowerDepthwise3x3(s depthwiseShape, m marchPlan, act int32, rest func([]cuda.Ptr) (bias, residual cuda.Ptr)) (lowering, error) {
+// bounds returns the numbers between which f clamps.
+func bounds(f engine.Act) (least, most float32) {
+	least, most = float32(math.Inf(-1)), float32(math.Inf(1))
+	if f != engine.Identity {
+		least = 0
+	}
+	if f == engine.ReLU6 {
+		most = 6
+	}
+	return least, most
+}
+
+func (b *Backend) lowerDepthwise3x3(s depthwiseShape, m marchPlan, act engine.Act, rest func([]cuda.Ptr) (bias, residual cuda.Ptr)) (lowering, error) {
 	name := "depthwise3x3"
 	if s.stride == 2 {
 		name = "depthwise3x3_stride2"
@@ -148,7 +161,8 @@ func (b *Backend) lowerDepthwise3x3(s depthwiseShape, m marchPlan, act int32, re
 	if err != nil {
 		return lowering{}, err
 	}
-	a := depthwise3x3Args{g: m.args, act: act}
+	least, most := bounds(act)
+	a := depthwise3x3Args{g: m.args, least: least, most: most}
 	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 		a.x, a.w, a.y = in[0], in[1], out[0]
 		a.bias, a.residual = rest(in)
@@ -174,7 +188,8 @@ func (b *Backend) lowerDepthwise3x3Data(s depthwiseShape, m marchPlan) (lowering
 			return launch(b, f, m.grid(), m.block(), 0, &a)
 		}}, nil
 	}
-	a := depthwise3x3Args{g: m.args, flip: 1}
+	least, most := bounds(engine.Identity)
+	a := depthwise3x3Args{g: m.args, least: least, most: most, flip: 1}
 	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 		a.x, a.w, a.y = in[0], in[1], out[0]
 		return launch(b, f, m.grid(), m.block(), 0, &a)
