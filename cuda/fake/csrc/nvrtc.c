@@ -177,7 +177,7 @@ static int compile(const arguments *a, const char *log) {
 }
 
 static void flags(arguments *a) {
-	static const char *const all[] = { "-x", "c", "-std=gnu11", "-O2", "-fPIC", "-shared", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
+	static const char *const all[] = { "-std=gnu11", "-O2", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
 		"-fno-stack-protector", "-Werror=implicit-function-declaration", "-Werror=incompatible-pointer-types",
 		"-Werror=int-conversion", "-Werror=return-type", "-Wno-unknown-pragmas", "-Wno-attributes" };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
@@ -204,7 +204,39 @@ static char *beside(const char *format, unsigned long long number) {
 	return path;
 }
 
-// build compiles the source to a shared object that is kept at the path.
+// add_kernels writes, behind the preprocessed text, the way in to each kernel:
+// to what KERNEL(name)(type argument) became.
+static int add_kernels(const char *path) {
+	static const char mark[] = "static inline void fake_body_";
+	size_t size;
+	char *text = slurp(path, &size);
+	FILE *f = text ? fopen(path, "a") : 0;
+	if (!f) {
+		free(text);
+		return 0;
+	}
+	for (char *p = text; (p = strstr(p, mark));) {
+		char *name = p += sizeof mark - 1;
+		char *open = strchr(p, '('), *close = open ? strchr(open, ')') : 0;
+		if (!close)
+			break;
+		p = close;
+		int n = (int)strcspn(name, " \t\n("), t;
+		char *type = open + 1, *end = close;
+		while (end > type && strchr(" \t\n", end[-1]))
+			end--;
+		while (end > type && !strchr(" \t\n", end[-1]))
+			end--;
+		t = (int)(end - type);
+		fprintf(f, "\nstatic void fake_entry_%.*s(const void *args) { fake_body_%.*s(*(const %.*s *)args); }\n", n, name, n, name, t, type);
+		fprintf(f, "extern const fake_kernel_t fake_kernel_%.*s;\nconst fake_kernel_t fake_kernel_%.*s = ", n, name, n, name);
+		fprintf(f, "{ fake_entry_%.*s, sizeof(%.*s), fake_threads_%.*s };\n", n, name, t, type, n, name);
+	}
+	free(text);
+	return !fclose(f);
+}
+
+// build compiles the source, in two steps, to a shared object that is kept at the path.
 static int build(struct program *p, arguments *a, const char *kept, const char *c, const char *so, const char *log) {
 	FILE *f = fopen(c, "w");
 	if (!f) {
@@ -214,10 +246,18 @@ static int build(struct program *p, arguments *a, const char *kept, const char *
 	fprintf(f, "#line 1 \"%s\"\n%s\n", p->name, p->source);
 	fclose(f);
 	char *prelude = beside("prelude.h", 0);
-	const char *const words[] = { "-include", prelude, "-o", so, c, "-lm" };
-	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-		add(a, words[i]);
+	const char *const first[] = { "-x", "c", "-E", "-include", prelude, "-o", so, c };
+	const char *const second[] = { "-x", "cpp-output", "-fPIC", "-shared", "-o", c, so, "-x", "none", "-lm" };
+	int common = a->n;
+	for (size_t i = 0; i < sizeof first / sizeof *first; i++)
+		add(a, first[i]);
 	int rc = compile(a, log);
+	if (!rc && add_kernels(so)) {
+		a->n = common;
+		for (size_t i = 0; i < sizeof second / sizeof *second; i++)
+			add(a, second[i]);
+		rc = compile(a, log);
+	}
 	free(prelude);
 	size_t size = 0;
 	free(p->log);
@@ -228,10 +268,10 @@ static int build(struct program *p, arguments *a, const char *kept, const char *
 		set_log(p, text);
 	}
 	if (!rc)
-		p->cubin = slurp(so, &p->cubin_size);
-	if (!p->cubin || rename(so, kept))
-		unlink(so);
-	unlink(c);
+		p->cubin = slurp(c, &p->cubin_size);
+	if (!p->cubin || rename(c, kept))
+		unlink(c);
+	unlink(so);
 	unlink(log);
 	return p->cubin ? SUCCESS : COMPILATION;
 }

@@ -86,18 +86,16 @@ fake_now_t *fake_link(const fake_calls_t *calls, char **shared, char **end) {
 #define DEVICE static inline __attribute__((always_inline, unused))
 #define DYNAMIC_SHARED(type, name) type *name = (type *)fake_now.dynamic
 
-// KERNEL(f)(f_args a) { … }: the body, the way in, and the size of its one
-// argument. KERNEL_BOUNDS is the source's: nothing, or __launch_bounds__(n).
+// KERNEL(f)(T a) { … } becomes a body. nvrtc.c finds it in the preprocessed text
+// and adds a fake_kernel_t of it: the way in, and the size of its one argument.
+// KERNEL_BOUNDS is the source's: nothing, or __launch_bounds__(n).
 typedef struct {
 	void (*entry)(const void *args);
 	unsigned args, max_threads;
 } fake_kernel_t;
 #define KERNEL(name) FAKE_KERNEL(name, KERNEL_BOUNDS + 0)
-#define FAKE_KERNEL(name, threads)                                                                          \
-	static inline void fake_body_##name(name##_args);                                                       \
-	static void fake_entry_##name(const void *args) { fake_body_##name(*(const name##_args *)args); }       \
-	extern const fake_kernel_t fake_kernel_##name;                                                          \
-	const fake_kernel_t fake_kernel_##name = { fake_entry_##name, sizeof(name##_args), threads };           \
+#define FAKE_KERNEL(name, threads)       \
+	enum { fake_threads_##name = threads }; \
 	static inline void fake_body_##name
 
 // Barriers, shuffles and votes. Kinds are those of cuda_block.c.
