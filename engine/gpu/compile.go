@@ -1,0 +1,143 @@
+package gpu
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/engine"
+)
+
+// A lowering is an op made ready for fixed specs.
+type lowering struct {
+	// ws is the bytes of scratch memory that enqueue needs.
+	ws int
+	// enqueue puts the work into the backend's stream and allocates nothing.
+	// Tensors are addresses in the order of the op's inputs and outputs.
+	enqueue func(in, out []cuda.Ptr, ws cuda.Ptr) error
+	// once is the part of the work that depends on some inputs only; nil if
+	// there is none.
+	once *preparation
+}
+
+// A preparation is a lowering in two parts.
+type preparation struct {
+	inputs  []int // what prepare reads
+	bytes   int   // what it fills
+	prepare func(in []cuda.Ptr, kept cuda.Ptr) error
+	enqueue func(in, out []cuda.Ptr, ws, kept cuda.Ptr) error
+}
+
+// Fuses implements engine.Fuser: this backend has the fused ops in float, but
+// pools only as fusesPool says.
+func (b *Backend) Fuses(op engine.Op) bool {
+	switch op := op.(type) {
+	case engine.BatchNormAct:
+		return fusesPool(op.Pool)
+	case engine.BatchNormActBackward:
+		return fusesPool(op.Pool)
+	case engine.FoldBatchNorm, engine.Conv2D:
+		return true
+	}
+	return false
+}
+
+func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() && w.Kernel <= bnPoolMost }
+
+// Compile implements engine.Backend. Implementations are timed here if there are
+// several, so that the first plan for a shape takes longer than the next.
+func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, error) {
+	if err := b.usable(); err != nil {
+		return nil, err
+	}
+	if b.capturing {
+		return nil, errRecording
+	}
+	if err := check(op, in, out); err != nil {
+		return nil, err
+	}
+	low, err := b.lower(op, in, out)
+	if err != nil {
+		return nil, b.wrap(err)
+	}
+	return &kernel{backend: b, low: low, in: sizes(in), out: sizes(out),
+		inPtr: make([]cuda.Ptr, len(in)), outPtr: make([]cuda.Ptr, len(out))}, nil
+}
+
+func sizes(specs []engine.Spec) []int {
+	n := make([]int, len(specs))
+	for i, s := range specs {
+		n[i] = s.Bytes()
+	}
+	return n
+}
+
+// lower hands an op to its family.
+func (b *Backend) lower(op engine.Op, in, out []engine.Spec) (lowering, error) {
+	switch op := op.(type) {
+	case engine.Conv2D, engine.Conv2DBackwardData, engine.Conv2DBackwardWeight,
+		engine.Linear, engine.LinearBackwardData, engine.LinearBackwardWeight:
+		return b.lowerProduct(op, in, out)
+	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm:
+		if !b.Fuses(op) {
+			return lowering{}, fmt.Errorf("%s with this pool: %w", engine.OpName(op), engine.ErrUnsupported)
+		}
+		return b.lowerBatchNorm(op, in, out)
+	case engine.BatchNorm, engine.BatchNormBackward, engine.BatchNormEvalBackward:
+		return b.lowerBatchNorm(op, in, out)
+	case engine.MaxPool2D, engine.MaxPool2DBackward, engine.AvgPool2D, engine.AvgPool2DBackward,
+		engine.GlobalAvgPool, engine.GlobalAvgPoolBackward:
+		return b.lowerPool(op, in, out)
+	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward:
+		return b.lowerLoss(op, in, out)
+	case engine.Adam, engine.SGD, engine.ClipScale, engine.Accumulate, engine.EMA:
+		return b.lowerOptimizer(op, in, out)
+	}
+	return b.lowerElementwise(op, in, out)
+}
+
+// lowerProduct chooses between our kernels and the libraries' for convolutions
+// and linear layers. What was made for the same op and specs before serves
+// again: a lowering keeps nothing between two enqueues.
+func (b *Backend) lowerProduct(op engine.Op, in, out []engine.Spec) (lowering, error) {
+	key := choiceKey(op, in, out)
+	if low, ok := b.products[key]; ok {
+		return low, nil
+	}
+	ours, err := b.lowerOurs(op, in, out)
+	if err != nil {
+		return lowering{}, err
+	}
+	cs := []candidate{{name: "potstill", deterministic: true, low: ours}}
+	low, err := b.choose(op, in, out, append(cs, b.libraryCandidates(op, in, out)...))
+	if err != nil {
+		return lowering{}, err
+	}
+	b.products[key] = low
+	return low, nil
+}
+
+// lowerOurs lowers a convolution or a linear layer to kernels of ours.
+func (b *Backend) lowerOurs(op engine.Op, in, out []engine.Spec) (lowering, error) {
+	switch op := op.(type) {
+	case engine.Conv2D:
+		if isDepthwise(op, in) {
+			return b.lowerDepthwise(op, in, out)
+		}
+		return b.lowerConv2D(op, in, out)
+	case engine.Conv2DBackwardData:
+		if isDepthwise(op.Conv2D, []engine.Spec{op.X, in[1]}) {
+			return b.lowerDepthwiseBackwardData(op, in, out)
+		}
+		return b.lowerConv2DBackwardData(op, in, out)
+	case engine.Conv2DBackwardWeight:
+		if isDepthwise(op.Conv2D, []engine.Spec{in[0], op.W}) {
+			return b.lowerDepthwiseBackwardWeight(op, in, out)
+		}
+		return b.lowerConv2DBackwardWeight(op, in, out)
+	}
+	return b.lowerLinear(op, in, out)
+}
+
+// errRecording is returned for what cannot be done while Record runs.
+var errRecording = errors.New("not possible during a recording")

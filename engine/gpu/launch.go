@@ -1,0 +1,70 @@
+package gpu
+
+import (
+	"fmt"
+	"strings"
+	"unsafe"
+
+	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/cuda/kernels"
+)
+
+// A sourceKey names a source of cuda/kernels and the macros it was compiled with.
+type sourceKey struct{ source, defines string }
+
+// function returns the kernel of the given name in a source of cuda/kernels,
+// compiled with macros such as "-DBF16" or "KERNEL_SIZE=3". Each combination is
+// compiled once and kept as long as the backend.
+func (b *Backend) function(source, name string, defines ...string) (*cuda.Function, error) {
+	options := make([]string, len(defines))
+	for i, d := range defines {
+		options[i] = "-D" + strings.TrimPrefix(d, "-D")
+	}
+	key := sourceKey{source, strings.Join(options, " ")}
+	m := b.modules[key]
+	if m == nil {
+		text, err := kernels.Source(source)
+		if err != nil {
+			return nil, err
+		}
+		if m, err = b.ctx.Compile(source, text, options...); err != nil {
+			return nil, b.wrap(fmt.Errorf("compiling %s %s: %w", source, key.defines, err))
+		}
+		b.modules[key] = m
+	}
+	f, err := m.Function(name)
+	if err != nil {
+		return nil, b.wrap(fmt.Errorf("kernel %s of %s %s: %w", name, source, key.defines, err))
+	}
+	return f, nil
+}
+
+// launch puts a kernel into the stream. args is the kernel's one argument, the
+// mirror of its C struct; it is copied before launch returns. A grid without
+// blocks is no work. Nothing is allocated.
+func launch[A any](b *Backend, f *cuda.Function, grid, block [3]int, shared int, args *A) error {
+	if grid[0] == 0 || grid[1] == 0 || grid[2] == 0 {
+		return nil
+	}
+	return b.stream.Launch(f, grid, block, shared, unsafe.Pointer(args), int(unsafe.Sizeof(*args)))
+}
+
+// ceilDiv returns ⌈a/b⌉.
+func ceilDiv(a, b int) int { return (a + b - 1) / b }
+
+// roundUp returns the smallest multiple of 256 that is at least n: workspace is
+// cut into parts at that alignment.
+func roundUp(n int) int { return (n + 255) &^ 255 }
+
+// linear returns the grid and block of a kernel with a thread for each of n
+// elements.
+func linear(n, threads int) (grid, block [3]int) {
+	return [3]int{ceilDiv(n, threads), 1, 1}, [3]int{threads, 1, 1}
+}
+
+// resident returns how many blocks a kernel that strides over its elements
+// needs: as many as there are elements for, but no more than perSM on each
+// multiprocessor.
+func (b *Backend) resident(n, threads, perSM int) int {
+	return max(1, min(ceilDiv(n, threads), perSM*b.multiprocessors()))
+}

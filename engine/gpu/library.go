@@ -1,0 +1,152 @@
+package gpu
+
+import (
+	"fmt"
+
+	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/engine"
+)
+
+// openLibraries opens cuDNN and cuBLASLt where they are.
+func (b *Backend) openLibraries() {
+	if b.options.NoLibraries {
+		return
+	}
+	var err error
+	if b.dnn, err = b.ctx.NewDNN(b.stream); err != nil {
+		b.dnn = nil
+		b.log.Info("convolutions without cuDNN", "device", b.Name(), "reason", err)
+	}
+	if b.blas, err = b.ctx.NewBLAS(); err != nil {
+		b.blas = nil
+		b.log.Info("matrix products without cuBLASLt", "device", b.Name(), "reason", err)
+	}
+	if b.options.TF32 && (b.dnn != nil || b.blas != nil) {
+		b.log.Info("float32 products of cuDNN and cuBLASLt round their operands to TF32", "device", b.Name())
+	}
+}
+
+// closeLibraries closes what openLibraries has opened.
+func (b *Backend) closeLibraries(do func(func() error)) {
+	if b.dnn != nil {
+		do(b.dnn.Close)
+	}
+	if b.blas != nil {
+		do(b.blas.Close)
+	}
+}
+
+// workspaceMost is the most scratch memory that a library's algorithm is given:
+// 1 GiB, or a quarter of a smaller card.
+func (b *Backend) workspaceMost() int { return min(1<<30, b.device.Memory/4) }
+
+// libraryCandidates returns what cuDNN and cuBLASLt have for op. A library that
+// does not know the shape is no error.
+func (b *Backend) libraryCandidates(op engine.Op, in, out []engine.Spec) []candidate {
+	var cs []candidate
+	add := func(library string, make func() ([]candidate, error)) {
+		more, err := make()
+		if err != nil {
+			b.log.Debug("a library does not run this", "library", library, "op", engine.OpName(op), "in", texts(in), "reason", err)
+		}
+		cs = append(cs, more...)
+	}
+	if p, ok := matmulOf(op, in); ok && b.blas != nil {
+		add("cuBLASLt", func() ([]candidate, error) { return b.matmulCandidates(p, in, out) })
+	}
+	if c, ok := convOf(op, in, out); ok && b.dnn != nil {
+		add("cuDNN", func() ([]candidate, error) { return b.convCandidates(c, in, out) })
+	}
+	return cs
+}
+
+// A product is a library's part of an op with what stands round it.
+type product struct {
+	// pack brings weights, and a bias, from the inputs into packed, of the given
+	// bytes; nil if there is nothing to do. inputs are those that it reads.
+	pack   func(in []cuda.Ptr, packed cuda.Ptr) error
+	bytes  int
+	inputs []int
+	// run enqueues the rest.
+	ws  int
+	run func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error
+}
+
+// wsAlign is the alignment of the libraries' scratch memory, beyond that of the
+// planner's tensors.
+const wsAlign = 256
+
+func aligned(p cuda.Ptr) cuda.Ptr { return (p + wsAlign - 1) &^ (wsAlign - 1) }
+
+// lowering makes one of a product.
+func (p product) lowering() lowering {
+	if p.pack == nil {
+		return lowering{ws: p.ws + wsAlign, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+			return p.run(in, out, aligned(ws), 0)
+		}}
+	}
+	head := roundUp(p.bytes)
+	return lowering{
+		ws: head + p.ws + wsAlign,
+		enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+			ws = aligned(ws)
+			if err := p.pack(in, ws); err != nil {
+				return err
+			}
+			return p.run(in, out, ws+cuda.Ptr(head), ws)
+		},
+		once: &preparation{inputs: p.inputs, bytes: p.bytes, prepare: p.pack,
+			enqueue: func(in, out []cuda.Ptr, ws, kept cuda.Ptr) error { return p.run(in, out, aligned(ws), kept) }},
+	}
+}
+
+// An epilogue says what is added behind a product, by the places in an op's
+// inputs; -1 is nothing.
+type epilogue struct {
+	bias, residual int
+	act            engine.Act
+}
+
+// epilogueOf returns that of a convolution.
+func epilogueOf(op engine.Conv2D, inputs int) epilogue {
+	e := epilogue{bias: -1, residual: -1, act: op.Epilogue.Act}
+	if op.Epilogue.Residual {
+		inputs--
+		e.residual = inputs
+	}
+	if inputs == 3 {
+		e.bias = 2
+	}
+	return e
+}
+
+// finish makes the pass that applies e to y; it does nothing if there is nothing.
+func (b *Backend) finish(y engine.Spec, e epilogue) (func(in []cuda.Ptr, y cuda.Ptr) error, error) {
+	if e == (epilogue{bias: -1, residual: -1}) {
+		return func([]cuda.Ptr, cuda.Ptr) error { return nil }, nil
+	}
+	f, err := b.finisher(y, e.act)
+	if err != nil {
+		return nil, err
+	}
+	at := func(in []cuda.Ptr, k int) cuda.Ptr {
+		if k < 0 {
+			return 0
+		}
+		return in[k]
+	}
+	return func(in []cuda.Ptr, y cuda.Ptr) error { return f(y, at(in, e.bias), at(in, e.residual)) }, nil
+}
+
+// sumColumns makes the pass that adds up dy's pixels to the gradient of a bias,
+// the op's second output; without one it does nothing.
+func (b *Backend) sumColumns(dy engine.Spec, out []engine.Spec) (bytes int, sum func(dy cuda.Ptr, out []cuda.Ptr, ws cuda.Ptr) error, err error) {
+	if len(out) < 2 {
+		return 0, func(cuda.Ptr, []cuda.Ptr, cuda.Ptr) error { return nil }, nil
+	}
+	bytes, f, err := b.summer(dy, out[1].Shape[0])
+	if err != nil {
+		return 0, nil, fmt.Errorf("gradient of the bias: %w", err)
+	}
+	return bytes, func(dy cuda.Ptr, out []cuda.Ptr, ws cuda.Ptr) error { return f(dy, out[1], ws) }, nil
+}

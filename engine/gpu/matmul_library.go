@@ -1,0 +1,159 @@
+package gpu
+
+import (
+	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/engine"
+)
+
+// A matmul is an op seen as one product of matrices, out[0] = op(A)·op(B), with
+// A the op's first input and B its second.
+type matmul struct {
+	shape    cuda.MatmulShape
+	weight   bool // B is a weight, float32 whatever A is
+	gradient bool // the output is that of a weight
+	epilogue epilogue
+}
+
+// matmulOf returns the product that op is: a linear layer's or that of a
+// pointwise convolution, over all pixels, or of one of their gradients.
+func matmulOf(op engine.Op, in []engine.Spec) (matmul, bool) {
+	p := matmul{epilogue: epilogue{bias: -1, residual: -1}}
+	last := func(s engine.Spec) int { return s.Shape[len(s.Shape)-1] }
+	rows := func(s engine.Spec) int { return s.Len() / max(last(s), 1) }
+	switch op := op.(type) {
+	case engine.Conv2D:
+		if !pointwise(op, in[1]) {
+			return p, false
+		}
+		p.weight, p.epilogue = true, epilogueOf(op, len(in))
+		p.shape = cuda.MatmulShape{M: rows(in[0]), N: last(in[1]), K: last(in[0])}
+	case engine.Linear:
+		p.weight = true
+		if len(in) == 3 {
+			p.epilogue.bias = 2
+		}
+		p.shape = cuda.MatmulShape{M: rows(in[0]), N: last(in[1]), K: last(in[0])}
+	case engine.Conv2DBackwardData:
+		if !pointwise(op.Conv2D, in[1]) {
+			return p, false
+		}
+		p.weight = true
+		p.shape = cuda.MatmulShape{M: rows(in[0]), N: last(op.X), K: last(in[0]), TransB: true}
+	case engine.LinearBackwardData:
+		p.weight = true
+		p.shape = cuda.MatmulShape{M: rows(in[0]), N: in[1].Shape[0], K: last(in[0]), TransB: true}
+	case engine.Conv2DBackwardWeight:
+		if !pointwise(op.Conv2D, op.W) {
+			return p, false
+		}
+		p.gradient = true
+		p.shape = cuda.MatmulShape{M: last(in[0]), N: last(in[1]), K: rows(in[0]), TransA: true}
+	case engine.LinearBackwardWeight:
+		p.gradient = true
+		p.shape = cuda.MatmulShape{M: last(in[0]), N: last(in[1]), K: rows(in[0]), TransA: true}
+	default:
+		return p, false
+	}
+	p.shape.BF16 = in[0].DType == engine.BFloat16
+	p.shape.Float32Out = p.shape.BF16 && p.gradient
+	p.shape.Bias = p.epilogue.bias >= 0
+	return p, p.shape.M > 0 && p.shape.N > 0 && p.shape.K > 0
+}
+
+// pointwise reports whether a convolution with weight w multiplies each pixel
+// by one matrix.
+func pointwise(op engine.Conv2D, w engine.Spec) bool {
+	return w.Shape[0] == 1 && w.Shape[1] == 1 && op.Stride <= 1 && op.Pad == 0 && op.Groups <= 1
+}
+
+// matmulCandidates returns cuBLASLt's algorithms for a product. The bias is
+// added by cuBLASLt, before residual and activation by a pass of ours. With
+// bfloat16 activations, weight and bias are rounded to bfloat16, and gradients
+// of weights stay float32.
+func (b *Backend) matmulCandidates(p matmul, in, out []engine.Spec) ([]candidate, error) {
+	p.shape.TF32 = b.options.TF32
+	m, err := b.blas.NewMatmul(p.shape, b.workspaceMost())
+	if err != nil {
+		return nil, err
+	}
+	cs, err := b.matmulAlgorithms(m, p, in, out)
+	if err != nil || len(cs) == 0 {
+		_ = m.Close()
+		return nil, err
+	}
+	shared(cs, m.Close)
+	return cs, nil
+}
+
+func (b *Backend) matmulAlgorithms(m *cuda.Matmul, p matmul, in, out []engine.Spec) ([]candidate, error) {
+	pack, bytes, inputs, err := b.matmulPack(p, in)
+	if err != nil {
+		return nil, err
+	}
+	rest := p.epilogue
+	rest.bias = -1
+	finish, err := b.finish(out[0], rest)
+	if err != nil {
+		return nil, err
+	}
+	sumBytes, sum, err := b.sumColumns(in[1], out)
+	if err != nil {
+		return nil, err
+	}
+	biasAt := cuda.Ptr(0) // in packed
+	if p.weight {
+		biasAt = cuda.Ptr(roundUp(2 * in[1].Len()))
+	}
+	var cs []candidate
+	for _, a := range m.Algorithms() {
+		if a.Workspace > b.workspaceMost() {
+			continue
+		}
+		run := func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error {
+			w, bias := in[1], cuda.Ptr(0)
+			if p.shape.Bias {
+				bias = in[p.epilogue.bias]
+			}
+			if pack != nil {
+				w, bias = packed, packed+biasAt
+			}
+			if err := m.Run(b.stream, a, in[0], w, out[0], bias, ws); err != nil {
+				return err
+			}
+			if err := sum(in[1], out, ws+cuda.Ptr(roundUp(a.Workspace))); err != nil {
+				return err
+			}
+			return finish(in, out[0])
+		}
+		low := product{pack: pack, bytes: bytes, inputs: inputs, ws: roundUp(a.Workspace) + sumBytes, run: run}.lowering()
+		cs = append(cs, candidate{name: "cublasLt " + a.Name, deterministic: a.Deterministic, low: low, library: true})
+	}
+	return cs, nil
+}
+
+// matmulPack makes the rounding of weight and bias to bfloat16; pack is nil
+// where they are used as they are.
+func (b *Backend) matmulPack(p matmul, in []engine.Spec) (pack func(in []cuda.Ptr, packed cuda.Ptr) error, bytes int, inputs []int, err error) {
+	if !p.shape.BF16 || !p.weight {
+		return nil, 0, nil, nil
+	}
+	weight, err := b.converter(in[1].Len(), engine.BFloat16)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	bytes = roundUp(2 * in[1].Len())
+	if !p.shape.Bias {
+		return func(in []cuda.Ptr, packed cuda.Ptr) error { return weight(in[1], packed) }, bytes, []int{1}, nil
+	}
+	k, at := p.epilogue.bias, cuda.Ptr(bytes)
+	bias, err := b.converter(in[k].Len(), engine.BFloat16)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	return func(in []cuda.Ptr, packed cuda.Ptr) error {
+		if err := weight(in[1], packed); err != nil {
+			return err
+		}
+		return bias(in[k], packed+at)
+	}, bytes + 2*in[k].Len(), []int{1, k}, nil
+}

@@ -1,0 +1,195 @@
+package gpu
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/engine"
+)
+
+const (
+	// runsOfEach is how often a candidate is timed; the median counts.
+	runsOfEach = 7
+	// hopeless is how many times slower than the best a candidate's first run is
+	// that is not timed again.
+	hopeless = 3
+)
+
+// A bench is scratch memory on which implementations of an op are run.
+type bench struct {
+	b        *Backend
+	mem      []cuda.Ptr
+	in, out  []cuda.Ptr
+	ws       cuda.Ptr
+	wsBytes  int
+	flush    cuda.Ptr // larger than the cache
+	flushed  int
+	from, to *cuda.Event
+}
+
+// newBench allocates op's tensors, zeroed.
+func (b *Backend) newBench(op engine.Op, in, out []engine.Spec) (*bench, error) {
+	t := &bench{b: b}
+	err := t.open(op, in, out)
+	if err != nil {
+		return nil, errors.Join(b.wrap(err), t.close())
+	}
+	return t, nil
+}
+
+func (t *bench) open(op engine.Op, in, out []engine.Spec) error {
+	for _, s := range in {
+		p, err := t.alloc(s.Bytes())
+		if err != nil {
+			return err
+		}
+		t.in = append(t.in, p)
+	}
+	u, _ := op.(engine.Updater)
+	for i, s := range out {
+		if u != nil && u.Alias(i) >= 0 {
+			t.out = append(t.out, t.in[u.Alias(i)])
+			continue
+		}
+		p, err := t.alloc(s.Bytes())
+		if err != nil {
+			return err
+		}
+		t.out = append(t.out, p)
+	}
+	return nil
+}
+
+// alloc returns zeroed memory.
+func (t *bench) alloc(bytes int) (cuda.Ptr, error) {
+	p, err := t.b.ctx.Alloc(max(bytes, 1))
+	if err != nil {
+		return 0, err
+	}
+	t.mem = append(t.mem, p)
+	return p, t.b.stream.Fill(p, 0, max(bytes, 1))
+}
+
+func (t *bench) close() error {
+	errs := []error{t.b.stream.Sync()}
+	for _, p := range append(t.mem, t.ws) {
+		errs = append(errs, t.b.ctx.Free(p))
+	}
+	for _, e := range []*cuda.Event{t.from, t.to} {
+		if e != nil {
+			errs = append(errs, e.Close())
+		}
+	}
+	return t.b.wrap(errors.Join(errs...))
+}
+
+// run runs a candidate and waits.
+func (t *bench) run(c candidate) error {
+	if c.low.ws > t.wsBytes {
+		if err := t.b.ctx.Free(t.ws); err != nil {
+			return err
+		}
+		t.ws, t.wsBytes = 0, 0
+		p, err := t.b.ctx.Alloc(c.low.ws)
+		if err != nil {
+			return err
+		}
+		t.ws, t.wsBytes = p, c.low.ws
+	}
+	if err := c.low.enqueue(t.in, t.out, t.ws); err != nil {
+		return err
+	}
+	return t.b.stream.Sync()
+}
+
+// time returns how long the device took for one run. Before it, memory larger
+// than the second level cache is overwritten, as other steps of a plan would;
+// the device is still at it when the run is enqueued, so that the time is the
+// device's and not that of enqueueing.
+func (t *bench) time(c candidate) (time.Duration, error) {
+	s := t.b.stream
+	err := errors.Join(s.Fill(t.flush, 0, t.flushed), s.Record(t.from))
+	if err == nil {
+		err = c.low.enqueue(t.in, t.out, t.ws)
+	}
+	if err := errors.Join(err, s.Record(t.to), t.to.Sync()); err != nil {
+		return 0, err
+	}
+	return t.to.Since(t.from)
+}
+
+// warm runs a candidate once if its first run does what a recording cannot.
+func (b *Backend) warm(op engine.Op, in, out []engine.Spec, c candidate) error {
+	if !c.library {
+		return nil
+	}
+	t, err := b.newBench(op, in, out)
+	if err != nil {
+		return err
+	}
+	return errors.Join(b.wrap(t.run(c)), t.close())
+}
+
+// measure times every candidate. One that fails is left out, with the reason,
+// unless it took the device with it.
+func (b *Backend) measure(op engine.Op, in, out []engine.Spec, cs []candidate) ([]Timing, error) {
+	t, err := b.newBench(op, in, out)
+	if err != nil {
+		return nil, err
+	}
+	timings, err := t.all(cs)
+	return timings, errors.Join(b.wrap(err), t.close())
+}
+
+func (t *bench) all(cs []candidate) ([]Timing, error) {
+	var err error
+	t.flushed = max(2*t.b.device.L2, 1<<20)
+	if t.flush, err = t.alloc(t.flushed); err != nil {
+		return nil, err
+	}
+	if t.from, err = t.b.ctx.NewEvent(); err != nil {
+		return nil, err
+	}
+	if t.to, err = t.b.ctx.NewEvent(); err != nil {
+		return nil, err
+	}
+	timings := make([]Timing, len(cs))
+	best := time.Duration(1<<63 - 1)
+	for i, c := range cs {
+		timings[i] = Timing{Name: c.name, Workspace: c.low.ws, Deterministic: c.deterministic}
+		d, err := t.of(c, best)
+		if err = t.b.wrap(err); err != nil {
+			if t.b.lost != nil {
+				return nil, fmt.Errorf("timing %s: %w", c.name, err)
+			}
+			timings[i].Failed = err.Error()
+			continue
+		}
+		timings[i].Time = d
+		best = min(best, d)
+	}
+	return timings, nil
+}
+
+// of warms a candidate up and returns the median of its times.
+func (t *bench) of(c candidate, best time.Duration) (time.Duration, error) {
+	if err := t.run(c); err != nil {
+		return 0, err
+	}
+	var ds []time.Duration
+	for range runsOfEach {
+		d, err := t.time(c)
+		if err != nil {
+			return 0, err
+		}
+		ds = append(ds, d)
+		if d/hopeless > best {
+			break
+		}
+	}
+	slices.Sort(ds)
+	return ds[len(ds)/2], nil
+}

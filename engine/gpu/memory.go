@@ -1,0 +1,149 @@
+package gpu
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/potstill/potstill/cuda/kernels"
+)
+
+// memoryName is the file in Options.CacheDir that keeps measured times.
+const memoryName = "choices.json"
+
+// memoryVersion is the number of the file's format.
+const memoryVersion = 1
+
+// A memoryFile is the file's content: by card and versions, by op and specs, the
+// times of every implementation.
+type memoryFile struct {
+	Version int                            `json:"version"`
+	Cards   map[string]map[string][]Timing `json:"cards"`
+}
+
+// A memory remembers times from run to run. Several processes may share its
+// file: each writes the whole of it in one step, with what it finds there at
+// that time; where two do so at once, one's times are lost and measured again.
+type memory struct {
+	path string // empty: nothing is kept beyond this process
+	card string
+	mine map[string][]Timing
+	log  *slog.Logger
+}
+
+// openMemory reads the file of a folder; without a folder, or without a file
+// that can be read, there is nothing in the memory.
+func openMemory(dir, card string, log *slog.Logger) *memory {
+	m := &memory{card: card, mine: make(map[string][]Timing), log: log}
+	if dir == "" {
+		return m
+	}
+	m.path = filepath.Join(dir, memoryName)
+	f := m.read()
+	if f.Cards[card] != nil {
+		m.mine = f.Cards[card]
+	}
+	return m
+}
+
+// read returns the file, an empty one where there is none or a broken one.
+func (m *memory) read() memoryFile {
+	empty := memoryFile{Version: memoryVersion, Cards: make(map[string]map[string][]Timing)}
+	text, err := os.ReadFile(m.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return empty
+	}
+	var f memoryFile
+	if err == nil {
+		err = json.Unmarshal(text, &f)
+	}
+	if err == nil && f.Version != memoryVersion {
+		err = fmt.Errorf("format %d, not %d", f.Version, memoryVersion)
+	}
+	if err != nil || f.Cards == nil {
+		m.log.Warn("the file of measured times cannot be used, it will be written anew", "file", m.path, "reason", err)
+		return empty
+	}
+	return f
+}
+
+// get returns what was measured under key, nil if nothing was.
+func (m *memory) get(key string) []Timing { return m.mine[key] }
+
+// put keeps what was measured under key.
+func (m *memory) put(key string, t []Timing) {
+	m.mine[key] = t
+	if m.path == "" {
+		return
+	}
+	if err := m.write(); err != nil {
+		m.log.Warn("measured times cannot be kept", "file", m.path, "reason", err)
+	}
+}
+
+// write replaces the file by what it holds now and what this process knows.
+func (m *memory) write() error {
+	f := m.read()
+	if f.Cards[m.card] == nil {
+		f.Cards[m.card] = make(map[string][]Timing)
+	}
+	for k, t := range m.mine {
+		f.Cards[m.card][k] = t
+	}
+	text, err := json.MarshalIndent(f, "", "\t")
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(m.path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, memoryName+".*")
+	if err != nil {
+		return err
+	}
+	_, err = tmp.Write(append(text, '\n'))
+	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), m.path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+// identity names all that times depend on beside op and specs: the card, the
+// driver, the libraries, our kernels, and whether products are rounded.
+func (b *Backend) identity() string {
+	d := b.device
+	parts := []string{d.Name, fmt.Sprintf("compute %d.%d", d.Major, d.Minor), fmt.Sprintf("driver %d.%d", d.Driver/1000, d.Driver%1000/10)}
+	for _, l := range b.driver.Libraries() {
+		used := l.Name == "libnvrtc" || l.Name == "libcudnn" && b.dnn != nil || l.Name == "libcublasLt" && b.blas != nil
+		if used {
+			parts = append(parts, strings.TrimPrefix(l.Name, "lib")+" "+l.Version)
+		}
+	}
+	if b.options.TF32 {
+		parts = append(parts, "TF32")
+	}
+	return strings.Join(append(parts, "kernels "+kernelsHash()), ", ")
+}
+
+// kernelsHash tells one set of kernel sources from another.
+func kernelsHash() string {
+	h := sha256.New()
+	for _, name := range kernels.Names() {
+		if text, err := kernels.Source(name); err == nil {
+			fmt.Fprintf(h, "%s %d\n%s", name, len(text), text)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:6])
+}

@@ -1,0 +1,111 @@
+package gpu
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/potstill/potstill/cuda/fake"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/backendtest"
+	"github.com/potstill/potstill/engine/ref"
+)
+
+// deviceEnv is the environment variable that has the suite run on a real card.
+const deviceEnv = "POTSTILL_TEST_CUDA"
+
+// fakeOptions are those of a backend on cuda/fake. Compiled kernels are kept
+// beside the stand-ins that compile them.
+func fakeOptions(t testing.TB) Options {
+	dir := fake.Dir(t)
+	return Options{Search: []string{dir}, CacheDir: filepath.Join(dir, "cache")}
+}
+
+// openBackend returns a backend that remembers no times of earlier runs and is
+// closed with the test.
+func openBackend(t testing.TB, o Options) *Backend {
+	t.Helper()
+	b, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.memory = openMemory("", b.identity(), b.log)
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// TestSuite runs the suite that every backend passes: over cuda/fake with our
+// kernels alone and with every implementation of the stand-in libraries, and on
+// a real card where deviceEnv asks for it.
+func TestSuite(t *testing.T) {
+	t.Run("fake", func(t *testing.T) {
+		o := fakeOptions(t)
+		o.NoLibraries = true
+		backendtest.Run(t, openBackend(t, o))
+	})
+	t.Run("fake-libraries", func(t *testing.T) { eachCandidate(t, fakeOptions(t)) })
+	t.Run("device", func(t *testing.T) {
+		if os.Getenv(deviceEnv) != "1" {
+			t.Skipf("%s=1 runs it on the first NVIDIA card of this machine", deviceEnv)
+		}
+		t.Run("ours", func(t *testing.T) { backendtest.Run(t, openBackend(t, Options{NoLibraries: true})) })
+		t.Run("chosen", func(t *testing.T) { backendtest.Run(t, openBackend(t, Options{})) })
+		t.Run("libraries", func(t *testing.T) { eachCandidate(t, Options{}) })
+	})
+}
+
+// eachCandidate runs convolutions and linear layers on every implementation
+// that has the libraries behind it.
+func eachCandidate(t *testing.T, o Options) {
+	for i, most := 2, 2; i <= most; i++ {
+		t.Run(fmt.Sprint("candidate", i), func(t *testing.T) {
+			b := openBackend(t, o)
+			if b.dnn == nil || b.blas == nil {
+				t.Fatalf("cuDNN or cuBLASLt is missing: %+v", b.Libraries())
+			}
+			b.forced = i
+			backendtest.Run(t, &products{b: b, ref: ref.New()})
+			if most = b.most; most < 2 {
+				t.Fatal("no library has an implementation of any op")
+			}
+		})
+	}
+}
+
+// products is a backend whose convolutions and linear layers are b's; all else
+// is the reference's, on b's memory.
+type products struct {
+	b    *Backend
+	ref  engine.Backend
+	last engine.Backend // that compiled the last kernel
+}
+
+var (
+	_ engine.Recorder = (*products)(nil)
+	_ engine.Fuser    = (*products)(nil)
+)
+
+func (p *products) Name() string                           { return p.b.Name() + " products" }
+func (p *products) Alloc(bytes int) (engine.Buffer, error) { return p.b.Alloc(bytes) }
+func (p *products) Sync() error                            { return p.b.Sync() }
+func (p *products) Close() error                           { return nil }
+func (p *products) Fuses(op engine.Op) bool                { return p.b.Fuses(op) }
+func (p *products) Record(enqueue func() error) (engine.Recording, error) {
+	return p.last.(engine.Recorder).Record(enqueue)
+}
+
+func (p *products) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, error) {
+	switch op.(type) {
+	case engine.Conv2D, engine.Conv2DBackwardData, engine.Conv2DBackwardWeight,
+		engine.Linear, engine.LinearBackwardData, engine.LinearBackwardWeight:
+		p.last = p.b
+	default:
+		p.last = p.ref
+	}
+	return p.last.Compile(op, in, out)
+}
