@@ -1,7 +1,7 @@
 // The gradient of a convolution's weights: dw[t][k][o] = Σ_pixels x_t[k]·dy[o],
 // an outer product a pixel, summed in registers over a chunk of pixels.
 
-enum { WGRAD_PIXELS = 128, WGRAD_ROWS = 9 };
+enum { WGRAD_PIXELS = 96, WGRAD_ROWS = 9 };
 
 // acc[i][v] = Σ_p x[p][i]·dy[p·stride + v]
 INLINE void wgrad_tile(vf acc[WGRAD_ROWS][GEMM_VECTORS], const int m, const int vectors, const float *const *x, int64_t k,
