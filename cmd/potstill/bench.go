@@ -44,6 +44,27 @@ func measure(ctx context.Context, atLeast time.Duration, f func() error) (time.D
 	return median(times), nil
 }
 
+// measureMean runs f often enough to fill the time after warming up, and returns the
+// mean: for what is made ahead, whose single calls say nothing.
+func measureMean(ctx context.Context, atLeast time.Duration, f func() error) (time.Duration, error) {
+	const warm = 16 // batches made ahead are used up by then
+	var begin time.Time
+	for n := 0; ; n++ {
+		if n == warm {
+			begin = time.Now()
+		}
+		if d := time.Since(begin); n > warm && d >= atLeast {
+			return d / time.Duration(n-warm), nil
+		}
+		if err := cancelled(ctx, "the measurement was stopped"); err != nil {
+			return 0, err
+		}
+		if err := f(); err != nil {
+			return 0, err
+		}
+	}
+}
+
 // median sorts a copy of times.
 func median(times []time.Duration) time.Duration {
 	s := append([]time.Duration(nil), times...)

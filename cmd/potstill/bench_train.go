@@ -12,16 +12,23 @@ import (
 )
 
 // benchTrainCmd is potstill bench train.
-type benchTrainCmd struct{ benchFlags }
+type benchTrainCmd struct {
+	benchFlags
+	Data  string `placeholder:"PATH" help:"Also measure the input pipeline on these images (a folder, a tar, builtin:fashion), alone and while it feeds the training."`
+	Cache string `placeholder:"DIR" env:"POTSTILL_CACHE" help:"Where decoded images are kept; else the user's cache folder."`
+}
 
 // Help is printed below the flags' summary.
 func (benchTrainCmd) Help() string {
 	return `Measures whole programs without the reading of images: for every family a training step (forward, backward,
-AdamW) and inference, and for cnn-dwpw a distillation step under resnet18. Figures are medians.
+AdamW) and inference, and for cnn-dwpw a distillation step under resnet18. Figures are medians. With --data it also
+measures the input pipeline (shuffle, random crop, flip, rotation, from the cache of decoded images), alone ("load") and
+while it feeds the training of each net ("fed"); these figures are means, since batches are made ahead.
 
-Example:
+Examples:
 
-    potstill bench train --arch cnn-dwpw --size 128 --batch 32 --json`
+    potstill bench train --arch cnn-dwpw --size 128 --batch 32 --json
+    potstill bench train --arch cnn-dwpw --data builtin:fashion`
 }
 
 // A trainBench is the JSON form.
@@ -36,7 +43,7 @@ type trainBench struct {
 // A trainRow is one measured program.
 type trainRow struct {
 	Arch            string  `json:"arch"`
-	Mode            string  `json:"mode"` // train, infer or distill
+	Mode            string  `json:"mode"` // train, infer, distill, load or fed
 	Teacher         string  `json:"teacher,omitempty"`
 	Milliseconds    float64 `json:"ms"` // a step
 	ImagesPerSecond float64 `json:"images_per_second"`
@@ -49,6 +56,8 @@ const (
 	modeTrain   = "train"
 	modeInfer   = "infer"
 	modeDistill = "distill"
+	modeLoad    = "load" // the input pipeline alone
+	modeFed     = "fed"  // training that it feeds
 )
 
 // The nets of the distillation step.
@@ -77,6 +86,11 @@ func (c *benchTrainCmd) Run(a *app) error {
 					return err
 				}
 				r.Rows = append(r.Rows, row)
+			}
+		}
+		if c.Data != "" {
+			if err := c.pipeline(a, b, &r); err != nil {
+				return err
 			}
 		}
 		return c.print(a, r)

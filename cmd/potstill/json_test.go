@@ -158,6 +158,17 @@ func TestExplainBenchDevicesVersion(t *testing.T) {
 		t.Errorf("%d rows, want training and inference of two nets, and distillation", len(rows))
 	}
 	has(t, rows[0], "arch", "mode", "ms", "images_per_second", "gflops")
+	v = decode(t, succeeds(t, with([]string{"bench", "train", "--data", "builtin:fashion"}, quick...)...).out)
+	rows = v["rows"].([]any)
+	var modes []string
+	for _, r := range rows[5:] {
+		if modes = append(modes, r.(map[string]any)["mode"].(string)); r.(map[string]any)["images_per_second"].(float64) <= 0 {
+			t.Errorf("the pipeline's row %v has no speed", r)
+		}
+	}
+	if got := strings.Join(modes, " "); got != "load fed fed" {
+		t.Errorf("with --data the rows behind are %q, want the pipeline alone and feeding two nets", got)
+	}
 	v = decode(t, succeeds(t, with([]string{"bench", "kernels", "--filter", "conv2d"}, quick...)...).out)
 	has(t, v, "limits", "rows")
 	has(t, v["limits"], "matrix_gflops", "copy_gbs")

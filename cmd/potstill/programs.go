@@ -25,9 +25,10 @@ type programSpec struct {
 // A program is one compiled, with a store of its own and constant inputs.
 type program struct {
 	*engine.Program
-	store *engine.Store
-	in    engine.Bindings
-	out   *engine.Value // the loss, or the logits
+	store  *engine.Store
+	in     engine.Bindings
+	images *engine.Value
+	out    *engine.Value // the loss, or the logits
 }
 
 // compile builds the graph, with PyTorch's initial weights, and compiles it.
@@ -48,7 +49,7 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 	for i := range pixels {
 		pixels[i] = float32(i*7919%256) / 255
 	}
-	p.in[images] = engine.Bytes(pixels)
+	p.images, p.in[images] = images, engine.Bytes(pixels)
 	out := s.net.Forward(bd, images, s.train)
 	if s.train {
 		if out, err = s.step(bd, p, images, out); err != nil {

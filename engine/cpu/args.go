@@ -34,6 +34,8 @@ const (
 	kIGemm
 	kWGrad
 	kReduce
+	kRGB
+	kRGBWeight
 	kDepthwise
 	kDepthwiseData
 	kDepthwiseWeight
@@ -52,7 +54,7 @@ var kernelNames = [kernelCount]string{
 	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
 	"globalpool", "globalpool_backward", "transpose", "dropout", "cross_entropy", "cross_entropy_backward",
 	"kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
-	"bn_grad_apply", "bn_fold", "pack", "pad", "igemm", "wgrad", "reduce", "depthwise", "depthwise_data",
+	"bn_grad_apply", "bn_fold", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
 	"quantize_weight", "pointwise_int8",
 }
@@ -145,19 +147,26 @@ type (
 		block, splits                  int64
 	}
 	wgradArgs struct {
-		x, dy                 ptr
-		dw, db                ptr
-		taps                  ptr
-		ntaps, kc             int64
-		n, gh, gw             int64
-		h, w, c, sh, sw       int64
-		o, groups, gk, gn     int64
-		splits, units, kblock int64
-		dwFloats              int64
+		x, dy             ptr
+		dw, db            ptr
+		taps              ptr
+		ntaps, kc         int64
+		n, gh, gw         int64
+		h, w, c, sh, sw   int64
+		o, groups, gk, gn int64
+
+		splits, units, utaps, kblock int64
+		dwFloats                     int64
 	}
 	reduceArgs struct {
 		x, y              ptr
 		n, splits, stride int64
+	}
+	rgbArgs struct {
+		x, w, bias, dy                   ptr
+		y, dw, db                        ptr
+		n, h, wd, oh, ow, o, stride, act int64
+		rows                             int64
 	}
 	depthwiseArgs struct {
 		x, w, bias, dy                                ptr

@@ -176,8 +176,13 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 	if err != nil {
 		return 0, nil, err
 	}
-	if c == nil {
-		return 0, lowerDepthwise(geometryOf(op, in[0], in[1], y), op.Epilogue.Act), nil
+	g := geometryOf(op, in[0], in[1], y)
+	switch {
+	case c == nil:
+		return 0, lowerDepthwise(g, op.Epilogue.Act), nil
+	case g.rgb() && !op.Epilogue.Residual:
+		ws, low := lowerRGB(g, op.Epilogue.Act)
+		return ws, low, nil
 	}
 	packed, ws := roundUp(c.p.packedFloats()), 0
 	if c.rowwise() {
@@ -192,7 +197,7 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 // prepareConv2D packs the weights once; nil for a convolution without packing.
 func prepareConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) *preparation {
 	c, err := newConvolution(op, in, y)
-	if err != nil || c == nil {
+	if err != nil || c == nil || c.rgb() && !op.Epilogue.Residual {
 		return nil
 	}
 	packed := roundUp(c.p.packedFloats())
@@ -260,6 +265,10 @@ func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (in
 	}, nil
 }
 
+// wgradFloats bounds the weights whose sums one task keeps going, so that they
+// stay in the first cache beside the pixels.
+const wgradFloats = 5 << 10
+
 // wgradSplits chooses into how many parts the pixels are cut, each with a
 // partial result of its own: enough for eight tasks or more, but parts of at
 // least 512 pixels, and no more than 8 MB of partial results.
@@ -274,6 +283,10 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 		ws, low := lowerDepthwiseWeight(g, op.Bias)
 		return ws, low, nil
 	}
+	if g.rgb() {
+		ws, low := lowerRGBWeight(g, op.Bias)
+		return ws, low, nil
+	}
 	if err := g.check(); err != nil {
 		return 0, nil, err
 	}
@@ -281,7 +294,8 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	m := product.gemm
 	a := wgradArgs{ntaps: m.ntaps, kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
 		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, kblock: 72, dwFloats: int64(roundUp(op.W.Len()))}
-	a.units = a.ntaps * int64(ceilDiv(int(a.kc), int(a.kblock)))
+	a.utaps = min(a.ntaps, max(1, wgradFloats/(a.kc*a.gn)))
+	a.units = int64(ceilDiv(int(a.ntaps), int(a.utaps)) * ceilDiv(int(a.kc), int(a.kblock)))
 	a.splits = int64(wgradSplits(g.n*g.oh*g.ow, int(a.units*a.groups), op.W.Len()))
 	padFloats, partial := 0, 0
 	if g.rowwise() {

@@ -9,7 +9,7 @@
 // x, the weights transposed and reversed, one launch a phase of the stride),
 // pointwise convolutions and linear layers (one tap).
 
-enum { GEMM_PIXELS = 96, GEMM_TAPS = 64 };
+enum { GEMM_PIXELS = 96, GEMM_TAPS = 64, PACK_DEPTH = 16 };
 
 // The columns are cut into panels of GEMM_VECTORS, 2 or 1 vectors: the widest
 // that is at least half full.
@@ -49,10 +49,12 @@ static void pack(const void *args, int64_t task) {
       }
       continue;
     }
-    for (int64_t n = 0; n < width; n++) { // transposed: k is contiguous in w
-      const float *src = w + (p.start + n) * a->n_stride;
-      for (int64_t k = 0; k < a->kc; k++) dst[k * width + n] = n < p.cols ? src[k * a->k_stride] : 0;
-    }
+    for (int64_t k0 = 0; k0 < a->kc; k0 += PACK_DEPTH) // transposed: k is contiguous in w
+      for (int64_t n = 0; n < width; n++) {
+        const float *src = w + (p.start + n) * a->n_stride;
+        const int64_t k1 = min64(a->kc, k0 + PACK_DEPTH);
+        for (int64_t k = k0; k < k1; k++) dst[k * width + n] = n < p.cols ? src[k * a->k_stride] : 0;
+      }
   }
 }
 

@@ -1,7 +1,7 @@
 // The gradient of a convolution's weights: dw[t][k][o] = Σ_pixels x_t[k]·dy[o],
 // an outer product a pixel, summed in registers over a chunk of pixels.
 
-enum { WGRAD_PIXELS = 128, WGRAD_ROWS = 9 };
+enum { WGRAD_PIXELS = 96, WGRAD_ROWS = 9 };
 
 // acc[i][v] = Σ_p x[p][i]·dy[p·stride + v]
 INLINE void wgrad_tile(vf acc[WGRAD_ROWS][GEMM_VECTORS], const int m, const int vectors, const float *const *x, int64_t k,
@@ -98,33 +98,43 @@ INLINE void wgrad_chunk(const wgrad_args *a, const float *const *x, const float 
   }
 }
 
-// A task: one split of the pixels, one group, one unit (a tap and kblock rows).
+// The sums of dy over a chunk of pixels: db, one group.
+INLINE void wgrad_bias(const float *dy, int64_t stride, int64_t pixels, float *db, int64_t n, int first) {
+  for (int64_t c = 0; c < n; c += VL) {
+    vf s = splat(0);
+    for (int64_t q = 0; q < pixels; q++) s += load_n(dy + q * stride + c, n - c);
+    store_n(db + c, n - c, first ? s : s + load_n(db + c, n - c));
+  }
+}
+
+// A task: one split of the pixels, one group, one unit, which is some taps and
+// kblock rows of each. All taps of a chunk of pixels come before the next chunk,
+// so that x and dy are read from memory once a unit.
 static void wgrad(const void *args, int64_t task) {
   const wgrad_args *a = args;
   const float *x[WGRAD_PIXELS];
   const int64_t unit = task % a->units, g = task / a->units % a->groups, split = task / a->units / a->groups;
-  const int64_t parts = a->units / a->ntaps, tap = unit / parts;
+  const int64_t parts = (a->kc + a->kblock - 1) / a->kblock;
+  TASK_RANGE(t0, t1, unit / parts, a->utaps, a->ntaps);
   TASK_RANGE(k0, k1, unit % parts, a->kblock, a->kc);
   const int64_t m = a->n * a->gh * a->gw, each = (m + a->splits - 1) / a->splits;
   TASK_RANGE(lo, hi, split, each, m);
-  float *dw = a->dw + split * a->dw_floats + tap * a->kc * a->o + g * a->gn;
+  float *dw = a->dw + split * a->dw_floats + g * a->gn;
   float *db = a->db && unit == 0 ? a->db + split * a->o + g * a->gn : NULL;
   if (lo >= hi) { // more splits than pixels: this one's sum is empty
-    for (int64_t k = k0; k < k1; k++) memset(dw + k * a->o, 0, a->gn * sizeof *dw);
+    for (int64_t t = t0; t < t1; t++)
+      for (int64_t k = k0; k < k1; k++) memset(dw + (t * a->kc + k) * a->o, 0, a->gn * sizeof *dw);
     if (db) memset(db, 0, a->gn * sizeof *db);
     return;
   }
   for (int64_t p = lo; p < hi; p += WGRAD_PIXELS) {
     const int64_t pixels = min64(WGRAD_PIXELS, hi - p);
     const float *dy = a->dy + p * a->o + g * a->gn;
-    tap_pointers(x, WGRAD_PIXELS, a->x + g * a->gk, a->taps + 2 * tap, 1, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, p, p + pixels);
-    wgrad_chunk(a, x, dy, pixels, dw, k0, k1, p == lo);
-    if (!db) continue;
-    for (int64_t c = 0; c < a->gn; c += VL) {
-      vf s = splat(0);
-      for (int64_t q = 0; q < pixels; q++) s += load_n(dy + q * a->o + c, a->gn - c);
-      store_n(db + c, a->gn - c, p == lo ? s : s + load_n(db + c, a->gn - c));
+    for (int64_t t = t0; t < t1; t++) {
+      tap_pointers(x, WGRAD_PIXELS, a->x + g * a->gk, a->taps + 2 * t, 1, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, p, p + pixels);
+      wgrad_chunk(a, x, dy, pixels, dw + t * a->kc * a->o, k0, k1, p == lo);
     }
+    if (db) wgrad_bias(dy, a->o, pixels, db, a->gn, p == lo);
   }
 }
 

@@ -22,7 +22,7 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
   X(bn_grad_apply) X(bn_fold)                                                  \
-  X(pack) X(pad) X(igemm) X(wgrad) X(reduce)                                   \
+  X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb) X(rgb_weight)              \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
   X(adam) X(sgd) X(mix) X(sumsq) X(clip)                                 \
   X(quantize_weight) X(pointwise_int8)
@@ -151,7 +151,7 @@ typedef struct {
   int64_t n, gh, gw;
   int64_t h, w, c, sh, sw;
   int64_t o, groups, gk, gn;
-  int64_t splits, units, kblock; // pixels are split in `splits`; a unit is a tap and kblock rows
+  int64_t splits, units, utaps, kblock; // pixels are split in `splits`; a unit is utaps taps and kblock rows of each
   int64_t dw_floats;
 } wgrad_args;
 
@@ -161,6 +161,14 @@ typedef struct {
   float *y;
   int64_t n, splits, stride;
 } reduce_args;
+
+// A 3x3 convolution of three channels; h and w_ include the padding.
+typedef struct {
+  const float *x, *w, *bias, *dy;
+  float *y, *dw, *db;
+  int64_t n, h, w_, oh, ow, o, stride, act;
+  int64_t rows; // output rows a task
+} rgb_args;
 
 typedef struct {
   const float *x, *w, *bias, *dy;

@@ -19,6 +19,9 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+// compiled says whether there are kernels in C.
+const compiled = true
+
 // Variants returns the instruction sets that this build has and this machine
 // can run, the best first.
 func Variants() []string {

@@ -11,6 +11,9 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+// compiled says whether there are kernels in C.
+const compiled = false
+
 // Variants returns the instruction sets of this build: without cgo there is
 // plain Go alone.
 func Variants() []string { return []string{"go"} }
@@ -110,9 +113,9 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, crossEntropy, crossEntropyBackward,
 	klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
-	bnGradApply, bnFold, pack, padImage, igemm, wgrad, reduce, depthwise, depthwiseData,
+	bnGradApply, bnFold, pack, padImage, igemm, wgrad, reduce, nil, nil, depthwise, depthwiseData,
 	depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
-	nil, nil, // no integers: see machineHasInt8
+	nil, nil, // no integers: see machineHasInt8; nor rgb: see compiled
 }
 
 // f32 is the array of n floats at p; nil for a null pointer.

@@ -98,11 +98,28 @@ func reduce(p ptr, task int64) {
 func wgrad(p ptr, task int64) {
 	a := (*wgradArgs)(p)
 	unit, g, split := task%a.units, task/a.units%a.groups, task/a.units/a.groups
-	parts := a.units / a.ntaps
-	tap := unit / parts
+	parts := (a.kc + a.kblock - 1) / a.kblock
+	t0, t1 := taskRange(unit/parts, a.utaps, a.ntaps)
 	k0, k1 := taskRange(unit%parts, a.kblock, a.kc)
 	m := a.n * a.gh * a.gw
 	lo, hi := taskRange(split, (m+a.splits-1)/a.splits, m)
+	for t := t0; t < t1; t++ {
+		a.tap(t, k0, k1, lo, hi, g, split)
+	}
+	if a.db == nil || unit != 0 {
+		return
+	}
+	dy := f32(a.dy, m*a.o)
+	db := f32(floats(a.db, int(split*a.o)), a.o)[g*a.gn:][:a.gn]
+	clear(db)
+	for q := lo; q < hi; q++ {
+		axpy(1, dy[q*a.o+g*a.gn:][:a.gn], db)
+	}
+}
+
+// tap computes rows [k0, k1) of one tap and group from pixels [lo, hi).
+func (a *wgradArgs) tap(tap, k0, k1, lo, hi, g, split int64) {
+	m := a.n * a.gh * a.gw
 	x, dy, taps := f32(a.x, a.n*a.h*a.w*a.c), f32(a.dy, m*a.o), i64(a.taps, 2*a.ntaps)
 	dw := f32(floats(a.dw, int(split*a.dwFloats)), a.ntaps*a.kc*a.o)
 	row := func(k int64) []float32 { return dw[(tap*a.kc+k)*a.o+g*a.gn:][:a.gn] }
@@ -119,13 +136,5 @@ func wgrad(p ptr, task int64) {
 		for k, v := range x[((n*a.h+h)*a.w+w)*a.c+g*a.gk:][k0:k1] {
 			axpy(v, d, row(k0+int64(k)))
 		}
-	}
-	if a.db == nil || unit != 0 {
-		return
-	}
-	db := f32(floats(a.db, int(split*a.o)), a.o)[g*a.gn:][:a.gn]
-	clear(db)
-	for q := lo; q < hi; q++ {
-		axpy(1, dy[q*a.o+g*a.gn:][:a.gn], db)
 	}
 }

@@ -78,6 +78,10 @@ INLINE vi slope(vf y, int64_t act) {
   return act == PS_RELU6 ? m & ~(y >= splat(6)) : m;
 }
 
+// Makes the compiler forget where p comes from: it would else turn constant
+// distances between addresses into registers, and run out of these.
+#define OPAQUE(p) __asm__("" : "+r"(p))
+
 INLINE int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 

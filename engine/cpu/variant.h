@@ -9,6 +9,7 @@
 #include "batchnorm.h"
 #include "gemm.h"
 #include "gemm_weight.h"
+#include "rgb.h"
 #include "depthwise.h"
 #include "optimizer.h"
 #include "int8.h"
