@@ -39,7 +39,7 @@ func newRig(t testing.TB) *rig {
 // function compiles a source of one kernel.
 func (r *rig) function(name, source string, options ...string) *cuda.Function {
 	r.t.Helper()
-	m, err := r.Compile(name+".cu", "#define KERNEL_BOUNDS\n"+source, options...)
+	m, err := r.Compile(name, "#define KERNEL_BOUNDS\n"+source, options...)
 	if err != nil {
 		r.t.Fatal(err)
 	}

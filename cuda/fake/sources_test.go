@@ -15,7 +15,7 @@ func TestSourcesCompile(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m, err := r.Compile(name+".cu", source, options...)
+			m, err := r.Compile(name, source, options...)
 			if err != nil {
 				t.Errorf("%s %v: %v", name, options, err)
 				continue

@@ -66,7 +66,11 @@ static void fail_at(CUresult code, const char *what, int line) {
 	siglongjmp(escape, 1);
 }
 
-static void kernel_fail(int code, const char *what, int line) { fail_at(code, what, line); }
+static void kernel_fail(int code, const char *format, unsigned long value, const char *type, int line) {
+	char what[200];
+	snprintf(what, sizeof what, format, value, type);
+	fail_at(code, what, line);
+}
 
 // Crashes.
 

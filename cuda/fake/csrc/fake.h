@@ -108,7 +108,8 @@ typedef struct fake_node {
 	const void *from;
 	unsigned grid[3], block[3], shared;
 	size_t bytes; // of args, or to copy or fill
-	unsigned char value, args[];
+	unsigned char value;
+	_Alignas(16) unsigned char args[];
 } fake_node;
 
 // fake_submit takes the node over.
@@ -135,7 +136,7 @@ typedef struct fake_now {
 typedef struct fake_calls {
 	unsigned long (*sync_threads)(int line, int kind, unsigned long value);
 	unsigned long (*warp)(int line, int kind, unsigned mask, unsigned long value, int lane, int width);
-	void (*fail)(int code, const char *what, int line);
+	void (*fail)(int code, const char *what, unsigned long value, const char *type, int line);
 } fake_calls;
 typedef struct fake_kernel {
 	void (*entry)(const void *args);

@@ -179,7 +179,8 @@ static int compile(const arguments *a, const char *log) {
 static void flags(arguments *a) {
 	static const char *const all[] = { "-std=gnu11", "-O2", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
 		"-fno-stack-protector", "-Werror=implicit-function-declaration", "-Werror=incompatible-pointer-types",
-		"-Werror=int-conversion", "-Werror=return-type", "-Wno-unknown-pragmas", "-Wno-attributes" };
+		"-Werror=int-conversion", "-Werror=return-type", "-Wno-unknown-pragmas", "-Wno-attributes",
+		"-fsanitize=bounds,alignment,shift,integer-divide-by-zero", "-fno-sanitize-recover=all" };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		add(a, all[i]);
 #if defined(__x86_64__)
@@ -247,7 +248,7 @@ static int build(struct program *p, arguments *a, const char *kept, const char *
 	fclose(f);
 	char *prelude = beside("prelude.h", 0);
 	const char *const first[] = { "-x", "c", "-E", "-include", prelude, "-o", so, c };
-	const char *const second[] = { "-x", "cpp-output", "-fPIC", "-shared", "-o", c, so, "-x", "none", "-lm" };
+	const char *const second[] = { "-x", "cpp-output", "-fPIC", "-shared", "-o", c, so, "-x", "none", "-nodefaultlibs", "-lm", "-lc" };
 	int common = a->n;
 	for (size_t i = 0; i < sizeof first / sizeof *first; i++)
 		add(a, first[i]);

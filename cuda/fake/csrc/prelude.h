@@ -54,7 +54,7 @@ typedef struct {
 typedef struct {
 	unsigned long (*sync_threads)(int line, int kind, unsigned long value);
 	unsigned long (*warp)(int line, int kind, unsigned mask, unsigned long value, int lane, int width);
-	void (*fail)(int code, const char *what, int line);
+	void (*fail)(int code, const char *what, unsigned long value, const char *type, int line);
 } fake_calls_t;
 __attribute__((visibility("hidden"))) fake_now_t fake_now;
 __attribute__((visibility("hidden"))) const fake_calls_t *fake_calls;
@@ -124,7 +124,25 @@ typedef struct {
 #define __shfl_up_sync(mask, v, lane, ...) FAKE_SHUFFLE(6, mask, v, lane, FAKE_SELECT(, ##__VA_ARGS__, 32))
 #define __threadfence() ((void)0)
 #define __threadfence_block() ((void)0)
-#define __trap() fake_calls->fail(719, "__trap()", __LINE__)
+#define __trap() fake_calls->fail(719, "__trap()%.0lu%s", 0, "", __LINE__)
+
+// What the compiler's checks of indices, alignment and shifts call, where
+// nvrtc.c asks for them: the names and the structs are the compiler's.
+typedef struct {
+	const char *file;
+	unsigned line, column;
+	const struct { unsigned short kind, info; char name[]; } *type;
+} fake_place;
+#define FAKE_CHECK(check, code, what)                                                                \
+	__attribute__((visibility("hidden"), used, cold)) void __ubsan_handle_##check##_abort(fake_place *, unsigned long); \
+	void __ubsan_handle_##check##_abort(fake_place *at, unsigned long value) {                       \
+		fake_calls->fail(code, what, value, at->type->name, (int)at->line);                         \
+		__builtin_trap();                                                                           \
+	}
+FAKE_CHECK(out_of_bounds, 700, "index %ld of %s")
+FAKE_CHECK(type_mismatch_v1, 716, "address %#lx for %s")
+FAKE_CHECK(shift_out_of_bounds, 719, "shift by too much%.0lu of %s")
+FAKE_CHECK(divrem_overflow, 719, "division by zero%.0lu of %s")
 
 // Atomics, on integers only: sums of floats must not depend on the order.
 #define FAKE_ATOMIC(p, v, expr)                                                                            \
