@@ -44,12 +44,14 @@ KERNEL(convert)(convert_args a) {
 	}
 }
 
-/* epilogue: y[i] = f(y[i] + bias[i mod C] + residual[i]) for i < n, where bias
- * and residual may be missing. C and n count vectors of WIDE elements, which is
- * four where C is a multiple of four, else one. A thread's place in a row moves
- * on by a constant, so that there is one division a thread. */
+/* epilogue: y[i] = f(x[i] + bias[i mod C] + residual[i]) for i < n, where bias
+ * and residual may be missing, and x may be y; narrow: the same for a float32 x.
+ * C and n count vectors of `wide` elements, which is four where C is a multiple
+ * of four, else one. A thread's place in a row moves on by a constant, so that
+ * there is one division a thread. */
 
 typedef struct {
+	const void *x;
 	real *y;
 	const float *bias;
 	const real *residual;
@@ -58,27 +60,30 @@ typedef struct {
 	int act;
 } epilogue_args;
 
-#define EPILOGUE(name, wide, value, load, store, loadf, add, take)                 \
-	KERNEL(name)(epilogue_args a) {                                                \
-		const i64 step = (i64)gridDim.x * blockDim.x;                              \
-		const int turn = (int)(step % a.channels);                                 \
-		i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;                        \
-		int c = (int)(i % a.channels);                                             \
-		for (; i < a.n; i += step) {                                               \
-			value v = load(a.y + i * wide);                                        \
-			if (a.bias) v = add(v, loadf(a.bias + c * wide));                      \
-			if (a.residual) v = add(v, load(a.residual + i * wide));               \
-			store(a.y + i * wide, take(a.act, v));                                 \
-			c += turn;                                                             \
-			if (c >= a.channels) c -= a.channels;                                  \
-		}                                                                          \
+#define EPILOGUE(name, wide, value, type, loadx, load, store, loadf, add, take) \
+	KERNEL(name)(epilogue_args a) {                                             \
+		const type *x = (const type *)a.x;                                      \
+		const i64 step = (i64)gridDim.x * blockDim.x;                           \
+		const int turn = (int)(step % a.channels);                              \
+		i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x;                     \
+		int c = (int)(i % a.channels);                                          \
+		for (; i < a.n; i += step) {                                            \
+			value v = loadx(x + i * wide);                                      \
+			if (a.bias) v = add(v, loadf(a.bias + c * wide));                   \
+			if (a.residual) v = add(v, load(a.residual + i * wide));            \
+			store(a.y + i * wide, take(a.act, v));                              \
+			c += turn;                                                          \
+			if (c >= a.channels) c -= a.channels;                               \
+		}                                                                       \
 	}
 
 #define ADD1(a, b) ((a) + (b))
 #define LDF1(p) (*(p))
 
-EPILOGUE(epilogue, 1, float, ld, st, LDF1, ADD1, act)
-EPILOGUE(epilogue4, 4, float4, ld4, st4, ldf4, add4, act4)
+EPILOGUE(epilogue, 1, float, real, ld, ld, st, LDF1, ADD1, act)
+EPILOGUE(epilogue4, 4, float4, real, ld4, ld4, st4, ldf4, add4, act4)
+EPILOGUE(narrow, 1, float, float, LDF1, ld, st, LDF1, ADD1, act)
+EPILOGUE(narrow4, 4, float4, float, ldf4, ld4, st4, ldf4, add4, act4)
 
 /* column_sum: part[b,c] = Σ x[r,c] over the rows of block b, for x [rows,cols].
  * A block takes `width` columns, of which gridDim.y blocks have all, and `lines`

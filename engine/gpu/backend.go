@@ -68,9 +68,10 @@ type Backend struct {
 }
 
 var (
-	_ engine.Recorder = (*Backend)(nil)
-	_ engine.Fuser    = (*Backend)(nil)
-	_ engine.Preparer = (*kernel)(nil)
+	_ engine.Recorder       = (*Backend)(nil)
+	_ engine.Fuser          = (*Backend)(nil)
+	_ engine.MixedPrecision = (*Backend)(nil)
+	_ engine.Preparer       = (*kernel)(nil)
 )
 
 // New opens a card. The error wraps engine.ErrNoDevice where there is no

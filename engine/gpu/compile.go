@@ -36,13 +36,16 @@ func (b *Backend) Fuses(op engine.Op) bool {
 		return fusesPool(op.Pool)
 	case engine.BatchNormActBackward:
 		return fusesPool(op.Pool)
-	case engine.FoldBatchNorm, engine.Conv2D:
+	case engine.FoldBatchNorm, engine.Conv2D, engine.DistillLoss, engine.DistillLossBackward:
 		return true
 	}
 	return false
 }
 
 func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() && w.Kernel <= bnPoolMost }
+
+// BFloat16 implements engine.MixedPrecision: activations may be bfloat16.
+func (b *Backend) BFloat16() bool { return true }
 
 // Compile implements engine.Backend. Implementations are timed here if there are
 // several, so that the first plan for a shape takes longer than the next.
@@ -88,7 +91,8 @@ func (b *Backend) lower(op engine.Op, in, out []engine.Spec) (lowering, error) {
 	case engine.MaxPool2D, engine.MaxPool2DBackward, engine.AvgPool2D, engine.AvgPool2DBackward,
 		engine.GlobalAvgPool, engine.GlobalAvgPoolBackward:
 		return b.lowerPool(op, in, out)
-	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward:
+	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward,
+		engine.DistillLoss, engine.DistillLossBackward:
 		return b.lowerLoss(op, in, out)
 	case engine.Adam, engine.SGD, engine.ClipScale, engine.Accumulate, engine.EMA:
 		return b.lowerOptimizer(op, in, out)
@@ -137,6 +141,23 @@ func (b *Backend) lowerOurs(op engine.Op, in, out []engine.Spec) (lowering, erro
 		return b.lowerConv2DBackwardWeight(op, in, out)
 	}
 	return b.lowerLinear(op, in, out)
+}
+
+// check makes sure that op takes these inputs to these outputs.
+func check(op engine.Op, in, out []engine.Spec) error {
+	want, err := op.Infer(in)
+	if err != nil {
+		return err
+	}
+	if len(out) != len(want) {
+		return fmt.Errorf("%w: %s has %d outputs, %d given", engine.ErrShape, engine.OpName(op), len(want), len(out))
+	}
+	for i := range want {
+		if !want[i].Equal(out[i]) {
+			return fmt.Errorf("%w: output %d of %s is %v, not %v", engine.ErrShape, i, engine.OpName(op), want[i], out[i])
+		}
+	}
+	return nil
 }
 
 // errRecording is returned for what cannot be done while Record runs.

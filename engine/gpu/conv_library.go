@@ -15,8 +15,9 @@ type libraryConv struct {
 	epilogue epilogue
 }
 
-// convOf returns the convolution that op is one pass of. cuDNN has gradients of
-// bfloat16 weights in bfloat16 only: these are not taken from it.
+// convOf returns the convolution that op is one pass of. cuDNN rounds to bfloat16
+// what it computes from bfloat16: gradients of weights, and products that
+// something is added to, are not taken from it then.
 func convOf(op engine.Op, in, out []engine.Spec) (libraryConv, bool) {
 	c := libraryConv{epilogue: epilogue{bias: -1, residual: -1}}
 	var conv engine.Conv2D
@@ -38,7 +39,7 @@ func convOf(op engine.Op, in, out []engine.Spec) (libraryConv, bool) {
 		O: y.Shape[3], KH: c.w.Shape[0], KW: c.w.Shape[1], OH: y.Shape[1], OW: y.Shape[2],
 		Stride: max(conv.Stride, 1), Pad: conv.Pad, Dilation: max(conv.Dilation, 1), Groups: max(conv.Groups, 1), BF16: bf16,
 	}
-	return c, !(bf16 && c.pass == cuda.BackwardFilter)
+	return c, !bf16 || c.pass != cuda.BackwardFilter && !c.epilogue.adds()
 }
 
 // convCandidates returns cuDNN's algorithms for a convolution. Kernels of ours
@@ -119,7 +120,7 @@ func (b *Backend) convProduct(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, 
 		p.run = func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error { return conv.Run(a, out[0], packed, in[0], ws) }
 		return p, nil
 	}
-	finish, err := b.finish(out[0], c.epilogue)
+	finish, err := b.finish(out[0].DType, out[0], c.epilogue)
 	if err != nil {
 		return p, err
 	}
@@ -127,7 +128,7 @@ func (b *Backend) convProduct(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, 
 		if err := conv.Run(a, in[0], packed, out[0], ws); err != nil {
 			return err
 		}
-		return finish(in, out[0])
+		return finish(in, out[0], out[0])
 	}
 	return p, nil
 }

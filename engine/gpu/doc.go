@@ -15,6 +15,6 @@
 // fixed order, and with Options.Deterministic so does every other
 // implementation that is chosen. They do depend on which implementation ran.
 //
-// Activations may be bfloat16 (engine.BFloat16), and their gradients then are:
-// see compile.go. Weights, vectors, statistics and losses are float32 always.
+// Activations may be bfloat16 (engine.MixedPrecision). The arithmetic is that of
+// float32 then too, but for weights, which products round to bfloat16.
 package gpu

@@ -19,9 +19,9 @@ type (
 		n    int64
 	}
 	epilogueArgs struct {
-		y, bias, residual cuda.Ptr
-		n                 int64
-		channels, act     int32
+		x, y, bias, residual cuda.Ptr
+		n                    int64
+		channels, act        int32
 	}
 	columnSumArgs struct {
 		x, part     cuda.Ptr
@@ -78,11 +78,14 @@ func (b *Backend) converter(n int, t engine.DType) (move, error) {
 }
 
 // finisher makes the kernel that adds a bias and a residual, where there are
-// such, to y and takes f of it.
-func (b *Backend) finisher(y engine.Spec, f engine.Act) (func(y, bias, residual cuda.Ptr) error, error) {
+// such, to x, takes f of it and writes y. x is y itself, or float32.
+func (b *Backend) finisher(x engine.DType, y engine.Spec, f engine.Act) (func(x, y, bias, residual cuda.Ptr) error, error) {
 	n, c, name := y.Len(), y.Shape[len(y.Shape)-1], "epilogue"
+	if x != y.DType {
+		name = "narrow"
+	}
 	if c%4 == 0 {
-		n, c, name = n/4, c/4, "epilogue4"
+		n, c, name = n/4, c/4, name+"4"
 	}
 	k, err := b.function("layout", name, typeDefines(y.DType)...)
 	if err != nil {
@@ -90,8 +93,8 @@ func (b *Backend) finisher(y engine.Spec, f engine.Act) (func(y, bias, residual 
 	}
 	a := &epilogueArgs{n: int64(n), channels: int32(c), act: int32(f)}
 	grid, block := [3]int{b.resident(n, layoutThreads, 8), 1, 1}, [3]int{layoutThreads, 1, 1}
-	return func(y, bias, residual cuda.Ptr) error {
-		a.y, a.bias, a.residual = y, bias, residual
+	return func(x, y, bias, residual cuda.Ptr) error {
+		a.x, a.y, a.bias, a.residual = x, y, bias, residual
 		return launch(b, k, grid, block, 0, a)
 	}, nil
 }

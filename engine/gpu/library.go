@@ -120,12 +120,13 @@ func epilogueOf(op engine.Conv2D, inputs int) epilogue {
 	return e
 }
 
-// finish makes the pass that applies e to y; it does nothing if there is nothing.
-func (b *Backend) finish(y engine.Spec, e epilogue) (func(in []cuda.Ptr, y cuda.Ptr) error, error) {
-	if e == (epilogue{bias: -1, residual: -1}) {
-		return func([]cuda.Ptr, cuda.Ptr) error { return nil }, nil
+// finish makes the pass that applies e to a product x, which is y itself or
+// float32; it does nothing if there is nothing to do.
+func (b *Backend) finish(x engine.DType, y engine.Spec, e epilogue) (func(in []cuda.Ptr, x, y cuda.Ptr) error, error) {
+	if x == y.DType && e == (epilogue{bias: -1, residual: -1}) {
+		return func([]cuda.Ptr, cuda.Ptr, cuda.Ptr) error { return nil }, nil
 	}
-	f, err := b.finisher(y, e.act)
+	f, err := b.finisher(x, y, e.act)
 	if err != nil {
 		return nil, err
 	}
@@ -135,8 +136,12 @@ func (b *Backend) finish(y engine.Spec, e epilogue) (func(in []cuda.Ptr, y cuda.
 		}
 		return in[k]
 	}
-	return func(in []cuda.Ptr, y cuda.Ptr) error { return f(y, at(in, e.bias), at(in, e.residual)) }, nil
+	return func(in []cuda.Ptr, x, y cuda.Ptr) error { return f(x, y, at(in, e.bias), at(in, e.residual)) }, nil
 }
+
+// adds reports whether an epilogue adds something: what it is added to must not
+// have been rounded to bfloat16 before.
+func (e epilogue) adds() bool { return e.bias >= 0 || e.residual >= 0 }
 
 // sumColumns makes the pass that adds up dy's pixels to the gradient of a bias,
 // the op's second output; without one it does nothing.

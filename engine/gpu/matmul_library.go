@@ -55,7 +55,7 @@ func matmulOf(op engine.Op, in []engine.Spec) (matmul, bool) {
 		return p, false
 	}
 	p.shape.BF16 = in[0].DType == engine.BFloat16
-	p.shape.Float32Out = p.shape.BF16 && p.gradient
+	p.shape.Float32Out = p.shape.BF16 && (p.gradient || p.epilogue.adds())
 	p.shape.Bias = p.epilogue.bias >= 0
 	return p, p.shape.M > 0 && p.shape.N > 0 && p.shape.K > 0
 }
@@ -67,9 +67,9 @@ func pointwise(op engine.Conv2D, w engine.Spec) bool {
 }
 
 // matmulCandidates returns cuBLASLt's algorithms for a product. The bias is
-// added by cuBLASLt, before residual and activation by a pass of ours. With
-// bfloat16 activations, weight and bias are rounded to bfloat16, and gradients
-// of weights stay float32.
+// added by cuBLASLt, residual and activation by a pass of ours. With bfloat16
+// activations the weight is rounded to bfloat16, and what something is added to
+// stays float32 until that is done.
 func (b *Backend) matmulCandidates(p matmul, in, out []engine.Spec) ([]candidate, error) {
 	p.shape.TF32 = b.options.TF32
 	m, err := b.blas.NewMatmul(p.shape, b.workspaceMost())
@@ -86,13 +86,13 @@ func (b *Backend) matmulCandidates(p matmul, in, out []engine.Spec) ([]candidate
 }
 
 func (b *Backend) matmulAlgorithms(m *cuda.Matmul, p matmul, in, out []engine.Spec) ([]candidate, error) {
-	pack, bytes, inputs, err := b.matmulPack(p, in)
-	if err != nil {
-		return nil, err
-	}
 	rest := p.epilogue
 	rest.bias = -1
-	finish, err := b.finish(out[0], rest)
+	product32 := out[0]
+	if p.shape.Float32Out {
+		product32.DType = engine.Float32
+	}
+	finish, err := b.finish(product32.DType, out[0], rest)
 	if err != nil {
 		return nil, err
 	}
@@ -100,60 +100,45 @@ func (b *Backend) matmulAlgorithms(m *cuda.Matmul, p matmul, in, out []engine.Sp
 	if err != nil {
 		return nil, err
 	}
-	biasAt := cuda.Ptr(0) // in packed
-	if p.weight {
-		biasAt = cuda.Ptr(roundUp(2 * in[1].Len()))
+	wide := 0 // bytes of a float32 product that is narrowed
+	if product32.DType != out[0].DType {
+		wide = roundUp(product32.Bytes())
+	}
+	low := product{}
+	if p.shape.BF16 && p.weight {
+		round, err := b.converter(in[1].Len(), engine.BFloat16)
+		if err != nil {
+			return nil, err
+		}
+		low.pack = func(in []cuda.Ptr, packed cuda.Ptr) error { return round(in[1], packed) }
+		low.bytes, low.inputs = 2*in[1].Len(), []int{1}
 	}
 	var cs []candidate
 	for _, a := range m.Algorithms() {
 		if a.Workspace > b.workspaceMost() {
 			continue
 		}
-		run := func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error {
-			w, bias := in[1], cuda.Ptr(0)
+		low.ws = roundUp(a.Workspace) + wide + sumBytes
+		low.run = func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error {
+			w, bias, y, more := in[1], cuda.Ptr(0), out[0], ws+cuda.Ptr(roundUp(a.Workspace))
+			if packed != 0 {
+				w = packed
+			}
 			if p.shape.Bias {
 				bias = in[p.epilogue.bias]
 			}
-			if pack != nil {
-				w, bias = packed, packed+biasAt
+			if wide > 0 {
+				y = more
 			}
-			if err := m.Run(b.stream, a, in[0], w, out[0], bias, ws); err != nil {
+			if err := m.Run(b.stream, a, in[0], w, y, bias, ws); err != nil {
 				return err
 			}
-			if err := sum(in[1], out, ws+cuda.Ptr(roundUp(a.Workspace))); err != nil {
+			if err := sum(in[1], out, more); err != nil {
 				return err
 			}
-			return finish(in, out[0])
+			return finish(in, y, out[0])
 		}
-		low := product{pack: pack, bytes: bytes, inputs: inputs, ws: roundUp(a.Workspace) + sumBytes, run: run}.lowering()
-		cs = append(cs, candidate{name: "cublasLt " + a.Name, deterministic: a.Deterministic, low: low, library: true})
+		cs = append(cs, candidate{name: "cublasLt " + a.Name, deterministic: a.Deterministic, low: low.lowering(), library: true})
 	}
 	return cs, nil
-}
-
-// matmulPack makes the rounding of weight and bias to bfloat16; pack is nil
-// where they are used as they are.
-func (b *Backend) matmulPack(p matmul, in []engine.Spec) (pack func(in []cuda.Ptr, packed cuda.Ptr) error, bytes int, inputs []int, err error) {
-	if !p.shape.BF16 || !p.weight {
-		return nil, 0, nil, nil
-	}
-	weight, err := b.converter(in[1].Len(), engine.BFloat16)
-	if err != nil {
-		return nil, 0, nil, err
-	}
-	bytes = roundUp(2 * in[1].Len())
-	if !p.shape.Bias {
-		return func(in []cuda.Ptr, packed cuda.Ptr) error { return weight(in[1], packed) }, bytes, []int{1}, nil
-	}
-	k, at := p.epilogue.bias, cuda.Ptr(bytes)
-	bias, err := b.converter(in[k].Len(), engine.BFloat16)
-	if err != nil {
-		return nil, 0, nil, err
-	}
-	return func(in []cuda.Ptr, packed cuda.Ptr) error {
-		if err := weight(in[1], packed); err != nil {
-			return err
-		}
-		return bias(in[k], packed+at)
-	}, bytes + 2*in[k].Len(), []int{1, k}, nil
 }

@@ -86,8 +86,9 @@ type products struct {
 }
 
 var (
-	_ engine.Recorder = (*products)(nil)
-	_ engine.Fuser    = (*products)(nil)
+	_ engine.Recorder       = (*products)(nil)
+	_ engine.Fuser          = (*products)(nil)
+	_ engine.MixedPrecision = (*products)(nil)
 )
 
 func (p *products) Name() string                           { return p.b.Name() + " products" }
@@ -95,6 +96,8 @@ func (p *products) Alloc(bytes int) (engine.Buffer, error) { return p.b.Alloc(by
 func (p *products) Sync() error                            { return p.b.Sync() }
 func (p *products) Close() error                           { return nil }
 func (p *products) Fuses(op engine.Op) bool                { return p.b.Fuses(op) }
+func (p *products) BFloat16() bool                         { return true }
+
 func (p *products) Record(enqueue func() error) (engine.Recording, error) {
 	return p.last.(engine.Recorder).Record(enqueue)
 }
