@@ -89,7 +89,6 @@ DEVICE int find_mine(march g, place *at) {
 	return find(g, block * (u32)g.width + column, (int)(tile * (u32)g.tile + lane), at);
 }
 
-/* Where element [n,i,j,c] of pictures of h·w pixels is. */
 DEVICE i64 pixel(int n, int i, int j, int h, int w, int channels, int c) {
 	return (((i64)n * h + i) * w + j) * channels + c;
 }
@@ -332,8 +331,8 @@ DEVICE void add_strip2(depthwise3x3_weight_args a, place at, vec *k) {
 DEVICE void put_sum(depthwise3x3_weight_args a, int first, int q, vec v) {
 	int sum = (int)div_by((u32)q, a.g.by_tile), lane = first + q - sum * a.g.tile;
 	if (lane >= a.g.lanes) return;
-	if (sum < 9) *(vec *)(a.dw + (i64)sum * a.g.c + lane * LANES) = v;
-	else if (a.db) *(vec *)(a.db + lane * LANES) = v;
+	float *to = sum < 9 ? a.dw + (i64)sum * a.g.c : a.db;
+	if (to) *(vec *)(to + lane * LANES) = v;
 }
 
 /* The sums of one tile over all blocks, by the last of them: parts of the

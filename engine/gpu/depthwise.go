@@ -84,21 +84,22 @@ type (
 	}
 )
 
-// geometry returns what the kernels are told of s, and the grid for kernels
+// geometry returns what the kernels are told of s, and the launch of kernels
 // that make pictures of h·w pixels with c channels each.
-func (s depthwiseShape) geometry(h, w, c, lanes int) (depthwiseGeometry, [3]int, error) {
+func (s depthwiseShape) geometry(h, w, c, lanes int) (g depthwiseGeometry, grid, block [3]int, err error) {
 	each := h * w * c / lanes
 	if each > math.MaxInt32 || s.n*s.oh > math.MaxInt32 {
-		return depthwiseGeometry{}, [3]int{}, fmt.Errorf("depthwise convolution of %d pictures of %dx%dx%d, beyond 2^31 elements or rows: %w", s.n, h, w, c, engine.ErrUnsupported)
+		return g, grid, block, fmt.Errorf("depthwise convolution of %d pictures of %dx%dx%d, beyond 2^31 elements or rows: %w", s.n, h, w, c, engine.ErrUnsupported)
 	}
-	g := depthwiseGeometry{
+	g = depthwiseGeometry{
 		n: int32(s.n), h: int32(s.h), w: int32(s.w), c: int32(s.c), oh: int32(s.oh), ow: int32(s.ow), o: int32(s.o),
 		kh: int32(s.kh), kw: int32(s.kw), stride: int32(s.stride), pad: int32(s.pad), dilation: int32(s.dilation), m: int32(s.m),
 		each:    uint32(each),
 		byLanes: kernels.Divisor(c / lanes), byWidth: kernels.Divisor(w),
 		byM: kernels.Divisor(s.m), byStride: kernels.Divisor(s.stride),
 	}
-	return g, [3]int{ceilDiv(each, depthwiseThreads), min(s.n, math.MaxUint16), 1}, nil
+	threads := min(ceilDiv(each, 32)*32, depthwiseThreads)
+	return g, [3]int{ceilDiv(each, threads), min(s.n, math.MaxUint16), 1}, [3]int{threads, 1, 1}, nil
 }
 
 // lowerDepthwise lowers the convolution with its epilogue to one launch.
@@ -120,7 +121,7 @@ func (b *Backend) lowerDepthwise(op engine.Conv2D, in, out []engine.Spec) (lower
 		return b.lowerDepthwise3x3(s, m, e.Act, rest)
 	}
 	lanes := s.lanes()
-	g, grid, err := s.geometry(s.oh, s.ow, s.o, lanes)
+	g, grid, block, err := s.geometry(s.oh, s.ow, s.o, lanes)
 	if err != nil {
 		return lowering{}, err
 	}
@@ -132,7 +133,7 @@ func (b *Backend) lowerDepthwise(op engine.Conv2D, in, out []engine.Spec) (lower
 	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 		a.x, a.w, a.y = in[0], in[1], out[0]
 		a.bias, a.residual = rest(in)
-		return launch(b, f, grid, [3]int{depthwiseThreads, 1, 1}, 0, &a)
+		return launch(b, f, grid, block, 0, &a)
 	}}, nil
 }
 
@@ -144,7 +145,7 @@ func (b *Backend) lowerDepthwiseBackwardData(op engine.Conv2DBackwardData, in, o
 		return b.lowerDepthwise3x3Data(s, m)
 	}
 	lanes := s.lanes()
-	g, grid, err := s.geometry(s.h, s.w, s.c, lanes)
+	g, grid, block, err := s.geometry(s.h, s.w, s.c, lanes)
 	if err != nil {
 		return lowering{}, err
 	}
@@ -155,7 +156,7 @@ func (b *Backend) lowerDepthwiseBackwardData(op engine.Conv2DBackwardData, in, o
 	a := depthwiseDataArgs{g: g}
 	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 		a.dy, a.w, a.dx = in[0], in[1], out[0]
-		return launch(b, f, grid, [3]int{depthwiseThreads, 1, 1}, 0, &a)
+		return launch(b, f, grid, block, 0, &a)
 	}}, nil
 }
 
@@ -166,7 +167,7 @@ func (b *Backend) lowerDepthwiseBackwardWeight(op engine.Conv2DBackwardWeight, i
 	if m, ok := b.planMarch(s, b.costWeight(s)); ok && m.tiles <= depthwiseCounters {
 		return b.lowerDepthwise3x3Weight(s, m)
 	}
-	g, _, err := s.geometry(s.oh, s.ow, s.o, 1)
+	g, _, _, err := s.geometry(s.oh, s.ow, s.o, 1)
 	if err != nil {
 		return lowering{}, err
 	}
