@@ -28,7 +28,7 @@ typedef struct {
 	u32 chunk;
 	int width, tile, lines, copies, channels, eval, act;
 	float eps;
-} bn_grad_args;
+} bn_grad_args, bn_dx_args;
 
 typedef struct {
 	size_t at;

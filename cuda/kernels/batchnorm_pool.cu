@@ -32,7 +32,7 @@ typedef struct {
 	int step_n, step_i, step_j; /* `lines` windows, as a distance */
 	int eval, act;
 	float eps;
-} bn_pool_args;
+} bn_pool_args, bn_pool_grad_args, bn_pool_dx_args;
 
 DEVICE void bn_load(const real *p, float *v) {
 #if LANES == 8

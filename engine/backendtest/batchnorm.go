@@ -12,7 +12,7 @@ func init() { register(batchNormCases) }
 // imageShapes serve the ops that treat every pixel alike.
 var imageShapes = [][]int{
 	{1, 1, 2, 1}, {1, 3, 1, 3}, {3, 5, 7, 3}, {1, 31, 33, 16}, {1, 33, 31, 1}, {3, 7, 7, 44},
-	{2, 3, 5, 89}, {1, 4, 4, 121}, {5, 2, 2, 256}, {1, 31, 31, 32},
+	{2, 3, 5, 89}, {1, 4, 4, 121}, {5, 2, 2, 256}, {1, 31, 31, 32}, {1, 3, 3, 257}, {2, 1, 3, 1028},
 }
 
 func batchNormCases() (cases []testCase) {

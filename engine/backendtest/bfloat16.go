@@ -91,7 +91,7 @@ func mixedConvs() (cases []testCase) {
 
 func mixedNorms() (cases []testCase) {
 	train := engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: true}
-	for _, s := range [][]int{{1, 1, 2, 1}, {3, 5, 7, 3}, {1, 31, 33, 16}, {3, 7, 7, 44}, {2, 3, 5, 89}, {5, 2, 2, 256}} {
+	for _, s := range [][]int{{1, 1, 2, 1}, {3, 5, 7, 3}, {1, 31, 33, 16}, {3, 7, 7, 44}, {2, 3, 5, 89}, {5, 2, 2, 256}, {1, 3, 3, 257}, {2, 1, 3, 2056}} {
 		cases = append(cases, batchNormOn(train, "", scaled(1, 0.5, s...))...)
 		cases = append(cases, batchNormOn(engine.BatchNorm{Eps: 1e-5}, "", scaled(1, 0.5, s...))...)
 	}

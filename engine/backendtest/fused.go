@@ -22,7 +22,10 @@ func fusedCases() (cases []testCase) {
 			}
 		}
 	}
-	return cases
+	for _, c := range []int{257, 1028} { // more channels than a block has threads
+		cases = append(cases, fusedCase([]int{1, 3, 4, c}, engine.ReLU, &engine.Window{Kernel: 2})...)
+	}
+	return append(cases, fusedCase([]int{2, 7, 8, 4}, engine.ReLU6, &engine.Window{Kernel: 3})...)
 }
 
 // fusedCase runs BatchNormAct forwards, in both modes, and backwards. Its x has
