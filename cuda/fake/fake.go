@@ -37,6 +37,7 @@ package fake
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -72,11 +73,13 @@ func Dir(t testing.TB) string {
 const stale = 7 * 24 * time.Hour
 
 func build() (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = os.TempDir()
+	root := ""
+	if cache, err := os.UserCacheDir(); err == nil {
+		root = filepath.Join(cache, "potstill", "fake")
 	}
-	root := filepath.Join(cache, "potstill", "fake")
+	if root == "" || os.MkdirAll(root, 0o755) != nil {
+		root = filepath.Join(os.TempDir(), fmt.Sprintf("potstill-fake-%d", os.Getuid()))
+	}
 	dir := filepath.Join(root, key())
 	if complete(dir) {
 		now := time.Now()

@@ -70,6 +70,24 @@ func TestFaultEndsWithTheContext(t *testing.T) {
 	}
 }
 
+// TestGoFaults shows that the handlers of a kernel's crashes leave Go its own.
+func TestGoFaults(t *testing.T) {
+	if _, err := newRig(t).run(`KERNEL(k)(k_args a) { a.y[1 << 20] = 1; }`, 1, 1, 0, 1); err == nil {
+		t.Fatal("no error of a crash")
+	}
+	for range 2 {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("no panic")
+				}
+			}()
+			var p *rig
+			p.s = nil
+		}()
+	}
+}
+
 func TestLaunchLimits(t *testing.T) {
 	r := newRig(t)
 	f := r.function("k", vectorArgs+"#undef KERNEL_BOUNDS\n#define KERNEL_BOUNDS __launch_bounds__(128, 2)\nKERNEL(k)(k_args a) { a.y[0] = 1; }")

@@ -9,12 +9,14 @@
 #include "fake.h"
 #include "cuda_switch.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 #ifndef SI_KERNEL
 #define SI_KERNEL 0x80
@@ -76,6 +78,12 @@ static void kernel_fail(int code, const char *format, unsigned long value, const
 
 static struct sigaction before[65];
 
+// go_on leaves a crashed kernel; signals are blocked again as they were.
+static void go_on(ucontext_t *c) {
+	pthread_sigmask(SIG_SETMASK, &c->uc_sigmask, 0);
+	siglongjmp(escape, 1);
+}
+
 static void crashed(int sig, siginfo_t *info, void *context) {
 	if (!guarded) { // not ours: the Go runtime's
 		struct sigaction *a = &before[sig];
@@ -94,7 +102,7 @@ static void crashed(int sig, siginfo_t *info, void *context) {
 		fake_fault(code, "%s: access to %p, block (%u,%u,%u), thread (%u,%u,%u)", b.name, info->si_addr, k.x, k.y, k.z, t.x, t.y, t.z);
 	} else
 		fake_fault(code, "%s: access to %p", guarded_name, info->si_addr);
-	siglongjmp(escape, 1);
+	go_on(context);
 }
 
 static void catch_crashes(void) {
@@ -104,8 +112,8 @@ static void catch_crashes(void) {
 	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
 	struct sigaction a = { 0 };
 	a.sa_sigaction = crashed;
-	a.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-	sigemptyset(&a.sa_mask);
+	a.sa_flags = SA_SIGINFO | SA_ONSTACK;
+	sigfillset(&a.sa_mask); // as the Go runtime's handlers want it
 	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
 		sigaction(signals[i], &a, &before[signals[i]]);
 }

@@ -1,5 +1,5 @@
 // The stand-in libcuda: memory. Each allocation has pages of its own between
-// two forbidden pages and ends, up to the alignment, where they end. What is
+// two wide forbidden zones and ends, up to the alignment, where they end. What is
 // left of its pages is guarded: filled with a pattern that is NaN as a float or
 // bfloat16, and held to it at every synchronisation and at the free. Memory is
 // NaN before it is written first. Freed addresses stay forbidden for a while.
@@ -10,10 +10,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 256, POISON = 0xff, RESTING = 256 };
+enum { ALIGNMENT = 256, POISON = 0xff, RESTING = 256, ZONE = 64 << 20 };
 
 typedef struct block {
-	char *map, *p; // the pages with both forbidden ones; the allocation
+	char *map, *p; // the pages with both zones; the allocation
 	size_t mapped, bytes;
 	int host;
 } block;
@@ -72,16 +72,16 @@ static CUresult allocate(void **out, size_t bytes, int host) {
 		blocks = more;
 		room = room * 2 + 64;
 	}
-	block b = { .mapped = inner + 2 * page(), .bytes = bytes, .host = host };
-	b.map = mmap(0, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	block b = { .mapped = inner + 2 * (size_t)ZONE, .bytes = bytes, .host = host };
+	b.map = mmap(0, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (b.map == MAP_FAILED)
 		return OUT_OF_MEMORY;
-	if (mprotect(b.map + page(), inner, PROT_READ | PROT_WRITE)) {
+	if (mprotect(b.map + ZONE, inner, PROT_READ | PROT_WRITE)) {
 		munmap(b.map, b.mapped);
 		return OUT_OF_MEMORY;
 	}
-	memset(b.map + page(), POISON, inner);
-	b.p = b.map + page() + inner - rounded;
+	memset(b.map + ZONE, POISON, inner);
+	b.p = b.map + ZONE + inner - rounded;
 	int i = find(b.map);
 	memmove(blocks + i + 1, blocks + i, (size_t)(count - i) * sizeof *blocks);
 	blocks[i] = b;
@@ -108,7 +108,7 @@ static size_t intact(const char *p, size_t n) {
 }
 
 static CUresult check(const block *b) {
-	const char *first = b->map + page(), *last = b->map + b->mapped - page(), *end = b->p + b->bytes;
+	const char *first = b->map + ZONE, *last = b->map + b->mapped - ZONE, *end = b->p + b->bytes;
 	size_t before = (size_t)(b->p - first), after = (size_t)(last - end), at;
 	if ((at = intact(first, before)) != before)
 		return fake_fault(ILLEGAL_ADDRESS, "the guard %zu bytes before an allocation of %zu bytes was written", before - at, b->bytes);
@@ -132,7 +132,7 @@ static void rest(block *b) {
 	if (old->map)
 		munmap(old->map, old->mapped);
 	*old = *b;
-	if (mmap(b->map, b->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+	if (mmap(b->map, b->mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0) == MAP_FAILED) {
 		munmap(b->map, b->mapped);
 		old->map = 0;
 	}
