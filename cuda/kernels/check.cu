@@ -12,12 +12,12 @@ typedef struct {
 	u32 *bad; /* set to one if an element is infinite or not a number, else left alone */
 	int n[TENSORS], first[TENSORS];
 	int count;
-} check_args;
+} all_finite_args;
 
 /* A finite number minus itself is zero; all others give a NaN. */
 DEVICE int finite(float v) { return v - v == 0.f; }
 
-KERNEL(all_finite)(check_args a) {
+KERNEL(all_finite)(all_finite_args a) {
 	int t = 0;
 	for (int hi = a.count - 1; t < hi;) {
 		int mid = (t + hi + 1) / 2;

@@ -20,7 +20,7 @@ typedef struct {
 	int n, k;
 	float eps, temperature; /* ε, T */
 	float w_ce, w_kl;       /* weights of the two losses */
-} loss_args;
+} loss_args, loss_backward_args;
 
 /* The sums over a row, in every lane. */
 typedef struct {
@@ -94,7 +94,7 @@ KERNEL(loss)(loss_args a) {
 }
 
 /* dx = dloss/N·(w_ce·(softmax(x)·Σq - q) + w_kl·T·(softmax(x/T) - softmax(t/T))) */
-KERNEL(loss_backward)(loss_args a) {
+KERNEL(loss_backward)(loss_backward_args a) {
 	int lane = thread_index() % 32, warps = thread_count() / 32;
 	float share = a.eps / (float)a.k, inverse = 1.f / a.temperature, d = *a.dloss / (float)a.n;
 	for (i64 row = (i64)blockIdx.x * warps + thread_index() / 32; row < a.n; row += (i64)gridDim.x * warps) {

@@ -17,7 +17,7 @@ typedef struct {
 	int first[TENSORS]; /* block */
 	int count, flags;
 	float beta1, beta2, eps;
-} optimizer_args;
+} adam_args, sgd_args, mix_args;
 
 #define DECOUPLED 1
 #define MOMENTUM 2
@@ -80,7 +80,7 @@ DEVICE float adam_one(adam_rates r, float g, float *m, float *v, float p) {
 }
 
 /* Adam, or AdamW with DECOUPLED: p, g, m, v. */
-KERNEL(adam)(optimizer_args a) {
+KERNEL(adam)(adam_args a) {
 	FIND_TENSOR(t, a)
 	int n = a.n[t];
 	float *ps = a.p[t], *ms = a.m[t], *vs = a.v[t];
@@ -123,7 +123,7 @@ DEVICE float sgd_one(float g, float *b, float p, int flags, float lr, float mu, 
 }
 
 /* SGD with momentum beta1: p, g and, with MOMENTUM, m. */
-KERNEL(sgd)(optimizer_args a) {
+KERNEL(sgd)(sgd_args a) {
 	FIND_TENSOR(t, a)
 	int n = a.n[t], f = a.flags;
 	float *ps = a.p[t], *bs = a.m[t];
@@ -155,7 +155,7 @@ DEVICE float mix_one(float p, float g, float keep, float take) {
 
 /* With AVERAGE p ← s·p + (1-s)·g, else p ← (1-s)·p + beta1·g, where s = *scale.
  * A p that is multiplied by zero is discarded, NaN too. */
-KERNEL(mix)(optimizer_args a) {
+KERNEL(mix)(mix_args a) {
 	FIND_TENSOR(t, a)
 	int n = a.n[t];
 	float *ps = a.p[t];

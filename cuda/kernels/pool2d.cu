@@ -47,7 +47,7 @@ typedef struct {
 	u32 items;
 	int h, w, oh, ow, c, kernel, stride, pad;
 	fastdiv by_c, by_col, by_row, by_stride;
-} pool_args;
+} pool_args, max_pool_args, max_pool_backward_cells_args, max_pool_backward_args, avg_pool_args, avg_pool_backward_args;
 
 #define ITEMS(i, a) \
 	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < (a).items; i += gridDim.x * blockDim.x)
@@ -101,7 +101,7 @@ DEVICE const real *channels_of(pool_args a, place p) {
 }
 
 /* Writes y or, if won is not null, who won. Items: the small side. */
-KERNEL(max_pool)(pool_args a) {
+KERNEL(max_pool)(max_pool_args a) {
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
 		float best[WIDTH];
@@ -121,7 +121,7 @@ KERNEL(max_pool)(pool_args a) {
 /* dx where no two windows overlap and there is no padding: a thread finds the
  * winner of a window and writes the stride×stride cell that the window lies in.
  * Items: the cells, those without a window among them. */
-KERNEL(max_pool_backward_cells)(pool_args a) {
+KERNEL(max_pool_backward_cells)(max_pool_backward_cells_args a) {
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
 		int top = (int)p.row * a.stride, left = (int)p.col * a.stride;
@@ -158,7 +158,7 @@ DEVICE int last_window(pool_args a, int at, int windows) {
 }
 
 /* dx from dy and who won, for any windows. Items: the large side. */
-KERNEL(max_pool_backward)(pool_args a) {
+KERNEL(max_pool_backward)(max_pool_backward_args a) {
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
 		int row = (int)p.row, col = (int)p.col;
@@ -201,7 +201,7 @@ DEVICE void sum_of(pool_args a, const real *x, int top, int left, int kernel, fl
 }
 
 /* Items: the small side. */
-KERNEL(avg_pool)(pool_args a) {
+KERNEL(avg_pool)(avg_pool_args a) {
 	float scale = 1.f / ((float)a.kernel * (float)a.kernel);
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
@@ -218,7 +218,7 @@ KERNEL(avg_pool)(pool_args a) {
 }
 
 /* Items: the large side. */
-KERNEL(avg_pool_backward)(pool_args a) {
+KERNEL(avg_pool_backward)(avg_pool_backward_args a) {
 	float scale = 1.f / ((float)a.kernel * (float)a.kernel);
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);

@@ -1,0 +1,287 @@
+package gpu
+
+import (
+	"fmt"
+
+	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/cuda/kernels"
+	"github.com/potstill/potstill/engine"
+)
+
+// maxItems bounds what a kernel counts in 32 bits (kernels.FastDiv takes 31),
+// with room for a grid's stride beyond the last item.
+const maxItems = 1<<31 - 1<<24
+
+// globalThreads is the block of global_avg_pool.
+const globalThreads = 256
+
+// The arguments of pool2d.cu, field for field.
+type (
+	poolArgs struct {
+		x, dy, y, won                        cuda.Ptr
+		items                                uint32
+		h, w, oh, ow, c, kernel, stride, pad int32
+		byC, byCol, byRow, byStride          kernels.FastDiv
+	}
+	globalAvgPoolArgs struct {
+		x, y              cuda.Ptr
+		blocks            uint32
+		pixels, c, chunks int32
+		scale             float32
+	}
+	globalAvgPoolBackwardArgs struct {
+		dy, dx       cuda.Ptr
+		items        uint32
+		c            int32
+		scale        float32
+		byC, byImage kernels.FastDiv
+	}
+)
+
+// lowerPool lowers the pooling ops.
+func (b *Backend) lowerPool(op engine.Op, in, out []engine.Spec) (lowering, error) {
+	switch op := op.(type) {
+	case engine.MaxPool2D:
+		return b.lowerWindows("max_pool", op.Window, in[0], out[0], false)
+	case engine.AvgPool2D:
+		return b.lowerWindows("avg_pool", op.Window, in[0], out[0], false)
+	case engine.AvgPool2DBackward:
+		return b.lowerWindows("avg_pool_backward", op.Window, op.X, in[0], true)
+	case engine.MaxPool2DBackward:
+		return b.lowerMaxPoolBackward(op.Window, in[0], in[1])
+	case engine.GlobalAvgPool:
+		return b.lowerGlobalAvgPool(in[0])
+	case engine.GlobalAvgPoolBackward:
+		return b.lowerGlobalAvgPoolBackward(op.X, out[0])
+	}
+	return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+}
+
+// A pooling is the geometry of a pooling kernel, and how its work is cut.
+type pooling struct {
+	x, y    engine.Spec // the large and the small side
+	args    poolArgs
+	width   int // channels of a thread
+	defines []string
+	small   int // items of an image of the small side
+	large   int // and of the large one
+}
+
+// poolWidth returns how many channels a thread takes.
+func poolWidth(x engine.Spec) int {
+	c := x.Shape[len(x.Shape)-1]
+	for _, w := range []int{vector(x), 4} {
+		if c%w == 0 {
+			return w
+		}
+	}
+	return 1
+}
+
+// widthDefines returns the macros for x's element type and w channels a thread.
+func widthDefines(x engine.Spec, w int) []string {
+	return append(stored(x), fmt.Sprintf("-DWIDTH=%d", w))
+}
+
+func newPooling(w engine.Window, x, y engine.Spec) pooling {
+	if w.Stride == 0 {
+		w.Stride = w.Kernel
+	}
+	p := pooling{x: x, y: y, width: poolWidth(x)}
+	p.defines = widthDefines(x, p.width)
+	if w.Kernel > 16 { // a place in the window is no byte
+		p.defines = append(p.defines, "-DWINNER=int")
+	}
+	c := x.Shape[3] / p.width
+	p.args = poolArgs{h: int32(x.Shape[1]), w: int32(x.Shape[2]), oh: int32(y.Shape[1]), ow: int32(y.Shape[2]),
+		c: int32(c), kernel: int32(w.Kernel), stride: int32(w.Stride), pad: int32(w.Pad),
+		byC: kernels.Divisor(c), byStride: kernels.Divisor(w.Stride)}
+	p.small, p.large = y.Shape[1]*y.Shape[2]*c, x.Shape[1]*x.Shape[2]*c
+	return p
+}
+
+// over lets the threads run over rows×cols vectors of channels an image.
+func (p *pooling) over(rows, cols int) {
+	p.args.byRow, p.args.byCol = kernels.Divisor(rows), kernels.Divisor(cols)
+}
+
+// winnerBytes returns the bytes of a window's winner, of each channel.
+func (p *pooling) winnerBytes() int {
+	if p.args.kernel > 16 {
+		return 4
+	}
+	return 1
+}
+
+// A pass is one kernel of a pooling over a number of items an image.
+type pass struct {
+	f     *cuda.Function
+	each  int // items an image
+	batch int // images of a launch: as many as a kernel can count
+}
+
+func (b *Backend) poolPass(p *pooling, name string, each int) (pass, error) {
+	if each > maxItems {
+		return pass{}, fmt.Errorf("pooling %v: %w: an image has more than %d elements", p.x, engine.ErrUnsupported, maxItems)
+	}
+	f, err := b.function("pool2d", name, p.defines...)
+	return pass{f, each, maxItems / each}, err
+}
+
+// run launches the pass, in parts if the batch is very large. a holds the
+// addresses of the whole batch and is left as it was.
+func (p *pooling) run(b *Backend, s pass, a *poolArgs) error {
+	whole := *a
+	size := p.x.DType.Size() * p.width
+	n := p.x.Shape[0]
+	for at := 0; at < n; at += s.batch {
+		images := min(s.batch, n-at)
+		a.items = uint32(images * s.each)
+		large, small := at*p.large, at*p.small
+		a.x, a.dy = advance(whole.x, large*size), advance(whole.dy, small*size)
+		a.won = advance(whole.won, small*p.width*p.winnerBytes())
+		a.y = advance(whole.y, at*p.writes(whole)*size)
+		grid := [3]int{b.resident(images*s.each, elementThreads, elementBlocks), 1, 1}
+		if err := launch(b, s.f, grid, [3]int{elementThreads, 1, 1}, 0, a); err != nil {
+			return err
+		}
+	}
+	*a = whole
+	return nil
+}
+
+// writes returns the items an image of the side that y is: the small one unless
+// dy is given.
+func (p *pooling) writes(a poolArgs) int {
+	if a.dy != 0 {
+		return p.large
+	}
+	return p.small
+}
+
+// advance moves an address, but not that of nothing.
+func advance(p cuda.Ptr, bytes int) cuda.Ptr {
+	if p == 0 {
+		return 0
+	}
+	return p + cuda.Ptr(bytes)
+}
+
+// lowerWindows lowers a pooling of one pass: from x to y, or backward from y to x.
+func (b *Backend) lowerWindows(name string, w engine.Window, x, y engine.Spec, backward bool) (lowering, error) {
+	p := newPooling(w, x, y)
+	each := p.small
+	if backward {
+		each = p.large
+		p.over(x.Shape[1], x.Shape[2])
+	} else {
+		p.over(y.Shape[1], y.Shape[2])
+	}
+	s, err := b.poolPass(&p, name, each)
+	if err != nil {
+		return lowering{}, err
+	}
+	a := &p.args
+	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
+		a.y = out[0]
+		if backward {
+			a.dy = in[0]
+		} else {
+			a.x = in[0]
+		}
+		return p.run(b, s, a)
+	}}, nil
+}
+
+// lowerMaxPoolBackward lowers the gradient of a max pool: to one pass where no
+// windows overlap, else to one that finds the windows' winners and one that
+// gathers.
+func (b *Backend) lowerMaxPoolBackward(w engine.Window, x, y engine.Spec) (lowering, error) {
+	p := newPooling(w, x, y)
+	if stride := int(p.args.stride); w.Pad == 0 && w.Kernel <= stride {
+		rows, cols := ceilDiv(x.Shape[1], stride), ceilDiv(x.Shape[2], stride)
+		p.over(rows, cols)
+		s, err := b.poolPass(&p, "max_pool_backward_cells", rows*cols*int(p.args.c))
+		if err != nil {
+			return lowering{}, err
+		}
+		a := &p.args
+		return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
+			a.x, a.dy, a.y = in[0], in[1], out[0]
+			return p.run(b, s, a)
+		}}, nil
+	}
+	p.over(y.Shape[1], y.Shape[2])
+	find, err := b.poolPass(&p, "max_pool", p.small)
+	if err != nil {
+		return lowering{}, err
+	}
+	g := p
+	g.over(x.Shape[1], x.Shape[2])
+	gather, err := b.poolPass(&g, "max_pool_backward", g.large)
+	if err != nil {
+		return lowering{}, err
+	}
+	return lowering{ws: y.Len() * p.winnerBytes(), enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+		p.args.x, p.args.won = in[0], ws
+		g.args.dy, g.args.won, g.args.y = in[1], ws, out[0]
+		if err := p.run(b, find, &p.args); err != nil {
+			return err
+		}
+		return g.run(b, gather, &g.args)
+	}}, nil
+}
+
+// lowerGlobalAvgPool gives a block as many channels as a warp can read side by
+// side, and its other threads further pixels.
+func (b *Backend) lowerGlobalAvgPool(x engine.Spec) (lowering, error) {
+	width := poolWidth(x)
+	f, err := b.function("pool2d", "global_avg_pool", widthDefines(x, width)...)
+	if err != nil {
+		return lowering{}, err
+	}
+	n, h, w, c, _ := x.NHWC()
+	columns := 1
+	for columns < 32 && columns*width < c {
+		columns *= 2
+	}
+	chunks := ceilDiv(c, columns*width)
+	if n*chunks > maxItems {
+		return lowering{}, fmt.Errorf("pooling %v: %w: more than %d parts", x, engine.ErrUnsupported, maxItems)
+	}
+	a := &globalAvgPoolArgs{blocks: uint32(n * chunks), pixels: int32(h * w), c: int32(c / width), chunks: int32(chunks),
+		scale: 1 / float32(h*w)}
+	grid := [3]int{b.resident(n*chunks, 1, elementBlocks), 1, 1}
+	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
+		a.x, a.y = in[0], out[0]
+		return launch(b, f, grid, [3]int{columns, globalThreads / columns, 1}, 0, a)
+	}}, nil
+}
+
+func (b *Backend) lowerGlobalAvgPoolBackward(x, dx engine.Spec) (lowering, error) {
+	width := poolWidth(dx)
+	f, err := b.function("pool2d", "global_avg_pool_backward", widthDefines(dx, width)...)
+	if err != nil {
+		return lowering{}, err
+	}
+	n, h, w, c, _ := x.NHWC()
+	c /= width
+	if h*w*c > maxItems {
+		return lowering{}, fmt.Errorf("pooling %v: %w: an image has more than %d elements", x, engine.ErrUnsupported, maxItems)
+	}
+	each, size := h*w*c, dx.DType.Size()
+	batch := maxItems / each
+	a := &globalAvgPoolBackwardArgs{c: int32(c), scale: 1 / float32(h*w), byC: kernels.Divisor(c), byImage: kernels.Divisor(each)}
+	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
+		for at := 0; at < n; at += batch {
+			images := min(batch, n-at)
+			a.items = uint32(images * each)
+			a.dy, a.dx = in[0]+cuda.Ptr(4*at*c*width), out[0]+cuda.Ptr(at*each*width*size)
+			grid := [3]int{b.resident(images*each, elementThreads, elementBlocks), 1, 1}
+			if err := launch(b, f, grid, [3]int{elementThreads, 1, 1}, 0, a); err != nil {
+				return err
+			}
+		}
+		return nil
+	}}, nil
+}
