@@ -101,7 +101,7 @@ func oneFolder(path string) error {
 		}
 		handle, err := dlopen(part)
 		if err != nil {
-			return fmt.Errorf("cuDNN's part %s cannot be opened (%v): install all of cuDNN 9 in one folder: %w", part, err, ErrNotFound)
+			return fmt.Errorf("cuDNN's parts %w in one folder: %s cannot be opened (%v): install all of cuDNN 9 there", ErrNotFound, part, err)
 		}
 		name := C.CString(so)
 		open := C.ps_dnn_part(name)
@@ -109,8 +109,8 @@ func oneFolder(path string) error {
 		if open != nil && open != handle {
 			var buf [4096]C.char
 			C.ps_path(open, &buf[0], C.size_t(len(buf)))
-			return fmt.Errorf("cuDNN's parts are of two folders: %s is open, %s is not the same: take one of the folders out of the loader's path: %w",
-				C.GoString(&buf[0]), part, ErrNotFound)
+			return fmt.Errorf("cuDNN's parts %w in one folder: %s is open, which is not %s: take one of the folders out of the loader's path",
+				ErrNotFound, C.GoString(&buf[0]), part)
 		}
 	}
 	return nil

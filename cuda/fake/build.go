@@ -31,6 +31,7 @@ var flags = []string{"-std=gnu11", "-O2", "-g", "-fPIC", "-shared", "-fvisibilit
 var libraries = present([]library{
 	{file: "libcuda.so.1", pattern: "cuda_*.c", link: []string{"-ldl", "-pthread"}},
 	{file: "libnvrtc.so.12", pattern: "nvrtc.c", link: []string{"-ldl"}},
+	{file: "libcudnn_graph.so.9", pattern: "part_graph.c"},
 	{file: "libcudnn.so.9", pattern: "cudnn*.c", needs: []string{"libcuda.so.1"}, link: []string{"-lm"}},
 	{file: "libcublasLt.so.12", pattern: "cublaslt*.c", needs: []string{"libcuda.so.1"}, link: []string{"-lm"}},
 })
