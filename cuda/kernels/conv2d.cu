@@ -1,0 +1,223 @@
+/* Dense and grouped convolutions of every shape, and their gradients with
+ * respect to the input, as implicit matrix products: nothing is unfolded in
+ * memory.
+ *
+ *   conv2d               y[n,i,j,o]  = f(Σ_{u,v,c} x[n, i·s+u·d-p, j·s+v·d-p, g·Cg+c]·w[u,v,c,o] + bias[o] + residual[n,i,j,o])
+ *   conv2d_backward_data dx[n,h,w,c] = Σ_{u,v,o: i·s+u·d-p = h, j·s+v·d-p = w} dy[n,i,j,o]·w[u,v,c-g·Cg,o]
+ *
+ * Both gather: each element of the destination is a sum over taps of the source,
+ * C[pixels, channels out] += A[pixels, taps x channels in]·B. What a stride does
+ * to the backward pass is a division into phases: the pixels with h ≡ a, w ≡ b
+ * (mod s) are reached by the taps with u·d ≡ a+p, v·d ≡ b+p alone, which are
+ * every step-th, and each of these taps reads the source move pixels further on.
+ * Forwards there is one phase.
+ *
+ * One block does one tile of one phase, one group (or GROUPS of them, see
+ * tile.cuh) and one split of the sum; tiles of the same pixels are neighbours. */
+
+#include "tile.cuh"
+
+typedef struct {
+	const real *x;        /* source: x [N,H,W,C], or dy */
+	const float *w;       /* [KH,KW,Cg,O] */
+	const float *bias;    /* [O] or 0 */
+	const real *residual; /* of the destination's shape, or 0 */
+	real *y;              /* destination: y [N,YH,YW,YC], or dx */
+	float *part;          /* [splits,N,YH,YW,YC], or 0 without splits */
+	int n, h, w_, c;      /* the source's extents */
+	int yh, yw, yc;
+	int in, out;          /* channels of a group: of the source, of the destination */
+	int kh, kw, cg, o;    /* w's extents */
+	int stride, pad, dilation, groups;
+	int phases_h, phases_w, step, move; /* forwards 1, 1, 1, d; backwards min(s, H), min(s, W), s/gcd(s,d), -d/gcd(s,d) */
+	int tiles_m, tiles_n;               /* of the largest phase; of one group, or of GROUPS of them */
+	int panels;                         /* of DEPTH terms, in a split */
+	int act;
+} conv2d_args;
+
+/* The taps that one axis of a phase has. */
+typedef struct {
+	int first, taps; /* u = first + q·step for q < taps */
+	int base;        /* tap q reads the source at i·s + base + q·move */
+} axis;
+
+DEVICE axis axis_of(int phase, int k, conv2d_args a, const int backward) {
+	axis r;
+	r.first = 0, r.base = -a.pad, r.taps = k;
+	if (!backward) return r;
+	while (r.first < a.step && (phase + a.pad - r.first * a.dilation) % a.stride != 0) r.first++;
+	r.base = (phase + a.pad - r.first * a.dilation) / a.stride;
+	r.taps = r.first < a.step && r.first < k ? (k - r.first - 1) / a.step + 1 : 0;
+	return r;
+}
+
+/* A place in the sum: tap (u, v) of the phase, channel c of the group. */
+typedef struct { int u, v, c; } place;
+
+DEVICE place advance(place p, int by, int channels, int taps_w) {
+	p.c += by;
+	while (p.c >= channels) {
+		p.c -= channels;
+		if (++p.v == taps_w) p.v = 0, p.u++;
+	}
+	return p;
+}
+
+/* The offset of w[u,v,0,0] for a place. */
+DEVICE i64 tap_offset(place p, axis h, axis w, conv2d_args a) {
+	return (i64)((h.first + p.u * a.step) * a.kw + w.first + p.v * a.step) * a.cg * a.o;
+}
+
+/* The floats of B that a thread carries: pieces, but with GROUPS > 1 single ones. */
+#if GROUPS == 1
+#define CARRY_B CARRY(TILE_N)
+#else
+#define CARRY_B CEIL_DIV(DEPTH * TILE_N, THREADS)
+#endif
+
+/* Panel B, the weights. In group slot, term (tap, channel c), column n:
+ * forwards w[tap, c, group·out + n], backwards w[tap, n, group·in + c]. at is the
+ * place of the first term; of the sum, terms are left. */
+DEVICE void load_weights(float *v, place at, int terms, int group0, int col0, axis h, axis w, conv2d_args a, const int backward, int t) {
+#if GROUPS == 1
+	if (backward) {
+		const place p = advance(at, across_k(t), a.in, w.taps);
+		const float *q = a.w + tap_offset(p, h, w, a) + (i64)(col0 + across_row(t)) * a.o + (i64)group0 * a.in + p.c;
+		UNROLL
+		for (int i = 0; i < CARRY_B / PIECE; i++) {
+			const int n = col0 + across_row(t) + i * ACROSS_ROWS;
+			piece_float(v + i * PIECE, q + (i64)i * ACROSS_ROWS * a.o, across_k(t) < terms && n < a.out);
+		}
+		return;
+	}
+	UNROLL
+	for (int i = 0; i < CARRY_B / PIECE; i++) {
+		const int k = ALONG_K(t, i, TILE_N), n = col0 + ALONG_COL(t, i, TILE_N);
+		/* forwards the rows of w follow each other from tap to tap */
+		const i64 row = (i64)(at.u * a.kw + at.v) * a.cg + at.c + k;
+		piece_float(v + i * PIECE, a.w + row * a.o + (i64)group0 * a.out + n, k < terms && n < a.out);
+	}
+#else
+	UNROLL
+	for (int i = 0; i < CARRY_B; i++) {
+		const int e = t + i * THREADS;
+		const int k = backward ? e % DEPTH : e / TILE_N, col = backward ? e / DEPTH : e % TILE_N;
+		const int group = group0 + col / SLOT, n = col % SLOT;
+		const place p = advance(at, k, a.in, w.taps);
+		const i64 q = backward ? (i64)n * a.o + (i64)group * a.in + p.c : (i64)p.c * a.o + (i64)group * a.out + n;
+		const int there = col < TILE_N && k < DEPTH && k < terms && group < a.groups && n < a.out;
+		v[i] = there ? a.w[tap_offset(p, h, w, a) + q] : 0.f;
+	}
+#endif
+}
+
+DEVICE void store_weights(float *panel, const float *v, const int backward, int t) {
+#if GROUPS == 1
+	if (backward) across_store(panel, TILE_N, v, CARRY_B, t);
+	else along_store(panel, TILE_N, v, CARRY_B, t);
+#else
+	UNROLL
+	for (int i = 0; i < CARRY_B; i++) {
+		const int e = t + i * THREADS;
+		const int k = backward ? e % DEPTH : e / TILE_N, col = backward ? e / DEPTH : e % TILE_N;
+		if (col < TILE_N && k < DEPTH) panel[k * ROW_B + col] = v[i];
+	}
+#endif
+}
+
+/* Above any source pixel by more than any tap reaches. */
+#define NOWHERE (-(1 << 30))
+
+DEVICE void convolve(conv2d_args a, const int backward) {
+	__shared__ float4 memory_a[2][PANEL_A / 4], memory_b[2][PANEL_B / 4];
+	__shared__ i64 from[TILE_M], to[TILE_M]; /* of each row: the start of its image, its destination pixel */
+	__shared__ int row_h[TILE_M], row_w[TILE_M]; /* and where its first tap reads */
+	const int t = (int)threadIdx.x;
+
+	u32 rest = blockIdx.x;
+	const int col0 = (int)(rest % (u32)a.tiles_n) * TILE_N;
+	rest /= (u32)a.tiles_n;
+	const i64 row0 = (i64)(rest % (u32)a.tiles_m) * TILE_M;
+	rest /= (u32)a.tiles_m;
+	const u32 group_tiles = (u32)CEIL_DIV(a.groups, GROUPS);
+	const int group0 = (int)(rest % group_tiles) * GROUPS;
+	rest /= group_tiles;
+	const int phase_w = (int)(rest % (u32)a.phases_w);
+	rest /= (u32)a.phases_w;
+	const int phase_h = (int)(rest % (u32)a.phases_h), split = (int)(rest / (u32)a.phases_h);
+
+	const axis h = axis_of(phase_h, a.kh, a, backward), w = axis_of(phase_w, a.kw, a, backward);
+	const int grid_h = CEIL_DIV(a.yh - phase_h, a.phases_h), grid_w = CEIL_DIV(a.yw - phase_w, a.phases_w);
+	const i64 pixels = (i64)grid_h * grid_w;
+	if (row0 >= a.n * pixels) return;
+	const i64 image0 = row0 / pixels;
+	for (int r = t; r < TILE_M; r += THREADS) {
+		const u32 p = (u32)(row0 - image0 * pixels) + r;
+		const int image = (int)image0 + (int)(p / (u32)pixels), q = (int)(p % (u32)pixels);
+		const int i = q / grid_w, j = q % grid_w, there = image < a.n;
+		from[r] = (i64)image * a.h * a.w_ * a.c;
+		to[r] = there ? ((i64)image * a.yh + phase_h + i * a.phases_h) * a.yw + phase_w + j * a.phases_w : -1;
+		row_h[r] = there ? h.base + (backward ? i : i * a.stride) : NOWHERE;
+		row_w[r] = w.base + (backward ? j : j * a.stride);
+	}
+	__syncthreads();
+
+	const int terms = h.taps * w.taps * a.in, first = split * a.panels * DEPTH;
+	const int left = CEIL_DIV(terms - first, DEPTH);
+	const int panels = left < a.panels ? left : a.panels;
+	const int row = tile_row(t), col = tile_col(t);
+	const int slot = across_k(t) / DEPTH, group = group0 + slot;
+	place at_b, at_a; /* of the next panel's first term, and of the thread's term of A */
+	at_b.c = panels > 0 ? first % a.in : 0;
+	at_b.u = panels > 0 ? first / a.in / w.taps : 0;
+	at_b.v = panels > 0 ? first / a.in % w.taps : 0;
+	at_a = panels > 0 ? advance(at_b, across_k(t) % DEPTH, a.in, w.taps) : at_b;
+	float acc[THREAD_M][THREAD_N], va[CARRY(TILE_M)], vb[CARRY_B];
+	tile_clear(acc);
+
+	for (int p = -1; p < panels; p++) {
+		if (p + 1 < panels) { /* the next panel sets out */
+			const int rest = terms - first - (p + 1) * DEPTH; /* terms from this panel on */
+			const int in = across_k(t) % DEPTH < rest && group < a.groups;
+			const int dh = at_a.u * a.move, dw = at_a.v * a.move;
+			const real *x = a.x + (i64)group * a.in + at_a.c;
+			UNROLL
+			for (int i = 0; i < CARRY(TILE_M) / PIECE; i++) {
+				const int r = across_row(t) + i * ACROSS_ROWS;
+				const int y = row_h[r] + dh, z = row_w[r] + dw;
+				const int hit = in && (u32)y < (u32)a.h && (u32)z < (u32)a.w_;
+				piece(va + i * PIECE, x + from[r] + (i64)(y * a.w_ + z) * a.c, hit);
+			}
+			load_weights(vb, at_b, rest, group0, col0, h, w, a, backward, t);
+			at_a = advance(at_a, DEPTH, a.in, w.taps);
+			at_b = advance(at_b, DEPTH, a.in, w.taps);
+		}
+		if (p >= 0) {
+			tile_multiply(acc, (const float *)memory_a[p & 1] + col / SLOT * DEPTH * ROW_A + row, (const float *)memory_b[p & 1] + col);
+		}
+		if (p + 1 < panels) { /* and arrives */
+			across_store((float *)memory_a[(p + 1) & 1], TILE_M, va, CARRY(TILE_M), t);
+			store_weights((float *)memory_b[(p + 1) & 1], vb, backward, t);
+			__syncthreads();
+		}
+	}
+
+	ending e;
+	e.bias = a.bias, e.residual = a.residual, e.y = a.y, e.act = a.act;
+	e.part = a.part ? a.part + (i64)split * a.n * a.yh * a.yw * a.yc : a.part;
+	UNROLL
+	for (int i = 0; i < THREAD_M; i++) {
+		const i64 pixel = to[ELEMENT_ROW(row, i)];
+		if (pixel < 0) continue;
+		UNROLL
+		for (int j = 0; j < THREAD_N; j += 4) {
+			const int n = ELEMENT_COL(col, j) % SLOT + col0, g = group0 + ELEMENT_COL(col, j) / SLOT;
+			const int channel = g * a.out + n;
+			if (n < a.out && g < a.groups) end4(e, pixel * a.yc + channel, channel, a.out - n, acc[i] + j);
+		}
+	}
+}
+
+KERNEL(conv2d)(conv2d_args a) { convolve(a, 0); }
+
+KERNEL(conv2d_backward_data)(conv2d_args a) { convolve(a, 1); }
