@@ -48,7 +48,7 @@ DEVICE place find(geometry g, u32 q) {
 }
 
 #undef KERNEL_BOUNDS
-#define KERNEL_BOUNDS __launch_bounds__(256)
+#define KERNEL_BOUNDS __launch_bounds__(256, 4)
 
 typedef struct {
 	const real *x, *residual;
@@ -108,7 +108,7 @@ KERNEL(depthwise_data)(depthwise_data_args a) {
 	u32 q = blockIdx.x * blockDim.x + threadIdx.x;
 	if (q >= g.each) return;
 	place at = find(g, q);
-	int o = at.c * g.m;
+	int m = LANES == 1 ? g.m : 1, o = at.c * m;
 	for (int n = (int)blockIdx.y; n < g.n; n += (int)gridDim.y) {
 		vec s = splat(0.f);
 		for (int u = 0; u < g.kh; u++) {
@@ -119,7 +119,7 @@ KERNEL(depthwise_data)(depthwise_data_args a) {
 			for (int v = 0; v < g.kw; v++) {
 				int j = met(at.j + g.pad - v * g.dilation, g.ow, g);
 				if (j < 0) continue;
-				for (int r = 0; r < g.m; r++) s = fma_vec(load(dy + (i64)j * g.o + r), load_vec(k + (i64)v * g.o + r), s);
+				for (int r = 0; r < m; r++) s = fma_vec(load(dy + (i64)j * g.o + r), load_vec(k + (i64)v * g.o + r), s);
 			}
 		}
 		store(a.dx + ((i64)n * g.each + q) * LANES, s);
