@@ -154,9 +154,12 @@ var errClosed = errors.New("the backend is closed")
 // wrap gives an error of the driver its sentinel, and keeps it if the device
 // is lost.
 func (b *Backend) wrap(err error) error {
+	if err == nil { // and nothing is allocated
+		return nil
+	}
 	var e *cuda.Error
 	switch {
-	case err == nil || errors.Is(err, ErrLost):
+	case errors.Is(err, ErrLost):
 		return err
 	case errors.As(err, &e) && fatal(e):
 		b.lost = fmt.Errorf("%w: %w", ErrLost, err)

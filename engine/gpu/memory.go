@@ -46,32 +46,35 @@ func openMemory(dir, card string, log *slog.Logger) *memory {
 		return m
 	}
 	m.path = filepath.Join(dir, memoryName)
-	f := m.read()
+	f, err := m.read()
+	if err != nil {
+		m.log.Warn("the file of measured times cannot be used, it will be written anew", "file", m.path, "reason", err)
+	}
 	if f.Cards[card] != nil {
 		m.mine = f.Cards[card]
 	}
 	return m
 }
 
-// read returns the file, an empty one where there is none or a broken one.
-func (m *memory) read() memoryFile {
+// read returns the file, an empty one where there is none or, with the reason,
+// a broken one.
+func (m *memory) read() (memoryFile, error) {
 	empty := memoryFile{Version: memoryVersion, Cards: make(map[string]map[string][]Timing)}
 	text, err := os.ReadFile(m.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return empty
+		return empty, nil
+	}
+	if err != nil {
+		return empty, err
 	}
 	var f memoryFile
-	if err == nil {
-		err = json.Unmarshal(text, &f)
+	if err := json.Unmarshal(text, &f); err != nil {
+		return empty, err
 	}
-	if err == nil && f.Version != memoryVersion {
-		err = fmt.Errorf("format %d, not %d", f.Version, memoryVersion)
+	if f.Version != memoryVersion || f.Cards == nil {
+		return empty, fmt.Errorf("format %d with %d cards, where %d is wanted", f.Version, len(f.Cards), memoryVersion)
 	}
-	if err != nil || f.Cards == nil {
-		m.log.Warn("the file of measured times cannot be used, it will be written anew", "file", m.path, "reason", err)
-		return empty
-	}
-	return f
+	return f, nil
 }
 
 // get returns what was measured under key, nil if nothing was.
@@ -90,7 +93,7 @@ func (m *memory) put(key string, t []Timing) {
 
 // write replaces the file by what it holds now and what this process knows.
 func (m *memory) write() error {
-	f := m.read()
+	f, _ := m.read() // what is broken is replaced
 	if f.Cards[m.card] == nil {
 		f.Cards[m.card] = make(map[string][]Timing)
 	}
