@@ -29,6 +29,9 @@ import (
 // What it offers is cuDNN's older convolution interface, which version 9 marks
 // as deprecated and still exports: it takes NHWC, groups, dilation and bf16, and
 // it names its algorithms.
+//
+// libcudnn.so.9 opens further libraries by name. NewDNN opens them first, from
+// the folder that libcudnn.so.9 is in, and refuses those of another folder.
 type DNN struct {
 	context *Context
 	stream  *Stream

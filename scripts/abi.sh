@@ -2,13 +2,13 @@
 # Holds the prototypes, structs and constants of package cuda against NVIDIA's
 # own headers, by static assertions; nothing of CUDA runs.
 #
-#   scripts/abi.sh                         headers of CUDA 12 and 13, from PyPI
-#   scripts/abi.sh 12                      of CUDA 12 only
-#   CUDA_HOME=/usr/local/cuda scripts/abi.sh      the headers there; cuDNN's in CUDNN_HOME if it is set
+#   scripts/abi.sh                            headers of CUDA 12 and 13, from PyPI
+#   scripts/abi.sh 12                         of CUDA 12 only
+#   CUDA_HOME=/usr/local/cuda scripts/abi.sh  those there, and cuDNN's in CUDNN_HOME if it is set
 #
 # It prints a line for each set of headers and fails at the first mismatch.
-# From PyPI come some 2 GB for a version, the libraries with the headers; with
-# ABI_DIR set to a folder they stay there for the next time. Needs c++ (CXX) and
+# From PyPI come the libraries with the headers, some 2 GB on disk for a version;
+# with ABI_DIR set to a folder they stay there for the next time. Needs c++ (CXX) and
 # cc (CC); for the downloads python3 (PYTHON) with venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -59,7 +59,7 @@ check() {
   for folder; do include+=(-isystem "$folder" -isystem "$folder/cccl"); done
   if ! "${CXX:-c++}" -std=c++17 -Wall "${include[@]}" -o "$tmp/abi" scripts/abi/abi.cpp 2>"$tmp/log"; then
     grep error "$tmp/log" | head -20 >&2
-    echo "$name: mismatch" >&2
+    if grep -q 'static assertion' "$tmp/log"; then echo "$name: mismatch"; else echo "$name: the headers cannot be compiled"; fi >&2
     exit 1
   fi
   # The stand-ins define cuDNN's and cuBLASLt's functions under NVIDIA's declarations.
