@@ -11,6 +11,7 @@
 # with ABI_DIR set to a folder they stay there for the next time. Needs c++ (CXX) and
 # cc (CC); for the downloads python3 (PYTHON) with venv.
 set -euo pipefail
+shopt -s inherit_errexit
 cd "$(dirname "$0")/.."
 
 tmp=$(mktemp -d)
