@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/cuda/kernels"
 	"github.com/potstill/potstill/engine"
 )
 
@@ -47,6 +48,7 @@ type Backend struct {
 	ctx     *cuda.Context
 	device  cuda.Device
 	stream  *cuda.Stream
+	source  func(name string) (string, error) // kernels.Source, but for tests
 	modules map[sourceKey]*cuda.Module
 
 	dnn  *cuda.DNN  // nil where there is none
@@ -86,7 +88,7 @@ func New(o Options) (*Backend, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	b := &Backend{options: o, log: log, modules: make(map[sourceKey]*cuda.Module), products: make(map[string]lowering),
+	b := &Backend{options: o, log: log, source: kernels.Source, modules: make(map[sourceKey]*cuda.Module), products: make(map[string]lowering),
 		live: make(map[*buffer]struct{}), graphs: make(map[*recording]struct{})}
 	if err := b.open(); err != nil {
 		err = fmt.Errorf("%s: %w", b.Name(), err)

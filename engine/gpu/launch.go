@@ -6,7 +6,6 @@ import (
 	"unsafe"
 
 	"github.com/potstill/potstill/cuda"
-	"github.com/potstill/potstill/cuda/kernels"
 )
 
 // A sourceKey names a source of cuda/kernels and the macros it was compiled with.
@@ -23,7 +22,7 @@ func (b *Backend) function(source, name string, defines ...string) (*cuda.Functi
 	key := sourceKey{source, strings.Join(options, " ")}
 	m := b.modules[key]
 	if m == nil {
-		text, err := kernels.Source(source)
+		text, err := b.source(source)
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,152 @@
+package gpu
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/potstill/potstill/cuda/kernels"
+	"github.com/potstill/potstill/engine/backendtest"
+)
+
+// plantedEnv names the bug that TestPlanted's child process plants.
+const plantedEnv = "POTSTILL_TEST_PLANTED"
+
+// A plant is a bug: an edit of a kernel's source that the suite must find, by a
+// failing case of the operator.
+type plant struct {
+	name, source, op string
+	old, new         string
+}
+
+// planted returns the source with the bug in it. The text that it takes the
+// place of must be there once, so that it is clear what is planted.
+func (p plant) planted(text string) (string, error) {
+	if n := strings.Count(text, p.old); n != 1 {
+		return "", fmt.Errorf("%q is %d times in %s.cu, not once: plant %q anew", p.old, n, p.source, p.name)
+	}
+	return strings.Replace(text, p.old, p.new, 1), nil
+}
+
+// TestPlanted shows that the suite over cuda/fake finds bugs of the kinds that
+// kernels have: each is planted into a backend of a child process, whose suite
+// must then fail in the operator's cases and in no other way.
+func TestPlanted(t *testing.T) {
+	o := fakeOptions(t)
+	o.NoLibraries = true
+	if name := os.Getenv(plantedEnv); name != "" {
+		b := openBackend(t, o)
+		for _, p := range plants {
+			if p.name == name {
+				b.source = p.read
+			}
+		}
+		t.Run("child", func(t *testing.T) { backendtest.Run(t, b) })
+		return
+	}
+	names := make(map[string]bool)
+	for _, p := range plants {
+		if names[p.name] {
+			t.Errorf("two plants are called %q", p.name)
+		}
+		names[p.name] = true
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			if text, err := kernels.Source(p.source); err != nil {
+				t.Fatal(err)
+			} else if _, err := p.planted(text); err != nil {
+				t.Fatal(err)
+			}
+			out, err := child(t, p.name, p.op)
+			found := regexp.MustCompile(`(?m)^ +--- FAIL: TestPlanted/child/` + p.op + `/.*$`).Find(out)
+			if err == nil || found == nil {
+				t.Errorf("the suite does not find it (exit: %v)\n%s", err, last(out))
+			}
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		if out, err := child(t, "none", "Add"); err != nil {
+			t.Errorf("the suite fails without a bug: %v\n%s", err, last(out))
+		}
+	})
+}
+
+// read is kernels.Source with the bug.
+func (p plant) read(name string) (string, error) {
+	text, err := kernels.Source(name)
+	if err != nil || name != p.source {
+		return text, err
+	}
+	return p.planted(text)
+}
+
+// child runs the cases of an operator in a process with a bug.
+func child(t *testing.T, name, op string) ([]byte, error) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPlanted$/^child$/^"+op+"$", "-test.timeout=5m")
+	cmd.Env = append(os.Environ(), plantedEnv+"="+name)
+	return cmd.CombinedOutput()
+}
+
+func last(out []byte) []byte { return out[max(0, len(out)-2000):] }
+
+// The kernels' barriers, as they are indented.
+const (
+	sync1 = "\t__syncthreads();\n"
+	sync2 = "\t" + sync1
+	sync3 = "\t" + sync2
+)
+
+var plants = []plant{
+	// Borders and sizes.
+	{"a column too many", "depthwise", "Conv2D", "if (w < 0 || w >= g.w) continue;", "if (w < 0 || w > g.w) continue;"},
+	{"the border of the first layer", "firstlayer", "Conv2D", "z < w * CHANNELS", "z <= w * CHANNELS"},
+	{"the row below the strip", "depthwise3x3", "Conv2D",
+		"r = at.j + 1 < w, last = end < h ? end + 1 : h; /* of x */", "r = at.j + 1 < w, last = end; /* of x */"},
+	{"the column behind the picture", "depthwise3x3", "Conv2DBackwardData", "int r = at.j + 1 < a.g.ow, wide", "int r = 1, wide"},
+	{"padding on the other side", "conv2d", "Conv2D", "r.first = 0, r.base = -a.pad,", "r.first = 0, r.base = a.pad,"},
+	{"a window too few", "pool2d", "AvgPool2DBackward", "return t < windows ? t : windows - 1;", "return t < windows - 1 ? t : windows - 2;"},
+	{"the pixels left over", "batchnorm_pool", "BatchNormActBackward", "u < POOL && s->i * POOL + u < a->h", "u < POOL - 1 && s->i * POOL + u < a->h"},
+	{"beyond the last vector", "elementwise", "Activation", "V + VEC <= (n);", "V < (n);"},
+	// Lost tails.
+	{"the last elements", "elementwise", "Add", "(n) / VEC * VEC + FIRST;", "(n) / VEC * VEC + FIRST + 1;"},
+	{"the last terms", "gemm", "Linear", "left = CEIL_DIV(a.k, TILE_K) - first;", "left = a.k / TILE_K - first;"},
+	{"the last pixels", "conv2d_weight", "Conv2DBackwardWeight", "const i64 left = (a.pixels - k0 + TILE_K - 1) / TILE_K;", "const i64 left = (a.pixels - k0) / TILE_K;"},
+	{"the last rows", "batchnorm", "BatchNorm", "if (left > 0) bn_group(p, step, left, &n, mean, m2);", ""},
+	{"what is behind the last row", "batchnorm_backward", "BatchNormBackward", "for (int i = 0; i < f.tail; i++)", "for (int i = 0; i < f.tail - 1; i++)"},
+	{"the last element of a parameter", "optimizer", "SGD", "if (i + 1 < n) x[i + 1] = v.y;", ""},
+	{"the last part", "split_sum", "LinearBackwardWeight", "for (int w = 1; w < WARPS; w++)", "for (int w = 1; w < WARPS - 1; w++)"},
+	// Strides and indices.
+	{"a stride that is not one", "depthwise", "Conv2DBackwardData", "return i < n && i * g.stride == t ? i : -1;", "return i < n ? i : -1;"},
+	{"a stride of the wrong matrix", "gemm", "LinearBackwardWeight", "put_row(dw + (i64)(row0 + r) * a.n + col0 + c,", "put_row(dw + (i64)(row0 + r) * a.m + col0 + c,"},
+	{"a stride of the wrong tensor", "conv2d_weight", "Conv2DBackwardWeight", "(i64)(y * a.w + z) * a.c + channel[i], hit);", "(i64)(y * a.ow + z) * a.c + channel[i], hit);"},
+	{"swapped indices", "elementwise", "Flatten", "= tile[tx][ty + u];", "= tile[ty + u][tx];"},
+	{"swapped extents", "pool2d", "MaxPool2D", "load(x + ((i64)r * a.w + q) * a.c * WIDTH, z);\n\t\t\tUNROLL\n\t\t\tfor (int l = 0; l < WIDTH; l++) {",
+		"load(x + ((i64)r * a.h + q) * a.c * WIDTH, z);\n\t\t\tUNROLL\n\t\t\tfor (int l = 0; l < WIDTH; l++) {"},
+	{"the bias of another channel", "depthwise", "Conv2D", "load_vec(a.bias + at.c)", "load_vec(a.bias + c)"},
+	{"the kernel not turned", "depthwise3x3", "Conv2DBackwardData", "flip ? 8 - t : t", "t"},
+	{"the first group's weights", "conv2d", "Conv2D", "const int group = group0 + col / SLOT, n = col % SLOT;", "const int group = col / SLOT, n = col % SLOT;"},
+	{"the running variance of all pixels", "batchnorm", "BatchNorm", "(q / (m - 1))", "(q / m)"},
+	{"a random word twice", "elementwise", "Dropout", "philox((u32)(i / 4) + (u32)q,", "philox((u32)(i / 4),"},
+	// Barriers.
+	{"no barrier before the transpose is read", "elementwise", "Flatten", sync2 + "\t\tUNROLL\n\t\tfor (int u = 0; u < TILE; u += TILE_ROWS) {\n\t\t\tint r = row + tx",
+		"\t\tUNROLL\n\t\tfor (int u = 0; u < TILE; u += TILE_ROWS) {\n\t\t\tint r = row + tx"},
+	{"no barrier between panels", "gemm", "Linear", "else along_store(pb, TILE_N, vb, CARRY(TILE_N), t);\n" + sync3, "else along_store(pb, TILE_N, vb, CARRY(TILE_N), t);\n"},
+	{"no barrier behind the places", "conv2d", "Conv2D", "row_w[r] = w.base + (backward ? j : j * a.stride);\n\t}\n" + sync1, "row_w[r] = w.base + (backward ? j : j * a.stride);\n\t}\n"},
+	{"no barrier in the merge", "batchnorm", "BatchNorm", sync2 + "\t\tif (s.line < half", "\t\tif (s.line < half"},
+	{"no barrier before the next sum", "batchnorm", "BatchNorm", "v = shared[t % BN_CHANNELS];\n" + sync1, "v = shared[t % BN_CHANNELS];\n"},
+	{"no barrier in the gradient's merge", "batchnorm_backward", "BatchNormBackward", sync2 + "\t\tif (b.line < half", "\t\tif (b.line < half"},
+	{"no barrier between the rows' results", "firstlayer", "Conv2DBackwardWeight", sync2 + "\t\tif (row != r) continue;", "\t\tif (row != r) continue;"},
+	{"a barrier that some threads miss", "split_sum", "LinearBackwardWeight", "sums[warp][lane] = sum;\n" + sync1, "sums[warp][lane] = sum;\n\tif (warp == 0) __syncthreads();\n"},
+	{"no barrier in the block's sum", "loss", "CrossEntropy", "v = t % 32 < warps ? shared[t % 32] : 0.f;\n\tv = warp_sum(v);\n" + sync1, "v = t % 32 < warps ? shared[t % 32] : 0.f;\n\tv = warp_sum(v);\n"},
+	{"no barrier before the warps' sum", "depthwise", "Conv2DBackwardWeight", "shared[t] = v;\n" + sync1 + "\tif (t < CHANNELS)", "shared[t] = v;\n\tif (t < CHANNELS)"},
+	{"no barrier before the pixels' sum", "pool2d", "GlobalAvgPool", sync2 + "\t\t/* A thread for each", "\t\t/* A thread for each"},
+	// Warps, counters, numbers.
+	{"half a warp", "loss", "CrossEntropy", "for (int i = 16; i > 0; i >>= 1) v += __shfl_xor_sync", "for (int i = 8; i > 0; i >>= 1) v += __shfl_xor_sync"},
+	{"a counter that is not reset", "optimizer", "ClipScale", "if (*flag) *counter = 0u;", ""},
+	{"a bfloat16 cut off", "elementwise", "Cast", "return (bf16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);", "return (bf16)(u >> 16);"},
+	{"a NaN that loses", "pool2d", "MaxPool2D", "z[l] > best[l] || (z[l] != z[l] && best[l] == best[l])", "z[l] > best[l]"},
+	{"the last of equals", "batchnorm_pool", "BatchNormActBackward", "if (u == 0 || y > best ||", "if (u == 0 || y >= best ||"},
+}
