@@ -68,9 +68,19 @@ func (b *Backend) lowerFirstLayer(g convolution, v firstLayer, e epilogue) (lowe
 	}}, nil
 }
 
-// lowerFirstLayerWeight lowers the gradients of weights and bias to a launch in
-// which so many blocks leave a partial result each, and one that adds these.
+// lowerFirstLayerWeight lowers the gradients of weights and bias, with as many
+// blocks as the card has room for.
 func (b *Backend) lowerFirstLayerWeight(g convolution, v firstLayer, out []engine.Spec) (lowering, error) {
+	resident := 4
+	if v.taps == 7 {
+		resident = 2
+	}
+	return b.cutFirstLayerWeight(g, v, ceilDiv(resident*b.multiprocessors(), ceilDiv(g.o, v.columns)), out)
+}
+
+// cutFirstLayerWeight lowers them to a launch in which at most so many blocks
+// leave a partial result each, and one that adds these.
+func (b *Backend) cutFirstLayerWeight(g convolution, v firstLayer, most int, out []engine.Spec) (lowering, error) {
 	f, err := b.function("firstlayer", "first_layer_weight", v.defines(g.dtype)...)
 	if err != nil {
 		return lowering{}, err
@@ -84,11 +94,7 @@ func (b *Backend) lowerFirstLayerWeight(g convolution, v firstLayer, out []engin
 		return lowering{}, err
 	}
 	tiles *= g.n
-	resident := 4
-	if v.taps == 7 {
-		resident = 2
-	}
-	blocks := max(min(ceilDiv(resident*b.multiprocessors(), int(a.tilesO)), tiles), 1)
+	blocks := max(min(most, tiles), 1)
 	a.tiles, a.blocks = int32(tiles), int32(blocks)
 	grid, block := [3]int{blocks * int(a.tilesO), 1, 1}, [3]int{rows * v.taps * v.columns / 4, 1, 1}
 	return b.weightLowering(cut{splits: blocks}, out, func(x, dy, dw, db cuda.Ptr, stride int) error {
