@@ -28,6 +28,10 @@ func lowerElementwise(op engine.Op, in, out []engine.Spec) lowering {
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			push(q, kAct, tasks, actArgs{x: at(in[0]), y: at(out[0]), n: int64(n), act: int64(op.F)})
 		}
+	case engine.Cast: // a copy: bfloat16 has been refused
+		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+			push(q, kAct, tasks, actArgs{x: at(in[0]), y: at(out[0]), n: int64(n), act: int64(engine.Identity)})
+		}
 	case engine.ActivationBackward:
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			push(q, kActBackward, tasks, actArgs{x: at(in[0]), dy: at(in[1]), y: at(out[0]), n: int64(n), act: int64(op.F)})
