@@ -9,13 +9,16 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/gpu"
 )
 
 // benchKernelsCmd is potstill bench kernels.
 type benchKernelsCmd struct {
 	benchFlags
-	Filter string `placeholder:"TEXT" help:"Only operators whose name holds TEXT."`
-	Passes string `enum:"train,infer,all" default:"all" help:"Operators of training steps, of inference, or of both."`
+	Filter  string `placeholder:"TEXT" help:"Only operators whose name holds TEXT."`
+	Passes  string `enum:"train,infer,all" default:"all" help:"Operators of training steps, of inference, or of both."`
+	Against device `placeholder:"cpu|cuda:N" help:"Measure this device too, side by side."`
+	Check   bool   `help:"Also run each operator on two images, and say how far it is from the float64 reference."`
 }
 
 // Help is printed below the flags' summary.
@@ -23,35 +26,59 @@ func (benchKernelsCmd) Help() string {
 	return `Compiles the nets' programs, collects every operator that their plans run, fused ones as they are, and times
 each on its own. Limits are measured in the same run: a large matrix product and a large copy. Percent is of the
 nearer one: the least time that arithmetic and memory would need, over the time taken; where the tensors fit the
-caches it can exceed 100.
+caches it can exceed 100. On a CUDA device "won" is the implementation that was chosen for the shape. The error of
+--check is the largest difference over the largest result, of two images of the same size.
 
-Example:
+Examples:
 
-    potstill bench kernels --arch cnn-dwpw --size 128 --filter Conv2D`
+    potstill bench kernels --arch cnn-dwpw --size 128 --filter Conv2D
+    potstill bench kernels --device cuda:0 --against cpu --check`
 }
 
 // A kernelBench is the JSON form.
 type kernelBench struct {
-	Device  string      `json:"device"`
-	Threads int         `json:"threads"`
-	Limits  limits      `json:"limits"`
-	Rows    []kernelRow `json:"rows"`
+	Device  string         `json:"device"`
+	Threads int            `json:"threads"`
+	Limits  limits         `json:"limits"`
+	Against *againstDevice `json:"against,omitempty"`
+	Rows    []kernelRow    `json:"rows"`
+}
+
+// An againstDevice is the device that --against names.
+type againstDevice struct {
+	Device  string `json:"device"`
+	Threads int    `json:"threads"`
+	Limits  limits `json:"limits"`
 }
 
 // A kernelRow is one operator on one set of shapes.
 type kernelRow struct {
-	Op           string   `json:"op"`
-	Settings     string   `json:"settings"` // of the operator, as Go prints them
-	In           []string `json:"in"`
-	Out          []string `json:"out"`
-	Nets         []string `json:"nets"`  // that run it
-	Count        int      `json:"count"` // how often, in all of their programs
-	Microseconds float64  `json:"us"`
-	GFLOPS       float64  `json:"gflops"` // 0 where arithmetic is not counted
-	GBs          float64  `json:"gbs"`    // of memory read and written
-	Percent      float64  `json:"percent"`
-	Bound        string   `json:"bound"` // the limit that Percent is of: matrix or copy
+	Op       string   `json:"op"`
+	Settings string   `json:"settings"` // of the operator, as Go prints them
+	In       []string `json:"in"`
+	Out      []string `json:"out"`
+	Nets     []string `json:"nets"`  // that run it
+	Count    int      `json:"count"` // how often, in all of their programs
+	kernelFigures
+	Against *kernelFigures `json:"against,omitempty"` // null where that device does not have the operator
 
+	kernelCase
+	small kernelCase // the same on two images
+}
+
+// kernelFigures are what is measured of an operator on a device.
+type kernelFigures struct {
+	Microseconds   float64  `json:"us"`
+	GFLOPS         float64  `json:"gflops"` // 0 where arithmetic is not counted
+	GBs            float64  `json:"gbs"`    // of memory read and written
+	Percent        float64  `json:"percent"`
+	Bound          string   `json:"bound"`                    // the limit that Percent is of: matrix or copy
+	Implementation string   `json:"implementation,omitempty"` // that won, where there was a choice
+	Error          *float64 `json:"error,omitempty"`          // with --check
+}
+
+// A kernelCase is an operator with its specs.
+type kernelCase struct {
 	op      engine.Op
 	inSpec  []engine.Spec
 	outSpec []engine.Spec
@@ -60,8 +87,10 @@ type kernelRow struct {
 // A collector is a backend that notes what it compiles.
 type collector struct {
 	engine.Backend
-	net  string
-	rows map[string]*kernelRow
+	net   string
+	rows  map[string]*kernelRow
+	calls []*kernelRow // the row of each operator in the order of compiling; nil for a pass without rows
+	cases []kernelCase // likewise
 }
 
 // Fuses implements engine.Fuser as the backend does.
@@ -76,13 +105,18 @@ func (c *collector) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel,
 	if err != nil {
 		return nil, err
 	}
+	c.cases = append(c.cases, kernelCase{op, in, out})
+	if c.rows == nil {
+		return k, nil
+	}
 	settings := fmt.Sprintf("%+v", op)
 	key := fmt.Sprint(engine.OpName(op), settings, in, out)
 	r := c.rows[key]
 	if r == nil {
-		r = &kernelRow{Op: engine.OpName(op), Settings: settings, In: names(in), Out: names(out), op: op, inSpec: in, outSpec: out}
+		r = &kernelRow{Op: engine.OpName(op), Settings: settings, In: names(in), Out: names(out), kernelCase: kernelCase{op, in, out}}
 		c.rows[key] = r
 	}
+	c.calls = append(c.calls, r)
 	r.Count++
 	if !slices.Contains(r.Nets, c.net) {
 		r.Nets = append(r.Nets, c.net)
@@ -103,7 +137,7 @@ func (c *benchKernelsCmd) Run(a *app) error {
 	if err := checkBatch(c.Batch); err != nil {
 		return err
 	}
-	return c.deviceFlags.with(func(b engine.Backend) error {
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		rows, err := c.collect(b)
 		if err != nil {
 			return err
@@ -112,21 +146,66 @@ func (c *benchKernelsCmd) Run(a *app) error {
 			return fmt.Errorf("--filter %s: no operator's name holds that; potstill explain lists them", c.Filter)
 		}
 		r := kernelBench{Device: b.Name(), Threads: threadsOf(b)}
-		a.console.begin("measuring the limits", 0)
-		if r.Limits, err = measureLimits(a, b, c.Time); err != nil {
+		r.Limits, err = c.measure(a, b, rows, func(row *kernelRow) *kernelFigures { return &row.kernelFigures })
+		if err != nil {
 			return err
 		}
-		a.console.begin("measuring kernels", len(rows))
-		for i, row := range rows {
-			if err := c.time(a, b, row, r.Limits); err != nil {
-				return fmt.Errorf("%s%v: %w", row.Op, row.In, err)
+		if c.Against != "" {
+			if r.Against, err = c.against(a, rows); err != nil {
+				return err
 			}
-			a.console.advance(i+1, len(rows), row.Op)
+		}
+		for _, row := range rows {
 			r.Rows = append(r.Rows, *row)
 		}
-		a.console.end()
 		return c.print(a, r)
 	})
+}
+
+// against measures the second device, as far as it has the operators.
+func (c *benchKernelsCmd) against(a *app, rows []*kernelRow) (r *againstDevice, err error) {
+	f := c.deviceFlags
+	f.Device = c.Against
+	err = f.with(a, func(b engine.Backend) error {
+		r = &againstDevice{Device: b.Name(), Threads: threadsOf(b)}
+		r.Limits, err = c.measure(a, b, rows, func(row *kernelRow) *kernelFigures {
+			row.Against = &kernelFigures{}
+			return row.Against
+		})
+		return err
+	})
+	for _, row := range rows {
+		if row.Against != nil && row.Against.Microseconds == 0 {
+			row.Against = nil
+		}
+	}
+	return r, err
+}
+
+// measure fills in the figures of every row on one device. An operator that the
+// device does not have keeps none.
+func (c *benchKernelsCmd) measure(a *app, b engine.Backend, rows []*kernelRow, of func(*kernelRow) *kernelFigures) (l limits, err error) {
+	a.console.begin("measuring the limits of "+b.Name(), 0)
+	defer a.console.end()
+	if l, err = measureLimits(a, b, c.Time); err != nil {
+		return l, err
+	}
+	a.console.begin("measuring kernels on "+b.Name(), len(rows))
+	for i, row := range rows {
+		f := of(row)
+		if err := c.time(a, b, row, l, f); err != nil && !errors.Is(err, engine.ErrUnsupported) {
+			return l, fmt.Errorf("%s%v on %s: %w", row.Op, row.In, b.Name(), err)
+		}
+		if c.Check && f.Microseconds > 0 {
+			e, err := row.small.distance(b)
+			if err != nil {
+				return l, fmt.Errorf("checking %s%v on %s: %w", row.Op, row.In, b.Name(), err)
+			}
+			f.Error = &e
+		}
+		a.console.advance(i+1, len(rows), row.Op)
+	}
+	return l, nil
 }
 
 // collect returns the operators of all programs, sorted by name.
@@ -137,16 +216,7 @@ func (c *benchKernelsCmd) collect(b engine.Backend) ([]*kernelRow, error) {
 			if c.Passes == modeTrain && !train || c.Passes == modeInfer && train {
 				continue
 			}
-			net, err := c.net(arch)
-			if err != nil {
-				return nil, err
-			}
-			s := programSpec{net: net, batch: c.Batch, height: c.Size, width: c.Size, train: train}
-			p, err := s.compile(&collector{Backend: b, net: arch, rows: all})
-			if err != nil {
-				return nil, err
-			}
-			if err := p.Close(); err != nil {
+			if err := c.collectNet(b, arch, train, all); err != nil {
 				return nil, err
 			}
 		}
@@ -164,6 +234,42 @@ func (c *benchKernelsCmd) collect(b engine.Backend) ([]*kernelRow, error) {
 	return rows, nil
 }
 
+// checkImages is the batch of --check: the reference is in plain Go.
+const checkImages = 2
+
+// collectNet adds the operators of one program, and with --check finds each of
+// them in the program of the same net for two images.
+func (c *benchKernelsCmd) collectNet(b engine.Backend, arch string, train bool, all map[string]*kernelRow) error {
+	big := &collector{Backend: b, net: arch, rows: all}
+	if err := c.compileNet(big, arch, train, c.Batch); err != nil || !c.Check {
+		return err
+	}
+	small := &collector{Backend: b, net: arch}
+	if err := c.compileNet(small, arch, train, checkImages); err != nil {
+		return err
+	}
+	if len(small.cases) != len(big.calls) {
+		return fmt.Errorf("%s has %d operators for %d images and %d for %d: they cannot be paired", arch,
+			len(big.calls), c.Batch, len(small.cases), checkImages)
+	}
+	for i, r := range big.calls {
+		r.small = small.cases[i]
+	}
+	return nil
+}
+
+func (c *benchKernelsCmd) compileNet(b *collector, arch string, train bool, batch int) error {
+	net, err := c.net(arch)
+	if err != nil {
+		return err
+	}
+	p, err := programSpec{net: net, batch: batch, height: c.Size, width: c.Size, train: train}.compile(b)
+	if err != nil {
+		return err
+	}
+	return p.Close()
+}
+
 // bytesOf returns what an operator reads and writes.
 func bytesOf(r *kernelRow) int {
 	n := 0
@@ -176,13 +282,13 @@ func bytesOf(r *kernelRow) int {
 }
 
 // time fills in a row's figures.
-func (c *benchKernelsCmd) time(a *app, b engine.Backend, r *kernelRow, l limits) (err error) {
+func (c *benchKernelsCmd) time(a *app, b engine.Backend, r *kernelRow, l limits, f *kernelFigures) (err error) {
 	k, err := newKernelRun(b, r.op, r.inSpec, r.outSpec)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, k.close()) }()
-	t, err := measure(a.ctx, c.Time/10, k.run)
+	t, err := k.time(a.ctx, c.Time/10)
 	if err != nil {
 		return err
 	}
@@ -190,12 +296,16 @@ func (c *benchKernelsCmd) time(a *app, b engine.Backend, r *kernelRow, l limits)
 	if cost, ok := r.op.(engine.Coster); ok {
 		flops = float64(cost.Cost(r.inSpec, r.outSpec))
 	}
-	r.Microseconds = float64(t) / float64(time.Microsecond)
-	r.GFLOPS, r.GBs = flops/t.Seconds()/1e9, bytes/t.Seconds()/1e9
-	matrix, memory := r.GFLOPS/l.MatrixGFLOPS, r.GBs/l.CopyGBs
-	r.Percent, r.Bound = 100*memory, "copy"
+	f.Microseconds = float64(t) / float64(time.Microsecond)
+	f.GFLOPS, f.GBs = flops/t.Seconds()/1e9, bytes/t.Seconds()/1e9
+	matrix, memory := f.GFLOPS/l.MatrixGFLOPS, f.GBs/l.CopyGBs
+	f.Percent, f.Bound = 100*memory, "copy"
 	if matrix > memory {
-		r.Percent, r.Bound = 100*matrix, "matrix"
+		f.Percent, f.Bound = 100*matrix, "matrix"
+	}
+	if g, ok := b.(*gpu.Backend); ok {
+		choice, _ := g.ChoiceFor(r.op, r.inSpec, r.outSpec)
+		f.Implementation = choice.Winner
 	}
 	return nil
 }
@@ -204,19 +314,65 @@ func (c *benchKernelsCmd) print(a *app, r kernelBench) error {
 	if c.JSON {
 		return printJSON(a.out, r)
 	}
-	fmt.Fprintf(a.out, "%s, %d threads; a matrix product reaches %.0f GFLOP/s, a copy %.1f GB/s\n\n",
-		r.Device, r.Threads, r.Limits.MatrixGFLOPS, r.Limits.CopyGBs)
-	rows := [][]string{{"operator", "input", "output", "µs", "GFLOP/s", "GB/s", "%", "of"}}
+	fmt.Fprintln(a.out, limitsLine(r.Device, r.Threads, r.Limits))
+	if r.Against != nil {
+		fmt.Fprintln(a.out, limitsLine(r.Against.Device, r.Against.Threads, r.Against.Limits))
+	}
+	fmt.Fprintln(a.out)
+	head := []string{"operator", "input", "output", "µs", "GFLOP/s", "GB/s", "%", "of"}
+	won := slices.ContainsFunc(r.Rows, func(x kernelRow) bool { return x.Implementation != "" })
+	if won {
+		head = append(head, "won")
+	}
+	if c.Check {
+		head = append(head, "error")
+	}
+	if r.Against != nil {
+		head = append(head, r.Against.Device+" µs", "%", "times")
+	}
+	rows := [][]string{head}
 	for _, x := range r.Rows {
-		in, out := "", ""
-		if len(x.In) > 0 {
-			in = strings.Join(x.In[:min(2, len(x.In))], " ")
-		}
-		if len(x.Out) > 0 {
-			out = x.Out[0]
-		}
-		rows = append(rows, []string{x.Op, in, out, fmt.Sprintf("%.1f", x.Microseconds), fmt.Sprintf("%.1f", x.GFLOPS),
-			fmt.Sprintf("%.1f", x.GBs), fmt.Sprintf("%.0f", x.Percent), x.Bound})
+		rows = append(rows, x.cells(won, c.Check, r.Against != nil))
 	}
 	return table(a.out, rows)
+}
+
+func limitsLine(device string, threads int, l limits) string {
+	if !strings.HasPrefix(device, "cuda") {
+		device += fmt.Sprintf(", %d threads", threads)
+	}
+	return fmt.Sprintf("%s; a matrix product reaches %.0f GFLOP/s, a copy %.1f GB/s", device, l.MatrixGFLOPS, l.CopyGBs)
+}
+
+// cells are a row of the table.
+func (x kernelRow) cells(won, check, against bool) []string {
+	in, out := "", ""
+	if len(x.In) > 0 {
+		in = strings.Join(x.In[:min(2, len(x.In))], " ")
+	}
+	if len(x.Out) > 0 {
+		out = x.Out[0]
+	}
+	row := []string{x.Op, in, out, fmt.Sprintf("%.1f", x.Microseconds), fmt.Sprintf("%.1f", x.GFLOPS),
+		fmt.Sprintf("%.1f", x.GBs), fmt.Sprintf("%.0f", x.Percent), x.Bound}
+	if won {
+		name, _, _ := strings.Cut(x.Implementation, " ") // JSON has the whole of it
+		row = append(row, name)
+	}
+	if check {
+		text := ""
+		if x.Error != nil {
+			text = fmt.Sprintf("%.0e", *x.Error)
+		}
+		row = append(row, text)
+	}
+	switch {
+	case !against:
+	case x.Against == nil:
+		row = append(row, "", "", "")
+	default:
+		row = append(row, fmt.Sprintf("%.1f", x.Against.Microseconds), fmt.Sprintf("%.0f", x.Against.Percent),
+			fmt.Sprintf("%.1f", x.Against.Microseconds/x.Microseconds))
+	}
+	return row
 }

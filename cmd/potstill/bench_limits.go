@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/gpu"
 )
 
 // limits are what the machine does at its best in the same run.
@@ -25,6 +26,16 @@ type limits struct {
 func measureLimits(a *app, b engine.Backend, atLeast time.Duration) (l limits, err error) {
 	if l.MatrixGFLOPS, err = matrixLimit(a, b, atLeast); err != nil {
 		return l, fmt.Errorf("measuring a matrix product: %w", err)
+	}
+	if g, ok := b.(*gpu.Backend); ok {
+		free, _, err := g.FreeMemory()
+		if err != nil {
+			return l, err
+		}
+		bytes := min(copyBytes, free/4)
+		t, err := g.MeasureCopy(bytes)
+		l.CopyGBs = 2 * float64(bytes) / t.Seconds() / 1e9
+		return l, err
 	}
 	l.CopyGBs, err = copyLimit(a, threadsOf(b), atLeast)
 	return l, err
@@ -47,6 +58,9 @@ func best(a *app, atLeast time.Duration, f func() error) (time.Duration, error) 
 func matrixLimit(a *app, b engine.Backend, atLeast time.Duration) (gflops float64, err error) {
 	op := engine.Conv2D{}
 	in := []engine.Spec{engine.F32(8, 32, 32, 256), engine.F32(1, 1, 256, 256)}
+	if g, ok := b.(*gpu.Backend); ok && g.Device().Multiprocessors >= 16 { // enough work for all of them
+		in = []engine.Spec{engine.F32(64, 32, 32, 1024), engine.F32(1, 1, 1024, 1024)}
+	}
 	out, err := op.Infer(in)
 	if err != nil {
 		return 0, err

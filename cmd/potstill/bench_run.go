@@ -1,9 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"math"
+	"time"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/gpu"
+	"github.com/potstill/potstill/engine/ref"
 )
 
 // A kernelRun is an operator with buffers of its own.
@@ -79,6 +84,76 @@ func fill(t engine.Tensor) error {
 		v[i] = float32(x>>8+1) / (1 << 24)
 	}
 	return t.Write(engine.Bytes(v))
+}
+
+// recorded is how many runs of a kernel are recorded in one, on a device that
+// works beside the host.
+const recorded = 20
+
+// time returns the median time of a run. On a device that works beside the
+// host many runs are recorded in one, so that waiting for it does not count.
+func (k *kernelRun) time(ctx context.Context, atLeast time.Duration) (_ time.Duration, err error) {
+	g, ok := k.backend.(*gpu.Backend)
+	if !ok {
+		return measure(ctx, atLeast, k.run)
+	}
+	r, err := g.Record(func() error {
+		for range recorded {
+			if err := k.kernel.Enqueue(k.in, k.out, k.ws); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	t, err := measure(ctx, atLeast, func() error { return errors.Join(r.Replay(), g.Sync()) })
+	return t / recorded, err
+}
+
+// distance runs the operator on the backend and on the reference, on inputs that
+// are positive, and returns the largest difference over the largest result.
+func (c kernelCase) distance(b engine.Backend) (worst float64, err error) {
+	k, err := newKernelRun(b, c.op, c.inSpec, c.outSpec)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, k.close()) }()
+	in := make([]ref.Array, len(k.in))
+	for i, t := range k.in {
+		if in[i], err = download(t); err != nil {
+			return 0, err
+		}
+	}
+	want, err := ref.Eval(c.op, in)
+	if err != nil {
+		return 0, err
+	}
+	if err := k.run(); err != nil {
+		return 0, err
+	}
+	for i, t := range k.out {
+		got, err := download(t)
+		if err != nil {
+			return 0, err
+		}
+		largest, off := 0.0, 0.0
+		for j, w := range want[i].V {
+			largest, off = max(largest, math.Abs(w)), max(off, math.Abs(got.V[j]-w))
+		}
+		if largest > 0 {
+			worst = max(worst, off/largest)
+		}
+	}
+	return worst, nil
+}
+
+func download(t engine.Tensor) (ref.Array, error) {
+	b := make([]byte, t.Bytes())
+	err := t.Read(b)
+	return ref.Decode(t.Spec, b), err
 }
 
 // run does the work once and waits for it.

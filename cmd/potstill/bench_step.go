@@ -110,7 +110,7 @@ func (c *benchStepCmd) Run(a *app) error {
 	if sc.arch.Classes == 0 {
 		sc.arch.Classes = stepClasses
 	}
-	return c.deviceFlags.with(func(b engine.Backend) error {
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		in, err := c.input(a, b, sc)
 		if err != nil {
 			return err

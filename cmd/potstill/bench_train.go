@@ -71,7 +71,7 @@ func (c *benchTrainCmd) Run(a *app) error {
 	if err := checkBatch(c.Batch); err != nil {
 		return err
 	}
-	return c.deviceFlags.with(func(b engine.Backend) error {
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		r := trainBench{Device: b.Name(), Threads: threadsOf(b), Size: c.Size, Batch: c.Batch}
 		for _, arch := range c.Arch {
 			modes := []string{modeTrain, modeInfer}

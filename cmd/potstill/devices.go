@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
 	"strings"
 
+	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine/cpu"
 )
 
@@ -14,7 +17,8 @@ type devicesCmd struct{ jsonFlag }
 
 // Help is printed below the flags' summary.
 func (devicesCmd) Help() string {
-	return `Names of devices are what --device takes.
+	return `Names of devices are what --device takes. Of CUDA's libraries it says which were found and where, and for a
+missing one what to install. POTSTILL_CUDA_PATH names folders to look in before all others.
 
 Example:
 
@@ -23,13 +27,13 @@ Example:
 
 // devices is the JSON form.
 type devices struct {
-	Devices []deviceInfo `json:"devices"`
-	CUDA    cudaInfo     `json:"cuda"`
+	Devices []any    `json:"devices"` // of cpuInfo and cudaDevice
+	CUDA    cudaInfo `json:"cuda"`
 }
 
-// A deviceInfo describes a device that can be used.
-type deviceInfo struct {
-	Name     string   `json:"name"`
+// A cpuInfo describes the processor.
+type cpuInfo struct {
+	Name     string   `json:"name"`            // "cpu"
 	Backend  string   `json:"backend"`         // the backend's name, as in "cpu/avx512"
 	Model    string   `json:"model,omitempty"` // what the maker calls it, where the system tells
 	Cores    int      `json:"cores"`           // logical processors
@@ -37,35 +41,131 @@ type deviceInfo struct {
 	Variants []string `json:"variants"`        // instruction sets, the best first; POTSTILL_CPU forces one
 }
 
+// A cudaDevice describes a CUDA device.
+type cudaDevice struct {
+	Name              string `json:"name"` // "cuda:0"
+	Model             string `json:"model"`
+	UUID              string `json:"uuid"`
+	MemoryBytes       int    `json:"memory_bytes"`
+	ComputeCapability string `json:"compute_capability"`
+	Multiprocessors   int    `json:"multiprocessors"`
+	L2Bytes           int    `json:"l2_bytes"`
+	Driver            string `json:"driver"` // the newest CUDA that it supports, as in "13.0"
+}
+
 // cudaInfo says what there is of CUDA.
 type cudaInfo struct {
-	Available bool   `json:"available"`
-	Reason    string `json:"reason"`
+	Available bool          `json:"available"` // a device, and what is needed to use it
+	Reason    string        `json:"reason"`    // why not
+	Libraries []cudaLibrary `json:"libraries"`
+}
+
+// A cudaLibrary is one of CUDA's libraries.
+type cudaLibrary struct {
+	Name    string `json:"name"`
+	Path    string `json:"path"`
+	Version string `json:"version"`
+	Error   string `json:"error"` // why it cannot be used
+	Mend    string `json:"mend"`  // what to do about it
 }
 
 // Run lists the devices.
 func (c *devicesCmd) Run(a *app) error {
-	b, err := cpu.New(cpu.Options{})
+	p, err := describeCPU()
 	if err != nil {
 		return err
 	}
-	d := devices{
-		Devices: []deviceInfo{{
-			Name: "cpu", Backend: b.Name(), Model: cpuModel(), Cores: runtime.NumCPU(), Threads: b.Threads(), Variants: cpu.Variants(),
-		}},
-		CUDA: cudaInfo{Reason: "this version has no CUDA backend"},
+	d := devices{Devices: []any{p}}
+	cards, info := describeCUDA(a)
+	for _, card := range cards {
+		d.Devices = append(d.Devices, card)
 	}
-	if err := b.Close(); err != nil {
-		return err
-	}
+	d.CUDA = info
 	if c.JSON {
 		return printJSON(a.out, d)
 	}
-	p := d.Devices[0]
+	return table(a.out, deviceRows(p, cards, info))
+}
+
+func describeCPU() (cpuInfo, error) {
+	b, err := cpu.New(cpu.Options{})
+	if err != nil {
+		return cpuInfo{}, err
+	}
+	p := cpuInfo{Name: "cpu", Backend: b.Name(), Model: cpuModel(), Cores: runtime.NumCPU(), Threads: b.Threads(), Variants: cpu.Variants()}
+	return p, b.Close()
+}
+
+// describeCUDA asks the driver. What is missing is no failure here: it is what
+// the user wants to know.
+func describeCUDA(a *app) (cards []cudaDevice, info cudaInfo) {
+	needed := ""
+	for _, l := range cuda.Libraries(cuda.Options{Logger: a.log}) {
+		info.Libraries = append(info.Libraries, cudaLibrary{Name: l.Name, Path: l.Path, Version: l.Version, Error: errorText(l.Err), Mend: l.Mend})
+		if l.Err != nil && (l.Name == "libcuda" || l.Name == "libnvrtc") {
+			needed = cmp.Or(needed, fmt.Sprintf("%s: %s", l.Name, oneLine(l.Err.Error())))
+		}
+	}
+	found, err := cudaDevices(a)
+	for _, f := range found {
+		cards = append(cards, cudaDevice{Name: fmt.Sprintf("cuda:%d", f.Index), Model: f.Name, UUID: f.UUID, MemoryBytes: f.Memory,
+			ComputeCapability: fmt.Sprintf("%d.%d", f.Major, f.Minor), Multiprocessors: f.Multiprocessors, L2Bytes: f.L2,
+			Driver: fmt.Sprintf("%d.%d", f.Driver/1000, f.Driver%1000/10)})
+	}
+	switch {
+	case err != nil:
+		info.Reason = oneLine(err.Error())
+	case len(cards) == 0:
+		info.Reason = "the driver sees no device"
+	default:
+		info.Reason = needed
+	}
+	info.Available = info.Reason == ""
+	return cards, info
+}
+
+func cudaDevices(a *app) ([]cuda.Device, error) {
+	d, err := cuda.Load(cuda.Options{Logger: a.log})
+	if err != nil {
+		return nil, err
+	}
+	return d.Devices()
+}
+
+func errorText(err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case errors.Is(err, cuda.ErrNotFound):
+		return "not found"
+	}
+	return oneLine(err.Error())
+}
+
+// deviceRows is the table: a device a paragraph, then CUDA's libraries.
+func deviceRows(p cpuInfo, cards []cudaDevice, info cudaInfo) [][]string {
 	rows := [][]string{{p.Name, p.Model}, {"", fmt.Sprintf("%d logical processors, %d threads used", p.Cores, p.Threads)},
-		{"", fmt.Sprintf("kernels %s; here are %s (%s forces one)", p.Backend, strings.Join(p.Variants, ", "), cpu.VariantEnv)},
-		{"cuda", "not there: " + d.CUDA.Reason}}
-	return table(a.out, rows)
+		{"", fmt.Sprintf("kernels %s; here are %s (%s forces one)", p.Backend, strings.Join(p.Variants, ", "), cpu.VariantEnv)}}
+	for _, d := range cards {
+		rows = append(rows, []string{d.Name, d.Model},
+			[]string{"", fmt.Sprintf("%.1f GB, compute capability %s, %d multiprocessors", float64(d.MemoryBytes)/1e9, d.ComputeCapability, d.Multiprocessors)},
+			[]string{"", fmt.Sprintf("the driver supports CUDA %s; %s", d.Driver, d.UUID)})
+	}
+	switch {
+	case info.Available:
+	case len(cards) > 0:
+		rows = append(rows, []string{"cuda", "cannot be used: " + info.Reason})
+	default:
+		rows = append(rows, []string{"cuda", "not there: " + info.Reason})
+	}
+	for _, l := range info.Libraries {
+		if l.Error == "" {
+			rows = append(rows, []string{"", strings.TrimSpace(fmt.Sprintf("%s %s  %s", l.Name, l.Version, l.Path))})
+			continue
+		}
+		rows = append(rows, []string{"", fmt.Sprintf("%s: %s; %s", l.Name, l.Error, l.Mend)})
+	}
+	return rows
 }
 
 // cpuModel returns the processor's name where Linux tells it.

@@ -49,7 +49,7 @@ func (c *distillCmd) Run(a *app) error {
 	if c.Out == "" {
 		c.Out = "out/distill"
 	}
-	return c.deviceFlags.with(func(b engine.Backend) error {
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		return c.dataFlags.with(a, func(ds *data.Dataset) error { return c.run(a, b, ds) })
 	})
 }

@@ -73,7 +73,7 @@ func (c *evalCmd) Run(a *app) error {
 	if c.Size > 0 {
 		m.Preprocess.Size = c.Size
 	}
-	return c.deviceFlags.with(func(b engine.Backend) error {
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		return c.dataFlags.with(a, func(ds *data.Dataset) error {
 			part, name, err := splitOf(ds, c.Split)
 			if err != nil {

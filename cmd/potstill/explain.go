@@ -48,7 +48,7 @@ func (c *explainCmd) Run(a *app) error {
 	if s.teacher, err = c.teacher(m.Arch()); err != nil {
 		return err
 	}
-	return c.deviceFlags.with(func(b engine.Backend) (err error) {
+	return c.deviceFlags.with(a, func(b engine.Backend) (err error) {
 		p, err := s.compile(b)
 		if err != nil {
 			return err

@@ -8,13 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -23,48 +20,6 @@ import (
 // jsonFlag chooses the form of the figures.
 type jsonFlag struct {
 	JSON bool `name:"json" help:"Write the figures as JSON to standard output, and nothing else there."`
-}
-
-// deviceFlags choose what computes.
-type deviceFlags struct {
-	Device  device `default:"auto" placeholder:"auto|cpu|cuda:N" help:"What to compute on."`
-	Threads int    `default:"0" help:"Threads of the CPU; 0: as many as Go uses (GOMAXPROCS). Results do not depend on it."`
-}
-
-// device is auto, cpu, cuda or cuda:N.
-type device string
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (d *device) UnmarshalText(text []byte) error {
-	s := string(text)
-	n, numbered := strings.CutPrefix(s, "cuda:")
-	if _, err := strconv.ParseUint(n, 10, 16); s != "auto" && s != "cpu" && s != "cuda" && (!numbered || err != nil) {
-		return fmt.Errorf("unknown device %q: give auto, cpu, or cuda:N with a number N", s)
-	}
-	*d = device(s)
-	return nil
-}
-
-// open returns the backend. Its errors wrap engine.ErrNoDevice where there is
-// no such device.
-func (f deviceFlags) open() (engine.Backend, error) {
-	if strings.HasPrefix(string(f.Device), "cuda") {
-		return nil, fmt.Errorf("%s: %w: this version has no CUDA backend; use --device cpu", f.Device, engine.ErrNoDevice)
-	}
-	if f.Threads > 0 {
-		runtime.GOMAXPROCS(f.Threads)
-	}
-	return cpu.New(cpu.Options{Threads: f.Threads})
-}
-
-// with opens the backend for the time of do.
-func (f deviceFlags) with(do func(b engine.Backend) error) (err error) {
-	b, err := f.open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	return do(b)
 }
 
 // dataFlags name the images.

@@ -76,7 +76,7 @@ func (c *predictCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return c.deviceFlags.with(func(b engine.Backend) error {
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		var failed []error
 		for part := range slices.Chunk(files, predictBatch) {
 			bad, err := c.part(a, b, m, part)

@@ -79,7 +79,7 @@ func (c *studyRunCmd) Run(a *app) error {
 			return fmt.Errorf("resume: no study has been begun in %s; start without --resume", c.Out)
 		}
 	}
-	return c.deviceFlags.with(func(b engine.Backend) error {
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		p := &studyProgress{console: a.console}
 		res, paths, err := study.Run(a.ctx, b, r, study.Options{
 			Dir: c.Out, Data: c.Data, Size: c.Size, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, Seed: c.Seed, Quick: c.Quick,

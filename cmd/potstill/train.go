@@ -40,7 +40,7 @@ func (c *trainCmd) Run(a *app) error {
 	if c.Out == "" {
 		c.Out = "out/train"
 	}
-	return c.deviceFlags.with(func(b engine.Backend) error {
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		return c.dataFlags.with(a, func(ds *data.Dataset) error {
 			j, err := c.job(ds)
 			if err != nil {

@@ -58,7 +58,7 @@ func TestDevice(t *testing.T) {
 			t.Errorf("device %q is accepted", s)
 		}
 	}
-	if _, err := (deviceFlags{Device: "cuda:1"}).open(); !errors.Is(err, engine.ErrNoDevice) {
+	if _, err := (deviceFlags{Device: "cuda:1"}).open(&app{log: slog.New(slog.DiscardHandler)}); !errors.Is(err, engine.ErrNoDevice) {
 		t.Errorf("opening cuda:1: %v, want an engine.ErrNoDevice", err)
 	}
 }

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/cpu"
+	"github.com/potstill/potstill/engine/gpu"
+)
+
+// deviceFlags choose what computes, and how.
+type deviceFlags struct {
+	Device        device `default:"auto" env:"POTSTILL_DEVICE" placeholder:"auto|cpu|cuda:N" help:"What to compute on; auto: the first CUDA device if there is one, else the CPU."`
+	Threads       int    `default:"0" help:"Threads of the CPU; 0: as many as Go uses (GOMAXPROCS). Results do not depend on it."`
+	TF32          bool   `name:"tf32" help:"CUDA: let cuDNN and cuBLASLt round the factors of float32 products to TF32, for speed."`
+	Deterministic bool   `help:"CUDA: only implementations that give the same bits at every run. The CPU always does."`
+	OwnKernels    bool   `help:"CUDA: only kernels of Potstill's own, without cuDNN and cuBLASLt."`
+}
+
+// device is auto, cpu, cuda or cuda:N.
+type device string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *device) UnmarshalText(text []byte) error {
+	s := string(text)
+	n, numbered := strings.CutPrefix(s, "cuda:")
+	if _, err := strconv.ParseUint(n, 10, 16); s != "auto" && s != "cpu" && s != "cuda" && (!numbered || err != nil) {
+		return fmt.Errorf("unknown device %q: give auto, cpu, or cuda:N with a number N", s)
+	}
+	*d = device(s)
+	return nil
+}
+
+// cuda returns the number of the CUDA device that is asked for, or that auto
+// tries.
+func (d device) cuda() (n int, asked bool) {
+	if number, ok := strings.CutPrefix(string(d), "cuda:"); ok {
+		n, _ = strconv.Atoi(number) // UnmarshalText has seen it
+	}
+	return n, strings.HasPrefix(string(d), "cuda")
+}
+
+// open returns the backend. Its errors wrap engine.ErrNoDevice where there is
+// no such device. Where auto finds no CUDA device that can be used, it says so
+// in one line and takes the CPU.
+func (f deviceFlags) open(a *app) (engine.Backend, error) {
+	if f.Threads > 0 {
+		runtime.GOMAXPROCS(f.Threads)
+	}
+	n, asked := f.Device.cuda()
+	if asked || f.Device == "auto" {
+		b, err := f.openGPU(a, n)
+		switch {
+		case err == nil:
+			return b, nil
+		case asked && errors.Is(err, engine.ErrNoDevice):
+			return nil, fmt.Errorf("%w; potstill devices says more, --device cpu computes on the CPU", err)
+		case asked:
+			return nil, err
+		}
+		f.sayCPU(a, err)
+	}
+	return cpu.New(cpu.Options{Threads: f.Threads})
+}
+
+// openGPU opens a CUDA device.
+func (f deviceFlags) openGPU(a *app, n int) (*gpu.Backend, error) {
+	return gpu.New(gpu.Options{Device: n, TF32: f.TF32, Deterministic: f.Deterministic, NoLibraries: f.OwnKernels, Logger: a.log})
+}
+
+// sayCPU tells in one line why the CPU computes: as a warning where there is a
+// card whose software is not complete.
+func (f deviceFlags) sayCPU(a *app, err error) {
+	text := "computing on the CPU; " + oneLine(err.Error())
+	if cardPresent() {
+		a.log.Warn(text + "; potstill devices says more")
+		return
+	}
+	a.log.Info(text)
+}
+
+// cardPresent reports whether the system shows signs of an NVIDIA card.
+func cardPresent() bool {
+	for _, path := range []string{"/proc/driver/nvidia/version", "/dev/nvidiactl"} {
+		if _, err := os.Stat(path); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// with opens the backend for the time of do.
+func (f deviceFlags) with(a *app, do func(b engine.Backend) error) (err error) {
+	b, err := f.open(a)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	return do(b)
+}
