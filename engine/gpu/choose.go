@@ -93,7 +93,6 @@ func (b *Backend) choose(op engine.Op, in, out []engine.Spec, cs []candidate) (l
 	if len(cs) == 0 {
 		return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
-	b.most = max(b.most, len(cs))
 	c := Choice{Op: engine.OpName(op), Settings: settings(op), In: texts(in), Out: texts(out)}
 	winner, err := b.decide(&c, op, in, out, cs)
 	if err != nil {
@@ -146,7 +145,7 @@ func texts(specs []engine.Spec) []string {
 // decide fills in c's timings and returns the winner's place in cs.
 func (b *Backend) decide(c *Choice, op engine.Op, in, out []engine.Spec, cs []candidate) (int, error) {
 	if b.forced > 0 {
-		i := min(b.forced, len(cs)) - 1
+		i := b.force(cs)
 		return i, b.warm(op, in, out, cs[i])
 	}
 	if len(cs) == 1 {
@@ -187,6 +186,21 @@ func (b *Backend) decide(c *Choice, op engine.Op, in, out []engine.Spec, cs []ca
 	}
 	b.memory.put(key, timings)
 	return i, nil
+}
+
+// force returns the place of the forced-th candidate that may be taken, or of
+// the last one.
+func (b *Backend) force(cs []candidate) (place int) {
+	n := 0
+	for i, c := range cs {
+		if c.deterministic || !b.options.Deterministic {
+			if n++; n <= b.forced {
+				place = i
+			}
+		}
+	}
+	b.most = max(b.most, n)
+	return place
 }
 
 // among tells one set of candidates from another.
