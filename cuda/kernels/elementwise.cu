@@ -2,12 +2,22 @@
  * sixteen bytes at a time, in grid-stride loops. Tensors start at multiples of
  * sixteen bytes, so only the last few elements are taken one by one. */
 
+/* A loop that is not unrolled: what is in flight comes from the number of
+ * threads, and counting the rounds of a stride would take a division. */
+#if ON_DEVICE
+#define ROLLED _Pragma("unroll 1")
+#else
+#define ROLLED
+#endif
+
 /* Runs over the whole vectors of n elements, then over the rest: V is the first
  * element of a vector, E a single element. */
 #define FIRST ((i64)blockIdx.x * blockDim.x + threadIdx.x)
 #define STEP ((i64)gridDim.x * blockDim.x)
-#define VECTORS(V, n) for (i64 V = FIRST * VEC; V + VEC <= (n); V += STEP * VEC)
-#define REST(E, n) for (i64 E = (n) / VEC * VEC + FIRST; E < (n); E += STEP)
+#define VECTORS_OF(size, V, n) ROLLED for (i64 V = FIRST * (size); V + (size) <= (n); V += STEP * (size))
+#define REST_OF(size, E, n) ROLLED for (i64 E = (n) / (size) * (size) + FIRST; E < (n); E += STEP)
+#define VECTORS(V, n) VECTORS_OF(VEC, V, n)
+#define REST(E, n) REST_OF(VEC, E, n)
 
 /* y = f(x) */
 typedef struct {
@@ -131,14 +141,14 @@ typedef struct {
 } cast_to_args;
 
 KERNEL(cast_to)(cast_to_args a) {
-	for (i64 i = FIRST * 8; i + 8 <= a.n; i += STEP * 8) {
+	VECTORS_OF(8, i, a.n) {
 		float4 v = ldf4(a.x + i), u = ldf4(a.x + i + 4);
 		bf16x8 r;
 		r.a = to_bf16x2(v.x, v.y), r.b = to_bf16x2(v.z, v.w);
 		r.c = to_bf16x2(u.x, u.y), r.d = to_bf16x2(u.z, u.w);
 		*(bf16x8 *)(a.y + i) = r;
 	}
-	for (i64 i = a.n / 8 * 8 + FIRST; i < a.n; i += STEP) a.y[i] = to_bf16(a.x[i]);
+	REST_OF(8, i, a.n) a.y[i] = to_bf16(a.x[i]);
 }
 
 typedef struct {
@@ -148,12 +158,12 @@ typedef struct {
 } cast_from_args;
 
 KERNEL(cast_from)(cast_from_args a) {
-	for (i64 i = FIRST * 8; i + 8 <= a.n; i += STEP * 8) {
+	VECTORS_OF(8, i, a.n) {
 		bf16x8 r = *(const bf16x8 *)(a.x + i);
 		stf4(a.y + i, make_float4(low_bf16(r.a), high_bf16(r.a), low_bf16(r.b), high_bf16(r.b)));
 		stf4(a.y + i + 4, make_float4(low_bf16(r.c), high_bf16(r.c), low_bf16(r.d), high_bf16(r.d)));
 	}
-	for (i64 i = a.n / 8 * 8 + FIRST; i < a.n; i += STEP) a.y[i] = from_bf16(a.x[i]);
+	REST_OF(8, i, a.n) a.y[i] = from_bf16(a.x[i]);
 }
 
 /* ---- Flatten ----

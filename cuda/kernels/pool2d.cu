@@ -46,11 +46,18 @@ typedef struct {
 	winners *won;   /* small: who won each window, or null */
 	u32 items;
 	int h, w, oh, ow, c, kernel, stride, pad;
+	float scale; /* 1/kernel², of the mean */
 	fastdiv by_c, by_col, by_row, by_stride;
 } pool_args, max_pool_args, max_pool_backward_cells_args, max_pool_backward_args, avg_pool_args, avg_pool_backward_args;
 
+/* Not unrolled: what is in flight comes from the number of threads. */
+#if ON_DEVICE
+#define ROLLED _Pragma("unroll 1")
+#else
+#define ROLLED
+#endif
 #define ITEMS(i, a) \
-	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < (a).items; i += gridDim.x * blockDim.x)
+	ROLLED for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < (a).items; i += gridDim.x * blockDim.x)
 
 typedef struct { u32 n, row, col, k; } place;
 
@@ -64,6 +71,14 @@ DEVICE place place_of(u32 i, fastdiv by_c, fastdiv by_col, fastdiv by_row) {
 	return p;
 }
 
+/* The place along an axis of n that is read for place at of a window. Beyond the
+ * border it is the border's, which lies in the window too (padding is at most half
+ * a window) and is not counted again: so no load waits for a branch. */
+DEVICE int inside(int at, int n) {
+	at = at < 0 ? 0 : at;
+	return at < n ? at : n - 1;
+}
+
 /* The largest of the window whose corner is (top, left), and its place: the
  * first largest in row-major order; a NaN wins. x points to the image's first
  * row and to the thread's channels. */
@@ -75,13 +90,13 @@ DEVICE void best_of(pool_args a, const real *x, int top, int left, int kernel, f
 	for (int u = 0; u < kernel; u++) {
 		UNROLL
 		for (int v = 0; v < kernel; v++) {
-			int r = top + u, q = left + v;
-			if ((u32)r >= (u32)a.h || (u32)q >= (u32)a.w) continue;
+			int r = inside(top + u, a.h), q = inside(left + v, a.w), counts = (r == top + u) & (q == left + v);
 			float z[WIDTH];
 			load(x + ((i64)r * a.w + q) * a.c * WIDTH, z);
 			UNROLL
 			for (int l = 0; l < WIDTH; l++) {
-				int wins = z[l] > best[l] || (z[l] != z[l] && best[l] == best[l]);
+				/* Without && and ||, which would become branches. */
+				int wins = counts & ((z[l] > best[l]) | ((z[l] != z[l]) & (best[l] == best[l])));
 				best[l] = wins ? z[l] : best[l];
 				won[l] = wins ? u * kernel + v : won[l];
 			}
@@ -118,31 +133,40 @@ KERNEL(max_pool)(max_pool_args a) {
 	}
 }
 
-/* dx where no two windows overlap and there is no padding: a thread finds the
- * winner of a window and writes the stride×stride cell that the window lies in.
- * Items: the cells, those without a window among them. */
+/* A thread's part of the gradient where windows do not overlap: the winner of a
+ * window gets dy, the rest of the stride×stride cell that it lies in zero. */
+DEVICE void fill_cell(pool_args a, place p, int kernel, int stride) {
+	int top = (int)p.row * stride, left = (int)p.col * stride;
+	float best[WIDTH], d[WIDTH];
+	int won[WIDTH];
+	UNROLL
+	for (int l = 0; l < WIDTH; l++) won[l] = -1, d[l] = 0.f;
+	if ((int)p.row < a.oh && (int)p.col < a.ow) {
+		load(a.dy + ((((i64)p.n * a.oh + p.row) * a.ow + p.col) * a.c + p.k) * WIDTH, d);
+		best_of(a, channels_of(a, p), top, left, kernel, best, won);
+	}
+	real *y = a.y + ((i64)p.n * a.h * a.w * a.c + p.k) * WIDTH;
+	UNROLL
+	for (int u = 0; u < stride; u++) {
+		UNROLL
+		for (int v = 0; v < stride; v++) {
+			if (top + u >= a.h || left + v >= a.w) continue;
+			int at = u < kernel && v < kernel ? u * kernel + v : -2;
+			float out[WIDTH];
+			UNROLL
+			for (int l = 0; l < WIDTH; l++) out[l] = won[l] == at ? d[l] : 0.f;
+			store(y + ((i64)(top + u) * a.w + left + v) * a.c * WIDTH, out);
+		}
+	}
+}
+
+/* dx where no two windows overlap and there is no padding. Items: the cells,
+ * those without a window among them. */
 KERNEL(max_pool_backward_cells)(max_pool_backward_cells_args a) {
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
-		int top = (int)p.row * a.stride, left = (int)p.col * a.stride;
-		float best[WIDTH], d[WIDTH];
-		int won[WIDTH];
-		UNROLL
-		for (int l = 0; l < WIDTH; l++) won[l] = -1, d[l] = 0.f;
-		if ((int)p.row < a.oh && (int)p.col < a.ow) {
-			load(a.dy + ((((i64)p.n * a.oh + p.row) * a.ow + p.col) * a.c + p.k) * WIDTH, d);
-			best_of_any(a, channels_of(a, p), top, left, best, won);
-		}
-		real *y = a.y + ((i64)p.n * a.h * a.w * a.c + p.k) * WIDTH;
-		for (int u = 0; u < a.stride && top + u < a.h; u++) {
-			for (int v = 0; v < a.stride && left + v < a.w; v++) {
-				int at = u < a.kernel && v < a.kernel ? u * a.kernel + v : -2;
-				float out[WIDTH];
-				UNROLL
-				for (int l = 0; l < WIDTH; l++) out[l] = won[l] == at ? d[l] : 0.f;
-				store(y + ((i64)(top + u) * a.w + left + v) * a.c * WIDTH, out);
-			}
-		}
+		if (a.kernel == 2 && a.stride == 2) fill_cell(a, p, 2, 2);
+		else fill_cell(a, p, a.kernel, a.stride);
 	}
 }
 
@@ -157,28 +181,46 @@ DEVICE int last_window(pool_args a, int at, int windows) {
 	return t < windows ? t : windows - 1;
 }
 
+/* The sum of the dy of all windows that hold the thread's place, which the place
+ * has won if `won` is given. At most reach windows along an axis hold a place;
+ * what is read beyond the last one is not counted. */
+DEVICE void gather(pool_args a, place p, int reach, int won, float *sum) {
+	int row = (int)p.row, col = (int)p.col;
+	int i0 = first_window(a, row), i1 = last_window(a, row, a.oh);
+	int j0 = first_window(a, col), j1 = last_window(a, col, a.ow);
+	i64 small = (i64)p.n * a.oh * a.ow * a.c + p.k;
+	UNROLL
+	for (int l = 0; l < WIDTH; l++) sum[l] = 0.f;
+	UNROLL
+	for (int u = 0; u < reach; u++) {
+		UNROLL
+		for (int v = 0; v < reach; v++) {
+			int r = i0 + u, q = j0 + v, counts = (r <= i1) & (q <= j1);
+			r = r <= i1 ? r : i1, q = q <= j1 ? q : j1;
+			i64 at = small + ((i64)r * a.ow + q) * a.c;
+			int self = (row + a.pad - r * a.stride) * a.kernel + col + a.pad - q * a.stride;
+			winners w;
+			if (won) w = a.won[at];
+			float d[WIDTH];
+			load(a.dy + at * WIDTH, d);
+			UNROLL
+			for (int l = 0; l < WIDTH; l++) sum[l] += counts & (!won | ((int)w.at[l] == self)) ? d[l] : 0.f;
+		}
+	}
+}
+
+/* One or two windows an axis, the usual numbers, are unrolled. */
+DEVICE void gather_any(pool_args a, place p, int won, float *sum) {
+	if (a.kernel <= a.stride) gather(a, p, 1, won, sum);
+	else if (a.kernel <= 2 * a.stride) gather(a, p, 2, won, sum);
+	else gather(a, p, CEIL_DIV(a.kernel, a.stride), won, sum);
+}
+
 /* dx from dy and who won, for any windows. Items: the large side. */
 KERNEL(max_pool_backward)(max_pool_backward_args a) {
 	ITEMS(i, a) {
-		place p = place_of(i, a.by_c, a.by_col, a.by_row);
-		int row = (int)p.row, col = (int)p.col;
-		int i0 = first_window(a, row), i1 = last_window(a, row, a.oh);
-		int j0 = first_window(a, col), j1 = last_window(a, col, a.ow);
-		i64 small = (i64)p.n * a.oh * a.ow * a.c + p.k;
 		float sum[WIDTH];
-		UNROLL
-		for (int l = 0; l < WIDTH; l++) sum[l] = 0.f;
-		for (int r = i0; r <= i1; r++) {
-			for (int q = j0; q <= j1; q++) {
-				i64 at = small + ((i64)r * a.ow + q) * a.c;
-				int self = (row + a.pad - r * a.stride) * a.kernel + col + a.pad - q * a.stride;
-				winners w = a.won[at];
-				float d[WIDTH];
-				load(a.dy + at * WIDTH, d);
-				UNROLL
-				for (int l = 0; l < WIDTH; l++) sum[l] += (int)w.at[l] == self ? d[l] : 0.f;
-			}
-		}
+		gather_any(a, place_of(i, a.by_c, a.by_col, a.by_row), 1, sum);
 		store(a.y + (i64)i * WIDTH, sum);
 	}
 }
@@ -190,19 +232,17 @@ DEVICE void sum_of(pool_args a, const real *x, int top, int left, int kernel, fl
 	for (int u = 0; u < kernel; u++) {
 		UNROLL
 		for (int v = 0; v < kernel; v++) {
-			int r = top + u, q = left + v;
-			if ((u32)r >= (u32)a.h || (u32)q >= (u32)a.w) continue;
+			int r = inside(top + u, a.h), q = inside(left + v, a.w), counts = (r == top + u) & (q == left + v);
 			float z[WIDTH];
 			load(x + ((i64)r * a.w + q) * a.c * WIDTH, z);
 			UNROLL
-			for (int l = 0; l < WIDTH; l++) sum[l] += z[l];
+			for (int l = 0; l < WIDTH; l++) sum[l] += counts ? z[l] : 0.f;
 		}
 	}
 }
 
 /* Items: the small side. */
 KERNEL(avg_pool)(avg_pool_args a) {
-	float scale = 1.f / ((float)a.kernel * (float)a.kernel);
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
 		const real *x = channels_of(a, p);
@@ -212,32 +252,18 @@ KERNEL(avg_pool)(avg_pool_args a) {
 		else if (a.kernel == 3) sum_of(a, x, top, left, 3, sum);
 		else sum_of(a, x, top, left, a.kernel, sum);
 		UNROLL
-		for (int l = 0; l < WIDTH; l++) sum[l] *= scale;
+		for (int l = 0; l < WIDTH; l++) sum[l] *= a.scale;
 		store(a.y + (i64)i * WIDTH, sum);
 	}
 }
 
 /* Items: the large side. */
 KERNEL(avg_pool_backward)(avg_pool_backward_args a) {
-	float scale = 1.f / ((float)a.kernel * (float)a.kernel);
 	ITEMS(i, a) {
-		place p = place_of(i, a.by_c, a.by_col, a.by_row);
-		int i0 = first_window(a, (int)p.row), i1 = last_window(a, (int)p.row, a.oh);
-		int j0 = first_window(a, (int)p.col), j1 = last_window(a, (int)p.col, a.ow);
-		const real *dy = a.dy + ((i64)p.n * a.oh * a.ow * a.c + p.k) * WIDTH;
 		float sum[WIDTH];
+		gather_any(a, place_of(i, a.by_c, a.by_col, a.by_row), 0, sum);
 		UNROLL
-		for (int l = 0; l < WIDTH; l++) sum[l] = 0.f;
-		for (int r = i0; r <= i1; r++) {
-			for (int q = j0; q <= j1; q++) {
-				float d[WIDTH];
-				load(dy + ((i64)r * a.ow + q) * a.c * WIDTH, d);
-				UNROLL
-				for (int l = 0; l < WIDTH; l++) sum[l] += d[l];
-			}
-		}
-		UNROLL
-		for (int l = 0; l < WIDTH; l++) sum[l] *= scale;
+		for (int l = 0; l < WIDTH; l++) sum[l] *= a.scale;
 		store(a.y + (i64)i * WIDTH, sum);
 	}
 }

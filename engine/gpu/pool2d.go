@@ -21,6 +21,7 @@ type (
 		x, dy, y, won                        cuda.Ptr
 		items                                uint32
 		h, w, oh, ow, c, kernel, stride, pad int32
+		scale                                float32
 		byC, byCol, byRow, byStride          kernels.FastDiv
 	}
 	globalAvgPoolArgs struct {
@@ -94,7 +95,7 @@ func newPooling(w engine.Window, x, y engine.Spec) pooling {
 	}
 	c := x.Shape[3] / p.width
 	p.args = poolArgs{h: int32(x.Shape[1]), w: int32(x.Shape[2]), oh: int32(y.Shape[1]), ow: int32(y.Shape[2]),
-		c: int32(c), kernel: int32(w.Kernel), stride: int32(w.Stride), pad: int32(w.Pad),
+		c: int32(c), kernel: int32(w.Kernel), stride: int32(w.Stride), pad: int32(w.Pad), scale: float32(1 / float64(w.Kernel*w.Kernel)),
 		byC: kernels.Divisor(c), byStride: kernels.Divisor(w.Stride)}
 	p.small, p.large = y.Shape[1]*y.Shape[2]*c, x.Shape[1]*x.Shape[2]*c
 	return p
