@@ -33,7 +33,8 @@ func (p plant) planted(text string) (string, error) {
 
 // TestPlanted shows that the suite over cuda/fake finds bugs of the kinds that
 // kernels have: each is planted into a backend of a child process, whose suite
-// must then fail in the operator's cases and in no other way.
+// must then fail in the operator's cases, with the threads in one order or the
+// other (TestSuite and TestSuiteReversed).
 func TestPlanted(t *testing.T) {
 	o := fakeOptions(t)
 	o.NoLibraries = true
@@ -60,18 +61,35 @@ func TestPlanted(t *testing.T) {
 			} else if _, err := p.planted(text); err != nil {
 				t.Fatal(err)
 			}
-			out, err := child(t, p.name, p.op)
-			found := regexp.MustCompile(`(?m)^ +--- FAIL: TestPlanted/child/` + p.op + `/.*$`).Find(out)
-			if err == nil || found == nil {
-				t.Errorf("the suite does not find it (exit: %v)\n%s", err, last(out))
+			failed := regexp.MustCompile(`(?m)^ +--- FAIL: TestPlanted/child/` + p.op + `/`)
+			for _, order := range []string{"", "reverse"} {
+				out, err := child(t, p.name, p.op, order)
+				if err != nil && failed.Match(out) {
+					t.Logf("found by %d cases in order %q", len(failed.FindAll(out, -1)), order)
+					return
+				}
+				if err != nil || order != "" {
+					t.Errorf("the suite does not find it (order %q, exit: %v)\n%s", order, err, last(out))
+				}
 			}
 		})
 	}
 	t.Run("none", func(t *testing.T) {
-		if out, err := child(t, "none", "Add"); err != nil {
+		if out, err := child(t, "none", "Add", ""); err != nil {
 			t.Errorf("the suite fails without a bug: %v\n%s", err, last(out))
 		}
 	})
+}
+
+// TestSuiteReversed runs the suite with everything in another legal order: the
+// threads of a block and the blocks of a grid from the last to the first, and
+// the stream's work only when somebody waits for it.
+func TestSuiteReversed(t *testing.T) {
+	t.Setenv("FAKE_ORDER", "reverse")
+	t.Setenv("FAKE_QUEUE", "lazy")
+	o := fakeOptions(t)
+	o.NoLibraries = true
+	backendtest.Run(t, openBackend(t, o))
 }
 
 // read is kernels.Source with the bug.
@@ -83,10 +101,10 @@ func (p plant) read(name string) (string, error) {
 	return p.planted(text)
 }
 
-// child runs the cases of an operator in a process with a bug.
-func child(t *testing.T, name, op string) ([]byte, error) {
+// child runs the cases of an operator in a process with a bug, the threads in an order.
+func child(t *testing.T, name, op, order string) ([]byte, error) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPlanted$/^child$/^"+op+"$", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), plantedEnv+"="+name)
+	cmd.Env = append(os.Environ(), plantedEnv+"="+name, "FAKE_ORDER="+order)
 	return cmd.CombinedOutput()
 }
 
@@ -109,15 +127,16 @@ var plants = []plant{
 	{"padding on the other side", "conv2d", "Conv2D", "r.first = 0, r.base = -a.pad,", "r.first = 0, r.base = a.pad,"},
 	{"a window too few", "pool2d", "AvgPool2DBackward", "return t < windows ? t : windows - 1;", "return t < windows - 1 ? t : windows - 2;"},
 	{"the pixels left over", "batchnorm_pool", "BatchNormActBackward", "u < POOL && s->i * POOL + u < a->h", "u < POOL - 1 && s->i * POOL + u < a->h"},
-	{"beyond the last vector", "elementwise", "Activation", "V + VEC <= (n);", "V < (n);"},
+	{"beyond the last vector", "elementwise", "Activation", "VECTORS(i, a.n) {\n\t\tfloat v[VEC];\n\t\tldv(a.x + i, v);\n\t\tUNROLL\n\t\tfor (int l = 0; l < VEC; l++) v[l] = act(",
+		"VECTORS(i, a.n + VEC - 1) {\n\t\tfloat v[VEC];\n\t\tldv(a.x + i, v);\n\t\tUNROLL\n\t\tfor (int l = 0; l < VEC; l++) v[l] = act("},
 	// Lost tails.
-	{"the last elements", "elementwise", "Add", "(n) / VEC * VEC + FIRST;", "(n) / VEC * VEC + FIRST + 1;"},
+	{"the last elements", "elementwise", "Add", "REST(i, a.n) {\n\t\tfloat sum = 0.f;", "REST(i, a.n - 1) {\n\t\tfloat sum = 0.f;"},
 	{"the last terms", "gemm", "Linear", "left = CEIL_DIV(a.k, TILE_K) - first;", "left = a.k / TILE_K - first;"},
 	{"the last pixels", "conv2d_weight", "Conv2DBackwardWeight", "const i64 left = (a.pixels - k0 + TILE_K - 1) / TILE_K;", "const i64 left = (a.pixels - k0) / TILE_K;"},
 	{"the last rows", "batchnorm", "BatchNorm", "if (left > 0) bn_group(p, step, left, &n, mean, m2);", ""},
 	{"what is behind the last row", "batchnorm_backward", "BatchNormBackward", "for (int i = 0; i < f.tail; i++)", "for (int i = 0; i < f.tail - 1; i++)"},
 	{"the last element of a parameter", "optimizer", "SGD", "if (i + 1 < n) x[i + 1] = v.y;", ""},
-	{"the last part", "split_sum", "LinearBackwardWeight", "for (int w = 1; w < WARPS; w++)", "for (int w = 1; w < WARPS - 1; w++)"},
+	{"the last part", "split_sum", "Conv2DBackwardWeight", "for (int w = 1; w < WARPS; w++)", "for (int w = 1; w < WARPS - 1; w++)"},
 	// Strides and indices.
 	{"a stride that is not one", "depthwise", "Conv2DBackwardData", "return i < n && i * g.stride == t ? i : -1;", "return i < n ? i : -1;"},
 	{"a stride of the wrong matrix", "gemm", "LinearBackwardWeight", "put_row(dw + (i64)(row0 + r) * a.n + col0 + c,", "put_row(dw + (i64)(row0 + r) * a.m + col0 + c,"},
@@ -139,7 +158,7 @@ var plants = []plant{
 	{"no barrier before the next sum", "batchnorm", "BatchNorm", "v = shared[t % BN_CHANNELS];\n" + sync1, "v = shared[t % BN_CHANNELS];\n"},
 	{"no barrier in the gradient's merge", "batchnorm_backward", "BatchNormBackward", sync2 + "\t\tif (b.line < half", "\t\tif (b.line < half"},
 	{"no barrier between the rows' results", "firstlayer", "Conv2DBackwardWeight", sync2 + "\t\tif (row != r) continue;", "\t\tif (row != r) continue;"},
-	{"a barrier that some threads miss", "split_sum", "LinearBackwardWeight", "sums[warp][lane] = sum;\n" + sync1, "sums[warp][lane] = sum;\n\tif (warp == 0) __syncthreads();\n"},
+	{"a barrier that some threads miss", "split_sum", "Conv2DBackwardWeight", "sums[warp][lane] = sum;\n" + sync1, "sums[warp][lane] = sum;\n\tif (warp == 0) __syncthreads();\n"},
 	{"no barrier in the block's sum", "loss", "CrossEntropy", "v = t % 32 < warps ? shared[t % 32] : 0.f;\n\tv = warp_sum(v);\n" + sync1, "v = t % 32 < warps ? shared[t % 32] : 0.f;\n\tv = warp_sum(v);\n"},
 	{"no barrier before the warps' sum", "depthwise", "Conv2DBackwardWeight", "shared[t] = v;\n" + sync1 + "\tif (t < CHANNELS)", "shared[t] = v;\n\tif (t < CHANNELS)"},
 	{"no barrier before the pixels' sum", "pool2d", "GlobalAvgPool", sync2 + "\t\t/* A thread for each", "\t\t/* A thread for each"},

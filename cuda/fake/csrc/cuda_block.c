@@ -173,6 +173,14 @@ static void ready(int t) {
 	b.queue[(b.head + b.queued++) % THREADS] = (short)t;
 }
 
+// ready_first is for a warp's threads: a warp runs on before the others do.
+static void ready_first(int t) {
+	b.state[t] = READY;
+	b.head = (b.head + THREADS - 1) % THREADS;
+	b.queue[b.head] = (short)t;
+	b.queued++;
+}
+
 static int next_ready(void) {
 	int t = b.queue[b.head];
 	b.head = (b.head + 1) % THREADS;
@@ -280,7 +288,7 @@ static void complete(int w, slot *s, int current) {
 	for (int l = 0; l < 32; l++)
 		if (s->arrived >> l & 1 && b.value[w * 32 + l] && (s->kind == BALLOT || s->kind == ALL))
 			ballot |= 1ul << l;
-	for (int k = 0; k < 32; k++) {
+	for (int k = 31; k >= 0; k--) {
 		int l = b.reverse ? 31 - k : k, t = w * 32 + l;
 		if (!(s->arrived >> l & 1))
 			continue;
@@ -300,7 +308,7 @@ static void complete(int w, slot *s, int current) {
 		else
 			b.result[t] = ~0ul; // of no lane that takes part: undefined
 		if (t != current)
-			ready(t);
+			ready_first(t);
 	}
 	s->arrived = 0;
 	b.pending[w]--;
