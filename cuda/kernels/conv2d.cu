@@ -125,48 +125,88 @@ DEVICE void store_weights(float *panel, const float *v, const int backward, int 
 #endif
 }
 
+/* What a block makes. */
+typedef struct {
+	i64 row0;          /* the first of its pixels, in its phase */
+	int col0, group0;  /* its first channel, in its first group */
+	int phase_h, phase_w;
+	int split;
+} spot;
+
+DEVICE spot spot_of(u32 block, conv2d_args a) {
+	spot s;
+	const u32 group_tiles = (u32)CEIL_DIV(a.groups, GROUPS);
+	s.col0 = (int)(block % (u32)a.tiles_n) * TILE_N;
+	block /= (u32)a.tiles_n;
+	s.row0 = (i64)(block % (u32)a.tiles_m) * TILE_M;
+	block /= (u32)a.tiles_m;
+	s.group0 = (int)(block % group_tiles) * GROUPS;
+	block /= group_tiles;
+	s.phase_w = (int)(block % (u32)a.phases_w);
+	block /= (u32)a.phases_w;
+	s.phase_h = (int)(block % (u32)a.phases_h), s.split = (int)(block / (u32)a.phases_h);
+	return s;
+}
+
 /* Above any source pixel by more than any tap reaches. */
 #define NOWHERE (-(1 << 30))
 
-DEVICE void convolve(conv2d_args a, const int backward) {
-	__shared__ float4 memory_a[2][PANEL_A / 4], memory_b[2][PANEL_B / 4];
-	__shared__ i64 from[TILE_M], to[TILE_M]; /* of each row: the start of its image, its destination pixel */
-	__shared__ int row_h[TILE_M], row_w[TILE_M]; /* and where its first tap reads */
-	const int t = (int)threadIdx.x;
+/* The rows of a tile. */
+typedef struct {
+	i64 from[TILE_M], to[TILE_M]; /* the start of the row's picture in x, its destination pixel or -1 */
+	int h[TILE_M], w[TILE_M];     /* what its tap (0, 0) reads */
+} row_list;
 
-	u32 rest = blockIdx.x;
-	const int col0 = (int)(rest % (u32)a.tiles_n) * TILE_N;
-	rest /= (u32)a.tiles_n;
-	const i64 row0 = (i64)(rest % (u32)a.tiles_m) * TILE_M;
-	rest /= (u32)a.tiles_m;
-	const u32 group_tiles = (u32)CEIL_DIV(a.groups, GROUPS);
-	const int group0 = (int)(rest % group_tiles) * GROUPS;
-	rest /= group_tiles;
-	const int phase_w = (int)(rest % (u32)a.phases_w);
-	rest /= (u32)a.phases_w;
-	const int phase_h = (int)(rest % (u32)a.phases_h), split = (int)(rest / (u32)a.phases_h);
-
-	const axis h = axis_of(phase_h, a.kh, a, backward), w = axis_of(phase_w, a.kw, a, backward);
-	const int grid_h = CEIL_DIV(a.yh - phase_h, a.phases_h), grid_w = CEIL_DIV(a.yw - phase_w, a.phases_w);
+/* Fills the list; returns whether there is any row. */
+DEVICE int find_rows(row_list *rows, spot s, axis h, axis w, conv2d_args a, const int backward, int t) {
+	const int grid_h = CEIL_DIV(a.yh - s.phase_h, a.phases_h), grid_w = CEIL_DIV(a.yw - s.phase_w, a.phases_w);
 	const i64 pixels = (i64)grid_h * grid_w;
-	if (row0 >= a.n * pixels) return;
-	const i64 image0 = row0 / pixels;
+	if (s.row0 >= a.n * pixels) return 0;
+	const i64 image0 = s.row0 / pixels;
 	for (int r = t; r < TILE_M; r += THREADS) {
-		const u32 p = (u32)(row0 - image0 * pixels) + r;
-		const int image = (int)image0 + (int)(p / (u32)pixels), q = (int)(p % (u32)pixels);
-		const int i = q / grid_w, j = q % grid_w, there = image < a.n;
-		from[r] = (i64)image * a.h * a.w_ * a.c;
-		to[r] = there ? ((i64)image * a.yh + phase_h + i * a.phases_h) * a.yw + phase_w + j * a.phases_w : -1;
-		row_h[r] = there ? h.base + (backward ? i : i * a.stride) : NOWHERE;
-		row_w[r] = w.base + (backward ? j : j * a.stride);
+		const u32 p = (u32)(s.row0 - image0 * pixels) + (u32)r, q = p % (u32)pixels;
+		const int image = (int)image0 + (int)(p / (u32)pixels), there = image < a.n;
+		const int i = (int)(q / (u32)grid_w), j = (int)(q % (u32)grid_w);
+		rows->from[r] = (i64)image * a.h * a.w_ * a.c;
+		rows->to[r] = there ? ((i64)image * a.yh + s.phase_h + i * a.phases_h) * a.yw + s.phase_w + j * a.phases_w : -1;
+		rows->h[r] = there ? h.base + (backward ? i : i * a.stride) : NOWHERE;
+		rows->w[r] = w.base + (backward ? j : j * a.stride);
 	}
 	__syncthreads();
+	return 1;
+}
 
-	const int terms = h.taps * w.taps * a.in, first = split * a.panels * DEPTH;
+/* Ends the tile: epilogue and stores. */
+DEVICE void finish(float acc[THREAD_M][THREAD_N], const row_list *rows, spot s, conv2d_args a, int row, int col) {
+	ending e;
+	e.bias = a.bias, e.residual = a.residual, e.y = a.y, e.act = a.act;
+	e.part = a.part ? a.part + (i64)s.split * a.n * a.yh * a.yw * a.yc : a.part;
+	UNROLL
+	for (int i = 0; i < THREAD_M; i++) {
+		const i64 pixel = rows->to[ELEMENT_ROW(row, i)];
+		if (pixel < 0) continue;
+		UNROLL
+		for (int j = 0; j < THREAD_N; j += 4) {
+			const int n = ELEMENT_COL(col, j) % SLOT + s.col0, group = s.group0 + ELEMENT_COL(col, j) / SLOT;
+			const int channel = group * a.out + n;
+			if (n < a.out && group < a.groups) end4(e, pixel * a.yc + channel, channel, a.out - n, acc[i] + j);
+		}
+	}
+}
+
+DEVICE void convolve(conv2d_args a, const int backward) {
+	__shared__ float4 memory_a[2][PANEL_A / 4], memory_b[2][PANEL_B / 4];
+	__shared__ row_list rows;
+	const int t = (int)threadIdx.x;
+	const spot s = spot_of(blockIdx.x, a);
+	const axis h = axis_of(s.phase_h, a.kh, a, backward), w = axis_of(s.phase_w, a.kw, a, backward);
+	if (!find_rows(&rows, s, h, w, a, backward, t)) return;
+
+	const int terms = h.taps * w.taps * a.in, first = s.split * a.panels * DEPTH;
 	const int left = CEIL_DIV(terms - first, DEPTH);
 	const int panels = left < a.panels ? left : a.panels;
 	const int row = tile_row(t), col = tile_col(t);
-	const int slot = across_k(t) / DEPTH, group = group0 + slot;
+	const int slot = across_k(t) / DEPTH, group = s.group0 + slot;
 	place at_b, at_a; /* of the next panel's first term, and of the thread's term of A */
 	at_b.c = panels > 0 ? first % a.in : 0;
 	at_b.u = panels > 0 ? first / a.in / w.taps : 0;
@@ -184,11 +224,11 @@ DEVICE void convolve(conv2d_args a, const int backward) {
 			UNROLL
 			for (int i = 0; i < CARRY(TILE_M) / PIECE; i++) {
 				const int r = across_row(t) + i * ACROSS_ROWS;
-				const int y = row_h[r] + dh, z = row_w[r] + dw;
+				const int y = rows.h[r] + dh, z = rows.w[r] + dw;
 				const int hit = in && (u32)y < (u32)a.h && (u32)z < (u32)a.w_;
-				piece(va + i * PIECE, x + from[r] + (i64)(y * a.w_ + z) * a.c, hit);
+				piece(va + i * PIECE, x + rows.from[r] + (i64)(y * a.w_ + z) * a.c, hit);
 			}
-			load_weights(vb, at_b, rest, group0, col0, h, w, a, backward, t);
+			load_weights(vb, at_b, rest, s.group0, s.col0, h, w, a, backward, t);
 			at_a = advance(at_a, DEPTH, a.in, w.taps);
 			at_b = advance(at_b, DEPTH, a.in, w.taps);
 		}
@@ -202,20 +242,7 @@ DEVICE void convolve(conv2d_args a, const int backward) {
 		}
 	}
 
-	ending e;
-	e.bias = a.bias, e.residual = a.residual, e.y = a.y, e.act = a.act;
-	e.part = a.part ? a.part + (i64)split * a.n * a.yh * a.yw * a.yc : a.part;
-	UNROLL
-	for (int i = 0; i < THREAD_M; i++) {
-		const i64 pixel = to[ELEMENT_ROW(row, i)];
-		if (pixel < 0) continue;
-		UNROLL
-		for (int j = 0; j < THREAD_N; j += 4) {
-			const int n = ELEMENT_COL(col, j) % SLOT + col0, g = group0 + ELEMENT_COL(col, j) / SLOT;
-			const int channel = g * a.out + n;
-			if (n < a.out && g < a.groups) end4(e, pixel * a.yc + channel, channel, a.out - n, acc[i] + j);
-		}
-	}
+	finish(acc, &rows, s, a, row, col);
 }
 
 KERNEL(conv2d)(conv2d_args a) { convolve(a, 0); }

@@ -49,13 +49,14 @@
 #define LANES_N (THREADS_N < 8 ? THREADS_N : 8)
 #define LANES_M (32 / LANES_N)
 
-/* Blocks that fit a multiprocessor: with 128 registers a thread where it keeps
- * 64 elements, 96 where it keeps 32. Single elements need more addresses. */
+/* Threads that a multiprocessor is to have room for: with 128 registers each
+ * where they keep 64 elements or are few and carry much, 96 otherwise. Single
+ * elements need more addresses. */
 #if SLICES > 1
 #define RESIDENT (2 * THREADS)
 #elif !defined(FOUR)
 #define RESIDENT 384
-#elif THREAD_M * THREAD_N >= 64
+#elif THREAD_M * THREAD_N >= 64 || THREADS < 128
 #define RESIDENT 512
 #else
 #define RESIDENT 640

@@ -110,7 +110,8 @@ func (c cut) launch() (grid, block [3]int, err error) {
 // What cost assumes of a multiprocessor, in cycles.
 const (
 	fmaRate     = 128     // products a cycle
-	fullWarps   = 8       // that keep it busy
+	idleWarps   = 3       // it does w/(w+idleWarps) of its best with w warps at once
+	mostWarps   = 16      // at once
 	memoryRate  = 12      // bytes a cycle
 	blockCycles = 1500    // before a block's first product and behind its last
 	stageCycles = 5000    // another launch
@@ -120,13 +121,14 @@ const (
 // cost estimates the cycles that a cut takes on so many multiprocessors. Its
 // only use is to compare cuts.
 func (l load) cost(c cut, multiprocessors int) float64 {
-	rate := map[int]float64{64: 0.9, 32: 0.75, 16: 0.5}[c.threadM*c.threadN]
+	rate := map[int]float64{64: 1, 32: 0.85, 16: 0.6}[c.threadM*c.threadN]
 	if c.slices > 1 {
 		rate *= 0.8
 	}
 	work := float64(c.m*c.n*c.depth()*c.panels)/fmaRate/rate + blockCycles*float64(c.threads())/256
 	each := float64(ceilDiv(c.blocks(), multiprocessors))
-	cycles := each*work/min(each*float64(c.threads())/32/fullWarps, 1) + blockCycles
+	warps := min(each*float64(c.threads())/32, mostWarps)
+	cycles := each*work*(warps+idleWarps)/warps + blockCycles
 	if c.splits > 1 {
 		cycles += stageCycles + 8*float64(l.results*c.splits)/memoryRate/float64(multiprocessors)
 	}
