@@ -58,6 +58,7 @@ type Backend struct {
 	closers   []func() error      // what the lowerings hold
 	memory    *memory             // times of earlier runs
 	choices   []Choice
+	awake     bool // something was timed
 	forced    int  // for tests: takes the forced-th candidate, counted from one
 	most      int  // for tests: candidates that an op had at most
 	capturing bool // in Record

@@ -84,11 +84,11 @@ func settings(op engine.Op) string {
 }
 
 // choose returns the fastest of several implementations of op. The times are
-// those of an earlier run on the same card with the same libraries if there are
-// such; else every candidate is run on scratch memory, once the others are done
-// warmed up, and the times are kept. The first candidate must run always; it
-// wins where nothing can be measured. With Options.Deterministic the fastest of
-// the deterministic ones wins.
+// those of an earlier run, on the same card with the same libraries, if there
+// are such; else all candidates are run on scratch memory, and their times are
+// kept. The first candidate is one that always runs: it is taken where there is
+// no memory to time them. With Options.Deterministic the fastest of the
+// deterministic ones wins.
 func (b *Backend) choose(op engine.Op, in, out []engine.Spec, cs []candidate) (lowering, error) {
 	if len(cs) == 0 {
 		return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
