@@ -81,6 +81,46 @@ type Recording interface {
 	Close() error
 }
 
+// A Pipeliner is a Backend that carries the data of a program's runs to and
+// from the device while it computes something else: with it, Program.Start
+// returns before the run has ended. Without it a run is over when Start returns.
+type Pipeliner interface {
+	Backend
+	// Stage makes what that takes for a program with these inputs and outputs:
+	// host memory for Flights runs. via[i] is memory beside in[i] and as large,
+	// each behind the one before, in which the next run's data may wait until
+	// the tensors are free.
+	Stage(in, via, out []Tensor) (Staging, error)
+}
+
+// A Staging carries the inputs and outputs of a program's runs. Slots, from 0 to
+// Flights-1, tell the runs that are under way apart. Only Wait and Close wait
+// for the device, and nothing but Stage allocates.
+type Staging interface {
+	// Upload takes the inputs of a slot's run, and sees to it that they are in
+	// their tensors before what is enqueued later. src may be changed afterwards.
+	Upload(slot int, src [][]byte) error
+	// Download enqueues, behind all that was enqueued before, the way of the
+	// outputs to the slot's host memory.
+	Download(slot int) error
+	// Wait waits for the end of the slot's Download. Failures of the device in
+	// the meantime surface here.
+	Wait(slot int) error
+	// Output returns output i in the slot's host memory, where it stays until
+	// the slot's next Download.
+	Output(slot, i int) []byte
+	// Close waits for the end of the copies. It may be called twice.
+	Close() error
+}
+
+// A Metered backend knows how much memory its device has: errors that wrap
+// ErrOutOfMemory can then say how much there was.
+type Metered interface {
+	Backend
+	// Memory returns the bytes that are free, and those that there are.
+	Memory() (free, total int, err error)
+}
+
 // A MixedPrecision backend may be able to store activations as bfloat16. A
 // backend without this method cannot: Compile then refuses such specs with
 // ErrUnsupported.

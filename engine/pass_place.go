@@ -23,6 +23,7 @@ type block struct {
 // A layout says where everything of a plan lies.
 type layout struct {
 	values map[*Value]*block // by the root of their aliases; variables are elsewhere
+	staged *block            // where the next run's inputs wait, nil without a Pipeliner
 	blocks []*block
 	size   int
 }
@@ -77,6 +78,7 @@ func (p *plan) layOut(a aliases) *layout {
 	for _, v := range p.outputs {
 		touch(v, end)
 	}
+	p.stage(l)
 	l.size = place(l.blocks)
 	return l
 }

@@ -26,14 +26,21 @@ type Program struct {
 	store   *Store
 	info    *Plan
 	arena   Buffer
-	inputs  map[*Value]Tensor
-	outputs map[*Value]Tensor
+	inputs  []port // in the order of their first use
+	outputs []port // as asked for
+	flights flights
 	writes  []*slot // variables that a run overwrites
 	fixed   []*slot // variables that it reads only, and of which something may be prepared
 	seen    []int   // their versions when prepareAll ran
 
 	prepare, steps       []bound
 	preparing, recording Recording // of prepareAll and of the steps; nil without a Recorder
+}
+
+// A port is where an input or an output lies.
+type port struct {
+	value  *Value
+	tensor Tensor
 }
 
 // A bound step is a kernel with its tensors.
@@ -50,13 +57,22 @@ func (g *Graph) Compile(b Backend, o Options) (*Program, error) {
 	if o.Store == nil {
 		o.Store = NewStore(b)
 	}
+	p, a, err := g.plan(b, o)
+	if err != nil {
+		return nil, err
+	}
+	return newProgram(p, a, o)
+}
+
+// plan runs the passes up to the compilation of the kernels.
+func (g *Graph) plan(b Backend, o Options) (*plan, aliases, error) {
 	if o.Store.backend != b {
-		return nil, fmt.Errorf("compiling for %s: the store belongs to %s", b.Name(), o.Store.backend.Name())
+		return nil, nil, fmt.Errorf("compiling for %s: the store belongs to %s", b.Name(), o.Store.backend.Name())
 	}
 	p := newPlan(g, b, o.Outputs)
 	a, err := p.aliases()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p.drop()
 	if !o.NoFuse {
@@ -64,43 +80,54 @@ func (g *Graph) Compile(b Backend, o Options) (*Program, error) {
 		p.int8(o.Int8)
 	}
 	if err := p.checkUpdates(a); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p.hoist(a)
 	for _, s := range p.all() {
 		if s.kernel, err = b.Compile(s.op, specsOf(s.in), specsOf(s.out)); err != nil {
-			return nil, fmt.Errorf("%s: %s%v (%s): %w", b.Name(), OpName(s.op), specsOf(s.in), s.scope, err)
+			return nil, nil, fmt.Errorf("%s: %s%v (%s): %w", b.Name(), OpName(s.op), specsOf(s.in), s.scope, err)
 		}
 	}
 	p.prepareKernels()
-	return newProgram(p, a, o)
+	return p, a, nil
 }
 
 // all returns the hoisted steps and the others.
 func (p *plan) all() []*step { return append(append([]*step{}, p.prepare...), p.steps...) }
 
+// newProgram places the plan in the device's memory. Where that is too small,
+// the error is a *MemoryError.
 func newProgram(p *plan, a aliases, o Options) (*Program, error) {
 	l := p.layOut(a)
-	prog := &Program{backend: p.backend, store: o.Store,
-		inputs: make(map[*Value]Tensor), outputs: make(map[*Value]Tensor)}
-	var err error
-	if prog.arena, err = p.backend.Alloc(max(l.size, align)); err != nil {
-		return nil, fmt.Errorf("%s: an arena of %d bytes for the plan: %w", p.backend.Name(), l.size, err)
-	}
-	if err := prog.bind(p, l, a); err != nil {
-		return nil, firstError(err, prog.Close())
+	needed, free := l.size+p.missing(a, o.Store), freeMemory(p.backend)
+	prog := &Program{backend: p.backend, store: o.Store}
+	if err := prog.open(p, l, a); err != nil {
+		return nil, memoryError(firstError(err, prog.Close()), p.backend, needed, free)
 	}
 	prog.info = describe(p, l, a)
-	if r, ok := p.backend.(Recorder); ok {
-		prog.preparing, err = r.Record(prog.prepareAll)
-		if err == nil {
-			prog.recording, err = r.Record(func() error { return enqueue(prog.steps) })
-		}
-		if err != nil {
-			return nil, firstError(fmt.Errorf("%s: recording the plan: %w", p.backend.Name(), err), prog.Close())
-		}
-	}
 	return prog, nil
+}
+
+// open allocates the arena, binds the steps to it and records them.
+func (p *Program) open(plan *plan, l *layout, a aliases) (err error) {
+	if p.arena, err = p.backend.Alloc(max(l.size, align)); err != nil {
+		return fmt.Errorf("%s: an arena of %d bytes for the plan: %w", p.backend.Name(), l.size, err)
+	}
+	if err := p.bind(plan, l, a); err != nil {
+		return err
+	}
+	r, ok := p.backend.(Recorder)
+	if !ok {
+		return nil
+	}
+	p.preparing, err = r.Record(p.prepareAll)
+	if err == nil {
+		p.recording, err = r.Record(func() error { return enqueue(p.steps) })
+	}
+	if err != nil {
+		return fmt.Errorf("%s: recording the plan: %w", p.backend.Name(), err)
+	}
+	return nil
 }
 
 func firstError(errs ...error) error {
@@ -130,11 +157,7 @@ func (p *Program) bind(plan *plan, l *layout, a aliases) (err error) {
 			}
 			return t.Tensor
 		}
-		t := Tensor{Spec: v.Spec, Buf: p.arena, Off: l.values[r].off}
-		if v.input {
-			p.inputs[v] = t
-		}
-		return t
+		return Tensor{Spec: v.Spec, Buf: p.arena, Off: l.values[r].off}
 	}
 	memory := func(b *block) Tensor {
 		if b == nil {
@@ -157,8 +180,12 @@ func (p *Program) bind(plan *plan, l *layout, a aliases) (err error) {
 	}
 	p.prepare, p.steps = bindAll(plan.prepare), bindAll(plan.steps)
 	for _, v := range plan.outputs {
-		p.outputs[v] = tensor(v)
+		p.outputs = append(p.outputs, port{v, tensor(v)})
 	}
+	for _, v := range plan.inputs() {
+		p.inputs = append(p.inputs, port{v, tensor(v)})
+	}
+	p.flights.bind(p, l)
 	return err
 }
 
@@ -200,28 +227,26 @@ func (p *Program) prepareAll() error {
 type Bindings map[*Value][]byte
 
 // Run uploads the inputs, runs every step once and waits for the end. It
-// allocates nothing. A cancelled context stops it before it starts.
+// allocates nothing. A cancelled context stops it before it starts. Start is the
+// same without the waiting.
 func (p *Program) Run(ctx context.Context, in Bindings) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for v, t := range p.inputs {
-		data, ok := in[v]
-		if !ok {
-			return fmt.Errorf("input %v is not bound", v)
+	if err := p.flights.leave(p); err != nil {
+		return err
+	}
+	for _, i := range p.inputs {
+		data, err := i.bound(in)
+		if err != nil {
+			return err
 		}
-		if len(data) != t.Bytes() {
-			return fmt.Errorf("input %v: %w: %d bytes given, %d needed", v, ErrShape, len(data), t.Bytes())
-		}
-		if err := t.Write(data); err != nil {
-			return fmt.Errorf("input %v: %w", v, err)
+		if err := i.tensor.Write(data); err != nil {
+			return fmt.Errorf("input %v: %w", i.value, err)
 		}
 	}
 	if err := p.launch(); err != nil {
 		return err
-	}
-	for _, t := range p.writes {
-		t.version++
 	}
 	if err := p.backend.Sync(); err != nil {
 		return fmt.Errorf("%s: %w", p.backend.Name(), err)
@@ -229,8 +254,20 @@ func (p *Program) Run(ctx context.Context, in Bindings) error {
 	return nil
 }
 
+// bound returns the input's data.
+func (i *port) bound(in Bindings) ([]byte, error) {
+	data, ok := in[i.value]
+	if !ok {
+		return nil, fmt.Errorf("input %v is not bound", i.value)
+	}
+	if len(data) != i.tensor.Bytes() {
+		return nil, fmt.Errorf("input %v: %w: %d bytes given, %d needed", i.value, ErrShape, len(data), i.tensor.Bytes())
+	}
+	return data, nil
+}
+
 // launch enqueues the prepared part, if a variable that it depends on has
-// changed since it ran, and all steps.
+// changed since it ran, and all steps; they change the variables that they write.
 func (p *Program) launch() error {
 	stale := p.seen == nil
 	for i, t := range p.fixed {
@@ -248,7 +285,13 @@ func (p *Program) launch() error {
 			p.seen = append(p.seen, t.version)
 		}
 	}
-	return p.replay(p.recording, func() error { return enqueue(p.steps) })
+	if err := p.replay(p.recording, func() error { return enqueue(p.steps) }); err != nil {
+		return err
+	}
+	for _, t := range p.writes {
+		t.version++
+	}
+	return nil
 }
 
 // replay replays a recording, or enqueues what it would hold.
@@ -261,22 +304,32 @@ func (p *Program) replay(r Recording, enqueue func() error) error {
 
 // Read copies an output to dst, which must have its bytes.
 func (p *Program) Read(v *Value, dst []byte) error {
-	t, ok := p.outputs[v]
-	if !ok {
-		return fmt.Errorf("reading %v: not among the program's outputs", v)
+	i, err := p.output(v, dst)
+	if err != nil {
+		return err
 	}
-	if len(dst) != t.Bytes() {
-		return fmt.Errorf("reading %v: %w: room for %d bytes, %d needed", v, ErrShape, len(dst), t.Bytes())
+	return p.outputs[i].tensor.Read(dst)
+}
+
+// output returns the place of v among the outputs, if dst has its bytes.
+func (p *Program) output(v *Value, dst []byte) (int, error) {
+	i := slices.IndexFunc(p.outputs, func(o port) bool { return o.value == v })
+	if i < 0 {
+		return 0, fmt.Errorf("reading %v: not among the program's outputs", v)
 	}
-	return t.Read(dst)
+	if n := p.outputs[i].tensor.Bytes(); len(dst) != n {
+		return 0, fmt.Errorf("reading %v: %w: room for %d bytes, %d needed", v, ErrShape, len(dst), n)
+	}
+	return i, nil
 }
 
 // Plan describes the program.
 func (p *Program) Plan() *Plan { return p.info }
 
-// Close frees the arena. The store keeps its variables. It may be called twice.
+// Close waits for the runs that are under way and frees the arena. The store
+// keeps its variables. It may be called twice.
 func (p *Program) Close() error {
-	var err error
+	err := p.flights.close()
 	for _, r := range []*Recording{&p.preparing, &p.recording} {
 		if *r != nil {
 			err = firstError(err, (*r).Close())

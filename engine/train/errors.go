@@ -1,8 +1,13 @@
 package train
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math"
+	"strings"
+
+	"github.com/potstill/potstill/engine"
 )
 
 // A DivergedError says that training has run into a loss, a gradient or a
@@ -49,6 +54,69 @@ func (t *Trainer) diverged(what string, loss float64, epoch, step int) error {
 		e.Hint = fmt.Sprintf("try a learning rate below %.3g, or clipping below %.3g", lr, t.c.ClipNorm)
 	}
 	return e
+}
+
+// A DeviceError says that the device has failed in the middle of a run. Nothing
+// has been saved since: the last snapshot is good. Many failures are for good,
+// as far as the process is concerned; another process may go on.
+type DeviceError struct {
+	Device      string // the backend's name
+	Epoch       int    // from 1; 0 outside of training
+	Step, Steps int    // the steps that were done in the epoch, and that it has
+	// Saved says when the last "last" snapshot was taken; empty if none was.
+	Saved string
+	// Checkpoint names the file of that snapshot. The trainer, which knows of no
+	// files, leaves it empty.
+	Checkpoint string
+	Err        error
+}
+
+// Error implements error.
+func (e *DeviceError) Error() string {
+	s := e.Device + " failed"
+	if e.Epoch > 0 {
+		s += fmt.Sprintf(" in epoch %d after step %d of %d", e.Epoch, e.Step, e.Steps)
+	}
+	s += ": " + strings.ReplaceAll(strings.TrimPrefix(e.Err.Error(), e.Device+": "), "\n", "; ")
+	switch {
+	case e.Epoch == 0:
+		return s
+	case e.Checkpoint != "":
+		return s + fmt.Sprintf("; start the program again and resume from %s, the last good checkpoint", e.Checkpoint)
+	case e.Saved != "":
+		return s + fmt.Sprintf("; start the program again and resume from the %q snapshot, which was taken %s", KindLast, e.Saved)
+	}
+	return s + "; nothing had been saved: start the run again"
+}
+
+// Unwrap returns the backend's error.
+func (e *DeviceError) Unwrap() error { return e.Err }
+
+// fault makes a *DeviceError of an error that has come of running a program or
+// of reading and writing the device's memory.
+func fault(b engine.Backend, err error) error {
+	switch {
+	case err == nil, errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, engine.ErrShape):
+		return err
+	}
+	return &DeviceError{Device: b.Name(), Err: err}
+}
+
+// failed says in a *DeviceError where the run was and what is left of it. It
+// leaves other errors alone.
+func (t *Trainer) failed(err error) error {
+	var d *DeviceError
+	if !errors.As(err, &d) {
+		return err
+	}
+	d.Epoch, d.Step, d.Steps = t.pos.Epoch+1, t.groupOf(t.pos.Batch), t.groups()
+	if at := t.saved; at != nil {
+		d.Saved = fmt.Sprintf("at the end of epoch %d", at.Epoch)
+		if at.Batch > 0 {
+			d.Saved = fmt.Sprintf("after step %d of epoch %d", t.groupOf(at.Batch), at.Epoch+1)
+		}
+	}
+	return d
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -45,6 +45,7 @@ type Evaluator struct {
 	o       EvalOptions
 	progs   map[stepKey]*inference
 	loaders map[*data.Split]*data.Loader
+	fit     func(free int) int // of the trainer whose evaluator it is; or nil
 }
 
 // An inference is the net compiled for one shape of batch.
@@ -54,6 +55,13 @@ type inference struct {
 	images, logits *engine.Value
 	padded         []float32 // a batch's images, where fewer than the program's arrive
 	host           []float32
+}
+
+// A pass is a batch on its way through a program.
+type pass struct {
+	p *inference
+	f engine.Flight
+	b *data.Batch // may be read until the next but one is fetched
 }
 
 // NewEvaluator returns an evaluator of the net, whose variables' values lie in
@@ -85,8 +93,8 @@ func (e *Evaluator) Run(ctx context.Context, s *data.Split, each func(index int,
 	}
 	batches := l.Epoch(ctx, 0, 0)
 	defer batches.Close()
-	ev := &Evaluation{Confusion: NewConfusion(e.classes)}
-	sum := 0.0
+	t := &tally{e: e, s: s, each: each, ev: &Evaluation{Confusion: NewConfusion(e.classes)}}
+	defer t.leave()
 	for {
 		b, err := batches.Next()
 		if err == io.EOF {
@@ -95,31 +103,92 @@ func (e *Evaluator) Run(ctx context.Context, s *data.Split, each func(index int,
 		if err != nil {
 			return nil, err
 		}
-		logits, err := e.batch(ctx, b.Images, b.N, min(e.o.Batch, s.Len()), b.H, b.W, b.C)
+		q, err := e.launch(ctx, b.Images, b.N, min(e.o.Batch, s.Len()), b.H, b.W, b.C)
 		if err != nil {
 			return nil, err
 		}
-		for i := range b.N {
-			row, label := logits[i*e.classes:(i+1)*e.classes], int(b.Labels[i])
-			if label < 0 || label >= e.classes {
-				return nil, fmt.Errorf("evaluation: %s has label %d, the net %d classes", s.File(b.Index[i]), label, e.classes)
-			}
-			sum += nll(row, label)
-			ev.Confusion[label][argmax(row)]++
-			if each != nil {
-				if err := each(b.Index[i], row); err != nil {
-					return nil, err
-				}
-			}
+		q.b = b
+		if err := t.push(q); err != nil {
+			return nil, err
 		}
-		ev.N += b.N
 	}
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	ev, sum := t.ev, t.sum
 	if ev.N != s.Len() {
 		return nil, fmt.Errorf("evaluation: %d of %d images arrived", ev.N, s.Len())
 	}
 	ev.Loss, ev.Top1 = sum/float64(ev.N), ev.Confusion.Accuracy()
 	ev.ImagesPerSecond = rate(ev.N, time.Since(begin).Seconds())
 	return ev, nil
+}
+
+// A tally adds up what an evaluation's batches come to.
+type tally struct {
+	e    *Evaluator
+	s    *data.Split
+	each func(index int, logits []float32) error
+	ev   *Evaluation
+	sum  float64 // of the losses
+
+	under pass // the last launch, if it has not been added
+}
+
+// push adds the launch before q, and q too where it is over already.
+func (t *tally) push(q pass) error {
+	last := t.under
+	t.under = q
+	if last.p != nil {
+		if err := t.add(last); err != nil {
+			return err
+		}
+	}
+	if q.p.prog.Overlaps() {
+		return nil
+	}
+	return t.flush()
+}
+
+// flush adds the last launch.
+func (t *tally) flush() error {
+	q := t.under
+	t.under = pass{}
+	if q.p == nil {
+		return nil
+	}
+	return t.add(q)
+}
+
+// leave waits for the last launch, whatever comes of it.
+func (t *tally) leave() {
+	if t.under.p != nil {
+		_ = t.under.f.Wait()
+	}
+}
+
+// add waits for a batch and adds it.
+func (t *tally) add(q pass) error {
+	e, b := t.e, q.b
+	logits, err := e.land(q)
+	if err != nil {
+		return err
+	}
+	for i := range b.N {
+		row, label := logits[i*e.classes:(i+1)*e.classes], int(b.Labels[i])
+		if label < 0 || label >= e.classes {
+			return fmt.Errorf("evaluation: %s has label %d, the net %d classes", t.s.File(b.Index[i]), label, e.classes)
+		}
+		t.sum += nll(row, label)
+		t.ev.Confusion[label][argmax(row)]++
+		if t.each != nil {
+			if err := t.each(b.Index[i], row); err != nil {
+				return err
+			}
+		}
+	}
+	t.ev.N += b.N
+	return nil
 }
 
 // Logits runs n images, NHWC with three channels, transformed already, and
@@ -132,7 +201,11 @@ func (e *Evaluator) Logits(ctx context.Context, images []float32, n, h, w int) (
 	out := make([]float32, 0, n*e.classes)
 	for batch := min(e.o.Batch, n); n > 0; {
 		k := min(batch, n)
-		logits, err := e.batch(ctx, images[:k*h*w*c], k, batch, h, w, c)
+		q, err := e.launch(ctx, images[:k*h*w*c], k, batch, h, w, c)
+		if err != nil {
+			return nil, err
+		}
+		logits, err := e.land(q)
 		if err != nil {
 			return nil, err
 		}
@@ -165,18 +238,13 @@ func (e *Evaluator) loader(s *data.Split) (*data.Loader, error) {
 	return l, err
 }
 
-// batch runs n images through the program for batches of size `of`, the rest
-// filled with zeros, and returns the logits, which the next call overwrites.
-// Without BatchNorm's batch statistics the images do not touch one another.
-func (e *Evaluator) batch(ctx context.Context, images []float32, n, of, h, w, c int) ([]float32, error) {
-	k := stepKey{n: of, h: h, w: w, c: c}
-	p := e.progs[k]
-	if p == nil {
-		var err error
-		if p, err = e.build(k); err != nil {
-			return nil, fmt.Errorf("evaluation of %d images of %dx%d: %w", of, h, w, err)
-		}
-		e.progs[k] = p
+// launch starts n images on their way through the program for batches of size
+// `of`, the rest filled with zeros. Without BatchNorm's batch statistics the
+// images do not touch one another.
+func (e *Evaluator) launch(ctx context.Context, images []float32, n, of, h, w, c int) (pass, error) {
+	p, err := e.program(stepKey{n: of, h: h, w: w, c: c})
+	if err != nil {
+		return pass{}, err
 	}
 	if n < of {
 		if p.padded == nil {
@@ -186,27 +254,99 @@ func (e *Evaluator) batch(ctx context.Context, images []float32, n, of, h, w, c 
 		images = p.padded
 	}
 	p.in[p.images] = engine.Bytes(images[:of*h*w*c])
-	if err := p.prog.Run(ctx, p.in); err != nil {
-		return nil, err
-	}
-	return p.host, p.prog.Read(p.logits, engine.Bytes(p.host))
+	f, err := p.prog.Start(ctx, p.in)
+	return pass{p: p, f: f}, fault(e.store.Backend(), err)
 }
 
-func (e *Evaluator) build(k stepKey) (*inference, error) {
+// land waits for a pass and returns its logits, which the next call overwrites.
+func (e *Evaluator) land(q pass) ([]float32, error) {
+	err := q.f.Wait()
+	if err == nil {
+		err = q.f.Read(q.p.logits, engine.Bytes(q.p.host))
+	}
+	return q.p.host, fault(e.store.Backend(), err)
+}
+
+// program returns the program for batches of this shape, compiling it at first use.
+func (e *Evaluator) program(k stepKey) (*inference, error) {
+	if p := e.progs[k]; p != nil {
+		return p, nil
+	}
+	g, p, err := e.build(k)
+	if err == nil {
+		p.prog, err = g.Compile(e.store.Backend(), e.options(p))
+	}
+	if err != nil {
+		fit := e.fit
+		if fit == nil {
+			fit = func(free int) int {
+				return largest(k.n, spare(free), func(n int) (int, error) { return e.arena(stepKey{n: n, h: k.h, w: k.w, c: k.c}) })
+			}
+		}
+		err = fmt.Errorf("evaluation of %d images of %dx%d: %w", k.n, k.h, k.w, err)
+		return nil, explainMemory("evaluation", k, e.store.Backend(), err, fit)
+	}
+	e.progs[k] = p
+	return p, nil
+}
+
+// build writes the program down.
+func (e *Evaluator) build(k stepKey) (*engine.Graph, *inference, error) {
 	b := engine.NewBuilder(engine.NewGraph())
 	p := &inference{in: make(engine.Bindings, 1)}
 	p.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
 	p.logits = e.net.Forward(b, p.images, false)
 	if err := b.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if want := engine.F32(k.n, e.classes); !p.logits.Equal(want) {
-		return nil, fmt.Errorf("the net's logits are %v, the data have %d classes", p.logits.Spec, e.classes)
+		return nil, nil, fmt.Errorf("the net's logits are %v, the data have %d classes", p.logits.Spec, e.classes)
 	}
 	p.host = make([]float32, p.logits.Len())
-	var err error
-	p.prog, err = b.Graph().Compile(e.store.Backend(), engine.Options{Store: e.store, Outputs: []*engine.Value{p.logits}, Int8: e.o.Int8})
-	return p, err
+	return b.Graph(), p, nil
+}
+
+func (e *Evaluator) options(p *inference) engine.Options {
+	return engine.Options{Store: e.store, Outputs: []*engine.Value{p.logits}, Int8: e.o.Int8}
+}
+
+// arena returns the bytes that the program for such batches takes.
+func (e *Evaluator) arena(k stepKey) (int, error) {
+	g, p, err := e.build(k)
+	if err != nil {
+		return 0, err
+	}
+	n, err := g.Footprint(e.store.Backend(), e.options(p))
+	return taken(n), err
+}
+
+// shape returns the program that a split needs with batches of so many images.
+func (e *Evaluator) shape(s *data.Split, batch int) (stepKey, error) {
+	l, err := e.loader(s)
+	if err != nil {
+		return stepKey{}, err
+	}
+	h, w, c := l.Shape()
+	return stepKey{n: min(batch, s.Len()), h: h, w: w, c: c}, nil
+}
+
+// footprint returns the bytes that the program of a split takes with batches of
+// so many images.
+func (e *Evaluator) footprint(s *data.Split, batch int) (int, error) {
+	k, err := e.shape(s, batch)
+	if err != nil {
+		return 0, err
+	}
+	return e.arena(k)
+}
+
+// prepare compiles the program that a split needs.
+func (e *Evaluator) prepare(s *data.Split) error {
+	k, err := e.shape(s, e.o.Batch)
+	if err == nil {
+		_, err = e.program(k)
+	}
+	return err
 }
 
 // nll is -log softmax(x)[k], in float64.

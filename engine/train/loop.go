@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/data"
 )
 
 // epoch does what is left of the current epoch, evaluates, and saves.
@@ -20,10 +18,10 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	}
 	ev, err := t.evaluate(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && !isDevice(err) {
 			return t.interrupted(ctx)
 		}
-		return err
+		return t.failed(err)
 	}
 	if !finite(ev.Loss) {
 		return t.diverged("loss", ev.Loss, t.pos.Epoch+1, 0)
@@ -89,6 +87,9 @@ func (t *Trainer) evaluate(ctx context.Context) (*Evaluation, error) {
 
 // interrupted saves and says how to go on.
 func (t *Trainer) interrupted(ctx context.Context) error {
+	if err := t.drain(); err != nil {
+		return err
+	}
 	where := fmt.Sprintf("stopped in epoch %d of %d after step %d of %d",
 		t.pos.Epoch+1, t.c.Epochs, t.groupOf(t.pos.Batch), t.groups())
 	if t.hooks.Save == nil {
@@ -110,25 +111,47 @@ func (t *Trainer) trainEpoch(ctx context.Context) error {
 	inner := context.WithoutCancel(ctx)
 	batches := t.loader.Epoch(inner, t.pos.Epoch, t.pos.Batch)
 	defer batches.Close()
-	begin, before := time.Now(), t.part.Seconds
-	for t.pos.Batch < t.loader.Steps() {
+	t.next = t.pos
+	t.clock.start(t.part.Seconds)
+	for t.next.Batch < t.loader.Steps() {
 		if err := t.group(inner, batches); err != nil {
 			return err
 		}
-		t.part.Seconds = before + time.Since(begin).Seconds()
-		t.report()
+		every := t.c.SaveEvery
+		due := every > 0 && t.next.Update%every == 0 && t.next.Batch < t.loader.Steps()
+		if due {
+			if err := t.drain(); err != nil {
+				return err
+			}
+		}
 		if ctx.Err() != nil {
 			return t.interrupted(ctx)
 		}
-		if every := t.c.SaveEvery; every > 0 && t.pos.Update%every == 0 && t.pos.Batch < t.loader.Steps() {
+		if due {
 			if err := t.save(KindLast); err != nil {
 				return err
 			}
-			begin, before = time.Now(), t.part.Seconds // saving is not training
+			t.clock.start(t.part.Seconds) // saving is not training
 		}
+	}
+	if err := t.drain(); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return t.interrupted(ctx)
 	}
 	return nil
 }
+
+// A clock counts the seconds of an epoch that are spent in training.
+type clock struct {
+	begin  time.Time
+	before float64
+}
+
+func (c *clock) start(before float64) { c.begin, c.before = time.Now(), before }
+
+func (c *clock) seconds() float64 { return c.before + time.Since(c.begin).Seconds() }
 
 func (t *Trainer) report() {
 	if t.hooks.Step == nil {
@@ -141,46 +164,6 @@ func (t *Trainer) report() {
 	})
 }
 
-// group does one step: Accumulate batches, or what is left of the epoch, and
-// the optimiser.
-func (t *Trainer) group(ctx context.Context, batches *data.Epoch) error {
-	t.c.Optimizer.hyper(t.scalars.hyper, t.schedule.LR(t.pos.Update), t.pos.Update)
-	u := float32(t.pos.Update)
-	t.scalars.decay[0] = min(t.c.EMA, (1+u)/(10+u))
-	k := min(t.c.Accumulate, t.loader.Steps()-t.pos.Batch)
-	images := t.imagesIn(t.pos.Batch, k)
-	var loss float64
-	for i := range k {
-		b, err := batches.Next()
-		if err == io.EOF {
-			return fmt.Errorf("the epoch ended after %d of %d batches", t.pos.Batch, t.loader.Steps())
-		}
-		if err != nil {
-			return err
-		}
-		t.scalars.first[0] = 0
-		if i == 0 {
-			t.scalars.first[0] = 1
-		}
-		l, err := t.batch(ctx, b, images)
-		if err != nil {
-			return err
-		}
-		loss += l * float64(b.N) / float64(images)
-	}
-	t.lastLoss = loss
-	if t.c.Accumulate > 1 {
-		if err := t.optimizeAccumulated(ctx); err != nil {
-			return err
-		}
-	}
-	t.lastStep = [2]int{t.pos.Epoch + 1, t.part.Steps + 1}
-	t.part.Norm += t.lastNorm
-	t.part.Steps++
-	t.pos.Update++
-	return nil
-}
-
 // imagesIn returns the images in k batches from batch at on.
 func (t *Trainer) imagesIn(at, k int) int {
 	n := k * t.c.Batch
@@ -188,65 +171,6 @@ func (t *Trainer) imagesIn(at, k int) int {
 		n = t.ds.Train.Len() - at*t.c.Batch
 	}
 	return n
-}
-
-// batch sends one batch through the net; images is the number of those that
-// share its step. It returns the loss.
-func (t *Trainer) batch(ctx context.Context, b *data.Batch, images int) (float64, error) {
-	weight := float32(1)
-	if t.c.Accumulate > 1 {
-		weight = float32(b.N) / float32(images)
-	}
-	s, err := t.step(b, weight)
-	if err != nil {
-		return 0, err
-	}
-	t.scalars.batchNumber(t.pos.Batches)
-	if err := s.run(ctx, b); err != nil {
-		return 0, err
-	}
-	loss := float64(s.lossHost[0])
-	if !finite(loss) {
-		return 0, t.diverged("loss", loss, t.pos.Epoch+1, t.part.Steps+1)
-	}
-	if err := t.takeNorm(s, loss); err != nil {
-		return 0, err
-	}
-	t.part.Loss += loss * float64(b.N)
-	t.part.Correct += correct(s.logitsHost, b.Labels[:b.N], t.classes)
-	t.part.Images += b.N
-	t.pos.Batch++
-	t.pos.Batches++
-	return loss, nil
-}
-
-// optimizeAccumulated runs the optimiser on the accumulated gradients.
-func (t *Trainer) optimizeAccumulated(ctx context.Context) error {
-	if t.optimize == nil {
-		b := engine.NewBuilder(engine.NewGraph())
-		s := &step{in: make(engine.Bindings)}
-		t.update(b, s, t.pick(b, nil, t.state.accs))
-		if err := t.compile(b, s); err != nil {
-			return fmt.Errorf("optimiser step: %w", err)
-		}
-		t.optimize = s
-	}
-	if err := t.optimize.run(ctx, nil); err != nil {
-		return err
-	}
-	return t.takeNorm(t.optimize, t.lastLoss)
-}
-
-// takeNorm keeps the gradient's norm, if the step has measured it.
-func (t *Trainer) takeNorm(s *step, loss float64) error {
-	if s.norm == nil {
-		return nil
-	}
-	t.lastNorm = float64(s.normHost[0])
-	if !finite(t.lastNorm) {
-		return t.diverged("the gradient's norm", loss, t.pos.Epoch+1, t.part.Steps+1)
-	}
-	return nil
 }
 
 func rate(n int, seconds float64) float64 {

@@ -162,7 +162,7 @@ func (s *Snapshot) read(store *engine.Store, vars []*engine.Variable, net bool) 
 			st.Variable = v
 		}
 		if err := store.Get(v, st.Data); err != nil {
-			return fmt.Errorf("snapshot: %w", err)
+			return fmt.Errorf("snapshot: %w", fault(store.Backend(), err))
 		}
 		s.Tensors = append(s.Tensors, st)
 	}
@@ -193,13 +193,17 @@ func (t *Trainer) save(kind string) error {
 	}
 	s, err := t.snapshot(kind)
 	if err != nil {
-		return err
+		return t.failed(err)
 	}
 	if name := s.notFinite(); name != "" {
 		return t.diverged(name, t.lastLoss, t.lastStep[0], t.lastStep[1])
 	}
 	if err := t.hooks.Save(kind, s); err != nil {
 		return fmt.Errorf("saving the %s snapshot: %w", kind, err)
+	}
+	if kind == KindLast {
+		at := t.pos
+		t.saved = &at
 	}
 	return nil
 }
@@ -232,7 +236,7 @@ func (t *Trainer) Resume(s *Snapshot) error {
 		return fmt.Errorf("resume: %w", err)
 	}
 	t.pos, t.part, t.history, t.counted = p.Position, p.Partial, p.History, p.Position.Batches
-	t.resumed = true
+	t.resumed, t.saved = true, &p.Position
 	return nil
 }
 
@@ -297,11 +301,11 @@ func (t *Trainer) syncCounters() error {
 		}
 		n := make([]int64, 1)
 		if err := t.store.Get(v, engine.Bytes(n)); err != nil {
-			return err
+			return fault(t.store.Backend(), err)
 		}
 		n[0] += delta
 		if err := t.store.Set(v, engine.Bytes(n)); err != nil {
-			return err
+			return fault(t.store.Backend(), err)
 		}
 	}
 	t.counted = t.pos.Batches

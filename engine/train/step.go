@@ -48,40 +48,48 @@ func (s scalars) batchNumber(n int) {
 }
 
 // step returns the program for batches of this shape, compiling it at first use.
-func (t *Trainer) step(b *data.Batch, weight float32) (*step, error) {
-	k := stepKey{b.N, b.H, b.W, b.C, weight}
+func (t *Trainer) step(k stepKey) (*step, error) {
 	if s, ok := t.steps[k]; ok {
 		return s, nil
 	}
-	s, err := t.buildStep(k)
+	g, s, err := t.buildStep(k)
+	if err == nil {
+		err = t.compile(g, s)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("training step for %d images of %dx%d: %w", k.n, k.h, k.w, err)
+		err = fmt.Errorf("training step for %d images of %dx%d: %w", k.n, k.h, k.w, err)
+		return nil, t.explainMemory("training step", k, err)
 	}
 	t.steps[k] = s
 	return s, nil
 }
 
-func (t *Trainer) buildStep(k stepKey) (*step, error) {
+// buildStep writes the step down.
+func (t *Trainer) buildStep(k stepKey) (*engine.Graph, *step, error) {
 	g := engine.NewGraph()
-	b := engine.NewBuilder(g)
 	s := &step{in: make(engine.Bindings)}
+	return g, s, t.writeStep(g, s, k)
+}
+
+func (t *Trainer) writeStep(g *engine.Graph, s *step, k stepKey) error {
+	b := engine.NewBuilder(g)
 	s.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
 	s.target = b.Input("target", engine.F32(k.n, t.classes))
 	s.logits = t.net.Forward(b, s.images, true)
 	if err := b.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	if !s.logits.Equal(s.target.Spec) {
-		return nil, fmt.Errorf("the net's logits are %v, the data have %d classes", s.logits.Spec, t.classes)
+		return fmt.Errorf("the net's logits are %v, the data have %d classes", s.logits.Spec, t.classes)
 	}
 	s.loss = t.loss(b, s.images, s.logits, s.target)
 	if err := b.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	if t.c.Optimizer.Kind != Stale {
 		grads, err := t.gradients(b, s.loss)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if t.c.Accumulate > 1 {
 			t.accumulate(b, s, grads, k.weight)
@@ -92,10 +100,10 @@ func (t *Trainer) buildStep(k stepKey) (*step, error) {
 		t.average(b, s)
 	}
 	if err := t.checkFrozen(g); err != nil {
-		return nil, err
+		return err
 	}
 	t.bindDropout(g, s)
-	return s, t.compile(b, s)
+	return b.Err()
 }
 
 // gradients builds those of the parameters that the loss depends on; t.active
@@ -231,50 +239,60 @@ func (t *Trainer) bindDropout(g *engine.Graph, s *step) {
 	}
 }
 
-// compile makes the program and the host's side of its outputs.
-func (t *Trainer) compile(b *engine.Builder, s *step) error {
-	if err := b.Err(); err != nil {
-		return err
+// outputs returns what is read back after a run.
+func (s *step) outputs() []*engine.Value {
+	var out []*engine.Value
+	for _, v := range []*engine.Value{s.loss, s.logits, s.norm} {
+		if v != nil {
+			out = append(out, v)
+		}
 	}
-	var outputs []*engine.Value
+	return out
+}
+
+// compile makes the program and the host's side of its outputs.
+func (t *Trainer) compile(g *engine.Graph, s *step) error {
 	if s.loss != nil {
 		if s.loss.Len() != 1 {
 			return fmt.Errorf("the loss is %v, not a scalar", s.loss.Spec)
 		}
 		s.lossHost, s.logitsHost = make([]float32, 1), make([]float32, s.logits.Len())
 		s.lossBytes, s.logitsBytes = engine.Bytes(s.lossHost), engine.Bytes(s.logitsHost)
-		outputs = append(outputs, s.loss, s.logits)
 	}
 	if s.norm != nil {
 		s.normHost = make([]float32, 1)
 		s.normBytes = engine.Bytes(s.normHost)
-		outputs = append(outputs, s.norm)
 	}
 	var err error
-	s.prog, err = b.Graph().Compile(t.store.Backend(), engine.Options{Store: t.store, Outputs: outputs})
+	s.prog, err = g.Compile(t.store.Backend(), engine.Options{Store: t.store, Outputs: s.outputs()})
 	return err
 }
 
-// run sends a batch, nil for none, through the step and reads back loss, logits
-// and norm, as far as there are. It allocates nothing.
-func (s *step) run(ctx context.Context, b *data.Batch) error {
+// start begins a run of the step on a batch, nil for none. It allocates nothing.
+func (s *step) start(ctx context.Context, b *data.Batch) (engine.Flight, error) {
 	if b != nil {
 		s.in[s.images] = engine.Bytes(b.Images)
 		s.in[s.target] = engine.Bytes(b.Targets)
 	}
-	if err := s.prog.Run(ctx, s.in); err != nil {
+	return s.prog.Start(ctx, s.in)
+}
+
+// land waits for a run of the step and reads back loss, logits and norm, as far
+// as there are. It allocates nothing.
+func (s *step) land(f engine.Flight) error {
+	if err := f.Wait(); err != nil {
 		return err
 	}
 	if s.loss != nil {
-		if err := s.prog.Read(s.loss, s.lossBytes); err != nil {
+		if err := f.Read(s.loss, s.lossBytes); err != nil {
 			return err
 		}
-		if err := s.prog.Read(s.logits, s.logitsBytes); err != nil {
+		if err := f.Read(s.logits, s.logitsBytes); err != nil {
 			return err
 		}
 	}
 	if s.norm != nil {
-		return s.prog.Read(s.norm, s.normBytes)
+		return f.Read(s.norm, s.normBytes)
 	}
 	return nil
 }

@@ -30,7 +30,13 @@ type Trainer struct {
 	evalStore *engine.Store
 	evaluator *Evaluator
 
-	pos      position
+	pos       position // up to which all is accounted for
+	next      position // up to which batches have been launched
+	flying    []launch // the launches between the two
+	groupLoss float64  // of the accounted batches of the step under way
+	clock     clock
+	saved     *position // of the last "last" snapshot, nil if there is none
+
 	part     partial
 	history  []EpochInfo
 	counted  int // batches that num_batches_tracked knows of
@@ -57,6 +63,7 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 	t := &Trainer{
 		net: net, vars: net.Variables(), store: store, ds: ds, classes: len(ds.Classes), c: c, hooks: h,
 		loss: h.Loss, steps: make(map[stepKey]*step), scalars: newScalars(c.Seed), evalStore: store,
+		flying: make([]launch, 0, engine.Flights),
 	}
 	if t.loss == nil {
 		t.loss = CrossEntropy(c.LabelSmoothing)
@@ -85,7 +92,11 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 	}
 	t.evaluator, err = NewEvaluator(net, t.evalStore, t.classes,
 		EvalOptions{Batch: c.Batch, Transform: c.Eval, Workers: c.Workers})
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	t.evaluator.fit = t.fit
+	return t, nil
 }
 
 // CrossEntropy returns the LossFunc of PyTorch's cross-entropy.
@@ -108,6 +119,7 @@ func (t *Trainer) History() []EpochInfo { return append([]EpochInfo(nil), t.hist
 // Close frees the programs and the weights of evaluation. The store, with the
 // trained weights, stays. It may be called twice.
 func (t *Trainer) Close() error {
+	t.abandon()
 	var errs []error
 	for k, s := range t.steps {
 		errs = append(errs, s.prog.Close())
@@ -127,23 +139,31 @@ func (t *Trainer) Close() error {
 // Run trains until the last epoch, or until Patience ends it. The store then
 // holds the last weights, not averaged; the best have gone to Hooks.Save.
 //
-// When ctx is cancelled, the step under way is finished, a "last" snapshot
-// taken, and an error returned that wraps ctx's and says how to go on. A
-// [*DivergedError] is returned at the first number that is not finite.
+// When ctx is cancelled, what is under way is finished (a step, or two where
+// the device works ahead), a "last" snapshot taken, and an error returned that
+// wraps ctx's and says how to go on. A [*DivergedError] is returned at the first
+// number that is not finite, a [*MemoryError] where the device has too little
+// memory, a [*DeviceError] where it fails.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	if t.started {
 		return nil, errors.New("the trainer has run already; make a new one")
 	}
 	t.started = true
 	r, err := t.run(ctx)
+	if isDevice(err) {
+		return nil, err // there is nothing to be had of it
+	}
 	return r, errors.Join(err, t.syncCounters())
 }
 
 func (t *Trainer) run(ctx context.Context) (*Result, error) {
 	if !t.resumed {
 		if err := t.startAverages(); err != nil {
-			return nil, err
+			return nil, t.failed(err)
 		}
+	}
+	if err := t.prepare(); err != nil {
+		return nil, err
 	}
 	for t.pos.Epoch < t.c.Epochs && !t.patienceSpent() {
 		if err := t.epoch(ctx); err != nil {
@@ -168,9 +188,9 @@ func (t *Trainer) startAverages() error {
 func copyVariable(to *engine.Store, dst *engine.Variable, from *engine.Store, src *engine.Variable) error {
 	buf := make([]byte, src.Bytes())
 	if err := from.Get(src, buf); err != nil {
-		return err
+		return fault(from.Backend(), err)
 	}
-	return to.Set(dst, buf)
+	return fault(to.Backend(), to.Set(dst, buf))
 }
 
 // best returns the history's best epoch, nil if there is none.

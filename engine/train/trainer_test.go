@@ -329,7 +329,6 @@ func TestAStepAllocatesNothing(t *testing.T) {
 			if err := tr.group(ctx, batches); err != nil {
 				t.Fatal(err)
 			}
-			tr.report()
 		})
 		if all > programs+2 {
 			t.Errorf("%s: %v allocations a step, of which the programs' %v", name, all, programs)

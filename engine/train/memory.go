@@ -1,0 +1,229 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// A MemoryError says that a program of training or evaluation does not fit into
+// the device's memory, and what would. It wraps [engine.ErrOutOfMemory].
+type MemoryError struct {
+	What         string // "training step", "optimiser step" or "evaluation"
+	Images, H, W int    // the batch: so many images of H x W
+	Device       string
+	Needed, Free int // bytes; Needed is 0 where it is not known, Free -1
+	// Batch is the largest batch with which the whole run would fit (its steps
+	// and its evaluation): 0 if there is none or it is not known.
+	Batch int
+	Err   error
+}
+
+// Error implements error.
+func (e *MemoryError) Error() string {
+	s := fmt.Sprintf("%s for %d images of %dx%d on %s", e.What, e.Images, e.H, e.W, e.Device)
+	switch {
+	case e.Needed > 0 && e.Free >= 0:
+		s += fmt.Sprintf(" needs %s, %s are free", engine.HumanBytes(e.Needed), engine.HumanBytes(e.Free))
+	case e.Needed > 0:
+		s += fmt.Sprintf(" needs %s, more than there are", engine.HumanBytes(e.Needed))
+	case e.Free >= 0:
+		s += fmt.Sprintf(" needs more than the %s that are free", engine.HumanBytes(e.Free))
+	default:
+		s += fmt.Sprintf(": %v", e.Err)
+	}
+	switch {
+	case e.Batch > 0:
+		return s + fmt.Sprintf(": a batch of %d would fit", e.Batch)
+	case e.Free >= 0:
+		return s + ": not even a batch of 1 would fit; use smaller images or a smaller net"
+	}
+	return s + ": use a smaller batch"
+}
+
+// Unwrap returns the engine's error.
+func (e *MemoryError) Unwrap() error { return e.Err }
+
+// explainMemory makes err, which has come of compiling for k, a *MemoryError, if
+// memory was lacking. fit finds the largest batch that fits into so many bytes
+// besides those that are free.
+func explainMemory(what string, k stepKey, b engine.Backend, err error, fit func(free int) int) error {
+	if !errors.Is(err, engine.ErrOutOfMemory) {
+		return err
+	}
+	e := &MemoryError{What: what, Images: k.n, H: k.h, W: k.w, Device: b.Name(), Free: -1, Err: err}
+	var m *engine.MemoryError
+	if errors.As(err, &m) {
+		e.Needed, e.Free = m.Needed, m.Free
+	}
+	meter, ok := b.(engine.Metered)
+	if !ok {
+		return e
+	}
+	free, _, err := meter.Memory()
+	if err != nil {
+		return e
+	}
+	if e.Free < 0 {
+		e.Free = free
+	}
+	e.Batch = fit(free)
+	return e
+}
+
+// explainMemory does so for a program of the trainer.
+func (t *Trainer) explainMemory(what string, k stepKey, err error) error {
+	return explainMemory(what, k, t.store.Backend(), err, t.fit)
+}
+
+// allocation is what a large allocation of a device is a multiple of.
+const allocation = 2 << 20
+
+// taken returns the bytes that an allocation really takes.
+func taken(n int) int {
+	if n < allocation/2 {
+		return (n + 511) &^ 511
+	}
+	return (n + allocation - 1) / allocation * allocation
+}
+
+// spare returns the part of so much memory that programs may plan with: the
+// driver takes some for itself.
+func spare(n int) int { return n - n/64 }
+
+// fit returns the largest batch with which the run fits into the memory that is
+// free and that which the trainer's own programs hold.
+func (t *Trainer) fit(free int) int {
+	for _, s := range t.steps {
+		free += taken(s.prog.Plan().ArenaBytes)
+	}
+	if t.optimize != nil {
+		free += taken(t.optimize.prog.Plan().ArenaBytes)
+	}
+	for _, p := range t.evaluator.progs {
+		free += taken(p.prog.Plan().ArenaBytes)
+	}
+	return largest(t.c.Batch, spare(free), t.needs)
+}
+
+// keys returns the programs that a run with batches of so many images needs.
+func (t *Trainer) keys(batch int) (all []stepKey) {
+	h, w, c := t.loader.Shape()
+	total := t.ds.Train.Len()
+	if t.c.DropLast {
+		total -= total % batch
+	}
+	seen := make(map[stepKey]bool)
+	for at := 0; at < total; at += batch * t.c.Accumulate {
+		images := min(batch*t.c.Accumulate, total-at)
+		for i := 0; i < images; i += batch {
+			n := min(batch, images-i)
+			k := stepKey{n, h, w, c, t.weight(n, images)}
+			if !seen[k] {
+				seen[k] = true
+				all = append(all, k)
+			}
+		}
+	}
+	return all
+}
+
+// needs returns the bytes that the programs of a run with such batches take,
+// with the variables that are not there yet.
+func (t *Trainer) needs(batch int) (int, error) {
+	sum := 0
+	arenas := make(map[int]int) // by images: those of different weights are alike
+	for _, k := range t.keys(batch) {
+		if arenas[k.n] == 0 {
+			g, s, err := t.buildStep(k)
+			if err != nil {
+				return 0, err
+			}
+			n, err := g.Footprint(t.store.Backend(), engine.Options{Store: t.store, Outputs: s.outputs()})
+			if err != nil {
+				return 0, err
+			}
+			arenas[k.n] = n
+		}
+		sum += taken(arenas[k.n])
+	}
+	n, err := t.evaluator.footprint(t.ds.Val, batch)
+	sum += taken(n)
+	missing := func(s *engine.Store, vars []*engine.Variable) {
+		for _, v := range vars {
+			if !s.Holds(v) {
+				sum += taken(v.Bytes())
+			}
+		}
+	}
+	missing(t.store, t.vars)
+	missing(t.store, t.state.accs)
+	missing(t.store, t.state.kept())
+	if t.evalStore != t.store {
+		missing(t.evalStore, t.vars)
+	}
+	return sum, err
+}
+
+// prepare compiles all programs of the run before its first step, on a backend
+// that knows its memory: that there is too little of it shows at once, and not
+// after an epoch.
+func (t *Trainer) prepare() error {
+	if _, ok := t.store.Backend().(engine.Metered); !ok || t.pos.Epoch >= t.c.Epochs || t.patienceSpent() {
+		return nil
+	}
+	for _, k := range t.keys(t.c.Batch) {
+		if _, err := t.step(k); err != nil {
+			return err
+		}
+	}
+	if t.c.Accumulate > 1 {
+		if _, err := t.optimizer(); err != nil {
+			return err
+		}
+	}
+	return t.evaluator.prepare(t.ds.Val)
+}
+
+// probes is how often largest asks between the smallest and the largest batch.
+const probes = 8
+
+// largest returns the largest n below most for which need(n), which grows about
+// linearly, is found to be at most room; 0 if there is none. Only sizes that
+// need was asked for are returned. The straight line through the largest size
+// known to fit and the smallest known not to says what to ask next.
+func largest(most, room int, need func(n int) (int, error)) int {
+	if most <= 1 {
+		return 0
+	}
+	lo, hi := 1, most // fits, does not
+	atLo, err := need(lo)
+	if err != nil || atLo > room {
+		return 0
+	}
+	atHi, err := need(hi)
+	if err != nil {
+		atHi = 0 // not known
+	}
+	for range probes {
+		at := (lo + hi) / 2
+		if atHi > room {
+			share := float64(room-atLo) / float64(atHi-atLo)
+			at = lo + int(float64(hi-lo)*share)
+		}
+		if at = min(at, hi-1); at <= lo {
+			break
+		}
+		n, err := need(at)
+		switch {
+		case err != nil:
+			hi, atHi = at, 0
+		case n <= room:
+			lo, atLo = at, n
+		default:
+			hi, atHi = at, n
+		}
+	}
+	return lo
+}
