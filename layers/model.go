@@ -66,8 +66,17 @@ func (m *Model) Arch() Arch {
 // Forward adds the net to b's graph, from images x [N,H,W,InChannels] to
 // logits [N,Classes]. With train, BatchNorm2d uses the batch's statistics and
 // moves the running ones, and Dropout drops. Errors go to b and name the layer.
+//
+// Images in bfloat16 make a net of mixed precision: every activation, and its
+// gradient, is stored in bfloat16, while weights, statistics, sums and logits
+// stay float32 (Micikevicius et al., arXiv:1710.03740, with bfloat16, which
+// needs no scaling of the loss). The backend must have it: engine.MixedPrecision.
 func (m *Model) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
-	return m.net.Forward(b, x, train)
+	logits := m.net.Forward(b, x, train)
+	if b.Err() == nil && logits.DType == engine.BFloat16 {
+		logits = b.One(engine.Cast{To: engine.Float32}, logits)
+	}
+	return logits
 }
 
 // Slots returns the tensors of the model in the order of PyTorch's state_dict.

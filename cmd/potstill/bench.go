@@ -20,6 +20,7 @@ type benchFlags struct {
 	Batch   int           `default:"32" help:"Images a step."`
 	Classes int           `default:"11" help:"Classes."`
 	Time    time.Duration `default:"1s" help:"How long each measurement takes at least."`
+	precisionFlag
 	deviceFlags
 	jsonFlag
 }

@@ -70,7 +70,7 @@ func (f *feed) under(a *app, c *benchTrainCmd, b engine.Backend, arch string) (r
 	if err != nil {
 		return r, err
 	}
-	p, err := programSpec{net: net, batch: c.Batch, height: c.Size, width: c.Size, train: true}.compile(b)
+	p, err := programSpec{net: net, batch: c.Batch, height: c.Size, width: c.Size, train: true, bfloat16: c.bfloat16()}.compile(b)
 	if err != nil {
 		return r, err
 	}

@@ -29,7 +29,7 @@ nearer one: the least time that arithmetic and memory would need, over the time 
 caches it can exceed 100. On a CUDA device "won" is the implementation that was chosen for the shape. The error of
 --check is the largest difference over the largest result, of two images of the same size.
 
-Examples:
+Example:
 
     potstill bench kernels --arch cnn-dwpw --size 128 --filter Conv2D
     potstill bench kernels --device cuda:0 --against cpu --check`
@@ -263,7 +263,7 @@ func (c *benchKernelsCmd) compileNet(b *collector, arch string, train bool, batc
 	if err != nil {
 		return err
 	}
-	p, err := programSpec{net: net, batch: batch, height: c.Size, width: c.Size, train: train}.compile(b)
+	p, err := programSpec{net: net, batch: batch, height: c.Size, width: c.Size, train: train, bfloat16: c.bfloat16()}.compile(b)
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ func measureLimits(a *app, b engine.Backend, atLeast time.Duration) (l limits, e
 		return l, fmt.Errorf("measuring a matrix product: %w", err)
 	}
 	if g, ok := b.(*gpu.Backend); ok {
-		free, _, err := g.FreeMemory()
+		free, _, err := g.Memory()
 		if err != nil {
 			return l, err
 		}

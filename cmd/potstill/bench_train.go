@@ -25,7 +25,7 @@ AdamW) and inference, and for cnn-dwpw a distillation step under resnet18. Figur
 measures the input pipeline (shuffle, random crop, flip, rotation, from the cache of decoded images), alone ("load") and
 while it feeds the training of each net ("fed"); these figures are means, since batches are made ahead.
 
-Examples:
+Example:
 
     potstill bench train --arch cnn-dwpw --size 128 --batch 32 --json
     potstill bench train --arch cnn-dwpw --data builtin:fashion`
@@ -33,11 +33,12 @@ Examples:
 
 // A trainBench is the JSON form.
 type trainBench struct {
-	Device  string     `json:"device"`
-	Threads int        `json:"threads"`
-	Size    int        `json:"size"`
-	Batch   int        `json:"batch"`
-	Rows    []trainRow `json:"rows"`
+	Device    string     `json:"device"`
+	Threads   int        `json:"threads"`
+	Precision string     `json:"precision"`
+	Size      int        `json:"size"`
+	Batch     int        `json:"batch"`
+	Rows      []trainRow `json:"rows"`
 }
 
 // A trainRow is one measured program.
@@ -72,7 +73,7 @@ func (c *benchTrainCmd) Run(a *app) error {
 		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		r := trainBench{Device: b.Name(), Threads: threadsOf(b), Size: c.Size, Batch: c.Batch}
+		r := trainBench{Device: b.Name(), Threads: threadsOf(b), Precision: c.Precision, Size: c.Size, Batch: c.Batch}
 		for _, arch := range c.Arch {
 			modes := []string{modeTrain, modeInfer}
 			if arch == studentFamily && slices.Contains(c.Arch, teacherFamily) {
@@ -104,7 +105,7 @@ func (c *benchFlags) net(family string) (*layers.Model, error) {
 
 func (c *benchTrainCmd) row(a *app, b engine.Backend, arch, mode string) (r trainRow, err error) {
 	r = trainRow{Arch: arch, Mode: mode}
-	s := programSpec{batch: c.Batch, height: c.Size, width: c.Size, train: mode != modeInfer}
+	s := programSpec{batch: c.Batch, height: c.Size, width: c.Size, train: mode != modeInfer, bfloat16: c.bfloat16()}
 	if s.net, err = c.net(arch); err != nil {
 		return r, err
 	}
@@ -134,7 +135,7 @@ func (c *benchTrainCmd) print(a *app, r trainBench) error {
 	if c.JSON {
 		return printJSON(a.out, r)
 	}
-	fmt.Fprintf(a.out, "%s, %d threads, batch %d at %d px\n\n", r.Device, r.Threads, r.Batch, r.Size)
+	fmt.Fprintf(a.out, "%s, %d threads, %s, batch %d at %d px\n\n", r.Device, r.Threads, r.Precision, r.Batch, r.Size)
 	rows := [][]string{{"net", "mode", "ms", "images/s", "GFLOP/s", "arena MB"}}
 	for _, x := range r.Rows {
 		mode := x.Mode

@@ -22,6 +22,14 @@ type deviceFlags struct {
 	OwnKernels    bool   `help:"CUDA: only kernels of Potstill's own, without cuDNN and cuBLASLt."`
 }
 
+// precisionFlag chooses how activations are stored.
+type precisionFlag struct {
+	Precision string `enum:"float32,bfloat16" default:"float32" help:"How activations and their gradients are stored; bfloat16 needs a CUDA device. Weights, statistics and losses are float32 always."`
+}
+
+// bfloat16 reports whether precision is mixed.
+func (p precisionFlag) bfloat16() bool { return p.Precision == "bfloat16" }
+
 // device is auto, cpu, cuda or cuda:N.
 type device string
 

@@ -20,6 +20,7 @@ type programSpec struct {
 	train         bool // a whole step with AdamW, else inference
 	noFuse        bool
 	int8          engine.Int8 // how an inference may compute with 8-bit weights
+	bfloat16      bool        // mixed precision
 }
 
 // A program is one compiled, with a store of its own and constant inputs.
@@ -50,9 +51,13 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 		pixels[i] = float32(i*7919%256) / 255
 	}
 	p.images, p.in[images] = images, engine.Bytes(pixels)
-	out := s.net.Forward(bd, images, s.train)
+	x := images
+	if s.bfloat16 {
+		x = bd.One(engine.Cast{To: engine.BFloat16}, images)
+	}
+	out := s.net.Forward(bd, x, s.train)
 	if s.train {
-		if out, err = s.step(bd, p, images, out); err != nil {
+		if out, err = s.step(bd, p, x, out); err != nil {
 			return nil, err
 		}
 	}

@@ -47,16 +47,6 @@ func (b *Backend) MeasureCopy(bytes int) (shortest time.Duration, err error) {
 	return shortest, nil
 }
 
-// FreeMemory returns how much of the device's memory is free, and how much there
-// is, in bytes.
-func (b *Backend) FreeMemory() (free, total int, err error) {
-	if err := b.usable(); err != nil {
-		return 0, 0, err
-	}
-	free, total, err = b.ctx.MemInfo()
-	return free, total, b.wrap(err)
-}
-
 // ChoiceFor returns what was chosen for an op on these specs; false where it has
 // one implementation only, or was not compiled.
 func (b *Backend) ChoiceFor(op engine.Op, in, out []engine.Spec) (Choice, bool) {
