@@ -26,22 +26,15 @@ type library struct {
 	link          []string
 }
 
+// flags are those of every library.
 var flags = []string{"-std=gnu11", "-O2", "-g", "-fPIC", "-shared", "-fvisibility=hidden", "-U_FORTIFY_SOURCE", "-Wall", "-Wextra"}
 
-var libraries = present([]library{
+var libraries = []library{
 	{file: "libcuda.so.1", pattern: "cuda_*.c", link: []string{"-ldl", "-pthread"}},
 	{file: "libnvrtc.so.12", pattern: "nvrtc.c", link: []string{"-ldl"}},
 	{file: "libcudnn_graph.so.9", pattern: "part_graph.c"},
 	{file: "libcudnn.so.9", pattern: "cudnn*.c", needs: []string{"libcuda.so.1"}, link: []string{"-lm"}},
 	{file: "libcublasLt.so.12", pattern: "cublaslt*.c", needs: []string{"libcuda.so.1"}, link: []string{"-lm"}},
-})
-
-// present leaves those that have sources.
-func present(all []library) []library {
-	return slices.DeleteFunc(all, func(l library) bool {
-		names, err := fs.Glob(sources, "csrc/"+l.pattern)
-		return err != nil || len(names) == 0
-	})
 }
 
 var errNoCompiler = errors.New("fake: no C compiler (install one, or name it in CC)")

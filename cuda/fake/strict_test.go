@@ -2,6 +2,8 @@ package fake_test
 
 import (
 	"errors"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"unsafe"
@@ -177,6 +179,25 @@ func TestFail(t *testing.T) {
 	if n = fake.Calls(t, "k") - n; n != 3 {
 		t.Errorf("%d executions were counted, want 3", n)
 	}
+}
+
+// TestFailByEnvironment runs itself in a process with failures in its environment.
+func TestFailByEnvironment(t *testing.T) {
+	if os.Getenv("FAKE_FAIL") == "" {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestFailByEnvironment$")
+		cmd.Env = append(os.Environ(), "FAKE_FAIL=cuMemAlloc_v2:2:1,k:719:0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	r := newRig(t)
+	r.alloc(4)
+	if _, err := r.Alloc(4); !errors.Is(err, cuda.ErrOutOfMemory) {
+		t.Errorf("the second allocation: %v", err)
+	}
+	_, err := r.run(`KERNEL(k)(k_args a) { a.y[0] = 1; }`, 1, 1, 0, 1)
+	wants(t, err, "CUDA_ERROR_LAUNCH_FAILED", "injected at k")
 }
 
 func TestCompileErrors(t *testing.T) {

@@ -153,7 +153,7 @@ var plants = []plant{
 	{"no barrier before the transpose is read", "elementwise", "Flatten", sync2 + "\t\tUNROLL\n\t\tfor (int u = 0; u < TILE; u += TILE_ROWS) {\n\t\t\tint r = row + tx",
 		"\t\tUNROLL\n\t\tfor (int u = 0; u < TILE; u += TILE_ROWS) {\n\t\t\tint r = row + tx"},
 	{"no barrier between panels", "gemm", "Linear", "else along_store(pb, TILE_N, vb, CARRY(TILE_N), t);\n" + sync3, "else along_store(pb, TILE_N, vb, CARRY(TILE_N), t);\n"},
-	{"no barrier behind the places", "conv2d", "Conv2D", "row_w[r] = w.base + (backward ? j : j * a.stride);\n\t}\n" + sync1, "row_w[r] = w.base + (backward ? j : j * a.stride);\n\t}\n"},
+	{"no barrier behind the places", "conv2d", "Conv2D", "w.base + (backward ? j : j * a.stride);\n\t}\n" + sync1, "w.base + (backward ? j : j * a.stride);\n\t}\n"},
 	{"no barrier in the merge", "batchnorm", "BatchNorm", sync2 + "\t\tif (s.line < half", "\t\tif (s.line < half"},
 	{"no barrier before the next sum", "batchnorm", "BatchNorm", "v = shared[t % BN_CHANNELS];\n" + sync1, "v = shared[t % BN_CHANNELS];\n"},
 	{"no barrier in the gradient's merge", "batchnorm_backward", "BatchNormBackward", sync2 + "\t\tif (b.line < half", "\t\tif (b.line < half"},
@@ -166,6 +166,6 @@ var plants = []plant{
 	{"half a warp", "loss", "CrossEntropy", "for (int i = 16; i > 0; i >>= 1) v += __shfl_xor_sync", "for (int i = 8; i > 0; i >>= 1) v += __shfl_xor_sync"},
 	{"a counter that is not reset", "optimizer", "ClipScale", "if (*flag) *counter = 0u;", ""},
 	{"a bfloat16 cut off", "elementwise", "Cast", "return (bf16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);", "return (bf16)(u >> 16);"},
-	{"a NaN that loses", "pool2d", "MaxPool2D", "z[l] > best[l] || (z[l] != z[l] && best[l] == best[l])", "z[l] > best[l]"},
+	{"a NaN that loses", "pool2d", "MaxPool2D", "(z[l] > best[l]) | ((z[l] != z[l]) & (best[l] == best[l]))", "z[l] > best[l]"},
 	{"the last of equals", "batchnorm_pool", "BatchNormActBackward", "if (u == 0 || y > best ||", "if (u == 0 || y >= best ||"},
 }

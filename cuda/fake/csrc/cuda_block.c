@@ -5,22 +5,13 @@
 // can before the next one starts: the most unequal of the orders that a device
 // may choose, which is what shows a missing barrier. FAKE_ORDER=reverse runs
 // threads and blocks from the last to the first.
-#define _GNU_SOURCE
 #include "fake.h"
 #include "cuda_switch.h"
 
-#include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <ucontext.h>
-
-#ifndef SI_KERNEL
-#define SI_KERNEL 0x80
-#endif
 
 enum { THREADS = 1024, STACK = 64 << 10, SLOTS = 8, DYNAMIC = 232448, POISON = 0xff, GUARD = 4096 };
 enum { NEW, RUNNING, AT_BARRIER, IN_WARP, READY, DONE };
@@ -57,78 +48,27 @@ static struct {
 } b;
 
 static char *stacks, *dynamic;
-static sigjmp_buf escape;
-static __thread int guarded;
-static const char *guarded_name;
 
-// fail leaves the kernel for good.
-static void fail_at(CUresult code, const char *what, int line) {
+void fake_where(char *text, size_t size) {
+	*text = 0;
+	if (!b.now)
+		return;
 	fake_uint3 k = b.now->block, t = b.now->thread;
-	fake_fault(code, "%s: %s in line %d, block (%u,%u,%u), thread (%u,%u,%u)", b.name, what, line, k.x, k.y, k.z, t.x, t.y, t.z);
-	siglongjmp(escape, 1);
+	snprintf(text, size, ", block (%u,%u,%u), thread (%u,%u,%u)", k.x, k.y, k.z, t.x, t.y, t.z);
+}
+
+// fail_at leaves the kernel for good.
+static void fail_at(CUresult code, const char *what, int line) {
+	char where[120];
+	fake_where(where, sizeof where);
+	fake_fault(code, "%s: %s in line %d%s", b.name, what, line, where);
+	fake_escape();
 }
 
 static void kernel_fail(int code, const char *format, unsigned long value, const char *type, int line) {
 	char what[200];
 	snprintf(what, sizeof what, format, value, type);
 	fail_at(code, what, line);
-}
-
-// Crashes.
-
-static struct sigaction before[65];
-
-// go_on leaves a crashed kernel; signals are blocked again as they were.
-static void go_on(ucontext_t *c) {
-	pthread_sigmask(SIG_SETMASK, &c->uc_sigmask, 0);
-	siglongjmp(escape, 1);
-}
-
-static void crashed(int sig, siginfo_t *info, void *context) {
-	if (!guarded) { // not ours: the Go runtime's
-		struct sigaction *a = &before[sig];
-		if (a->sa_flags & SA_SIGINFO)
-			a->sa_sigaction(sig, info, context);
-		else if (a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN)
-			a->sa_handler(sig);
-		else
-			signal(sig, SIG_DFL);
-		return;
-	}
-	int misaligned = sig == SIGBUS || (sig == SIGSEGV && info->si_code == SI_KERNEL);
-	CUresult code = misaligned ? MISALIGNED_ADDRESS : sig == SIGSEGV ? ILLEGAL_ADDRESS : LAUNCH_FAILED;
-	if (b.now && b.name == guarded_name) {
-		fake_uint3 k = b.now->block, t = b.now->thread;
-		fake_fault(code, "%s: access to %p, block (%u,%u,%u), thread (%u,%u,%u)", b.name, info->si_addr, k.x, k.y, k.z, t.x, t.y, t.z);
-	} else
-		fake_fault(code, "%s: access to %p", guarded_name, info->si_addr);
-	go_on(context);
-}
-
-static void catch_crashes(void) {
-	static int done;
-	if (done++)
-		return;
-	static const int signals[] = { SIGSEGV, SIGBUS, SIGFPE, SIGILL };
-	struct sigaction a = { 0 };
-	a.sa_sigaction = crashed;
-	a.sa_flags = SA_SIGINFO | SA_ONSTACK;
-	sigfillset(&a.sa_mask); // as the Go runtime's handlers want it
-	for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-		sigaction(signals[i], &a, &before[signals[i]]);
-}
-
-CUresult fake_guarded(const char *name, CUresult (*fn)(void *), void *arg) {
-	catch_crashes();
-	guarded_name = name;
-	CUresult rc;
-	if (sigsetjmp(escape, 0) == 0) {
-		guarded = 1;
-		rc = fn(arg);
-	} else
-		rc = fake_sticky();
-	guarded = 0;
-	return rc;
 }
 
 // Stacks.
@@ -422,5 +362,7 @@ CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], c
 	b.now->block_dim = (fake_uint3){ block[0], block[1], block[2] };
 	b.now->grid_dim = (fake_uint3){ grid[0], grid[1], grid[2] };
 	struct grid g = { f, grid, shared };
-	return fake_guarded(f->name, run_blocks, &g);
+	CUresult rc = fake_guarded(f->name, run_blocks, &g);
+	b.now = 0;
+	return rc;
 }

@@ -1,4 +1,4 @@
-// The stand-in libcuda: streams, events, capture and graphs. A stream's work is
+// The stand-in libcuda: streams, capture and graphs. A stream's work is
 // done where it is submitted, or, under FAKE_QUEUE=lazy, where somebody waits
 // for it: so that a host that does not wait is found out.
 #include "fake.h"
@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 struct fake_graph {
 	unsigned magic;
@@ -17,24 +16,14 @@ struct fake_exec {
 	unsigned magic;
 	fake_node *first;
 };
-struct fake_stream {
-	unsigned magic;
-	CUgraph capture; // what the stream is captured into
-	int origin;      // the capture began here
-};
-struct fake_event {
-	unsigned magic;
-	CUgraph capture;
-	int recorded, timing, pending;
-	struct timespec at;
-};
 
 static struct { fake_node *first, **end; } queue;
-static CUgraph capturing; // one at a time
-static CUstream legacy(CUstream s) {
+CUgraph fake_capture; // one at a time
+
+CUstream fake_stream_of(CUstream s) {
 	static struct fake_stream zero = { .magic = STREAM };
 	s = s ? s : &zero;
-	if (LIVE(s, STREAM) && s->capture != capturing)
+	if (LIVE(s, STREAM) && s->capture != fake_capture)
 		s->capture = 0; // it had joined one that has ended
 	return s;
 }
@@ -62,7 +51,7 @@ static int lazy(void) {
 
 // As on a device, a failure of the work itself is told by a later call.
 CUresult fake_submit(CUstream s, fake_node *n) {
-	s = legacy(s);
+	s = fake_stream_of(s);
 	if (!LIVE(s, STREAM)) {
 		free(n);
 		return INVALID_HANDLE;
@@ -101,11 +90,11 @@ CUresult fake_drain(void) {
 	return fake_sticky();
 }
 
-int fake_capturing_unsafely(void) { return capturing && capturing->mode != 2; }
+int fake_capturing_unsafely(void) { return fake_capture && fake_capture->mode != 2; }
 
 CUresult fake_capture_break(void) {
-	if (capturing)
-		capturing->broken = 1;
+	if (fake_capture)
+		fake_capture->broken = 1;
 	return CAPTURE_UNSUPPORTED;
 }
 
@@ -116,7 +105,7 @@ void fake_stream_reset(void) {
 		free(n);
 	}
 	queue.end = 0;
-	capturing = 0;
+	fake_capture = 0;
 }
 
 // Streams.
@@ -137,7 +126,7 @@ API CUresult cuStreamCreateWithPriority(CUstream *s, unsigned flags, int priorit
 
 API CUresult cuStreamDestroy_v2(CUstream s) {
 	ENTER(NEED_CONTEXT);
-	if (!s || !LIVE(legacy(s), STREAM))
+	if (!s || !LIVE(fake_stream_of(s), STREAM))
 		return INVALID_HANDLE;
 	if (s->capture)
 		return fake_capture_break();
@@ -149,7 +138,7 @@ API CUresult cuStreamDestroy_v2(CUstream s) {
 
 API CUresult cuStreamSynchronize(CUstream s) {
 	ENTER(NEED_CONTEXT);
-	s = legacy(s);
+	s = fake_stream_of(s);
 	if (!LIVE(s, STREAM))
 		return INVALID_HANDLE;
 	if (s->capture)
@@ -160,7 +149,7 @@ API CUresult cuStreamSynchronize(CUstream s) {
 
 API CUresult cuStreamQuery(CUstream s) {
 	ENTER(NEED_CONTEXT);
-	s = legacy(s);
+	s = fake_stream_of(s);
 	if (!LIVE(s, STREAM))
 		return INVALID_HANDLE;
 	if (s->capture)
@@ -174,7 +163,7 @@ API CUresult cuStreamQuery(CUstream s) {
 
 API CUresult cuStreamIsCapturing(CUstream s, int *status) {
 	ENTER(NEED_CONTEXT);
-	s = legacy(s);
+	s = fake_stream_of(s);
 	if (!LIVE(s, STREAM))
 		return INVALID_HANDLE;
 	*status = !s->capture ? 0 : s->capture->broken ? 2 : 1;
@@ -185,14 +174,14 @@ API CUresult cuStreamBeginCapture_v2(CUstream s, int mode) {
 	ENTER(NEED_CONTEXT);
 	if (!LIVE(s, STREAM)) // the default stream cannot be captured
 		return s ? INVALID_HANDLE : CAPTURE_UNSUPPORTED;
-	if (capturing || mode < 0 || mode > 2)
-		return capturing ? ILLEGAL_STATE : INVALID_VALUE;
+	if (fake_capture || mode < 0 || mode > 2)
+		return fake_capture ? ILLEGAL_STATE : INVALID_VALUE;
 	CUgraph g = fake_object(sizeof *g, GRAPH);
 	if (!g)
 		return OUT_OF_MEMORY;
 	g->end = &g->first;
 	g->mode = mode;
-	s->capture = capturing = g;
+	s->capture = fake_capture = g;
 	s->origin = 1;
 	return OK;
 }
@@ -215,7 +204,7 @@ API CUresult cuStreamEndCapture(CUstream s, CUgraph *out) {
 	if (!s->origin)
 		return CAPTURE_UNMATCHED;
 	CUgraph g = s->capture;
-	s->capture = capturing = 0;
+	s->capture = fake_capture = 0;
 	s->origin = 0;
 	if (g->broken) {
 		free_nodes(g->first);
@@ -283,7 +272,7 @@ API CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
 	ENTER(NEED_CONTEXT);
 	if (!LIVE(e, EXEC))
 		return INVALID_HANDLE;
-	s = legacy(s);
+	s = fake_stream_of(s);
 	if (LIVE(s, STREAM) && s->capture)
 		return fake_capture_break(); // a child graph: not in this stand-in
 	fake_node *n = fake_node_new(run_graph, 0);
@@ -295,7 +284,7 @@ API CUresult cuGraphLaunch(CUgraphExec e, CUstream s) {
 
 API CUresult cuGraphUpload(CUgraphExec e, CUstream s) {
 	ENTER(NEED_CONTEXT);
-	return LIVE(e, EXEC) && LIVE(legacy(s), STREAM) ? OK : INVALID_HANDLE;
+	return LIVE(e, EXEC) && LIVE(fake_stream_of(s), STREAM) ? OK : INVALID_HANDLE;
 }
 
 API CUresult cuGraphDestroy(CUgraph g) {
@@ -318,104 +307,6 @@ API CUresult cuGraphExecDestroy(CUgraphExec e) {
 	fake_live[LIVE_GRAPHS]--;
 	return rc;
 }
-
-// Events.
-
-API CUresult cuEventCreate(CUevent *e, unsigned flags) {
-	ENTER(NEED_CONTEXT);
-	if (flags > 7)
-		return INVALID_VALUE;
-	*e = fake_object(sizeof **e, EVENT);
-	if (!*e)
-		return OUT_OF_MEMORY;
-	(*e)->timing = !(flags & 2);
-	fake_live[LIVE_EVENTS]++;
-	return OK;
-}
-
-API CUresult cuEventDestroy_v2(CUevent e) {
-	ENTER(NEED_CONTEXT);
-	if (!LIVE(e, EVENT))
-		return INVALID_HANDLE;
-	CUresult rc = fake_drain();
-	e->magic = 0;
-	fake_live[LIVE_EVENTS]--;
-	return rc;
-}
-
-static CUresult run_event(fake_node *n) {
-	n->event->pending--;
-	clock_gettime(CLOCK_MONOTONIC, &n->event->at);
-	return OK;
-}
-
-API CUresult cuEventRecord(CUevent e, CUstream s) {
-	ENTER(NEED_CONTEXT);
-	s = legacy(s);
-	if (!LIVE(e, EVENT) || !LIVE(s, STREAM))
-		return INVALID_HANDLE;
-	e->capture = s->capture;
-	if (s->capture)
-		return OK;
-	fake_node *n = fake_node_new(run_event, 0);
-	if (!n)
-		return OUT_OF_MEMORY;
-	n->event = e;
-	e->recorded = 1;
-	e->pending++;
-	return fake_submit(s, n);
-}
-
-// All streams' work is done in the order of its submission, so that waiting is
-// nothing more to do, but a stream that waits for a captured event joins the capture.
-API CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned flags) {
-	ENTER(NEED_CONTEXT);
-	s = legacy(s);
-	if (!LIVE(s, STREAM) || !LIVE(e, EVENT))
-		return INVALID_HANDLE;
-	if (flags > 1)
-		return INVALID_VALUE;
-	if (e->capture && e->capture == capturing)
-		s->capture = capturing;
-	else if (s->capture)
-		return fake_capture_break(); // an event from outside the capture
-	return OK;
-}
-
-API CUresult cuEventSynchronize(CUevent e) {
-	ENTER(NEED_CONTEXT);
-	if (!LIVE(e, EVENT))
-		return INVALID_HANDLE;
-	if (e->capture)
-		return CAPTURED_EVENT;
-	CUresult rc = fake_drain();
-	return rc ? rc : fake_check_guards();
-}
-
-API CUresult cuEventQuery(CUevent e) {
-	ENTER(NEED_CONTEXT);
-	if (!LIVE(e, EVENT))
-		return INVALID_HANDLE;
-	if (e->capture)
-		return CAPTURED_EVENT;
-	if (e->pending) {
-		CUresult rc = fake_drain(); // the next query finds it done
-		return rc ? rc : NOT_READY;
-	}
-	return OK;
-}
-
-API CUresult cuEventElapsedTime(float *ms, CUevent from, CUevent to) {
-	ENTER(NEED_CONTEXT);
-	if (!LIVE(from, EVENT) || !LIVE(to, EVENT) || !from->timing || !to->timing || !from->recorded || !to->recorded)
-		return INVALID_HANDLE;
-	if (from->pending || to->pending)
-		return NOT_READY;
-	*ms = (float)((double)(to->at.tv_sec - from->at.tv_sec) * 1e3 + (double)(to->at.tv_nsec - from->at.tv_nsec) / 1e6);
-	return OK;
-}
-
-API CUresult cuEventElapsedTime_v2(float *ms, CUevent from, CUevent to) { return cuEventElapsedTime(ms, from, to); }
 
 // Work of other stand-ins.
 

@@ -75,6 +75,7 @@ CUresult fake_enter(fake_call *call, int need);
 // fake_fault makes code the context's lasting error and keeps the detail for cuGetErrorString.
 CUresult fake_fault(CUresult code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 CUresult fake_sticky(void);
+const char *fake_detail(void);
 
 // ENTER takes the one lock until the function returns, and returns early with
 // an injected or lasting error, or where need is not met.
@@ -94,6 +95,16 @@ enum { LIVE_MEMORY, LIVE_HOST, LIVE_STREAMS, LIVE_EVENTS, LIVE_MODULES, LIVE_GRA
 extern long fake_live[LIVE_KINDS];
 void *fake_object(size_t bytes, unsigned magic);
 long fake_setting(const char *name, long otherwise);
+
+struct fake_stream {
+	unsigned magic;
+	CUgraph capture; // what the stream is captured into
+	int origin;      // the capture began here
+};
+// fake_stream_of returns the default stream for none. fake_capture is the graph
+// that is being captured into, or none.
+CUstream fake_stream_of(CUstream s);
+extern CUgraph fake_capture;
 
 // A node is one entry of a stream: run at once, kept in a graph, or queued.
 typedef struct fake_node {
@@ -161,7 +172,11 @@ struct fake_function {
 // fake_run_grid runs a checked launch to its end.
 CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], const unsigned block[3], unsigned shared);
 // fake_guarded runs fn so that its crashes become errors of the context.
+// fake_escape leaves fn for good, from any stack. fake_where writes the block and
+// the thread that run, nothing if no kernel does.
 CUresult fake_guarded(const char *name, CUresult (*fn)(void *), void *arg);
+void fake_escape(void) __attribute__((noreturn));
+void fake_where(char *text, size_t size);
 extern const fake_calls fake_kernel_calls;
 
 #endif
