@@ -1,6 +1,9 @@
 package engine
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // A Variable is a tensor that outlives a step: a parameter, a running
 // statistic, an optimiser's moment. It has an identity (its pointer) and a
@@ -43,8 +46,11 @@ func (s *Store) slot(v *Variable) (*slot, error) {
 		return nil, fmt.Errorf("allocating %s (%v): %w", v.Name, v.Spec, err)
 	}
 	t := &slot{Tensor: Tensor{Spec: v.Spec, Buf: buf}}
-	if err := t.Write(make([]byte, v.Bytes())); err != nil {
-		return nil, fmt.Errorf("clearing %s: %w", v.Name, err)
+	zeros := make([]byte, min(v.Bytes(), 1<<20))
+	for off := 0; off < v.Bytes(); off += len(zeros) {
+		if err := buf.Write(off, zeros[:min(len(zeros), v.Bytes()-off)]); err != nil {
+			return nil, fmt.Errorf("clearing %s: %w", v.Name, errors.Join(err, buf.Close()))
+		}
 	}
 	s.slots[v] = t
 	return t, nil
@@ -61,6 +67,20 @@ func (s *Store) Set(v *Variable, data []byte) error {
 	}
 	t.version++
 	return t.Write(data)
+}
+
+// SetPart copies data into v from byte off on: for what is too large to be held
+// twice.
+func (s *Store) SetPart(v *Variable, off int, data []byte) error {
+	if off < 0 || len(data) > v.Bytes()-off {
+		return fmt.Errorf("setting %s (%v): %w: %d bytes at byte %d", v.Name, v.Spec, ErrShape, len(data), off)
+	}
+	t, err := s.slot(v)
+	if err != nil {
+		return err
+	}
+	t.version++
+	return t.Buf.Write(off, data)
 }
 
 // Get copies v into dst, which must have its bytes.

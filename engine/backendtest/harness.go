@@ -40,6 +40,8 @@ type testCase struct {
 	in    []input
 	// fused marks what only a backend that claims it (engine.Fuser) must run.
 	fused bool
+	// optional marks what a backend may refuse with ErrUnsupported.
+	optional bool
 	// prepare computes inputs that depend on others, in place.
 	prepare func(in []ref.Array)
 	// accept rejects inputs for which the result is a matter of rounding, such
@@ -68,12 +70,14 @@ func suite() (stems []string, cases map[string][]testCase) {
 }
 
 // Run holds b to the reference. Each case is a subtest, named operator/shapes.
-// A fused operator that b does not claim is not tested; bfloat16 that it does
-// not claim (engine.MixedPrecision) must be refused.
+// A fused operator that b does not claim, and an optional one (Augment) that it
+// does not support, are not tested; bfloat16 that it does not claim
+// (engine.MixedPrecision) must be refused.
 func Run(t *testing.T, b engine.Backend) {
 	t.Run("Memory", func(t *testing.T) { checkMemory(t, b) })
 	t.Run("Order", func(t *testing.T) { checkOrder(t, b) })
 	t.Run("Unknown", func(t *testing.T) { checkUnknown(t, b) })
+	t.Run("Transform", func(t *testing.T) { checkTransform(t, b) })
 	stems, cases := suite()
 	for _, stem := range stems {
 		t.Run(stem, func(t *testing.T) {
@@ -124,6 +128,10 @@ func (c testCase) check(t reporter, b engine.Backend) {
 		c.checkRefused(t, b)
 		return
 	}
+	if c.optional && c.refused(b) {
+		t.Logf("%s does not have %s", b.Name(), engine.OpName(c.op))
+		return
+	}
 	if faults := c.faults(b); len(faults) > 0 {
 		t.Errorf("%s %s on %s: %s", engine.OpName(c.op), c.label, b.Name(), strings.Join(faults, "; "))
 	}
@@ -155,6 +163,15 @@ func (c testCase) checkRefused(t reporter, b engine.Backend) {
 		return
 	}
 	t.Logf("refused: %v", err)
+}
+
+// refused reports whether b says that it does not support the case.
+func (c testCase) refused(b engine.Backend) bool {
+	out, err := c.op.Infer(c.specs())
+	if err == nil {
+		_, err = b.Compile(c.op, c.specs(), out)
+	}
+	return errors.Is(err, engine.ErrUnsupported)
 }
 
 // faults returns what is wrong with b's run of the case.

@@ -75,6 +75,20 @@ func (s *Split) File(i int) string { return s.st.idx.Items[s.at[i]].File }
 // written to, and not be used after the dataset is closed.
 func (s *Split) Image(i int) Image { return s.st.image(s.at[i]) }
 
+// Uniform returns the images' height and width, if all have the same.
+func (s *Split) Uniform() (h, w int, ok bool) {
+	for i := range s.at {
+		m := s.Image(i)
+		if i == 0 {
+			h, w = m.H, m.W
+		}
+		if m.H != h || m.W != w {
+			return 0, 0, false
+		}
+	}
+	return h, w, len(s.at) > 0
+}
+
 // Subset returns n images, or all where there are fewer: the first of each
 // class, then the second of each, and so on, so that classes stay balanced.
 func (s *Split) Subset(n int) *Split {

@@ -16,33 +16,35 @@ func symmetric(i, n int) int {
 	return i
 }
 
-// symmetricCrop draws the place of a random crop along one axis of n samples
-// and writes the source sample of each sample of the crop. As torchvision does,
-// the line is first padded by pad on both sides, and then, where it is still
-// shorter than the crop, by (crop - length) on both sides; the second padding
-// reflects what the first one made.
-func symmetricCrop(idx []int32, n, pad int, r *Rand) {
-	size := len(idx)
+// symmetricCrop draws the first sample of a random crop of size along one axis of
+// n samples. As torchvision does, the line is first padded by pad on both sides,
+// and then, where it is still shorter than the crop, by (crop - length) on both
+// sides; the second padding reflects what the first one made.
+func symmetricCrop(n, size, pad int, r *Rand) int {
 	padded := n + 2*pad
 	extra := max(size-padded, 0)
-	start := r.IntN(padded + 2*extra - size + 1)
-	for i := range idx {
-		idx[i] = int32(symmetric(symmetric(start+i-extra, padded)-pad, n))
-	}
+	return r.IntN(padded+2*extra-size+1) - extra - pad
 }
 
-// centerCrop writes the source sample of each sample of the centre crop along
-// one axis of n samples, -1 where the line is too short and padded with zeros:
-// ⌊d/2⌋ before and ⌈d/2⌉ after. The start of a crop is rounded half to even.
-func centerCrop(idx []int32, n int) {
-	size := len(idx)
-	start := int(math.RoundToEven(float64(n-size) / 2))
+// centerCrop returns the first sample of the centre crop of size along one axis
+// of n samples. A start within the line is rounded half to even; a line that is
+// too short is padded by ⌊d/2⌋ before and ⌈d/2⌉ after.
+func centerCrop(n, size int) int {
 	if size > n {
-		start = -((size - n) / 2)
+		return -((size - n) / 2)
 	}
+	return int(math.RoundToEven(float64(n-size) / 2))
+}
+
+// fill writes the source sample of each sample of a crop that starts at the
+// given one, along an axis of n samples; -1 is zero.
+func (c *choice) fill(idx []int32, start, n int) {
 	for i := range idx {
 		j := start + i
-		if j < 0 || j >= n {
+		switch {
+		case c.symmetric:
+			j = symmetric(symmetric(j+c.padding, n+2*c.padding)-c.padding, n)
+		case j < 0 || j >= n:
 			j = -1
 		}
 		idx[i] = int32(j)

@@ -169,8 +169,7 @@ func TestSymmetricPadding(t *testing.T) {
 		seen := map[int]bool{}
 		for sample := range 400 {
 			r := NewRand(1, 0, sample, UseAugment)
-			idx := make([]int32, p.Size)
-			symmetricCrop(idx, p.N, p.Pad, &r)
+			idx := symmetricLine(p.N, p.Size, p.Pad, &r)
 			again := NewRand(1, 0, sample, UseAugment)
 			start := again.IntN(len(p.Line) - p.Size + 1)
 			seen[start] = true

@@ -2,29 +2,64 @@ package data
 
 import "math"
 
-// apply jitters RGB pixels in place.
-func (j *ColorJitter) apply(pix []uint8, r *Rand) {
+// The adjustments, as engine.Augment numbers them; 0 is none.
+const (
+	brightness = 1 + iota
+	contrast
+	saturation
+	hue
+)
+
+// An adjustment is one step of a jitter: amount is the factor, or the hue's
+// shift.
+type adjustment struct {
+	kind   int
+	amount float64
+}
+
+// draw chooses the adjustments; they come first, and what is left is none.
+func (j *ColorJitter) draw(r *Rand) (steps [4]adjustment) {
 	var order [4]int
 	r.Shuffle(order[:])
 	factor := func(v float64) float64 { return r.Uniform(max(0, 1-v), 1+v) }
+	n := 0
+	add := func(kind int, amount float64) {
+		steps[n] = adjustment{kind, amount}
+		n++
+	}
 	for _, k := range order {
 		switch {
 		case k == 0 && j.Brightness > 0:
-			adjustBrightness(pix, factor(j.Brightness))
+			add(brightness, factor(j.Brightness))
 		case k == 1 && j.Contrast > 0:
-			adjustContrast(pix, factor(j.Contrast))
+			add(contrast, factor(j.Contrast))
 		case k == 2 && j.Saturation > 0:
-			adjustSaturation(pix, factor(j.Saturation))
+			add(saturation, factor(j.Saturation))
 		case k == 3 && j.Hue > 0:
-			adjustHue(pix, r.Uniform(-j.Hue, j.Hue))
+			add(hue, r.Uniform(-j.Hue, j.Hue))
 		}
+	}
+	return steps
+}
+
+// apply adjusts RGB pixels in place.
+func (a adjustment) apply(pix []uint8) {
+	switch a.kind {
+	case brightness:
+		adjustBrightness(pix, a.amount)
+	case contrast:
+		adjustContrast(pix, a.amount)
+	case saturation:
+		adjustSaturation(pix, a.amount)
+	case hue:
+		adjustHue(pix, a.amount)
 	}
 }
 
 // blend is a + f·(b-a) in float32, cut off to 0…255 and truncated, which is how
 // PIL mixes two 8-bit images.
 func blend(a, b uint8, f float32) uint8 {
-	v := float32(a) + f*(float32(b)-float32(a))
+	v := float32(a) + float32(f*(float32(b)-float32(a)))
 	switch {
 	case v <= 0:
 		return 0
@@ -79,13 +114,15 @@ func adjustSaturation(pix []uint8, f float64) {
 // adjustHue shifts the hue by the share f of the circle, in 8-bit HSV with
 // wrap-around: the shift is f·255 truncated, as torchvision has it.
 func adjustHue(pix []uint8, f float64) {
-	shift := uint8(int32(f * 255))
+	shift := hueShift(f)
 	for i := 0; i+3 <= len(pix); i += 3 {
 		p := pix[i : i+3 : i+3]
 		h, s, v := rgbToHSV(p[0], p[1], p[2])
 		p[0], p[1], p[2] = hsvToRGB(h+shift, s, v)
 	}
 }
+
+func hueShift(f float64) uint8 { return uint8(int32(f * 255)) }
 
 // rgbToHSV is the hexagonal cone of A. R. Smith (1978) in 8 bits per channel,
 // truncated, in float32 where PIL uses it.

@@ -21,6 +21,10 @@ type LoaderOptions struct {
 	MixupAlpha float64 // mixup with λ ~ Beta(α, α) a batch (Zhang et al., 2018); 0: none
 	DropLast   bool    // leave out a last batch that is not full
 	Eval       bool    // no random stages, whatever Augment says (see Transform)
+	// OnDevice leaves the images to engine.Augment: batches have its inputs
+	// instead. All images must have one size for which Augment is OnDevice, and
+	// there is no mixup.
+	OnDevice bool
 }
 
 // Loader makes the batches of a split. It may be used from one goroutine at a
@@ -29,7 +33,7 @@ type Loader struct {
 	s          *Split
 	classes    int
 	o          LoaderOptions
-	h, w       int
+	h, w       int // of the output
 	mu         sync.Mutex
 	free       [][]*slot // buffers of finished epochs
 	freeOrders [][]int
@@ -38,10 +42,14 @@ type Loader struct {
 // Batch is N images and their targets.
 type Batch struct {
 	N, H, W, C, Classes int
-	Images              []float32 // layout NHWC, N·H·W·C values
+	Images              []float32 // layout NHWC, N·H·W·C values; nil if OnDevice
 	Targets             []float32 // N·Classes: one-hot, or the mixture of two by mixup
 	Labels              []int32   // N: the image's own class, also under mixup
 	Index               []int     // N: the image's number in the split
+
+	// What engine.Augment makes the images from, if OnDevice; else nil.
+	Numbers []uint32 // N: Index
+	Params  []uint32 // N·DrawLen: see Transform.Draw
 }
 
 // slot is one buffer of an epoch's ring.
@@ -78,19 +86,40 @@ func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
 	l := &Loader{s: s, classes: classes, o: o}
 	first := s.Image(0)
 	l.h, l.w = o.Augment.OutSize(first.H, first.W)
-	for i := range n {
-		if c := s.Label(i); c >= classes {
-			return nil, fmt.Errorf("data: %s has class %d, but there are only %d classes", s.File(i), c, classes)
+	if err := l.checkImages(); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// checkImages holds the labels to the number of classes and the sizes to what
+// the options need.
+func (l *Loader) checkImages() error {
+	s, t := l.s, l.o.Augment
+	for i := range s.Len() {
+		if c := s.Label(i); c >= l.classes {
+			return fmt.Errorf("data: %s has class %d, but there are only %d classes", s.File(i), c, l.classes)
 		}
-		if o.Augment.Size > 0 {
+		if t.Size > 0 {
 			continue
 		}
 		m := s.Image(i)
-		if h, w := o.Augment.OutSize(m.H, m.W); h != l.h || w != l.w {
-			return nil, fmt.Errorf("data: %s is %dx%d, but %s is %dx%d: set a size", s.File(i), h, w, s.File(0), l.h, l.w)
+		if h, w := t.OutSize(m.H, m.W); h != l.h || w != l.w {
+			return fmt.Errorf("data: %s is %dx%d, but %s is %dx%d: set a size", s.File(i), h, w, s.File(0), l.h, l.w)
 		}
 	}
-	return l, nil
+	if !l.o.OnDevice {
+		return nil
+	}
+	switch h, w, same := s.Uniform(); {
+	case l.o.MixupAlpha > 0:
+		return errors.New("data: mixup is not done on the device: leave out one of the two")
+	case !same:
+		return errors.New("data: the images have several sizes: they cannot be augmented on the device")
+	case !t.OnDevice(h, w):
+		return errors.New("data: the transform scales images or changes their perspective: that is not done on the device")
+	}
+	return nil
 }
 
 // Steps returns the number of batches an epoch.
@@ -168,9 +197,13 @@ func (l *Loader) take() ([]*slot, []int) {
 	for i := range ring {
 		ring[i] = &slot{ready: make(chan struct{}, 1), b: Batch{
 			H: l.h, W: l.w, C: 3, Classes: l.classes,
-			Images: make([]float32, b*l.h*l.w*3), Targets: make([]float32, b*l.classes),
-			Labels: make([]int32, b), Index: make([]int, b),
+			Targets: make([]float32, b*l.classes), Labels: make([]int32, b), Index: make([]int, b),
 		}}
+		if l.o.OnDevice {
+			ring[i].b.Numbers, ring[i].b.Params = make([]uint32, b), make([]uint32, b*DrawLen)
+		} else {
+			ring[i].b.Images = make([]float32, b*l.h*l.w*3)
+		}
 	}
 	return ring, order
 }
@@ -255,9 +288,7 @@ func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 	l := e.l
 	first := step * l.o.Batch
 	b.N = min(l.o.Batch, l.s.Len()-first)
-	px := l.h * l.w * 3
-	b.Images, b.Targets = b.Images[:b.N*px], b.Targets[:b.N*l.classes]
-	b.Labels, b.Index = b.Labels[:b.N], b.Index[:b.N]
+	b.resize(l.o.OnDevice)
 	clear(b.Targets)
 	for k := range b.N {
 		i := first + k
@@ -268,17 +299,41 @@ func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 		c := l.s.Label(i)
 		b.Labels[k] = int32(c)
 		b.Targets[k*l.classes+c] = 1
-		var r *Rand
-		if !l.o.Eval {
-			s.rand = NewRand(l.o.Seed, e.epoch, i, UseAugment)
-			r = &s.rand
-		}
-		s.apply(&l.o.Augment, b.Images[k*px:(k+1)*px], l.s.Image(i), r)
+		e.image(b, k, i, s)
 	}
 	if l.o.MixupAlpha > 0 && b.N > 1 && !l.o.Eval {
 		s.rand = NewRand(l.o.Seed, e.epoch, step, UseMixup)
 		s.mixup(b, l.o.MixupAlpha)
 	}
+}
+
+// resize cuts the buffers to N images.
+func (b *Batch) resize(onDevice bool) {
+	b.Targets, b.Labels, b.Index = b.Targets[:b.N*b.Classes], b.Labels[:b.N], b.Index[:b.N]
+	if onDevice {
+		b.Numbers, b.Params = b.Numbers[:b.N], b.Params[:b.N*DrawLen]
+	} else {
+		b.Images = b.Images[:b.N*b.H*b.W*b.C]
+	}
+}
+
+// image makes the batch's image k from image i of the split, or says how the
+// device is to make it.
+func (e *Epoch) image(b *Batch, k, i int, s *scratch) {
+	o := &e.l.o
+	var r *Rand
+	if !o.Eval {
+		s.rand = NewRand(o.Seed, e.epoch, i, UseAugment)
+		r = &s.rand
+	}
+	src := e.l.s.Image(i)
+	if o.OnDevice {
+		b.Numbers[k] = uint32(i)
+		o.Augment.Draw(b.Params[k*DrawLen:], src.H, src.W, r)
+		return
+	}
+	px := b.H * b.W * b.C
+	s.apply(&o.Augment, b.Images[k*px:(k+1)*px], src, r)
 }
 
 // mixup replaces every image x_k and target t_k of the batch by

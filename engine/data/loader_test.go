@@ -32,6 +32,7 @@ func clone(b *Batch) Batch {
 	c := *b
 	c.Images, c.Targets = slices.Clone(b.Images), slices.Clone(b.Targets)
 	c.Labels, c.Index = slices.Clone(b.Labels), slices.Clone(b.Index)
+	c.Numbers, c.Params = slices.Clone(b.Numbers), slices.Clone(b.Params)
 	return c
 }
 

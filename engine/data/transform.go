@@ -159,7 +159,8 @@ type scratch struct {
 	lutReady         bool
 	lutMean, lutStd  [3]float32
 	lutNormalised    bool
-	bufA, bufB, bufC []uint8
+	resized, part    []uint8   // the image after Resize, and RandomResizedCrop's part of it
+	jittered, turned []uint8   // the crop after the jitter, and after the rotation that a perspective follows
 	rand             Rand      // of the image or batch under way; here so that it does not escape
 	perm             []int     // mixup's partners
 	copy             []float32 // mixup's unmixed batch
@@ -169,76 +170,64 @@ func (s *scratch) apply(t *Transform, dst []float32, src Image, r *Rand) {
 	s.prepareLUT(t.Mean, t.Std)
 	h, w := t.OutSize(src.H, src.W)
 	dst = dst[:h*w*3]
-	v := s.resizeAndCrop(t, src, h, w, r)
-	if r == nil {
-		s.gatherFloat(dst, v, h, w)
-		return
-	}
-	if t.HFlip > 0 && r.Float64() < t.HFlip {
-		slices.Reverse(s.cols)
-	}
-	if t.Jitter != nil {
-		s.bufB = grow(s.bufB, h*w*3)
-		s.gather(s.bufB, v, h, w)
-		t.Jitter.apply(s.bufB, r)
-		v = view{pix: s.bufB, h: h, w: w, stride: w * 3}
+	v := s.resizeAll(t, viewOf(src), r == nil)
+	c := t.choose(v.h, v.w, h, w, r)
+	v = s.crop(&c, v, h, w)
+	if c.jitter[0].kind != 0 {
+		s.jittered = grow(s.jittered, h*w*3)
+		s.gather(s.jittered, v, h, w)
+		for _, a := range c.jitter {
+			a.apply(s.jittered)
+		}
+		v = view{pix: s.jittered, h: h, w: w, stride: w * 3}
 		s.identity(h, w)
 	}
-	angle := 0.0
-	if t.Rotation > 0 {
-		angle = r.Uniform(-t.Rotation, t.Rotation)
-	}
-	if t.Perspective > 0 && r.Float64() < 0.5 {
-		c := randomPerspective(w, h, t.Perspective, r)
-		s.bufC = grow(s.bufC, h*w*3)
-		s.gatherRotated(s.bufC, v, h, w, angle)
-		s.bufA = grow(s.bufA, h*w*3)
-		perspective(s.bufA, s.bufC, h, w, c)
-		s.toFloat(dst, s.bufA)
+	if c.perspective {
+		s.turned = grow(s.turned, h*w*3)
+		s.gatherRotated(s.turned, v, h, w, c.angle)
+		s.part = grow(s.part, h*w*3) // whose content has been turned
+		perspective(s.part, s.turned, h, w, c.coeffs)
+		s.toFloat(dst, s.part)
 		return
 	}
-	if angle == 0 {
+	if c.angle == 0 {
 		s.gatherFloat(dst, v, h, w)
 		return
 	}
-	s.gatherFloatRotated(dst, v, h, w, angle)
+	s.gatherFloatRotated(dst, v, h, w, c.angle)
 }
 
-// resizeAndCrop runs the stages before the flip. It returns the source view and
-// leaves the crop of h×w in s.rows and s.cols.
-func (s *scratch) resizeAndCrop(t *Transform, src Image, h, w int, r *Rand) view {
-	v := viewOf(src)
-	rrc := t.RandomResizedCrop
+// resizeAll runs the stage that scales the whole image.
+func (s *scratch) resizeAll(t *Transform, v view, eval bool) view {
 	short := t.Resize
-	if short == 0 && rrc != nil && r == nil {
+	if short == 0 && t.RandomResizedCrop != nil && eval {
 		short = t.Size
 	}
-	if short > 0 {
-		if nh, nw := shorterSide(v.h, v.w, short); nh != v.h || nw != v.w {
-			s.bufA = grow(s.bufA, nh*nw*3)
-			s.resize(s.bufA, v, nh, nw)
-			v = view{pix: s.bufA, h: nh, w: nw, stride: nw * 3}
-		}
+	if short == 0 {
+		return v
 	}
+	nh, nw := shorterSide(v.h, v.w, short)
+	if nh == v.h && nw == v.w {
+		return v
+	}
+	s.resized = grow(s.resized, nh*nw*3)
+	s.resize(s.resized, v, nh, nw)
+	return view{pix: s.resized, h: nh, w: nw, stride: nw * 3}
+}
+
+// crop runs the stages up to the flip. It returns the source view and leaves
+// the mirrored crop of h×w in s.rows and s.cols.
+func (s *scratch) crop(c *choice, v view, h, w int) view {
 	s.rows, s.cols = grow(s.rows, h), grow(s.cols, w)
-	switch {
-	case r != nil && rrc != nil:
-		y, x, ch, cw := rrc.draw(v.h, v.w, r)
-		s.bufB = grow(s.bufB, h*w*3)
-		s.resize(s.bufB, v.sub(y, x, ch, cw), h, w)
-		v = view{pix: s.bufB, h: h, w: w, stride: w * 3}
-		s.identity(h, w)
-		if t.Jitter != nil { // the jitter gathers into bufB
-			s.bufB, s.bufC = s.bufC, s.bufB
-		}
-	case r != nil && t.RandomCrop:
-		symmetricCrop(s.rows, v.h, t.Padding, r)
-		symmetricCrop(s.cols, v.w, t.Padding, r)
-	case t.Size > 0:
-		centerCrop(s.rows, v.h)
-		centerCrop(s.cols, v.w)
-	default:
-		s.identity(h, w)
+	if p := c.part; p.h > 0 {
+		s.part = grow(s.part, h*w*3)
+		s.resize(s.part, v.sub(p.y, p.x, p.h, p.w), h, w)
+		v = view{pix: s.part, h: h, w: w, stride: w * 3}
+	}
+	c.fill(s.rows, c.y, v.h)
+	c.fill(s.cols, c.x, v.w)
+	if c.flip {
+		slices.Reverse(s.cols)
 	}
 	return v
 }

@@ -16,12 +16,20 @@ func noise(h, w int, key int) Image {
 	return m
 }
 
+// symmetricLine draws a random crop of size along one axis of n samples, padded
+// by pad, and returns the sample that each of the crop's shows.
+func symmetricLine(n, size, pad int, r *Rand) []int32 {
+	idx := make([]int32, size)
+	c := choice{symmetric: true, padding: pad}
+	c.fill(idx, symmetricCrop(n, size, pad, r), n)
+	return idx
+}
+
 // slowRecipe is the study's training transform in separate steps, from the
 // definitions: pad, crop, flip, rotate each pixel about the centre.
 func slowRecipe(t Transform, src Image, r *Rand) []float32 {
-	rows, cols := make([]int32, t.Size), make([]int32, t.Size)
-	symmetricCrop(rows, src.H, t.Padding, r)
-	symmetricCrop(cols, src.W, t.Padding, r)
+	rows := symmetricLine(src.H, t.Size, t.Padding, r)
+	cols := symmetricLine(src.W, t.Size, t.Padding, r)
 	n := t.Size
 	crop := make([]uint8, n*n*3)
 	flip := r.Float64() < t.HFlip

@@ -96,6 +96,8 @@ func (b *Backend) lower(op engine.Op, in, out []engine.Spec) (lowering, error) {
 		return b.lowerLoss(op, in, out)
 	case engine.Adam, engine.SGD, engine.ClipScale, engine.Accumulate, engine.EMA:
 		return b.lowerOptimizer(op, in, out)
+	case engine.Augment:
+		return b.lowerAugment(op, in)
 	}
 	return b.lowerElementwise(op, in, out)
 }

@@ -1,0 +1,108 @@
+package data
+
+import "math"
+
+// A choice is everything random about one image's way through a transform, and
+// what is decided with it: the place of the crop.
+type choice struct {
+	part        struct{ y, x, h, w int } // RandomResizedCrop's, scaled to the output's size; none if h is 0
+	y, x        int                      // the crop's first row and column in the image, or in the scaled part
+	symmetric   bool                     // the image goes on by reflection, after padding; else it ends in zeros
+	padding     int
+	flip        bool
+	jitter      [4]adjustment
+	angle       float64 // degrees, counter-clockwise
+	perspective bool
+	coeffs      [8]float64
+}
+
+// choose draws the choice for an image of ih×iw, as it is after Resize, and an
+// output of h×w. It draws in the order of the stages. A nil r is evaluation.
+func (t *Transform) choose(ih, iw, h, w int, r *Rand) (c choice) {
+	switch {
+	case r != nil && t.RandomResizedCrop != nil:
+		p := &c.part
+		p.y, p.x, p.h, p.w = t.RandomResizedCrop.draw(ih, iw, r)
+	case r != nil && t.RandomCrop:
+		c.symmetric, c.padding = true, t.Padding
+		c.y = symmetricCrop(ih, h, t.Padding, r)
+		c.x = symmetricCrop(iw, w, t.Padding, r)
+	case t.Size > 0:
+		c.y, c.x = centerCrop(ih, h), centerCrop(iw, w)
+	}
+	if r == nil {
+		return c
+	}
+	c.flip = t.HFlip > 0 && r.Float64() < t.HFlip
+	if t.Jitter != nil {
+		c.jitter = t.Jitter.draw(r)
+	}
+	if t.Rotation > 0 {
+		c.angle = r.Uniform(-t.Rotation, t.Rotation)
+	}
+	if t.Perspective > 0 && r.Float64() < 0.5 {
+		c.perspective, c.coeffs = true, randomPerspective(w, h, t.Perspective, r)
+	}
+	return c
+}
+
+// DrawLen is the length of what [Transform.Draw] writes: one row of the params
+// of engine.Augment.
+const DrawLen = 16
+
+// OnDevice reports whether engine.Augment can do what the transform does to
+// images of h×w: all but scaling and perspective.
+func (t Transform) OnDevice(h, w int) bool {
+	oh, ow := t.OutSize(h, w)
+	if t.Resize > 0 {
+		if nh, nw := shorterSide(h, w, t.Resize); nh != h || nw != w {
+			return false
+		}
+	}
+	return t.RandomResizedCrop == nil && t.Perspective == 0 && min(oh, ow) > 0 && max(oh, ow) <= maxSide
+}
+
+// Draw makes the random choices that Apply would make with the same r for an
+// image of h×w, and writes them to dst, DrawLen words, as engine.Augment takes
+// them; the transform must be OnDevice. A nil r means evaluation. engine.Augment
+// then makes, to the bit, the image that Apply makes. Draw allocates nothing.
+func (t Transform) Draw(dst []uint32, h, w int, r *Rand) {
+	oh, ow := t.OutSize(h, w)
+	c := t.choose(h, w, oh, ow, r)
+	dst = dst[:DrawLen]
+	clear(dst)
+	dst[0], dst[1] = uint32(c.y), uint32(c.x)
+	if c.flip {
+		dst[2] |= 1
+	}
+	if c.symmetric {
+		dst[2] |= 2
+		dst[3] = uint32(c.padding)
+	}
+	x0, ax, bx, y0, ay, by := rotation(oh, ow, c.angle)
+	for i, v := range [6]int32{x0, ax, bx, y0, ay, by} {
+		dst[4+i] = uint32(v)
+	}
+	const order = 10
+	for i, a := range c.jitter {
+		dst[order] |= uint32(a.kind) << (8 * i)
+		switch a.kind {
+		case brightness, contrast, saturation:
+			dst[order+a.kind] = math.Float32bits(float32(a.amount))
+		case hue:
+			dst[order+a.kind] = uint32(hueShift(a.amount))
+		}
+	}
+}
+
+// Table returns what the bytes of each channel become, layout [3,256]: v/255, less
+// the mean, over the standard deviation. It is the table of engine.Augment.
+func (t Transform) Table() []float32 {
+	s := new(scratch)
+	s.prepareLUT(t.Mean, t.Std)
+	table := make([]float32, 0, 3*256)
+	for c := range s.lut {
+		table = append(table, s.lut[c][:]...)
+	}
+	return table
+}
