@@ -225,7 +225,10 @@ func (s *staging) Close() error {
 	if s.b.closed || s.b.lost != nil {
 		return nil
 	}
-	errs := []error{s.b.stream.Sync()}
+	if err := s.b.wrap(s.b.stream.Sync()); err != nil {
+		return err
+	}
+	var errs []error
 	if s.copies != nil {
 		errs = append(errs, s.copies.Sync(), s.copies.Close())
 	}
