@@ -53,6 +53,26 @@ func TestCUDAFromTheCommandLine(t *testing.T) {
 	}
 }
 
+// TestMixedPrecision trains in bfloat16 on the stand-in device, under a teacher
+// too; the CPU refuses.
+func TestMixedPrecision(t *testing.T) {
+	onFake(t)
+	dir := t.TempDir()
+	losses := map[string]float64{}
+	for _, p := range []string{"float32", "bfloat16"} {
+		out := filepath.Join(dir, p)
+		v := decode(t, succeeds(t, "train", "--device", "cuda:0", "--precision", p, "--arch", "cnn-dwpw", "--base", "4", "--limit", "32", "--batch", "16",
+			"--epochs", "1", "--out", out, "--json").out)
+		losses[p] = v["history"].([]any)[0].(map[string]any)["train_loss"].(float64)
+	}
+	if d := losses["float32"] - losses["bfloat16"]; d == 0 || d > 0.05 || d < -0.05 {
+		t.Errorf("training losses are %v: want them near each other, and not the same", losses)
+	}
+	succeeds(t, "distill", "--teacher", filepath.Join(dir, "float32", "best.safetensors"), "--device", "cuda:0", "--precision", "bfloat16", "--arch", "cnn-plain",
+		"--base", "4", "--limit", "32", "--batch", "16", "--epochs", "1", "--out", filepath.Join(dir, "student"))
+	fails(t, []string{"bfloat16"}, small("train", "--precision", "bfloat16", "--out", filepath.Join(dir, "cpu"))...)
+}
+
 func TestAutoTakesTheCard(t *testing.T) {
 	onFake(t)
 	if r := succeeds(t, "explain", "cnn-dwpw", "--base", "4", "--input", "3x28x28", "--device", "auto", "--json"); !strings.Contains(r.out, "cuda:0") {

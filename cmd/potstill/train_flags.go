@@ -38,6 +38,7 @@ type runFlags struct {
 	MinLR        float64 `name:"min-lr" placeholder:"LR" group:"Schedule:" help:"Where cosine ends."`
 	MaxLR        float64 `name:"max-lr" placeholder:"LR" group:"Schedule:" help:"Peak of onecycle; --lr if not given."`
 
+	precisionFlag
 	LabelSmoothing float64 `placeholder:"E" help:"Share of the label that is spread over all classes."`
 	Patience       int     `placeholder:"N" help:"Stop after N epochs without a better validation accuracy."`
 	DropLast       bool    `help:"Leave out an epoch's last batch if it is smaller."`
@@ -145,7 +146,7 @@ func (f runFlags) config() (train.Config, error) {
 			StepSize: f.StepSize, Gamma: f.Gamma, MinLR: f.MinLR, MaxLR: f.MaxLR,
 		},
 		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
-		LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
+		Precision: f.Precision, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
 	}, nil
 }
 

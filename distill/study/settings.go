@@ -31,6 +31,7 @@ type Settings struct {
 	EMA            *float64  `yaml:"ema"`
 	LabelSmoothing *float64  `yaml:"label_smoothing"`
 	Mixup          *float64  `yaml:"mixup"`
+	Precision      *string   `yaml:"precision"` // of activations in training: float32, or bfloat16 on a CUDA device
 	Patience       *int      `yaml:"patience"`
 	Temperature    *float64  `yaml:"temperature"`
 	Alpha          *float64  `yaml:"alpha"`
@@ -125,6 +126,7 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	c.LabelSmoothing = float32(or(0, s.LabelSmoothing, d.LabelSmoothing))
 	c.MixupAlpha = or(0, s.Mixup, d.Mixup)
 	c.Patience = or(0, s.Patience, d.Patience)
+	c.Precision = or("", s.Precision, d.Precision)
 	c.Shuffle = true
 	if kd {
 		k := distill.DefaultSettings()

@@ -48,6 +48,11 @@ type Config struct {
 	// LabelSmoothing is the ε of [engine.CrossEntropy]. It has no effect on a
 	// loss of the caller's own (Hooks.Loss) or on evaluation.
 	LabelSmoothing float32
+	// Precision is how activations and their gradients are stored in training
+	// steps: Float32 (or ""), or BFloat16, which the backend must have
+	// (engine.MixedPrecision). Weights, statistics, losses and evaluation are
+	// float32 always.
+	Precision string
 	// Patience stops the run after so many epochs without a better validation
 	// accuracy; 0 never stops early.
 	Patience int
@@ -68,6 +73,12 @@ type Config struct {
 	// after each epoch; 0 takes only these.
 	SaveEvery int
 }
+
+// The values of Config.Precision.
+const (
+	Float32  = "float32"
+	BFloat16 = "bfloat16"
+)
 
 // Hooks are the trainer's ways to its surroundings. All may be left zero.
 type Hooks struct {
@@ -136,6 +147,9 @@ type Result struct {
 // normalized fills in the defaults.
 func (c Config) normalized() Config {
 	c.Accumulate = max(c.Accumulate, 1)
+	if c.Precision == Float32 {
+		c.Precision = ""
+	}
 	if c.Optimizer.Kind == "" {
 		c.Optimizer.Kind = AdamW
 	}
@@ -162,6 +176,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("ema decay must be in [0, 1), not %v", c.EMA)
 	case !(c.LabelSmoothing >= 0 && c.LabelSmoothing <= 1):
 		return fmt.Errorf("label smoothing must be in [0, 1], not %v", c.LabelSmoothing)
+	case c.Precision != "" && c.Precision != Float32 && c.Precision != BFloat16:
+		return fmt.Errorf("precision is %s or %s, not %q", Float32, BFloat16, c.Precision)
 	case c.Patience < 0 || c.SaveEvery < 0:
 		return fmt.Errorf("patience and save-every must not be negative: %d, %d", c.Patience, c.SaveEvery)
 	}

@@ -93,6 +93,7 @@ type settings struct {
 	EMA        float32         `json:"ema"`
 	Smoothing  float32         `json:"label_smoothing"`
 	Mixup      float64         `json:"mixup"`
+	Precision  string          `json:"precision,omitempty"`
 	Train      string          `json:"train"` // the transforms, as JSON
 	Eval       string          `json:"eval"`
 	Images     int             `json:"images"`
@@ -106,7 +107,7 @@ func (t *Trainer) settings() settings {
 		Train: string(train), Eval: string(eval),
 		Seed: t.c.Seed, Batch: t.c.Batch, Accumulate: t.c.Accumulate, Shuffle: t.c.Shuffle, DropLast: t.c.DropLast,
 		Optimizer: t.c.Optimizer, Schedule: t.c.Schedule, ClipNorm: t.c.ClipNorm, EMA: t.c.EMA,
-		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha,
+		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha, Precision: t.c.Precision,
 		Images: t.ds.Train.Len(), Data: t.ds.Fingerprint,
 	}
 }
@@ -121,7 +122,7 @@ func (s settings) differs(o settings) error {
 		{"shuffle", s.Shuffle, o.Shuffle}, {"drop-last", s.DropLast, o.DropLast},
 		{"optimizer", s.Optimizer, o.Optimizer}, {"schedule", s.Schedule, o.Schedule},
 		{"clip norm", s.ClipNorm, o.ClipNorm}, {"ema", s.EMA, o.EMA}, {"label smoothing", s.Smoothing, o.Smoothing},
-		{"mixup", s.Mixup, o.Mixup}, {"training transform", s.Train, o.Train}, {"evaluation transform", s.Eval, o.Eval},
+		{"mixup", s.Mixup, o.Mixup}, {"precision", s.Precision, o.Precision}, {"training transform", s.Train, o.Train}, {"evaluation transform", s.Eval, o.Eval},
 		{"number of training images", s.Images, o.Images}, {"data", s.Data, o.Data},
 	} {
 		if d.old != d.now {

@@ -75,14 +75,18 @@ func (t *Trainer) writeStep(g *engine.Graph, s *step, k stepKey) error {
 	b := engine.NewBuilder(g)
 	s.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
 	s.target = b.Input("target", engine.F32(k.n, t.classes))
-	s.logits = t.net.Forward(b, s.images, true)
+	images := s.images
+	if t.c.Precision == BFloat16 {
+		images = b.One(engine.Cast{To: engine.BFloat16}, images)
+	}
+	s.logits = t.net.Forward(b, images, true)
 	if err := b.Err(); err != nil {
 		return err
 	}
 	if !s.logits.Equal(s.target.Spec) {
 		return fmt.Errorf("the net's logits are %v, the data have %d classes", s.logits.Spec, t.classes)
 	}
-	s.loss = t.loss(b, s.images, s.logits, s.target)
+	s.loss = t.loss(b, images, s.logits, s.target)
 	if err := b.Err(); err != nil {
 		return err
 	}
