@@ -29,7 +29,9 @@
 //	FAKE_MEMORY    bytes of device memory (default 256 MiB)
 //	FAKE_DEVICES   number of devices (default 1)
 //	FAKE_DRIVER    version of the driver (default 13000)
-//	FAKE_ORDER     "reverse" runs threads and blocks from the last to the first
+//	FAKE_ORDER     "reverse" runs threads and blocks from the last to the first,
+//	               "interleave" has all threads of a block come to their next
+//	               barrier or shuffle before one goes on behind it
 //	FAKE_QUEUE     "lazy" does a stream's work only when somebody waits for it
 //	FAKE_FAIL      failures, "call:code:after,…", as [Fail] injects them
 //	CC             the C compiler

@@ -115,7 +115,7 @@ func TestPlain(t *testing.T) {
 }
 
 func TestBarrier(t *testing.T) {
-	for _, order := range []string{"", "reverse"} {
+	for _, order := range []string{"", "reverse", "interleave"} {
 		t.Run("order "+order, func(t *testing.T) {
 			t.Setenv("FAKE_ORDER", order)
 			r := newRig(t)
@@ -143,7 +143,7 @@ func TestBarrier(t *testing.T) {
 }
 
 func TestMissingBarrier(t *testing.T) {
-	for _, order := range []string{"", "reverse"} {
+	for _, order := range []string{"", "reverse", "interleave"} {
 		t.Setenv("FAKE_ORDER", order)
 		r := newRig(t)
 		y, err := r.run(`KERNEL(k)(k_args a) {
@@ -161,6 +161,15 @@ func TestMissingBarrier(t *testing.T) {
 }
 
 func TestShuffles(t *testing.T) {
+	for _, order := range []string{"", "reverse", "interleave"} {
+		t.Run("order "+order, func(t *testing.T) {
+			t.Setenv("FAKE_ORDER", order)
+			testShuffles(t)
+		})
+	}
+}
+
+func testShuffles(t *testing.T) {
 	r := newRig(t)
 	y, err := r.run(`KERNEL(k)(k_args a) {
 		int t = threadIdx.x, l = t & 31;
@@ -193,6 +202,34 @@ func TestShuffles(t *testing.T) {
 		}[i/64]
 		if v != want {
 			t.Errorf("part %d, thread %d: %v, want %v", i/64, tt, v, want)
+		}
+	}
+}
+
+// TestWarpsInTheWay has two warps share what each should have of its own, with
+// barriers of the warp only: interleaved, they must spoil each other's results.
+func TestWarpsInTheWay(t *testing.T) {
+	t.Setenv("FAKE_ORDER", "interleave")
+	for _, c := range []struct {
+		step   string
+		spoilt bool
+	}{{"32", false}, {"16", true}} {
+		y, err := newRig(t).run(`KERNEL(k)(k_args a) {
+			__shared__ float s[64];
+			int t = threadIdx.x, own = t / 32 * `+c.step+`, l = t % 32;
+			s[own + l] = t;
+			__syncwarp();
+			a.y[t] = s[own + 31 - l];
+		}`, 1, 64, 0, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoilt := false
+		for i, v := range y {
+			spoilt = spoilt || v != float32(i/32*32+31-i%32)
+		}
+		if spoilt != c.spoilt {
+			t.Errorf("step %s: spoilt %v, want %v: %v", c.step, spoilt, c.spoilt, y)
 		}
 	}
 }

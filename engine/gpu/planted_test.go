@@ -33,8 +33,8 @@ func (p plant) planted(text string) (string, error) {
 
 // TestPlanted shows that the suite over cuda/fake finds bugs of the kinds that
 // kernels have: each is planted into a backend of a child process, whose suite
-// must then fail in the operator's cases, with the threads in one order or the
-// other (TestSuite and TestSuiteReversed).
+// must then fail in the operator's cases, with the threads in one of the orders
+// that TestSuite and TestSuiteOrders run them in.
 func TestPlanted(t *testing.T) {
 	o := fakeOptions(t)
 	o.NoLibraries = true
@@ -62,13 +62,13 @@ func TestPlanted(t *testing.T) {
 				t.Fatal(err)
 			}
 			failed := regexp.MustCompile(`(?m)^ +--- FAIL: TestPlanted/child/` + p.op + `/`)
-			for _, order := range []string{"", "reverse"} {
+			for _, order := range orders {
 				out, err := child(t, p.name, p.op, order)
 				if err != nil && failed.Match(out) {
 					t.Logf("found by %d cases in order %q", len(failed.FindAll(out, -1)), order)
 					return
 				}
-				if err != nil || order != "" {
+				if err != nil || order == orders[len(orders)-1] {
 					t.Errorf("the suite does not find it (order %q, exit: %v)\n%s", order, err, last(out))
 				}
 			}
@@ -81,16 +81,23 @@ func TestPlanted(t *testing.T) {
 	})
 }
 
-// TestSuiteReversed runs the suite with everything in another legal order: the
-// threads of a block and the blocks of a grid from the last to the first, and
-// the stream's work only when somebody waits for it.
-func TestSuiteReversed(t *testing.T) {
-	t.Setenv("FAKE_ORDER", "reverse")
-	t.Setenv("FAKE_QUEUE", "lazy")
-	o := fakeOptions(t)
-	o.NoLibraries = true
-	backendtest.Run(t, openBackend(t, o))
+// TestSuiteOrders runs the suite in other legal orders: the threads of a block
+// and the blocks of a grid from the last to the first and a stream's work only
+// when somebody waits for it, and the threads of a block interleaved.
+func TestSuiteOrders(t *testing.T) {
+	for _, order := range orders[1:] {
+		t.Run(order, func(t *testing.T) {
+			t.Setenv("FAKE_ORDER", order)
+			t.Setenv("FAKE_QUEUE", "lazy")
+			o := fakeOptions(t)
+			o.NoLibraries = true
+			backendtest.Run(t, openBackend(t, o))
+		})
+	}
 }
+
+// orders are those in which cuda/fake runs threads.
+var orders = []string{"", "reverse", "interleave"}
 
 // read is kernels.Source with the bug.
 func (p plant) read(name string) (string, error) {

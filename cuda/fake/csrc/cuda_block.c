@@ -4,7 +4,9 @@
 // So a kernel without barriers costs a call a thread. A thread runs as far as it
 // can before the next one starts: the most unequal of the orders that a device
 // may choose, which is what shows a missing barrier. FAKE_ORDER=reverse runs
-// threads and blocks from the last to the first.
+// threads and blocks from the last to the first; FAKE_ORDER=interleave has all
+// threads come to their next barrier or shuffle before one goes on behind it,
+// which is what shows warps that get in each other's way.
 #include "fake.h"
 #include "cuda_switch.h"
 
@@ -25,7 +27,8 @@ typedef struct {
 } slot;
 
 static struct {
-	int threads, started, done, reverse; // of the block that runs
+	int threads, started, done;          // of the block that runs
+	int reverse, interleave;             // the order
 	int current, stack;                  // the thread that runs, and its stack
 	const fake_kernel *kernel;
 	const void *args;
@@ -113,8 +116,13 @@ static void ready(int t) {
 	b.queue[(b.head + b.queued++) % THREADS] = (short)t;
 }
 
-// ready_first is for a warp's threads: a warp runs on before the others do.
+// ready_first is for a warp's threads: unless interleaved, a warp runs on before
+// the others do.
 static void ready_first(int t) {
+	if (b.interleave) {
+		ready(t);
+		return;
+	}
 	b.state[t] = READY;
 	b.head = (b.head + THREADS - 1) % THREADS;
 	b.queue[b.head] = (short)t;
@@ -157,7 +165,7 @@ static void leave(int t, int gone) {
 		b.idle[b.n_idle++] = (short)b.stack;
 	else
 		b.stack_of[t] = (short)b.stack;
-	if (b.queued) {
+	if (b.queued && !(b.interleave && b.started < b.threads)) {
 		int next = next_ready();
 		b.state[next] = RUNNING;
 		b.stack = b.stack_of[next];
@@ -178,7 +186,7 @@ static void warp_retry(int w);
 static void threads(void) {
 	for (;;) {
 		int t = 0;
-		while (b.started < b.threads && !b.queued) {
+		while (b.started < b.threads && (b.interleave || !b.queued)) {
 			t = id_of(b.started++);
 			set_thread(t);
 			b.state[t] = RUNNING;
@@ -228,8 +236,8 @@ static void complete(int w, slot *s, int current) {
 	for (int l = 0; l < 32; l++)
 		if (s->arrived >> l & 1 && b.value[w * 32 + l] && (s->kind == BALLOT || s->kind == ALL))
 			ballot |= 1ul << l;
-	for (int k = 31; k >= 0; k--) {
-		int l = b.reverse ? 31 - k : k, t = w * 32 + l;
+	for (int k = 0; k < 32; k++) { // the first that is to run is the last to be put in front
+		int l = b.reverse == b.interleave ? 31 - k : k, t = w * 32 + l;
 		if (!(s->arrived >> l & 1))
 			continue;
 		int from = l, width = b.width[t], first = l & ~(width - 1), d = b.lane[t];
@@ -288,11 +296,13 @@ static unsigned long warp(int line, int kind, unsigned mask, unsigned long value
 	b.value[t] = value;
 	b.lane[t] = lane;
 	b.width[t] = width;
-	if (s->arrived == (mask & b.alive[w])) {
-		complete(w, s, t);
+	int last = s->arrived == (mask & b.alive[w]);
+	if (last)
+		complete(w, s, b.interleave ? -1 : t);
+	if (last && !b.interleave)
 		return b.result[t];
-	}
-	b.state[t] = IN_WARP;
+	if (!last)
+		b.state[t] = IN_WARP;
 	leave(t, 0);
 	return b.result[t];
 }
@@ -354,6 +364,7 @@ CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], c
 		return OUT_OF_MEMORY;
 	const char *order = getenv("FAKE_ORDER");
 	b.reverse = order && !strcmp(order, "reverse");
+	b.interleave = order && !strcmp(order, "interleave");
 	b.kernel = f->kernel;
 	b.args = args;
 	b.name = f->name;
