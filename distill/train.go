@@ -192,6 +192,7 @@ func (s *session) explain(err error) error {
 		last = s.path(LastFile)
 	}
 	var diverged *train.DivergedError
+	var device *train.DeviceError
 	switch {
 	case s.saveErr != nil && s.saved:
 		return fmt.Errorf("%w; the run as last saved is whole in %s", s.saveErr, last)
@@ -204,6 +205,9 @@ func (s *session) explain(err error) error {
 	case errors.As(err, &diverged):
 		diverged.Checkpoint = last
 		return diverged
+	case errors.As(err, &device):
+		device.Checkpoint = last
+		return device
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
 		return &InterruptedError{Epoch: s.at.Epoch, Step: s.at.Step, Steps: s.at.Steps, Path: last, Err: err}
 	}

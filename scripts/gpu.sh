@@ -30,12 +30,11 @@ build)
   mkdir -p $bin
   go build -ldflags "-s -w -X main.version=$(git describe --always --dirty 2>/dev/null || echo unknown)" -o $bin/potstill ./cmd/potstill
   go test -c -ldflags "-s -w" -o $bin/gpu.test ./engine/gpu
-  go test -c -ldflags "-s -w" -o $bin/cuda.test ./cuda
   ls -l $bin
   exit
   ;;
 esac
-for f in potstill gpu.test cuda.test; do
+for f in potstill gpu.test; do
   [[ -x $bin/$f ]] || { echo "gpu.sh: there is no $bin/$f; run scripts/gpu.sh build where there is Go" >&2; exit 2; }
 done
 
@@ -88,7 +87,6 @@ run_devices() {
 }
 
 run_suite() {
-  part suite-bindings $bin/cuda.test -test.run 'Device|Real' -test.v
   for s in ours chosen libraries; do
     part "suite-$s" $bin/gpu.test -test.run "TestSuite/device/$s" -test.v -test.timeout 9m
     counts "$out/suite-$s.txt"

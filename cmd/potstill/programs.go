@@ -21,6 +21,7 @@ type programSpec struct {
 	noFuse        bool
 	int8          engine.Int8 // how an inference may compute with 8-bit weights
 	bfloat16      bool        // mixed precision
+	resident      bool        // the images are on the device, where an Augment makes the batch
 }
 
 // A program is one compiled, with a store of its own and constant inputs.
@@ -28,8 +29,9 @@ type program struct {
 	*engine.Program
 	store  *engine.Store
 	in     engine.Bindings
-	images *engine.Value
-	out    *engine.Value // the loss, or the logits
+	images *engine.Value  // nil if they are resident
+	flight *engine.Flight // the last launch
+	out    *engine.Value  // the loss, or the logits
 }
 
 // compile builds the graph, with PyTorch's initial weights, and compiles it.
@@ -45,12 +47,10 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 	}
 	a := s.net.Arch()
 	bd := engine.NewBuilder(engine.NewGraph())
-	images := bd.Input("images", engine.F32(s.batch, s.height, s.width, cmp.Or(a.InChannels, 3)))
-	pixels := make([]float32, images.Len())
-	for i := range pixels {
-		pixels[i] = float32(i*7919%256) / 255
+	images, err := s.images(bd, p, cmp.Or(a.InChannels, 3))
+	if err != nil {
+		return nil, err
 	}
-	p.images, p.in[images] = images, engine.Bytes(pixels)
 	x := images
 	if s.bfloat16 {
 		x = bd.One(engine.Cast{To: engine.BFloat16}, images)
@@ -67,6 +67,49 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 	p.out = out
 	p.Program, err = bd.Graph().Compile(b, engine.Options{Store: p.store, Outputs: []*engine.Value{out}, NoFuse: s.noFuse, Int8: s.int8})
 	return p, err
+}
+
+// images adds the batch: an input, or what is made on the device.
+func (s programSpec) images(bd *engine.Builder, p *program, channels int) (*engine.Value, error) {
+	if s.resident {
+		return s.augmented(bd, p)
+	}
+	p.images = bd.Input("images", engine.F32(s.batch, s.height, s.width, channels))
+	pixels := make([]float32, p.images.Len())
+	for i := range pixels {
+		pixels[i] = float32(i*7919%256) / 255
+	}
+	p.in[p.images] = engine.Bytes(pixels)
+	return p.images, nil
+}
+
+// augmented adds images in bytes that stay on the device, and the batch made of
+// them: each image as it is.
+func (s programSpec) augmented(bd *engine.Builder, p *program) (*engine.Value, error) {
+	pixels := make([]uint8, s.batch*s.height*s.width*3)
+	for i := range pixels {
+		pixels[i] = uint8(i * 7919)
+	}
+	table := make([]float32, engine.AugmentTable.Len())
+	for i := range table {
+		table[i] = float32(i%256) / 255
+	}
+	set := &engine.Variable{Name: "images", Spec: engine.Spec{Shape: []int{s.batch, s.height, s.width, 3}, DType: engine.Uint8}}
+	values := &engine.Variable{Name: "values", Spec: engine.AugmentTable}
+	if err := errors.Join(p.store.Set(set, pixels), p.store.Set(values, engine.Bytes(table))); err != nil {
+		return nil, err
+	}
+	index, params := make([]uint32, s.batch), make([]uint32, s.batch*engine.AugmentParams)
+	for i := range index {
+		row := params[i*engine.AugmentParams:]
+		index[i] = uint32(i)
+		row[engine.AugmentAX], row[engine.AugmentBY] = 1<<16, 1<<16
+		row[engine.AugmentX0], row[engine.AugmentY0] = 1<<15, 1<<15
+	}
+	in := bd.Input("index", engine.Spec{Shape: []int{s.batch}, DType: engine.Uint32})
+	rows := bd.Input("params", engine.Spec{Shape: []int{s.batch, engine.AugmentParams}, DType: engine.Uint32})
+	p.in[in], p.in[rows] = engine.Bytes(index), engine.Bytes(params)
+	return bd.One(engine.Augment{Height: s.height, Width: s.width}, bd.Variable(set), in, rows, bd.Variable(values)), nil
 }
 
 // step adds loss, gradients and optimiser, and returns the loss.
@@ -117,6 +160,31 @@ func (s programSpec) step(bd *engine.Builder, p *program, images, logits *engine
 
 // run runs the program once.
 func (p *program) run(ctx context.Context) error { return p.Run(ctx, p.in) }
+
+// launch starts a run and waits for the one before it, so that a device that
+// works beside the host always has one to go on with.
+func (p *program) launch(ctx context.Context) error {
+	flight, err := p.Start(ctx, p.in)
+	if err != nil {
+		return err
+	}
+	last := p.flight
+	p.flight = &flight
+	if last == nil {
+		return nil
+	}
+	return last.Wait()
+}
+
+// land waits for the last launch.
+func (p *program) land() error {
+	if p.flight == nil {
+		return nil
+	}
+	last := p.flight
+	p.flight = nil
+	return last.Wait()
+}
 
 // Close frees the program and its store.
 func (p *program) Close() error {
