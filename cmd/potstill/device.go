@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
@@ -109,5 +110,23 @@ func (f deviceFlags) with(a *app, do func(b engine.Backend) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.Close()) }()
-	return do(b)
+	if err := do(b); err != nil {
+		return err
+	}
+	if g, ok := b.(*gpu.Backend); ok && f.Deterministic {
+		sayCost(a, g)
+	}
+	return nil
+}
+
+// sayCost states what --deterministic cost, from the times of what was chosen
+// and of what would have been.
+func sayCost(a *app, g *gpu.Backend) {
+	var total, cost time.Duration
+	for _, c := range g.Choices() {
+		total, cost = total+c.Time(), cost+c.Cost()
+	}
+	if total > 0 {
+		a.log.Info(fmt.Sprintf("--deterministic: the operators with a choice are %.1f %% slower by it", 100*float64(cost)/float64(total-cost)))
+	}
 }

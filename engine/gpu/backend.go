@@ -166,7 +166,7 @@ func (b *Backend) wrap(err error) error {
 		return err
 	case errors.As(err, &e) && fatal(e):
 		b.lost = fmt.Errorf("%w: %w", ErrLost, err)
-		b.log.Error("the device is lost", "device", b.Name(), "reason", err)
+		b.log.Debug("the device is lost", "device", b.Name(), "reason", err)
 		return b.lost
 	case errors.Is(err, cuda.ErrOutOfMemory) && !errors.Is(err, engine.ErrOutOfMemory):
 		return fmt.Errorf("%w: %w", engine.ErrOutOfMemory, err)

@@ -168,7 +168,7 @@ func (b *Backend) decide(c *Choice, op engine.Op, in, out []engine.Spec, cs []ca
 	case b.lost != nil:
 		return 0, b.lost
 	case errors.Is(err, engine.ErrOutOfMemory):
-		b.log.Info("too little memory to time implementations, ours is taken", "op", c.Op, "in", c.In, "reason", err)
+		b.log.Debug("too little memory to time implementations, ours is taken", "op", c.Op, "in", c.In, "reason", err)
 		return 0, nil
 	case err != nil:
 		return 0, err
@@ -235,7 +235,7 @@ func (b *Backend) tell(c Choice) {
 	}
 	b.log.Debug("implementation chosen", args...)
 	if cost := c.Cost(); b.options.Deterministic && cost > 0 {
-		b.log.Info("determinism costs time", "op", c.Op, "in", c.In, "winner", c.Winner, "time", c.Time(), "slower by", cost)
+		b.log.Debug("determinism costs time", "op", c.Op, "in", c.In, "winner", c.Winner, "time", c.Time(), "slower by", cost)
 	}
 }
 
