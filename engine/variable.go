@@ -95,14 +95,27 @@ func (s *Store) Get(v *Variable, dst []byte) error {
 	return t.Read(dst)
 }
 
+// Free frees the memory of v, which no program that is still to be run may use. It
+// may be called twice.
+func (s *Store) Free(v *Variable) error {
+	t, ok := s.slots[v]
+	if !ok {
+		return nil
+	}
+	delete(s.slots, v)
+	if err := t.Buf.Close(); err != nil {
+		return fmt.Errorf("freeing %s: %w", v.Name, err)
+	}
+	return nil
+}
+
 // Close frees the memory of every variable. It may be called twice.
 func (s *Store) Close() error {
 	var first error
-	for v, t := range s.slots {
-		if err := t.Buf.Close(); err != nil && first == nil {
-			first = fmt.Errorf("freeing %s: %w", v.Name, err)
+	for v := range s.slots {
+		if err := s.Free(v); first == nil {
+			first = err
 		}
-		delete(s.slots, v)
 	}
 	return first
 }

@@ -46,6 +46,9 @@
 //
 // [Transform] follows torchvision's semantics on PIL images, to the bit where
 // these are deterministic. [TrainTransform] and [EvalTransform] are the study's.
+// All random choices of an image are drawn before a pixel is touched: a device
+// that has the images can therefore do the rest ([Transform.Draw],
+// [LoaderOptions].OnDevice).
 //
 // # Randomness
 //

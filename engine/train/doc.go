@@ -24,6 +24,14 @@
 // The average e covers parameters and running statistics alike. When it is on,
 // evaluation and the "best" snapshot use it.
 //
+// # Where the images are made
+//
+// Where it can be (see Config.HostAugment), the training set is taken to the
+// device once, in bytes, and a step begins with [engine.Augment]: what goes to the
+// device at each step is the numbers of the images and the random choices that the
+// loader has drawn. The images, and so the results, are those that the loader
+// would make, bit for bit.
+//
 // # Determinism and resuming
 //
 // The order of the images, every augmentation and every dropout mask depend on

@@ -219,11 +219,11 @@ func manyPictures(t *testing.T, n int) *data.Dataset {
 func TestTooLargeABatch(t *testing.T) {
 	b := openFake(t)
 	ds := manyPictures(t, 300)
-	try := func(batch, accumulate int) error {
+	try := func(batch, accumulate int, host bool) error {
 		net, store := newWideNet(), engine.NewStore(b)
 		defer store.Close()
-		c := Config{Epochs: 1, Batch: batch, Accumulate: accumulate, EMA: 0.9, Optimizer: OptimizerConfig{LR: 0.01}}
-		c.Train, c.Eval = data.Transform{Size: 96}, data.Transform{Size: 96}
+		c := Config{Epochs: 1, Batch: batch, Accumulate: accumulate, EMA: 0.9, Optimizer: OptimizerConfig{LR: 0.01}, HostAugment: host}
+		c.Train, c.Eval = data.Transform{Size: 112}, data.Transform{Size: 112}
 		tr, err := New(net, store, ds, c, Hooks{})
 		if err != nil {
 			t.Fatal(err)
@@ -231,13 +231,14 @@ func TestTooLargeABatch(t *testing.T) {
 		err = tr.prepare()
 		return errors.Join(err, tr.Close())
 	}
-	for _, accumulate := range []int{1, 3} {
-		err := try(256, accumulate)
+	for i, accumulate := range []int{1, 3, 1, 3} {
+		host := i < 2
+		err := try(256, accumulate, host)
 		var m *MemoryError
 		if !errors.Is(err, engine.ErrOutOfMemory) || !errors.As(err, &m) {
 			t.Fatal(err)
 		}
-		form := regexp.MustCompile(`^training step for 256 images of 96x96 on cuda:0 needs \d+\.\d MB, \d+\.\d MB are free: a batch of (\d+) would fit$`)
+		form := regexp.MustCompile(`^training step for 256 images of 112x112 on cuda:0 needs \d+\.\d MB, \d+\.\d MB are free: a batch of (\d+) would fit$`)
 		match := form.FindStringSubmatch(err.Error())
 		if match == nil {
 			t.Fatal(err)
@@ -247,10 +248,10 @@ func TestTooLargeABatch(t *testing.T) {
 		if fits != m.Batch || m.Needed <= m.Free || m.Free > 256<<20 {
 			t.Errorf("%+v", m)
 		}
-		if err := try(fits, accumulate); err != nil {
+		if err := try(fits, accumulate, host); err != nil {
 			t.Errorf("a batch of %d was said to fit: %v", fits, err)
 		}
-		if err := try(2*fits, accumulate); !errors.Is(err, engine.ErrOutOfMemory) {
+		if err := try(2*fits, accumulate, host); !errors.Is(err, engine.ErrOutOfMemory) {
 			t.Errorf("twice a batch of %d fits too: %v", fits, err)
 		}
 	}

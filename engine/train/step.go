@@ -19,7 +19,9 @@ type stepKey struct {
 type step struct {
 	prog               *engine.Program
 	in                 engine.Bindings
-	images, target     *engine.Value
+	target             *engine.Value
+	images             *engine.Value // as the loader makes them; nil if they are made from
+	index, params      *engine.Value // these on the device
 	loss, logits, norm *engine.Value // nil where the program has none
 
 	lossHost, logitsHost, normHost    []float32
@@ -73,9 +75,8 @@ func (t *Trainer) buildStep(k stepKey) (*engine.Graph, *step, error) {
 
 func (t *Trainer) writeStep(g *engine.Graph, s *step, k stepKey) error {
 	b := engine.NewBuilder(g)
-	s.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
+	images := t.source(b, s, k)
 	s.target = b.Input("target", engine.F32(k.n, t.classes))
-	images := s.images
 	if t.c.Precision == BFloat16 {
 		images = b.One(engine.Cast{To: engine.BFloat16}, images)
 	}
@@ -237,7 +238,7 @@ func (t *Trainer) checkFrozen(g *engine.Graph) error {
 // bindDropout binds the counters that the net has declared as inputs.
 func (t *Trainer) bindDropout(g *engine.Graph, s *step) {
 	for _, v := range g.Inputs() {
-		if v.Equal(engine.DropoutCounter) {
+		if v.Equal(engine.DropoutCounter) && v != s.index {
 			s.in[v] = engine.Bytes(t.scalars.counter)
 		}
 	}
@@ -275,8 +276,7 @@ func (t *Trainer) compile(g *engine.Graph, s *step) error {
 // start begins a run of the step on a batch, nil for none. It allocates nothing.
 func (s *step) start(ctx context.Context, b *data.Batch) (engine.Flight, error) {
 	if b != nil {
-		s.in[s.images] = engine.Bytes(b.Images)
-		s.in[s.target] = engine.Bytes(b.Targets)
+		s.bind(b)
 	}
 	return s.prog.Start(ctx, s.in)
 }

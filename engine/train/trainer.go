@@ -21,6 +21,7 @@ type Trainer struct {
 	loss    LossFunc
 
 	loader    *data.Loader
+	resident  *resident // the training set on the device; nil: the loader makes the images
 	schedule  *Schedule
 	state     *state
 	scalars   scalars
@@ -75,28 +76,37 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 		}
 		names[v.Name] = true
 	}
-	var err error
+	t.place()
+	if err := t.open(); err != nil {
+		return nil, errors.Join(err, t.evict())
+	}
+	return t, nil
+}
+
+// open makes what a run needs beside its programs.
+func (t *Trainer) open() (err error) {
+	c, ds := t.c, t.ds
 	t.loader, err = data.NewLoader(ds.Train, t.classes, data.LoaderOptions{
 		Batch: c.Batch, Shuffle: c.Shuffle, Augment: c.Train, Seed: c.Seed, Workers: c.Workers,
-		MixupAlpha: c.MixupAlpha, DropLast: c.DropLast,
+		MixupAlpha: c.MixupAlpha, DropLast: c.DropLast, OnDevice: t.resident != nil,
 	})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if t.schedule, err = NewSchedule(c.Schedule, c.Optimizer.LR, c.Epochs, t.groups()); err != nil {
-		return nil, err
+		return err
 	}
 	t.state = newState(t.vars, c)
 	if c.EMA > 0 {
-		t.evalStore = engine.NewStore(store.Backend())
+		t.evalStore = engine.NewStore(t.store.Backend())
 	}
-	t.evaluator, err = NewEvaluator(net, t.evalStore, t.classes,
+	t.evaluator, err = NewEvaluator(t.net, t.evalStore, t.classes,
 		EvalOptions{Batch: c.Batch, Transform: c.Eval, Workers: c.Workers})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.evaluator.fit = t.fit
-	return t, nil
+	return nil
 }
 
 // CrossEntropy returns the LossFunc of PyTorch's cross-entropy.
@@ -116,7 +126,7 @@ func (t *Trainer) groupOf(batches int) int { return (batches + t.c.Accumulate - 
 // the run before: what a file of metrics must hold to be whole again.
 func (t *Trainer) History() []EpochInfo { return append([]EpochInfo(nil), t.history...) }
 
-// Close frees the programs and the weights of evaluation. The store, with the
+// Close frees the programs, the training set and the weights of evaluation. The store, with the
 // trained weights, stays. It may be called twice.
 func (t *Trainer) Close() error {
 	t.abandon()
@@ -129,7 +139,7 @@ func (t *Trainer) Close() error {
 		errs = append(errs, t.optimize.prog.Close())
 		t.optimize = nil
 	}
-	errs = append(errs, t.evaluator.Close())
+	errs = append(errs, t.evict(), t.evaluator.Close())
 	if t.evalStore != t.store {
 		errs = append(errs, t.evalStore.Close())
 	}
