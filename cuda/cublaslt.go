@@ -197,7 +197,7 @@ func (m *Matmul) Run(st *Stream, algo Algorithm, a, b, c, bias, ws Ptr) error {
 }
 
 func (m *Matmul) misplaced(algo Algorithm, a, b, c, bias, ws Ptr) error {
-	return m.wrap(fmt.Errorf("A, B, C and bias at %#x, %#x, %#x and %#x, %d bytes of workspace at %#x: each must be a multiple of %d, and not 0",
+	return m.wrap(fmt.Errorf("matrices A, B, C and bias at %#x, %#x, %#x and %#x, %d bytes of workspace at %#x: each must be a multiple of %d, and not 0",
 		uint64(a), uint64(b), uint64(c), uint64(bias), algo.Workspace, uint64(ws), matmulAlignment))
 }
 

@@ -55,12 +55,6 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 // cut into parts at that alignment.
 func roundUp(n int) int { return (n + 255) &^ 255 }
 
-// linear returns the grid and block of a kernel with a thread for each of n
-// elements.
-func linear(n, threads int) (grid, block [3]int) {
-	return [3]int{ceilDiv(n, threads), 1, 1}, [3]int{threads, 1, 1}
-}
-
 // resident returns how many blocks a kernel that strides over its elements
 // needs: as many as there are elements for, but no more than perSM on each
 // multiprocessor.
