@@ -97,6 +97,13 @@ static int describe(struct conv *c, const struct conv_shape *s) {
     CALL(d, cudnnSetConvolutionGroupCount, c->desc, s->groups);
     c->math = math_type(s);
     CALL(d, cudnnSetConvolutionMathType, c->desc, c->math);
+    if (c->fuse == FUSE_NOTHING) return 0;
+    CALL(d, cudnnCreateTensorDescriptor, &c->bias);
+    CALL(d, cudnnCreateActivationDescriptor, &c->act);
+    CALL(d, cudnnSetTensor4dDescriptor, c->bias, PS_CUDNN_TENSOR_NHWC, type, 1, s->o, 1, 1);
+    // The library takes no other answer to NaN here.
+    CALL(d, cudnnSetActivationDescriptor, c->act,
+         c->fuse == FUSE_RELU ? PS_CUDNN_ACTIVATION_RELU : PS_CUDNN_ACTIVATION_IDENTITY, PS_CUDNN_NOT_PROPAGATE_NAN, 0.0);
     return 0;
 }
 
@@ -162,6 +169,8 @@ static int select_usable(struct conv *c, unsigned allowed) {
     for (int i = 0; i < c->count; i++) {
         struct dnn_perf p = c->perf[i];
         if (p.status || p.mathType == PS_CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION) continue;
+        // The one algorithm that the identity goes with.
+        if (c->fuse == FUSE_IDENTITY && p.algo != PS_CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_PRECOMP_GEMM) continue;
         if (allowed == PS_CUDNN_FMA_MATH) {
             // The default would let TF32 in.
             if (p.mathType == PS_CUDNN_TENSOR_OP_MATH) continue;
@@ -180,10 +189,11 @@ static int select_usable(struct conv *c, unsigned allowed) {
     return 0;
 }
 
-int ps_conv_open(struct conv *c, struct dnn *d, const struct conv_shape *s, int pass) {
+int ps_conv_open(struct conv *c, struct dnn *d, const struct conv_shape *s, int pass, int fuse) {
     memset(c, 0, sizeof *c);
     c->dnn = d;
     c->pass = pass;
+    c->fuse = fuse;
     ENTER(d);
     int r = describe(c, s);
     if (!r) r = suggest(c);
@@ -198,12 +208,16 @@ int ps_conv_open(struct conv *c, struct dnn *d, const struct conv_shape *s, int 
 
 int ps_conv_close(struct conv *c) {
     struct dnn *d = c->dnn;
-    dnn_tensor x = c->x, y = c->y;
+    dnn_tensor x = c->x, y = c->y, bias = c->bias;
     dnn_filter w = c->w;
     dnn_convolution desc = c->desc;
-    c->x = c->y = NULL;
+    dnn_activation act = c->act;
+    c->x = c->y = c->bias = NULL;
     c->w = NULL;
     c->desc = NULL;
+    c->act = NULL;
+    if (act) CALL(d, cudnnDestroyActivationDescriptor, act);
+    if (bias) CALL(d, cudnnDestroyTensorDescriptor, bias);
     if (desc) CALL(d, cudnnDestroyConvolutionDescriptor, desc);
     if (w) CALL(d, cudnnDestroyFilterDescriptor, w);
     if (y) CALL(d, cudnnDestroyTensorDescriptor, y);
@@ -231,5 +245,18 @@ int ps_conv_run(struct conv *c, unsigned algo, unsigned math, uint64_t x, uint64
         CALL(d, cudnnConvolutionBackwardFilter, d->handle, &one, c->x, px, c->y, py, c->desc, algo, pws, bytes, &zero,
              c->w, pw);
     }
+    return 0;
+}
+
+int ps_conv_run_fused(struct conv *c, unsigned algo, unsigned math, uint64_t x, uint64_t w, uint64_t bias, uint64_t z,
+                      uint64_t y, uint64_t ws, size_t bytes) {
+    static const float one = 1, zero = 0;
+    struct dnn *d = c->dnn;
+    ENTER(d);
+    int r = set_math(c, math);
+    if (r) return r;
+    // With a factor of zero z is not read, but must be somewhere.
+    CALL(d, cudnnConvolutionBiasActivationForward, d->handle, &one, c->x, (void *)x, c->w, (void *)w, c->desc, algo,
+         (void *)ws, bytes, z ? &one : &zero, c->y, (void *)(z ? z : y), c->bias, (void *)bias, c->act, c->y, (void *)y);
     return 0;
 }

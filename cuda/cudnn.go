@@ -12,6 +12,7 @@ package cuda
 #cgo noescape ps_conv_open
 #cgo nocallback ps_conv_open
 #cgo nocallback ps_conv_run
+#cgo nocallback ps_conv_run_fused
 */
 import "C"
 
@@ -160,6 +161,7 @@ type Conv struct {
 	dnn        *DNN
 	shape      ConvShape
 	pass       ConvPass
+	fused      bool
 	c          *C.struct_conv
 	algorithms []Algorithm
 }
@@ -167,6 +169,23 @@ type Conv struct {
 // NewConv describes a pass to cuDNN and asks its heuristics for algorithms;
 // nothing is run.
 func (d *DNN) NewConv(s ConvShape, p ConvPass) (*Conv, error) {
+	return d.newConv(s, p, C.FUSE_NOTHING)
+}
+
+// NewFusedConv describes a forward pass with a bias, a residual and, with relu,
+// an activation: y = max(0, x∗w + z + bias), for RunFused. With BF16 bias and
+// residual are bfloat16 too; the sum is rounded once. cuDNN's ReLU makes 0 of
+// what is not a number. Without relu one algorithm is left at most,
+// IMPLICIT_PRECOMP_GEMM. One that is listed may still not know the shape when it
+// is run; the error wraps ErrNotSupported then.
+func (d *DNN) NewFusedConv(s ConvShape, relu bool) (*Conv, error) {
+	if relu {
+		return d.newConv(s, Forward, C.FUSE_RELU)
+	}
+	return d.newConv(s, Forward, C.FUSE_IDENTITY)
+}
+
+func (d *DNN) newConv(s ConvShape, p ConvPass, fuse C.int) (*Conv, error) {
 	if d.d == nil {
 		return nil, fmt.Errorf("cuda: cuDNN's handle %w", errClosed)
 	}
@@ -176,7 +195,7 @@ func (d *DNN) NewConv(s ConvShape, p ConvPass) (*Conv, error) {
 	if p < Forward || p > BackwardFilter {
 		return nil, fmt.Errorf("cuda: convolution of %s: there is no %s", s, p)
 	}
-	c := &Conv{dnn: d, shape: s, pass: p, c: (*C.struct_conv)(C.calloc(1, C.sizeof_struct_conv))}
+	c := &Conv{dnn: d, shape: s, pass: p, fused: fuse != C.FUSE_NOTHING, c: (*C.struct_conv)(C.calloc(1, C.sizeof_struct_conv))}
 	if c.c == nil {
 		return nil, fmt.Errorf("cuda: convolution of %s: %w", s, ErrOutOfMemory)
 	}
@@ -185,7 +204,7 @@ func (d *DNN) NewConv(s ConvShape, p ConvPass) (*Conv, error) {
 		oh: C.int(s.OH), ow: C.int(s.OW), stride: C.int(s.Stride), pad: C.int(s.Pad), dilation: C.int(s.Dilation),
 		groups: C.int(s.Groups), bf16: truth(s.BF16), tf32: truth(s.TF32),
 	}
-	if r := C.ps_conv_open(c.c, d.d, &shape, C.int(p)); r != 0 {
+	if r := C.ps_conv_open(c.c, d.d, &shape, C.int(p), fuse); r != 0 {
 		err := c.wrap(d.failure())
 		C.free(unsafe.Pointer(c.c))
 		return nil, err
@@ -217,15 +236,9 @@ func (c *Conv) Algorithms() []Algorithm { return c.algorithms }
 // layouts. ws holds the algorithm's workspace and may be 0 if it needs none. It
 // allocates nothing.
 func (c *Conv) Run(a Algorithm, x, w, y, ws Ptr) error {
-	if c.c == nil || c.dnn.stream.s == nil {
-		return c.closed()
-	}
-	known, err := findAlgorithm(c.algorithms, a)
+	known, err := c.ready(a, false, x, w, y, ws)
 	if err != nil {
-		return c.wrap(err)
-	}
-	if x == 0 || w == 0 || y == 0 || ws == 0 && known.Workspace > 0 {
-		return c.unplaced(known, x, w, y, ws)
+		return err
 	}
 	r := C.ps_conv_run(c.c, C.uint(known.ID&0xff), C.uint(known.ID>>8), C.uint64_t(x), C.uint64_t(w), C.uint64_t(y),
 		C.uint64_t(ws), C.size_t(known.Workspace))
@@ -233,6 +246,50 @@ func (c *Conv) Run(a Algorithm, x, w, y, ws Ptr) error {
 		return c.wrap(c.dnn.failure())
 	}
 	return nil
+}
+
+// RunFused enqueues a pass of NewFusedConv. bias is [O]; z, of y's shape, is the
+// residual, 0 if there is none. z may be y, but x may be neither; z that is x is
+// copied to y first. It allocates nothing.
+func (c *Conv) RunFused(a Algorithm, x, w, bias, z, y, ws Ptr) error {
+	known, err := c.ready(a, true, x, w, y, ws)
+	if err != nil {
+		return err
+	}
+	if bias == 0 {
+		return c.wrap(errors.New("its bias is at address 0"))
+	}
+	if z == x {
+		if err := c.dnn.stream.Copy(y, z, c.shape.result()); err != nil {
+			return c.wrap(err)
+		}
+		z = y
+	}
+	r := C.ps_conv_run_fused(c.c, C.uint(known.ID&0xff), C.uint(known.ID>>8), C.uint64_t(x), C.uint64_t(w), C.uint64_t(bias),
+		C.uint64_t(z), C.uint64_t(y), C.uint64_t(ws), C.size_t(known.Workspace))
+	if r != 0 {
+		return c.wrap(c.dnn.failure())
+	}
+	return nil
+}
+
+// ready returns the algorithm in the list that a stands for, if the pass can run
+// on those addresses.
+func (c *Conv) ready(a Algorithm, fused bool, x, w, y, ws Ptr) (Algorithm, error) {
+	if c.c == nil || c.dnn.stream.s == nil {
+		return a, c.closed()
+	}
+	if c.fused != fused {
+		return a, c.wrap(errors.New("Run is for what NewConv made, RunFused for what NewFusedConv made"))
+	}
+	known, err := findAlgorithm(c.algorithms, a)
+	if err != nil {
+		return a, c.wrap(err)
+	}
+	if x == 0 || w == 0 || y == 0 || ws == 0 && known.Workspace > 0 {
+		return a, c.unplaced(known, x, w, y, ws)
+	}
+	return known, nil
 }
 
 func (c *Conv) unplaced(a Algorithm, x, w, y, ws Ptr) error {

@@ -19,6 +19,7 @@ typedef cudnnHandle_t dnn_handle;
 typedef cudnnTensorDescriptor_t dnn_tensor;
 typedef cudnnFilterDescriptor_t dnn_filter;
 typedef cudnnConvolutionDescriptor_t dnn_convolution;
+typedef cudnnActivationDescriptor_t dnn_activation;
 typedef cudaStream_t dnn_stream;
 typedef cudnnConvolutionFwdAlgoPerf_t dnn_forward_perf;
 typedef cudnnConvolutionBwdDataAlgoPerf_t dnn_data_perf;
@@ -28,6 +29,7 @@ typedef struct dnn_handle_opaque *dnn_handle;
 typedef struct dnn_tensor_opaque *dnn_tensor;
 typedef struct dnn_filter_opaque *dnn_filter;
 typedef struct dnn_convolution_opaque *dnn_convolution;
+typedef struct dnn_activation_opaque *dnn_activation;
 typedef struct CUstream_st *dnn_stream;
 typedef struct dnn_perf dnn_forward_perf;
 typedef struct dnn_perf dnn_data_perf;
@@ -65,6 +67,9 @@ struct dnn_perf {
       int dilationH, int dilationW, unsigned mode, unsigned computeType)) \
     F(unsigned, cudnnSetConvolutionGroupCount, (dnn_convolution desc, int groups)) \
     F(unsigned, cudnnSetConvolutionMathType, (dnn_convolution desc, unsigned math)) \
+    F(unsigned, cudnnCreateActivationDescriptor, (dnn_activation *desc)) \
+    F(unsigned, cudnnDestroyActivationDescriptor, (dnn_activation desc)) \
+    F(unsigned, cudnnSetActivationDescriptor, (dnn_activation desc, unsigned mode, unsigned nan, double coefficient)) \
     F(unsigned, cudnnGetConvolutionForwardAlgorithmMaxCount, (dnn_handle handle, int *count)) \
     F(unsigned, cudnnGetConvolutionBackwardDataAlgorithmMaxCount, (dnn_handle handle, int *count)) \
     F(unsigned, cudnnGetConvolutionBackwardFilterAlgorithmMaxCount, (dnn_handle handle, int *count)) \
@@ -83,6 +88,10 @@ struct dnn_perf {
     F(unsigned, cudnnConvolutionForward, (dnn_handle handle, const void *alpha, dnn_tensor xDesc, const void *x, \
       dnn_filter wDesc, const void *w, dnn_convolution conv, unsigned algo, void *ws, size_t wsBytes, \
       const void *beta, dnn_tensor yDesc, void *y)) \
+    F(unsigned, cudnnConvolutionBiasActivationForward, (dnn_handle handle, const void *alpha, dnn_tensor xDesc, \
+      const void *x, dnn_filter wDesc, const void *w, dnn_convolution conv, unsigned algo, void *ws, size_t wsBytes, \
+      const void *alpha2, dnn_tensor zDesc, const void *z, dnn_tensor biasDesc, const void *bias, \
+      dnn_activation activation, dnn_tensor yDesc, void *y)) \
     F(unsigned, cudnnConvolutionBackwardData, (dnn_handle handle, const void *alpha, dnn_filter wDesc, const void *w, \
       dnn_tensor dyDesc, const void *dy, dnn_convolution conv, unsigned algo, void *ws, size_t wsBytes, \
       const void *beta, dnn_tensor dxDesc, void *dx)) \
@@ -105,6 +114,9 @@ struct dnn_perf {
     C(CUDNN_TENSOR_OP_MATH, 1) \
     C(CUDNN_TENSOR_OP_MATH_ALLOW_CONVERSION, 2) \
     C(CUDNN_FMA_MATH, 3) \
+    C(CUDNN_ACTIVATION_RELU, 1) \
+    C(CUDNN_ACTIVATION_IDENTITY, 5) \
+    C(CUDNN_NOT_PROPAGATE_NAN, 0) \
     C(CUDNN_NON_DETERMINISTIC, 0) \
     C(CUDNN_DETERMINISTIC, 1) \
     C(CUDNN_CONVOLUTION_FWD_ALGO_IMPLICIT_GEMM, 0) \
@@ -160,14 +172,18 @@ struct conv_shape {
 
 enum { CONV_FORWARD, CONV_BACKWARD_DATA, CONV_BACKWARD_FILTER };
 
+// What stands behind a forward pass: nothing, or a bias with an activation.
+enum { FUSE_NOTHING, FUSE_IDENTITY, FUSE_RELU };
+
 // conv holds the descriptors of one pass over one shape, and the algorithms
 // that the library offers for it.
 struct conv {
     struct dnn *dnn;
-    dnn_tensor x, y;
+    dnn_tensor x, y, bias; // bias only if something is fused, act too
     dnn_filter w;
     dnn_convolution desc;
-    int pass;
+    dnn_activation act;
+    int pass, fuse;
     unsigned math; // what desc is set to
     int count;
     struct dnn_perf perf[DNN_MAX_ALGORITHMS];
@@ -185,13 +201,18 @@ void *ps_dnn_part(const char *so);
 // context is made current on the thread first.
 int ps_dnn_open(struct dnn *d, dnn_stream stream);
 int ps_dnn_close(struct dnn *d);
-int ps_conv_open(struct conv *c, struct dnn *d, const struct conv_shape *s, int pass);
+int ps_conv_open(struct conv *c, struct dnn *d, const struct conv_shape *s, int pass, int fuse);
 int ps_conv_close(struct conv *c);
 
 // ps_conv_run enqueues the pass. x, w and y are device addresses; the one that
 // the pass computes is written.
 int ps_conv_run(struct conv *c, unsigned algo, unsigned math, uint64_t x, uint64_t w, uint64_t y, uint64_t ws,
                 size_t bytes);
+
+// ps_conv_run_fused enqueues a forward pass that was opened with something
+// fused. Without a residual z is 0.
+int ps_conv_run_fused(struct conv *c, unsigned algo, unsigned math, uint64_t x, uint64_t w, uint64_t bias, uint64_t z,
+                      uint64_t y, uint64_t ws, size_t bytes);
 
 #endif // POTSTILL_ABI
 #endif

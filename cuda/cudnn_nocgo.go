@@ -20,11 +20,17 @@ type Conv struct{}
 // NewConv returns Load's error.
 func (d *DNN) NewConv(s ConvShape, p ConvPass) (*Conv, error) { return nil, errNoCgo }
 
+// NewFusedConv returns Load's error.
+func (d *DNN) NewFusedConv(s ConvShape, relu bool) (*Conv, error) { return nil, errNoCgo }
+
 // Algorithms returns none.
 func (c *Conv) Algorithms() []Algorithm { return nil }
 
 // Run returns Load's error.
 func (c *Conv) Run(a Algorithm, x, w, y, ws Ptr) error { return errNoCgo }
+
+// RunFused returns Load's error.
+func (c *Conv) RunFused(a Algorithm, x, w, bias, z, y, ws Ptr) error { return errNoCgo }
 
 // Close does nothing.
 func (c *Conv) Close() error { return nil }

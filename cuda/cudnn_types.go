@@ -39,6 +39,14 @@ func (s ConvShape) String() string {
 	return t
 }
 
+// result returns the bytes of y.
+func (s ConvShape) result() int {
+	if s.BF16 {
+		return 2 * s.N * s.OH * s.OW * s.O
+	}
+	return 4 * s.N * s.OH * s.OW * s.O
+}
+
 // check says what is wrong with a shape.
 func (s ConvShape) check() error {
 	for _, e := range []struct {

@@ -3,6 +3,7 @@ package cuda
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 var (
@@ -12,6 +13,9 @@ var (
 	// ErrOutOfMemory is what errors.Is finds in an Error whose code says that
 	// memory of the device, or pinned memory, has run out.
 	ErrOutOfMemory = errors.New("out of memory")
+	// ErrNotSupported is what errors.Is finds in an Error whose code says that
+	// cuDNN or cuBLASLt does not do such a product.
+	ErrNotSupported = errors.New("not supported")
 )
 
 // errClosed is returned by the methods of what was closed.
@@ -33,8 +37,12 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Is reports whether target is ErrOutOfMemory and the code says so.
+// Is reports whether target is ErrOutOfMemory or ErrNotSupported and the code
+// says so.
 func (e *Error) Is(target error) bool {
+	if target == ErrNotSupported {
+		return strings.HasPrefix(e.Code, "CUDNN_STATUS_NOT_SUPPORTED") || e.Code == "CUBLAS_STATUS_NOT_SUPPORTED"
+	}
 	if target != ErrOutOfMemory {
 		return false
 	}

@@ -64,7 +64,7 @@ check() {
     exit 1
   fi
   # The stand-ins define cuDNN's and cuBLASLt's functions under NVIDIA's declarations.
-  for f in cudnn cublaslt; do
+  for f in cudnn cudnn_fused cublaslt; do
     "${CC:-cc}" -std=gnu11 -Wall -Werror -DPOTSTILL_ABI "${include[@]}" -fsyntax-only cuda/fake/csrc/$f.c
   done
   "$tmp/abi" "$name"

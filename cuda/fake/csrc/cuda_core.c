@@ -296,6 +296,7 @@ API CUresult cuDevicePrimaryCtxReset_v2(CUdevice d) {
 
 void fake_reset_context(void) {
 	fake_live[LIVE_CONTEXTS] = 0;
+	fake_destroy_created();
 	if (!sticky)
 		for (int i = 0; i < LIVE_KINDS; i++)
 			leaked[i] += fake_live[i];
@@ -308,9 +309,13 @@ void fake_reset_context(void) {
 	sticky_detail[0] = 0;
 }
 
+CUcontext fake_current(void) { return current; }
+
+int fake_is_context(CUcontext c) { return c == &context || fake_created(c); }
+
 API CUresult cuCtxSetCurrent(CUcontext c) {
 	ENTER(NEED_INIT);
-	if (c && c != &context)
+	if (c && !fake_is_context(c))
 		return INVALID_CONTEXT;
 	current = c;
 	return OK;

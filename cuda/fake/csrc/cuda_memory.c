@@ -16,6 +16,7 @@ typedef struct block {
 	char *map, *p; // the pages with both zones; the allocation
 	size_t mapped, bytes;
 	int host;
+	CUcontext owner;
 } block;
 
 static block *blocks; // ordered by address
@@ -60,6 +61,16 @@ API int fakeHolds(const void *p, size_t bytes) {
 	return held && holder(p, bytes, 0) != 0;
 }
 
+int fake_block(CUdeviceptr p, CUdeviceptr *base, size_t *bytes, CUcontext *owner) {
+	block *b = holder((void *)(uintptr_t)p, 1, 0);
+	if (!b)
+		return 0;
+	*base = (CUdeviceptr)(uintptr_t)b->p;
+	*bytes = b->bytes;
+	*owner = b->owner;
+	return 1;
+}
+
 static CUresult allocate(void **out, size_t bytes, int host) {
 	size_t rounded = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 	size_t inner = (rounded + page() - 1) / page() * page();
@@ -72,7 +83,7 @@ static CUresult allocate(void **out, size_t bytes, int host) {
 		blocks = more;
 		room = room * 2 + 64;
 	}
-	block b = { .mapped = inner + 2 * (size_t)ZONE, .bytes = bytes, .host = host };
+	block b = { .mapped = inner + 2 * (size_t)ZONE, .bytes = bytes, .host = host, .owner = fake_current() };
 	b.map = mmap(0, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (b.map == MAP_FAILED)
 		return OUT_OF_MEMORY;

@@ -115,8 +115,11 @@ API CUresult cuStreamCreate(CUstream *s, unsigned flags) {
 	if (flags > 1)
 		return INVALID_VALUE;
 	*s = fake_object(sizeof **s, STREAM);
-	fake_live[LIVE_STREAMS] += *s != 0;
-	return *s ? OK : OUT_OF_MEMORY;
+	if (!*s)
+		return OUT_OF_MEMORY;
+	(*s)->owner = fake_current();
+	fake_live[LIVE_STREAMS]++;
+	return OK;
 }
 
 API CUresult cuStreamCreateWithPriority(CUstream *s, unsigned flags, int priority) {

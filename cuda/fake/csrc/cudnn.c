@@ -1,89 +1,22 @@
 // A stand-in for libcudnn.so.9: the convolution interface, strict about what it
 // is given. Under POTSTILL_ABI the compiler holds it against NVIDIA's header.
 #define _GNU_SOURCE
-#ifdef POTSTILL_ABI
-#include <cudnn.h>
-#endif
-#include "cudnn_part.h"
+#include "cudnn_types.h"
 #include "real.h"
 
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-#ifndef POTSTILL_ABI
-typedef unsigned cudnnStatus_t, cudnnDataType_t, cudnnTensorFormat_t, cudnnConvolutionMode_t, cudnnMathType_t,
-	cudnnDeterminism_t, cudnnConvolutionFwdAlgo_t, cudnnConvolutionBwdDataAlgo_t, cudnnConvolutionBwdFilterAlgo_t;
-typedef struct CUstream_st *cudaStream_t;
-typedef struct cudnnContext *cudnnHandle_t;
-typedef struct cudnnTensorStruct *cudnnTensorDescriptor_t;
-typedef struct cudnnFilterStruct *cudnnFilterDescriptor_t;
-typedef struct cudnnConvolutionStruct *cudnnConvolutionDescriptor_t;
-typedef struct {
-	unsigned algo;
-	cudnnStatus_t status;
-	float time;
-	size_t memory;
-	cudnnDeterminism_t determinism;
-	cudnnMathType_t mathType;
-	int reserved[3];
-} cudnnConvolutionFwdAlgoPerf_t, cudnnConvolutionBwdDataAlgoPerf_t, cudnnConvolutionBwdFilterAlgoPerf_t;
-enum {
-	CUDNN_STATUS_SUCCESS = 0,
-	CUDNN_STATUS_NOT_INITIALIZED = 1001,
-	CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED = 1008,
-	CUDNN_STATUS_BAD_PARAM = 2000,
-	CUDNN_STATUS_BAD_PARAM_NULL_POINTER = 2002,
-	CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER = 2003,
-	CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT = 2006,
-	CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH = 2008,
-	CUDNN_STATUS_NOT_SUPPORTED = 3000,
-	CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED = 4003,
-	CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED = 4004,
-	CUDNN_STATUS_EXECUTION_FAILED = 5000,
-	CUDNN_DATA_FLOAT = 0,
-	CUDNN_DATA_BFLOAT16 = 9,
-	CUDNN_TENSOR_NHWC = 1,
-	CUDNN_CROSS_CORRELATION = 1,
-	CUDNN_DEFAULT_MATH = 0,
-	CUDNN_TENSOR_OP_MATH = 1,
-	CUDNN_FMA_MATH = 3,
-};
-#endif
-
-struct cudnnContext { unsigned magic; cudaStream_t stream; };
-struct cudnnTensorStruct { unsigned magic; int set; unsigned format, type; int n, c, h, w; };
-struct cudnnFilterStruct { unsigned magic; int set; unsigned format, type; int k, c, h, w; };
-struct cudnnConvolutionStruct {
-	unsigned magic;
-	int set, pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w, groups;
-	unsigned mode, type, math;
-};
-enum { HANDLE = 0x444e4e48, TENSOR = 0x444e4e54, FILTER = 0x444e4e46, CONVOLUTION = 0x444e4e43 };
-
 static _Thread_local char last[256];
 
-static cudnnStatus_t fail(int status, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static cudnnStatus_t fail(int status, const char *format, ...) {
+cudnnStatus_t dnn_fail(int status, const char *format, ...) {
 	va_list list;
 	va_start(list, format);
 	vsnprintf(last, sizeof last, format, list);
 	va_end(list);
 	return (cudnnStatus_t)status;
 }
-
-// CALL counts the call and fails it if a test wants that.
-#define CALL()                                             \
-	do {                                                   \
-		int injected_ = fakeInjected(__func__);            \
-		if (injected_)                                     \
-			return fail(injected_, "injected");            \
-	} while (0)
-#define NEED(condition, status)                            \
-	do {                                                   \
-		if (!(condition))                                  \
-			return fail(status, "not so: %s", #condition); \
-	} while (0)
 
 API size_t cudnnGetVersion(void);
 size_t cudnnGetVersion(void) { return 90000; }
@@ -118,9 +51,9 @@ cudnnStatus_t cudnnCreate(cudnnHandle_t *handle) {
 	NEED(handle, CUDNN_STATUS_BAD_PARAM_NULL_POINTER);
 	// The real one opens its parts by their bare names.
 	if (!dlopen("fake-libcudnn_graph.so.9", RTLD_NOW | RTLD_NOLOAD))
-		return fail(CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED, "libcudnn_graph.so.9 is not open");
+		return dnn_fail(CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED, "libcudnn_graph.so.9 is not open");
 	if (!(*handle = calloc(1, sizeof **handle)))
-		return fail(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, "no memory");
+		return dnn_fail(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, "no memory");
 	(*handle)->magic = HANDLE;
 	return CUDNN_STATUS_SUCCESS;
 }
@@ -141,24 +74,6 @@ cudnnStatus_t cudnnSetStream(cudnnHandle_t handle, cudaStream_t stream) {
 	return CUDNN_STATUS_SUCCESS;
 }
 
-// DESCRIPTOR defines how a kind of descriptor is made and destroyed.
-#define DESCRIPTOR(kind, type, create, destroy)                                        \
-	API cudnnStatus_t create(type *desc);                                              \
-	cudnnStatus_t create(type *desc) {                                                 \
-		CALL();                                                                        \
-		NEED(desc, CUDNN_STATUS_BAD_PARAM_NULL_POINTER);                               \
-		if (!(*desc = calloc(1, sizeof **desc)))                                       \
-			return fail(CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED, "no memory"); \
-		(*desc)->magic = kind;                                                         \
-		return CUDNN_STATUS_SUCCESS;                                                   \
-	}                                                                                  \
-	API cudnnStatus_t destroy(type desc);                                              \
-	cudnnStatus_t destroy(type desc) {                                                 \
-		CALL();                                                                        \
-		NEED(LIVE(desc, kind), CUDNN_STATUS_BAD_PARAM);                                \
-		desc->magic = 0;                                                               \
-		return CUDNN_STATUS_SUCCESS;                                                   \
-	}
 DESCRIPTOR(TENSOR, cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor, cudnnDestroyTensorDescriptor)
 DESCRIPTOR(FILTER, cudnnFilterDescriptor_t, cudnnCreateFilterDescriptor, cudnnDestroyFilterDescriptor)
 DESCRIPTOR(CONVOLUTION, cudnnConvolutionDescriptor_t, cudnnCreateConvolutionDescriptor, cudnnDestroyConvolutionDescriptor)
@@ -225,7 +140,7 @@ static int reach(int in, int pad, int k, int dilation, int stride) {
 }
 
 // agree checks the descriptors of a pass against each other and fills the job.
-static cudnnStatus_t agree(fake_conv *job, int pass, cudnnHandle_t handle, cudnnTensorDescriptor_t x,
+cudnnStatus_t dnn_agree(fake_conv *job, int pass, cudnnHandle_t handle, cudnnTensorDescriptor_t x,
 	cudnnFilterDescriptor_t w, cudnnConvolutionDescriptor_t conv, cudnnTensorDescriptor_t y) {
 	NEED(LIVE(handle, HANDLE), CUDNN_STATUS_NOT_INITIALIZED);
 	NEED(LIVE(x, TENSOR) && x->set && LIVE(y, TENSOR) && y->set, CUDNN_STATUS_BAD_PARAM);
@@ -277,13 +192,13 @@ static cudnnStatus_t heuristic(fake_conv job, unsigned math, int requested, int 
 }
 
 // operand checks one address of a job.
-static cudnnStatus_t operand(const char *name, const void *p, size_t bytes, size_t size) {
+cudnnStatus_t dnn_operand(const char *name, const void *p, size_t bytes, size_t size) {
 	if (!p)
-		return fail(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "%s is NULL", name);
+		return dnn_fail(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "%s is NULL", name);
 	if ((uintptr_t)p % size)
-		return fail(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "%s is not at a multiple of %zu", name, size);
+		return dnn_fail(CUDNN_STATUS_BAD_PARAM_MISALIGNED_POINTER, "%s is not at a multiple of %zu", name, size);
 	if (!fakeHolds(p, bytes))
-		return fail(CUDNN_STATUS_BAD_PARAM, "%s: no memory of the device holds its %zu bytes", name, bytes);
+		return dnn_fail(CUDNN_STATUS_BAD_PARAM, "%s: no memory of the device holds its %zu bytes", name, bytes);
 	return CUDNN_STATUS_SUCCESS;
 }
 
@@ -293,15 +208,15 @@ static cudnnStatus_t apart(const void *to, size_t bytes, const void *from, size_
 }
 
 // perform checks the addresses and enqueues the job.
-static cudnnStatus_t perform(fake_conv *job, cudnnHandle_t handle, const char *name, const void *alpha, const void *beta) {
+cudnnStatus_t dnn_perform(fake_conv *job, cudnnHandle_t handle, const char *name, const void *alpha, const void *beta) {
 	NEED(alpha && beta, CUDNN_STATUS_BAD_PARAM_NULL_POINTER);
 	NEED(supported(job->pass, job->algo), CUDNN_STATUS_NOT_SUPPORTED);
 	size_t size = job->bf16 ? 2 : 4, need = fake_conv_workspace(job);
 	size_t nx = fake_conv_x(job) * size, nf = fake_conv_f(job) * size, ny = fake_conv_y(job) * size;
 	NEED(job->ws_bytes >= need, CUDNN_STATUS_BAD_PARAM_SIZE_INSUFFICIENT);
 	cudnnStatus_t s;
-	if ((s = operand("x", job->x, nx, size)) || (s = operand("w", job->f, nf, size)) || (s = operand("y", job->y, ny, size)) ||
-		(need && (s = operand("workSpace", job->ws, job->ws_bytes, 4))))
+	if ((s = dnn_operand("x", job->x, nx, size)) || (s = dnn_operand("w", job->f, nf, size)) || (s = dnn_operand("y", job->y, ny, size)) ||
+		(need && (s = dnn_operand("workSpace", job->ws, job->ws_bytes, 4))))
 		return s;
 	const void *to = job->pass == FORWARD ? job->y : job->pass == BACKWARD_DATA ? job->x : job->f;
 	size_t bytes = job->pass == FORWARD ? ny : job->pass == BACKWARD_DATA ? nx : nf;
@@ -314,7 +229,7 @@ static cudnnStatus_t perform(fake_conv *job, cudnnHandle_t handle, const char *n
 	job->alpha = *(const float *)alpha;
 	job->beta = *(const float *)beta;
 	CUresult rc = fakeEnqueue((CUstream)handle->stream, name, fake_conv_run, job, sizeof *job);
-	return rc ? fail(CUDNN_STATUS_EXECUTION_FAILED, "the driver says %d", (int)rc) : CUDNN_STATUS_SUCCESS;
+	return rc ? dnn_fail(CUDNN_STATUS_EXECUTION_FAILED, "the driver says %d", (int)rc) : CUDNN_STATUS_SUCCESS;
 }
 
 // PASS defines the calls of one pass. first and second are the descriptors that
@@ -335,7 +250,7 @@ static cudnnStatus_t perform(fake_conv *job, cudnnHandle_t handle, const char *n
 		int *returned, perf_t *results) {                                                                            \
 		CALL();                                                                                                      \
 		fake_conv job;                                                                                               \
-		cudnnStatus_t s = agree(&job, pass, handle, x, w, conv, y);                                                  \
+		cudnnStatus_t s = dnn_agree(&job, pass, handle, x, w, conv, y);                                                  \
 		return s ? s : heuristic(job, conv->math, requested, returned, (cudnnConvolutionFwdAlgoPerf_t *)results);    \
 	}                                                                                                                \
 	API cudnnStatus_t cudnnGetConvolution##Name##WorkspaceSize(cudnnHandle_t handle, const first_t first,            \
@@ -346,7 +261,7 @@ static cudnnStatus_t perform(fake_conv *job, cudnnHandle_t handle, const char *n
 		size_t *bytes) {                                                                                             \
 		CALL();                                                                                                      \
 		fake_conv job;                                                                                               \
-		cudnnStatus_t s = agree(&job, pass, handle, x, w, conv, y);                                                  \
+		cudnnStatus_t s = dnn_agree(&job, pass, handle, x, w, conv, y);                                                  \
 		if (s)                                                                                                       \
 			return s;                                                                                                \
 		NEED(bytes, CUDNN_STATUS_BAD_PARAM_NULL_POINTER);                                                            \
@@ -370,11 +285,11 @@ cudnnStatus_t cudnnConvolutionForward(cudnnHandle_t handle, const void *alpha, c
 	cudnnConvolutionFwdAlgo_t algo, void *ws, size_t ws_bytes, const void *beta, const cudnnTensorDescriptor_t y_desc, void *y) {
 	CALL();
 	fake_conv job;
-	cudnnStatus_t s = agree(&job, FORWARD, handle, x_desc, w_desc, conv, y_desc);
+	cudnnStatus_t s = dnn_agree(&job, FORWARD, handle, x_desc, w_desc, conv, y_desc);
 	if (s)
 		return s;
 	job.algo = (int)algo, job.x = x, job.f = w, job.y = y, job.ws = ws, job.ws_bytes = ws_bytes;
-	return perform(&job, handle, "cudnnForward", alpha, beta);
+	return dnn_perform(&job, handle, "cudnnForward", alpha, beta);
 }
 
 API cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void *alpha, const cudnnFilterDescriptor_t w_desc,
@@ -385,11 +300,11 @@ cudnnStatus_t cudnnConvolutionBackwardData(cudnnHandle_t handle, const void *alp
 	cudnnConvolutionBwdDataAlgo_t algo, void *ws, size_t ws_bytes, const void *beta, const cudnnTensorDescriptor_t x_desc, void *x) {
 	CALL();
 	fake_conv job;
-	cudnnStatus_t s = agree(&job, BACKWARD_DATA, handle, x_desc, w_desc, conv, y_desc);
+	cudnnStatus_t s = dnn_agree(&job, BACKWARD_DATA, handle, x_desc, w_desc, conv, y_desc);
 	if (s)
 		return s;
 	job.algo = (int)algo, job.x = x, job.f = w, job.y = y, job.ws = ws, job.ws_bytes = ws_bytes;
-	return perform(&job, handle, "cudnnBackwardData", alpha, beta);
+	return dnn_perform(&job, handle, "cudnnBackwardData", alpha, beta);
 }
 
 API cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void *alpha, const cudnnTensorDescriptor_t x_desc,
@@ -400,9 +315,9 @@ cudnnStatus_t cudnnConvolutionBackwardFilter(cudnnHandle_t handle, const void *a
 	cudnnConvolutionBwdFilterAlgo_t algo, void *ws, size_t ws_bytes, const void *beta, const cudnnFilterDescriptor_t w_desc, void *w) {
 	CALL();
 	fake_conv job;
-	cudnnStatus_t s = agree(&job, BACKWARD_FILTER, handle, x_desc, w_desc, conv, y_desc);
+	cudnnStatus_t s = dnn_agree(&job, BACKWARD_FILTER, handle, x_desc, w_desc, conv, y_desc);
 	if (s)
 		return s;
 	job.algo = (int)algo, job.x = x, job.f = w, job.y = y, job.ws = ws, job.ws_bytes = ws_bytes;
-	return perform(&job, handle, "cudnnBackwardFilter", alpha, beta);
+	return dnn_perform(&job, handle, "cudnnBackwardFilter", alpha, beta);
 }

@@ -81,6 +81,14 @@ static int turn(const fake_conv *c) {
 	return !settled && atomic_fetch_add(&turns, 1) % 2;
 }
 
+// fuse is what stands behind the sum of element i. ReLU does not propagate NaN.
+static float fuse(const fake_conv *c, size_t i, float sum) {
+	float v = c->alpha * sum + real_at(c->bias, i % c->o, c->bf16);
+	if (c->alpha2 != 0)
+		v += c->alpha2 * real_at(c->z, i, c->bf16);
+	return !c->relu || v > 0 ? v : 0;
+}
+
 CUresult fake_conv_run(const void *job) {
 	const fake_conv *c = job;
 	size_t nx = fake_conv_x(c), nf = fake_conv_f(c), ny = fake_conv_y(c);
@@ -102,7 +110,7 @@ CUresult fake_conv_run(const void *job) {
 			backward(c, c->pass == BACKWARD_DATA ? f : x, y, sums, turn(c));
 		}
 		for (size_t i = 0; i < n; i++)
-			real_store(to, i, c->bf16, c->alpha * sums[i] + (c->beta != 0 ? c->beta * real_at(to, i, c->bf16) : 0));
+			real_store(to, i, c->bf16, c->fused ? fuse(c, i, sums[i]) : c->alpha * sums[i] + (c->beta != 0 ? c->beta * real_at(to, i, c->bf16) : 0));
 		rc = OK;
 	}
 	free(x);

@@ -16,6 +16,9 @@ typedef struct fake_conv {
 	int pad_h, pad_w, stride_h, stride_w, dilation_h, dilation_w, groups;
 	float alpha, beta;
 	const void *x, *f, *y; // the result is written
+	int fused, relu;       // forward: bias and alpha2·z are added, of the result's type, and ReLU is taken
+	float alpha2;
+	const void *bias, *z;
 	void *ws;
 	size_t ws_bytes;
 } fake_conv;

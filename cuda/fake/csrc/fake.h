@@ -98,6 +98,7 @@ long fake_setting(const char *name, long otherwise);
 
 struct fake_stream {
 	unsigned magic;
+	CUcontext owner; // NULL of the default stream
 	CUgraph capture; // what the stream is captured into
 	int origin;      // the capture began here
 };
@@ -137,6 +138,14 @@ void fake_stream_reset(void);
 typedef struct fake_context {
 	int retained;
 } fake_context;
+// fake_current is the calling thread's context. fake_is_context says whether c
+// is the primary context or was made by cuCtxCreate.
+CUcontext fake_current(void);
+int fake_is_context(CUcontext c);
+int fake_created(CUcontext c);
+void fake_destroy_created(void);
+// fake_block finds the live allocation of the device that p lies in; it returns 0 if there is none.
+int fake_block(CUdeviceptr p, CUdeviceptr *base, size_t *bytes, CUcontext *owner);
 
 // Kernels: what a module made by the stand-in libnvrtc exports.
 typedef struct { unsigned x, y, z; } fake_uint3;
