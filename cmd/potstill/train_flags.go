@@ -14,10 +14,11 @@ import (
 
 // runFlags are the settings of a training run.
 type runFlags struct {
-	Epochs  int    `default:"20" help:"Passes over the training images."`
-	Batch   int    `default:"32" help:"Images a step."`
-	Seed    uint64 `default:"1" help:"Decides initialisation, order and every random choice."`
-	Workers int    `placeholder:"N" help:"Goroutines that prepare images; results do not depend on it."`
+	Epochs      int    `default:"20" help:"Passes over the training images."`
+	Batch       int    `default:"32" help:"Images a step."`
+	Seed        uint64 `default:"1" help:"Decides initialisation, order and every random choice."`
+	Workers     int    `placeholder:"N" help:"Goroutines that prepare images; results do not depend on it."`
+	HostAugment bool   `help:"CUDA: prepare the training images on the CPU, even where they would fit on the device."`
 
 	LR          float64   `name:"lr" default:"1e-3" group:"Optimiser:" help:"Learning rate."`
 	Optimizer   string    `aliases:"optimiser" enum:"adamw,adam,sgd,stale" default:"adamw" group:"Optimiser:" help:"adamw, adam, sgd, or stale, which moves nothing but batch norm's running statistics."`
@@ -146,7 +147,7 @@ func (f runFlags) config() (train.Config, error) {
 			StepSize: f.StepSize, Gamma: f.Gamma, MinLR: f.MinLR, MaxLR: f.MaxLR,
 		},
 		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
-		Precision: f.Precision, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
+		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
 	}, nil
 }
 
