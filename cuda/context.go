@@ -30,8 +30,9 @@ import (
 // serials numbers the contexts of the process. 0 is none.
 var serials atomic.Uint64
 
-// A Context is a device's primary context, retained. Its methods may be called
-// by several goroutines, but none while Close runs.
+// A Context is a device's primary context, retained, or one that another library
+// made (Driver.Adopt). Its methods may be called by several goroutines, but none
+// while Close runs.
 type Context struct {
 	driver *Driver
 	device Device

@@ -35,4 +35,10 @@
 // Driver and one Context; a Stream, and the events and graphs used with it,
 // belong to one goroutine at a time. Every Close is idempotent, and closing a
 // Context closes what is left of what it made.
+//
+// # Other libraries in the process
+//
+// Driver.Adopt takes a context that other code of the process made, and
+// Context.AdoptStream a stream; Handle gives ours away. From then on contexts are
+// made current at every call, as the other side may do so too.
 package cuda

@@ -11,6 +11,7 @@
 // used again, so one that was closed is never taken for its successor at the
 // same address.
 static _Thread_local uint64_t current;
+static int shared; // others change what is current
 
 ps_driver *ps_driver_open(void *handle, const char **missing) {
     ps_driver *d = calloc(1, sizeof *d);
@@ -37,8 +38,10 @@ ps_driver *ps_driver_open(void *handle, const char **missing) {
     return d;
 }
 
+void ps_share(void) { __atomic_store_n(&shared, 1, __ATOMIC_RELAXED); }
+
 int ps_enter(const ps_context *c) {
-    if (current == c->serial)
+    if (current == c->serial && !__atomic_load_n(&shared, __ATOMIC_RELAXED))
         return 0;
     int r = c->driver->cuCtxSetCurrent(c->context);
     if (r)
@@ -110,7 +113,7 @@ int ps_context_sync(const ps_context *c) {
 }
 
 int ps_context_close(ps_context *c) {
-    int r = c->driver->cuDevicePrimaryCtxRelease_v2(c->device);
+    int r = c->foreign ? 0 : c->driver->cuDevicePrimaryCtxRelease_v2(c->device);
     free(c);
     return r;
 }

@@ -31,10 +31,13 @@
     X(cuDevicePrimaryCtxRetain, (void **context, int device))                                   \
     X(cuDevicePrimaryCtxRelease_v2, (int device))                                               \
     X(cuCtxSetCurrent, (void *context))                                                         \
+    X(cuCtxGetDevice, (int *device))                                                            \
     X(cuCtxSynchronize, (void))                                                                 \
     X(cuMemGetInfo_v2, (size_t *free, size_t *total))                                           \
     X(cuMemAlloc_v2, (uint64_t *p, size_t bytes))                                               \
     X(cuMemFree_v2, (uint64_t p))                                                               \
+    X(cuMemGetAddressRange_v2, (uint64_t *base, size_t *bytes, uint64_t p))                     \
+    X(cuPointerGetAttribute, (void *value, int attribute, uint64_t p))                          \
     X(cuMemHostAlloc, (void **p, size_t bytes, unsigned flags))                                 \
     X(cuMemFreeHost, (void *p))                                                                 \
     X(cuMemcpyHtoDAsync_v2, (uint64_t dst, const void *src, size_t bytes, void *stream))        \
@@ -43,6 +46,7 @@
     X(cuMemsetD8Async, (uint64_t dst, unsigned char value, size_t bytes, void *stream))         \
     X(cuStreamCreate, (void **stream, unsigned flags))                                          \
     X(cuStreamDestroy_v2, (void *stream))                                                       \
+    X(cuStreamGetCtx, (void *stream, void **context))                                           \
     X(cuStreamSynchronize, (void *stream))                                                      \
     X(cuStreamWaitEvent, (void *stream, void *event, unsigned flags))                           \
     X(cuStreamBeginCapture_v2, (void *stream, int mode))                                        \
@@ -81,11 +85,13 @@ typedef struct ps_context {
     void *context;   // CUcontext
     uint64_t serial; // no two contexts of a process have the same
     int device;
+    int foreign; // somebody else's, who destroys it
 } ps_context;
 
 typedef struct ps_stream {
     const ps_context *context;
     void *stream;  // CUstream
+    int foreign;   // somebody else's, who destroys it
     void *extra[5];
     size_t size;   // bytes in args
     _Alignas(16) unsigned char args[PS_ARGS_MAX];
@@ -97,6 +103,9 @@ ps_driver *ps_driver_open(void *handle, const char **missing);
 
 // ps_enter makes a context current on the calling thread, unless it is.
 int ps_enter(const ps_context *c);
+// ps_share says that other libraries of the process make contexts current too:
+// from now on ps_enter takes nothing for granted.
+void ps_share(void);
 
 // PS_ENTER returns from the function if the context cannot be made current.
 #define PS_ENTER(c)                  \
@@ -120,9 +129,16 @@ int ps_context_open(const ps_driver *d, int ordinal, uint64_t serial, ps_context
 int ps_context_sync(const ps_context *c);
 int ps_context_close(ps_context *c); // frees c
 
+// ps_context_adopt finds the ordinal of the device of somebody else's context.
+int ps_context_adopt(const ps_driver *d, uintptr_t context, uint64_t serial, ps_context **c, int *ordinal);
+// ps_linked returns the libcuda function that the process itself is linked with, NULL if it is not.
+void *ps_linked(const char *name);
+
 int ps_mem_info(const ps_context *c, size_t *free, size_t *total);
 int ps_alloc(const ps_context *c, size_t bytes, uint64_t *p);
 int ps_free(const ps_context *c, uint64_t p);
+// ps_memory finds the allocation that p lies in, and its context, NULL if it has none.
+int ps_memory(const ps_context *c, uint64_t p, uint64_t *base, size_t *bytes, void **owner);
 int ps_alloc_host(const ps_context *c, size_t bytes, void **p);
 int ps_free_host(const ps_context *c, void *p);
 
@@ -138,6 +154,9 @@ int ps_event_sync(const ps_context *c, void *event);
 int ps_event_since(const ps_context *c, void *earlier, void *event, float *ms);
 
 int ps_stream_open(const ps_context *c, ps_stream **s);
+int ps_stream_adopt(const ps_context *c, uintptr_t stream, void **owner, ps_stream **s);
+// ps_stream_new makes the struct of a stream, NULL if there is no memory.
+ps_stream *ps_stream_new(const ps_context *c, void *stream);
 int ps_stream_close(ps_stream *s); // frees s
 int ps_stream_sync(const ps_stream *s);
 int ps_stream_record(const ps_stream *s, void *event);

@@ -4,31 +4,39 @@
 
 #include <stdlib.h>
 
-int ps_stream_open(const ps_context *c, ps_stream **out) {
-    PS_ENTER(c);
+ps_stream *ps_stream_new(const ps_context *c, void *stream) {
     ps_stream *s = aligned_alloc(16, (sizeof *s + 15) / 16 * 16);
     if (!s)
-        return 2; // CUDA_ERROR_OUT_OF_MEMORY
+        return NULL;
     s->context = c;
-    // Not ordered with the legacy default stream, which others may use.
-    int r = c->driver->cuStreamCreate(&s->stream, 1); // CU_STREAM_NON_BLOCKING
-    if (r) {
-        free(s);
-        return r;
-    }
+    s->stream = stream;
+    s->foreign = 0;
     s->size = 0;
     s->extra[0] = (void *)1; // CU_LAUNCH_PARAM_BUFFER_POINTER
     s->extra[1] = s->args;
     s->extra[2] = (void *)2; // CU_LAUNCH_PARAM_BUFFER_SIZE
     s->extra[3] = &s->size;
     s->extra[4] = (void *)0; // CU_LAUNCH_PARAM_END
-    *out = s;
+    return s;
+}
+
+int ps_stream_open(const ps_context *c, ps_stream **out) {
+    PS_ENTER(c);
+    void *stream;
+    // Not ordered with the legacy default stream, which others may use.
+    int r = c->driver->cuStreamCreate(&stream, 1); // CU_STREAM_NON_BLOCKING
+    if (r)
+        return r;
+    if (!(*out = ps_stream_new(c, stream))) {
+        c->driver->cuStreamDestroy_v2(stream);
+        return 2; // CUDA_ERROR_OUT_OF_MEMORY
+    }
     return 0;
 }
 
 int ps_stream_close(ps_stream *s) {
-    int r = ps_enter(s->context);
-    if (!r)
+    int r = 0;
+    if (!s->foreign && !(r = ps_enter(s->context)))
         r = s->context->driver->cuStreamDestroy_v2(s->stream);
     free(s);
     return r;
