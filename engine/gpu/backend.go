@@ -35,6 +35,9 @@ type Options struct {
 	// Search are folders in which the libraries are looked for before all
 	// others (see package cuda).
 	Search []string
+	// Foreign has the backend work in a context of other code of this process;
+	// Device is then that context's. Nil means the card's primary context.
+	Foreign *Foreign
 	// Logger hears what is found and chosen; nil means nobody.
 	Logger *slog.Logger
 }
@@ -105,6 +108,27 @@ func (b *Backend) open() error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrNoDevice, err)
 	}
+	if b.options.Foreign != nil {
+		err = b.adopt()
+	} else {
+		err = b.openDevice()
+	}
+	if err != nil {
+		return err
+	}
+	b.device = b.ctx.Device()
+	for _, l := range b.driver.Libraries() {
+		if l.Name == "libnvrtc" && l.Err != nil {
+			return fmt.Errorf("%w: %w: %s", engine.ErrNoDevice, l.Err, l.Mend)
+		}
+	}
+	b.openLibraries()
+	b.memory = openMemory(b.options.CacheDir, b.identity(), b.log)
+	return nil
+}
+
+// openDevice makes a context of the card, and a stream.
+func (b *Backend) openDevice() error {
 	devices, err := b.driver.Devices()
 	if err != nil {
 		return fmt.Errorf("%w: %w", engine.ErrNoDevice, err)
@@ -115,17 +139,9 @@ func (b *Backend) open() error {
 	if b.ctx, err = b.driver.Open(b.options.Device); err != nil {
 		return b.wrap(fmt.Errorf("opening the device: %w", err))
 	}
-	b.device = b.ctx.Device()
 	if b.stream, err = b.ctx.NewStream(); err != nil {
 		return b.wrap(fmt.Errorf("making a stream: %w", err))
 	}
-	for _, l := range b.driver.Libraries() {
-		if l.Name == "libnvrtc" && l.Err != nil {
-			return fmt.Errorf("%w: %w: %s", engine.ErrNoDevice, l.Err, l.Mend)
-		}
-	}
-	b.openLibraries()
-	b.memory = openMemory(b.options.CacheDir, b.identity(), b.log)
 	return nil
 }
 

@@ -16,6 +16,7 @@ type buffer struct {
 	backend *Backend
 	p       cuda.Ptr
 	bytes   int
+	foreign bool // somebody else's, who frees it
 }
 
 // Alloc implements engine.Backend. Memory is aligned to 256. The error of a card
@@ -128,6 +129,9 @@ func (m *buffer) free() error {
 	p := m.p
 	m.p = 0
 	delete(m.backend.live, m)
+	if m.foreign {
+		return nil
+	}
 	return m.backend.ctx.Free(p)
 }
 
