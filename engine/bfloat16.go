@@ -25,6 +25,10 @@ func FromBFloat16(v uint16) float32 { return math.Float32frombits(uint32(v) << 1
 // GlobalAvgPool makes float32 of bfloat16, and Cast takes either to the other.
 // Where x is bfloat16, Conv2D and Linear and their gradients to x round w to
 // bfloat16 before the product, as tensor cores do; a backend may leave that out.
+// Three further roundings are left to a backend, as PyTorch's autocast has them:
+// Conv2D and Linear may round the bias to bfloat16, and the product before bias
+// and residual are added to it, and Conv2DBackwardWeight may round dw to
+// bfloat16 before it is stored as float32. All sums are those of float32.
 
 // as returns a spec of the given shape with the element type of s.
 func (s Spec) as(shape ...int) Spec { return Spec{Shape: shape, DType: s.DType} }

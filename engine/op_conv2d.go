@@ -21,7 +21,8 @@ type Conv2D struct {
 }
 
 // An Epilogue is applied to each output element while it is still in a
-// register: first the residual is added, then the activation is taken.
+// register: first the residual is added, then the activation is taken. A backend
+// may make 0 of a NaN by its ReLU or ReLU6, which a plain Activation must not.
 type Epilogue struct {
 	Residual bool // the op's last input, of y's spec, is added
 	Act      Act

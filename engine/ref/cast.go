@@ -24,8 +24,8 @@ func cast(op engine.Cast, in, out []Array) {
 
 // onRoundedWeight computes out, of which the first is the result, from inputs of
 // which in[1] is a weight. If the activations are bfloat16 the weight is rounded
-// to bfloat16 first, and out[0].Slack becomes the distance to the result with
-// the weight as it is: a backend may do either.
+// to bfloat16 first, and the distance to the result with the weight as it is
+// becomes part of out[0].Slack: a backend may do either.
 func onRoundedWeight(in, out []Array, f func(in, out []Array)) {
 	y := out[0]
 	if y.DType != engine.BFloat16 {
@@ -40,9 +40,19 @@ func onRoundedWeight(in, out []Array, f func(in, out []Array)) {
 	}
 	rounded := append([]Array{in[0], w}, in[2:]...)
 	f(rounded, out)
-	slack := make([]float64, len(y.V))
-	for i := range slack {
-		slack[i] = math.Abs(y.V[i] - exact.V[i])
+	for i := range y.V {
+		out[0].loosen(i, math.Abs(y.V[i]-exact.V[i]))
 	}
-	out[0].Slack = slack
 }
+
+// loosen adds to the Slack of element i.
+func (a *Array) loosen(i int, distance float64) {
+	if a.Slack == nil {
+		a.Slack = make([]float64, len(a.V))
+	}
+	a.Slack[i] += distance
+}
+
+// mayRound lets a backend round v to bfloat16 on its way to element i, once: by
+// half the distance to the next one, at most 2⁻⁸ of v.
+func (a *Array) mayRound(i int, v float64) { a.loosen(i, 0x1p-8*math.Abs(v)) }

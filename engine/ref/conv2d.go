@@ -77,6 +77,9 @@ func convolve(op engine.Conv2D, in, out []Array) {
 	})
 	out[0].K = g.kh*g.kw*g.cg + len(in) - 2
 	rest := in[2:]
+	if y.DType == engine.BFloat16 && len(rest) > 0 {
+		mayRoundTerms(op, rest, &out[0])
+	}
 	if op.Epilogue.Residual {
 		addTo(y, rest[len(rest)-1])
 		rest = rest[:len(rest)-1]
@@ -86,6 +89,17 @@ func convolve(op engine.Conv2D, in, out []Array) {
 	}
 	for i, v := range y.V {
 		y.V[i] = act(op.Epilogue.Act, v)
+	}
+}
+
+// mayRoundTerms lets the product y, and the bias among what is added to it, be
+// rounded to bfloat16 before that.
+func mayRoundTerms(op engine.Conv2D, added []Array, y *Array) {
+	for i, v := range y.V {
+		y.mayRound(i, v)
+		if !op.Epilogue.Residual || len(added) == 2 {
+			y.mayRound(i, added[0].V[i%len(added[0].V)])
+		}
 	}
 }
 
@@ -140,6 +154,11 @@ func conv2DBackwardWeight(op engine.Conv2DBackwardWeight, in, out []Array) {
 		}
 	})
 	out[0].K = g.n * g.oh * g.ow
+	if x.DType == engine.BFloat16 {
+		for i, v := range dw.V {
+			out[0].mayRound(i, v)
+		}
+	}
 	if op.Bias {
 		channelSums(dy, out[1])
 		out[1].K = g.n * g.oh * g.ow

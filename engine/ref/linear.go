@@ -20,6 +20,10 @@ func multiply(in, out []Array) {
 				s.dot(x.V[r*i+k], w.V[k*o+c])
 			}
 			if len(in) == 3 {
+				if y.DType == engine.BFloat16 {
+					out[0].mayRound(r*o+c, s.v)
+					out[0].mayRound(r*o+c, in[2].V[c])
+				}
 				s.dot(in[2].V[c], 1)
 			}
 			y.set(r*o+c, s.num)
