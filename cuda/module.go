@@ -48,6 +48,7 @@ func (c *Context) Compile(name, source string, options ...string) (*Module, erro
 		return nil, fmt.Errorf("cuda: cannot compile %s: %w", name, err)
 	}
 	arch := c.device.Major*10 + c.device.Minor
+	compiler = compiler.of(arch)
 	for _, fresh := range []bool{false, true} {
 		cubin, kept, err := compiler.cubin(name, source, arch, options, fresh)
 		if err != nil {

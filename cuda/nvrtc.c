@@ -43,7 +43,7 @@ static void keep_log(const ps_nvrtc *n, void *program, ps_compiled *out) {
 }
 
 int ps_nvrtc_compile(const ps_nvrtc *n, const char *source, const char *name, int options,
-                     char **option, ps_compiled *out) {
+                     char **option, int ptx, ps_compiled *out) {
     void *program = NULL;
     int r;
     memset(out, 0, sizeof *out);
@@ -55,12 +55,20 @@ int ps_nvrtc_compile(const ps_nvrtc *n, const char *source, const char *name, in
     STEP(nvrtcCompileProgram, program, options, (const char *const *)option)
     if (program)
         keep_log(n, program, out);
-    STEP(nvrtcGetCUBINSize, program, &out->size)
-    if (!out->call && !(out->cubin = malloc(out->size ? out->size : 1))) {
+    if (ptx) {
+        STEP(nvrtcGetPTXSize, program, &out->size)
+    } else {
+        STEP(nvrtcGetCUBINSize, program, &out->size)
+    }
+    if (!out->call && !(out->image = malloc(out->size ? out->size : 1))) {
         out->call = "malloc";
         r = 1; // NVRTC_ERROR_OUT_OF_MEMORY
     }
-    STEP(nvrtcGetCUBIN, program, out->cubin)
+    if (ptx) {
+        STEP(nvrtcGetPTX, program, out->image)
+    } else {
+        STEP(nvrtcGetCUBIN, program, out->image)
+    }
 #undef STEP
     if (out->call && n->nvrtcGetErrorString)
         out->code = n->nvrtcGetErrorString(r); // its own, static
@@ -70,10 +78,12 @@ int ps_nvrtc_compile(const ps_nvrtc *n, const char *source, const char *name, in
 }
 
 void ps_nvrtc_release(ps_compiled *out) {
-    free(out->cubin);
+    free(out->image);
     free(out->log);
-    out->cubin = out->log = NULL;
+    out->image = out->log = NULL;
 }
+
+int ps_nvrtc_ptx(const ps_nvrtc *n) { return n->nvrtcGetPTXSize && n->nvrtcGetPTX; }
 
 int ps_nvrtc_archs(const ps_nvrtc *n, int *archs, int size) {
     int count = 0;

@@ -19,6 +19,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 )
@@ -32,6 +33,9 @@ type compiler struct {
 	mend  string
 	cache cache
 	log   *slog.Logger
+	tell  sync.Once
+	// older is NVRTC of the CUDA before, which still knows older devices.
+	older func() (*compiler, error)
 }
 
 // nvrtc opens the compiler once.
@@ -66,21 +70,69 @@ func newCompiler(l *loader, store cache, log *slog.Logger) (*compiler, error) {
 	if info, err := os.Stat(lib.path); err == nil {
 		c.id = append(c.id, fmt.Sprint(info.Size(), info.ModTime().UnixNano()))
 	}
+	c.older = sync.OnceValues(func() (*compiler, error) {
+		before := newLoader(l.dirs, lib.number-1)
+		for _, k := range before.libraries { // a name without a version may be this one's
+			k.so = slices.DeleteFunc(k.so, func(so string) bool { return so == "libnvrtc.so" })
+		}
+		return newCompiler(before, store, log)
+	})
 	log.Debug("cuda: NVRTC opened", "path", lib.path, "version", lib.version)
 	return c, nil
 }
 
-// cubin compiles a source for an architecture such as 90, or takes what an
-// earlier run compiled, unless fresh. It reports whether it did.
-func (c *compiler) cubin(name, source string, arch int, options []string, fresh bool) (b []byte, kept bool, err error) {
-	if len(c.archs) > 0 && !slices.Contains(c.archs, arch) {
-		return nil, false, fmt.Errorf("%s %s cannot compile for sm_%d, only for sm_%d to sm_%d, install a newer one: %s",
+// of returns the compiler for an architecture: the one of the CUDA before where
+// this one no longer knows it.
+func (c *compiler) of(arch int) *compiler {
+	if len(c.archs) == 0 || arch >= slices.Min(c.archs) || c.lib.number <= 12 {
+		return c
+	}
+	if older, err := c.older(); err == nil {
+		return older.of(arch)
+	}
+	return c
+}
+
+// target returns what NVRTC compiles for, so that it runs on a device of an
+// architecture such as 90: that one, or where NVRTC is too old to know it, PTX of
+// the newest that it knows, which the driver compiles on.
+func (c *compiler) target(arch int) (name string, ptx bool, err error) {
+	if len(c.archs) == 0 || slices.Contains(c.archs, arch) {
+		return fmt.Sprintf("sm_%d", arch), false, nil
+	}
+	nearest := 0
+	for _, a := range c.archs {
+		if a < arch {
+			nearest = max(nearest, a)
+		}
+	}
+	switch {
+	case nearest == 0:
+		return "", false, fmt.Errorf("%s %s no longer compiles for sm_%d, install an older one beside it: %s",
+			c.lib.path, c.lib.version, arch, c.lib.mend(c.lib.number-1))
+	case C.ps_nvrtc_ptx(c.api) == 0:
+		return "", false, fmt.Errorf("%s %s cannot compile for sm_%d, only for sm_%d to sm_%d, install a newer one: %s",
 			c.lib.path, c.lib.version, arch, slices.Min(c.archs), slices.Max(c.archs), c.mend)
+	}
+	c.tell.Do(func() {
+		c.log.Warn("cuda: NVRTC is older than the device, a newer one makes faster kernels", "path", c.lib.path, "version", c.lib.version,
+			"device", fmt.Sprintf("sm_%d", arch), "compiled for", fmt.Sprintf("compute_%d", nearest), "mend", c.mend)
+	})
+	return fmt.Sprintf("compute_%d", nearest), true, nil
+}
+
+// cubin compiles a source for an architecture such as 90, or takes what an
+// earlier run compiled, unless fresh. It reports whether it did. What it returns
+// is PTX where target says so.
+func (c *compiler) cubin(name, source string, arch int, options []string, fresh bool) (b []byte, kept bool, err error) {
+	target, ptx, err := c.target(arch)
+	if err != nil {
+		return nil, false, err
 	}
 	if strings.IndexByte(source, 0) >= 0 {
 		return nil, false, errors.New("the source has a zero byte")
 	}
-	options = append([]string{fmt.Sprintf("--gpu-architecture=sm_%d", arch), "--std=c++17"}, options...)
+	options = append([]string{"--gpu-architecture=" + target, "--std=c++17"}, options...)
 	key := keyOf(slices.Concat([]string{name, source}, c.id, options)...)
 	if !fresh {
 		b, err := c.cache.get(key)
@@ -92,7 +144,7 @@ func (c *compiler) cubin(name, source string, arch int, options []string, fresh 
 		}
 	}
 	start := time.Now()
-	b, err = c.compile(name, source, options)
+	b, err = c.compile(name, source, options, ptx)
 	if err != nil {
 		return nil, false, err
 	}
@@ -103,7 +155,7 @@ func (c *compiler) cubin(name, source string, arch int, options []string, fresh 
 	return b, false, nil
 }
 
-func (c *compiler) compile(name, source string, options []string) ([]byte, error) {
+func (c *compiler) compile(name, source string, options []string, ptx bool) ([]byte, error) {
 	src, title := C.CString(source), C.CString(name+".cu")
 	defer C.free(unsafe.Pointer(src))
 	defer C.free(unsafe.Pointer(title))
@@ -114,7 +166,7 @@ func (c *compiler) compile(name, source string, options []string) ([]byte, error
 		defer C.free(unsafe.Pointer(opts[i]))
 	}
 	var out C.ps_compiled
-	r := C.ps_nvrtc_compile(c.api, src, title, C.int(len(options)), &opts[0], &out)
+	r := C.ps_nvrtc_compile(c.api, src, title, C.int(len(options)), &opts[0], truth(ptx), &out)
 	defer C.ps_nvrtc_release(&out)
 	log := ""
 	if out.log != nil {
@@ -131,5 +183,5 @@ func (c *compiler) compile(name, source string, options []string) ([]byte, error
 	if log != "" {
 		c.log.Debug("cuda: the compiler says", "kernel", name, "log", log)
 	}
-	return C.GoBytes(unsafe.Pointer(out.cubin), C.int(out.size)), nil
+	return C.GoBytes(unsafe.Pointer(out.image), C.int(out.size)), nil
 }

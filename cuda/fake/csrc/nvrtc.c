@@ -27,6 +27,7 @@ enum { SUCCESS, OUT_OF_MEMORY, CREATION_FAILURE, INVALID_INPUT, INVALID_PROGRAM,
 struct program {
 	char *source, *name, *log, *cubin;
 	size_t cubin_size;
+	int abstract; // for compute_…: there is PTX of it, but no cubin
 };
 
 API int nvrtcVersion(int *major, int *minor) {
@@ -129,8 +130,10 @@ static int options(struct program *p, arguments *a, int n, const char *const *gi
 			value = o + 6;
 		if (value) {
 			int number;
-			if ((strncmp(value, "sm_", 3) && strncmp(value, "compute_", 8)) || sscanf(strchr(value, '_') + 1, "%d", &number) != 1)
+			if ((strncmp(value, "sm_", 3) && strncmp(value, "compute_", 8)) || sscanf(strchr(value, '_') + 1, "%d", &number) != 1 ||
+			    (number != 80 && number != 90))
 				goto bad;
+			p->abstract = *value == 'c';
 			snprintf(arch, arch_size, "-D__CUDA_ARCH__=%d0", number);
 			continue;
 		}
@@ -322,11 +325,25 @@ API int nvrtcCompileProgram(struct program *p, int n, const char *const *given) 
 API int nvrtcGetCUBINSize(struct program *p, size_t *n) {
 	if (!p)
 		return INVALID_PROGRAM;
-	*n = p->cubin_size;
+	*n = p->abstract ? 0 : p->cubin_size;
 	return SUCCESS;
 }
 
 API int nvrtcGetCUBIN(struct program *p, char *to) {
+	if (!p || !p->cubin || p->abstract)
+		return INVALID_PROGRAM;
+	memcpy(to, p->cubin, p->cubin_size);
+	return SUCCESS;
+}
+
+API int nvrtcGetPTXSize(struct program *p, size_t *n) {
+	if (!p)
+		return INVALID_PROGRAM;
+	*n = p->cubin_size;
+	return SUCCESS;
+}
+
+API int nvrtcGetPTX(struct program *p, char *to) {
 	if (!p || !p->cubin)
 		return INVALID_PROGRAM;
 	memcpy(to, p->cubin, p->cubin_size);
