@@ -321,16 +321,19 @@ DEVICE void fence(void) {
 
 /* Whether this block is the last of so many to come here: it then sees all that
  * the others wrote before, and the counter, which must have been zero, is zero
- * again. All threads of the block must call; flag points to a shared int. */
+ * again. All threads of the block must call; flag points to a shared int.
+ *
+ * The barriers order the block's threads and thread 0, whose fences stand between
+ * them and the counter on both sides: that orders the threads of all blocks, as
+ * PTX's memory model has it, and takes the stale lines out of the reader's L1. */
 DEVICE int last_block(u32 *counter, u32 blocks, int *flag) {
-	fence();
 	__syncthreads();
 	if (thread_index() == 0) {
+		fence();
 		*flag = atomicAdd(counter, 1u) == blocks - 1u;
 		if (*flag) *counter = 0u;
+		fence();
 	}
 	__syncthreads();
-	int last = *flag;
-	fence();
-	return last;
+	return *flag;
 }
