@@ -3,6 +3,7 @@ package gpu
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
@@ -96,16 +97,18 @@ func (k *kernel) EnqueuePrepared(in, out []engine.Tensor, ws, kept engine.Tensor
 	return k.backend.wrap(k.low.once.enqueue(k.inPtr, k.outPtr, p, q))
 }
 
-// A recording is a CUDA graph.
+// A recording is a CUDA graph, or what is enqueued anew where none could be made.
 type recording struct {
 	backend *Backend
-	graph   *cuda.Graph // nil if nothing was enqueued
+	graph   *cuda.Graph  // nil if nothing was enqueued
+	again   func() error // instead of a graph
 	closed  bool
 }
 
 // Record implements engine.Recorder: the stream is captured while enqueue runs,
 // and what was captured becomes a CUDA graph. Until then memory can neither be
-// had nor read nor written.
+// had nor read nor written. Where a library does what a capture does not allow,
+// the log says so, and the recording enqueues anew at each replay.
 func (b *Backend) Record(enqueue func() error) (engine.Recording, error) {
 	if b.capturing {
 		return nil, errRecording
@@ -121,6 +124,14 @@ func (b *Backend) Record(enqueue func() error) (engine.Recording, error) {
 	failure := enqueue()
 	b.capturing = false
 	graph, err := b.stream.EndCapture()
+	r := &recording{backend: b, graph: graph}
+	if b.spoiled(failure, err) {
+		b.log.Warn("the work cannot be captured as a graph and is enqueued anew at each run, which is slower",
+			"device", b.Name(), "reason", errors.Join(failure, err))
+		r.again = enqueue
+		b.graphs[r] = struct{}{}
+		return r, nil
+	}
 	if failure != nil { // it explains what EndCapture says after it
 		if graph != nil {
 			_ = graph.Close()
@@ -130,12 +141,21 @@ func (b *Backend) Record(enqueue func() error) (engine.Recording, error) {
 	if err != nil {
 		return nil, b.wrap(fmt.Errorf("ending a recording: %w", err))
 	}
-	r := &recording{backend: b, graph: graph}
 	b.graphs[r] = struct{}{}
 	if b.enqueued == before {
 		return r, b.wrap(r.drop())
 	}
 	return r, nil
+}
+
+// spoiled reports whether a capture was broken off by the driver, and not by a
+// mistake of what was to be captured.
+func (b *Backend) spoiled(failure, err error) bool {
+	var e, f *cuda.Error
+	if b.lost != nil || !errors.As(err, &e) || !strings.HasPrefix(e.Code, "CUDA_ERROR_STREAM_CAPTURE_") {
+		return false
+	}
+	return failure == nil || errors.As(failure, &f) && !fatal(f) && !errors.Is(f, cuda.ErrOutOfMemory)
 }
 
 // Replay implements engine.Recording.
@@ -148,6 +168,8 @@ func (r *recording) Replay() error {
 		return errors.New("the recording is closed")
 	case r.backend.capturing:
 		return errRecording
+	case r.again != nil:
+		return r.again()
 	case r.graph == nil:
 		return nil
 	}
