@@ -16,6 +16,11 @@ const (
 	// hopeless is how many times slower than the best a candidate's first run is
 	// that is not timed again.
 	hopeless = 3
+	// ahead is how long the device is kept busy before a run that is timed: longer
+	// than the host takes to enqueue several launches, a library's among them, so
+	// that the device never waits for the host in between. mostFills bounds it.
+	ahead     = 200 * time.Microsecond
+	mostFills = 64
 )
 
 // A bench is scratch memory on which implementations of an op are run.
@@ -27,6 +32,7 @@ type bench struct {
 	wsBytes  int
 	flush    cuda.Ptr // larger than the cache
 	flushed  int
+	fills    int // of flush, that take as long as ahead
 	from, to *cuda.Event
 }
 
@@ -123,7 +129,10 @@ func (t *bench) time(c candidate) (time.Duration, error) {
 	if err := t.room(c); err != nil {
 		return 0, err
 	}
-	err := errors.Join(s.Fill(t.flush, 0, t.flushed), s.Record(t.from))
+	if err := t.occupy(); err != nil {
+		return 0, err
+	}
+	err := s.Record(t.from)
 	if err == nil {
 		err = c.low.enqueue(t.in, t.out, t.ws)
 	}
@@ -131,6 +140,16 @@ func (t *bench) time(c candidate) (time.Duration, error) {
 		return 0, err
 	}
 	return t.to.Since(t.from)
+}
+
+// occupy enqueues work for as long as ahead.
+func (t *bench) occupy() error {
+	for range t.fills {
+		if err := t.b.stream.Fill(t.flush, 0, t.flushed); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // warm runs a candidate once if its first run does what a recording cannot.
@@ -230,5 +249,20 @@ func (t *bench) start() (err error) {
 		}
 	}
 	t.b.awake = true
-	return nil
+	return t.pace()
+}
+
+// pace finds out how many fills take as long as ahead.
+func (t *bench) pace() error {
+	s := t.b.stream
+	err := errors.Join(s.Record(t.from), s.Fill(t.flush, 0, t.flushed), s.Record(t.to), t.to.Sync())
+	if err != nil {
+		return err
+	}
+	one, err := t.to.Since(t.from)
+	t.fills = mostFills
+	if one > ahead/mostFills {
+		t.fills = max(int((ahead+one-1)/one), 1)
+	}
+	return err
 }
