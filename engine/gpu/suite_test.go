@@ -35,6 +35,7 @@ func openBackend(t testing.TB, o Options) *Backend {
 	}
 	b.memory = openMemory("", b.identity(), b.log)
 	t.Cleanup(func() {
+		writeSources(t, b)
 		if err := b.Close(); err != nil {
 			t.Error(err)
 		}
