@@ -18,7 +18,8 @@ const module = "github.com/potstill/potstill/"
 // lower floors only; rooms on one floor do not know each other. The longest
 // matching entry counts for a package.
 var floors = [][]string{
-	{"cuda", "engine", "engine/data", "layers/checkpoint/half", "layers/checkpoint/named", "distill/study/report"},
+	{"layers/checkpoint/half"},
+	{"cuda", "engine", "engine/data", "layers/checkpoint/named", "distill/study/report"},
 	{"engine/ref", "engine/cpu", "engine/gpu", "engine/train", "layers", "layers/checkpoint/safetensors", "layers/checkpoint/affine", "layers/checkpoint/pickle"},
 	{"engine/backendtest", "layers/checkpoint/torch", "layers/checkpoint/study8"},
 	{"layers/checkpoint/foreign", "layers/identify"},
