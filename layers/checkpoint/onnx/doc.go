@@ -4,7 +4,7 @@
 //	Write(path string, c *checkpoint.Checkpoint, o Options) (bytes int64, err error)
 //	Encode(w io.Writer, c *checkpoint.Checkpoint, o Options) error
 //	Calibrate(ctx, backend, c, o, images) (Ranges, error)
-//	Images(split, transform, limit) iter.Seq2[[]float32, error]
+//	Images(ctx, split, transform, limit) iter.Seq2[[]float32, error]
 //
 // The net's own inference graph is translated operator by operator, so that
 // whatever is composed of package layers can be written. The file has one
@@ -29,11 +29,10 @@
 // ONNX decodes w = s·(q-z) with an integer z, the zero point, and ONNX Runtime's
 // integer convolution demands one z for all output channels. The checkpoint's
 // codes have a real one each, w = lo + s·q (package affine). So there are two
-// ways; in both a model that is not stored in 8 bits gets the codes of the
-// scheme "affine8-channel" first, as if it were.
+// ways.
 //
 // QDQ writes weights and activations in 8 bits, for integer kernels. The decoded
-// (and folded) weights are quantised once more, to int8 with z = 0 and
+// (and folded) weights are quantised anew, to int8 with z = 0 and
 // s = max|w|/127 an output channel, which moves a weight by at most s/2; biases
 // become int32 on the scale of the products. Every activation goes through
 // QuantizeLinear and DequantizeLinear, uint8, on the range that is known of it:
@@ -44,7 +43,8 @@
 // option session.x64quantprecision = "1" makes it exact.
 //
 // Weights8 keeps the file's own codes, to the bit, as uint8: w = s·q + lo by
-// DequantizeLinear and Add. A folded BatchNorm scales s and lo alone; where its
+// DequantizeLinear and Add (a model that is not stored in 8 bits gets the codes
+// of the scheme "affine8-channel"). A folded BatchNorm scales s and lo alone; where its
 // factor is negative the codes are complemented. Activations are float32, the
 // logits those of the decoded model, and nothing needs calibration.
 //
