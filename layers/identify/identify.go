@@ -234,7 +234,7 @@ func (a *attempt) match() (*Match, error) {
 		if t != nil && t.Name != s.name {
 			m.Renamed = append(m.Renamed, Renaming{t.Name, s.name})
 		}
-		if t != nil && slices.ContainsFunc(t.Double, func(v float64) bool { return float64(float32(v)) != v }) {
+		if t != nil && !s.counter && slices.ContainsFunc(t.Double, func(v float64) bool { return float64(float32(v)) != v }) {
 			wide++
 		}
 		m.State, m.Sources = append(m.State, e), append(m.Sources, t)
