@@ -72,8 +72,9 @@ def check(folder, show_ops):
     print(f"{'file':44} {'bytes':>10} {'max error':>10} {'agree':>7} {'top-1':>7}")
     for path in sorted(folder.glob("*.safetensors")):
         tensors, meta = read_safetensors(path)
-        images, want = tensors["images"], tensors["logits"]
+        images = tensors["images"]
         for claim in json.loads(meta["claims"]):
+            want = tensors[claim["logits"]]
             file = folder / claim["file"]
             session, _ = load(file)
             got = np.concatenate([run(session, part) for part in np.array_split(images, max(1, len(images) // 50))])
@@ -89,9 +90,10 @@ def check(folder, show_ops):
             if show_ops:
                 print("    " + ", ".join(f"{k} {v}" for k, v in sorted(optimised_ops(file).items())))
             checked, failed = checked + 1, failed + (not ok)
-        if "labels" in tensors:
-            top1 = 100 * (want.argmax(1) == tensors["labels"]).mean()
-            print(f"{'  potstill, float32, ' + str(len(images)) + ' images':44} {'':29}{top1:6.2f}%")
+        for name in [k for k in tensors if k.startswith("logits") and "labels" in tensors]:
+            top1 = 100 * (tensors[name].argmax(1) == tensors["labels"]).mean()
+            kind = name.removeprefix("logits") or "float32"
+            print(f"{path.stem + ', potstill, ' + kind:44} {len(images):10} images{'':13}{top1:6.2f}%")
     print(f"{checked} files checked, {failed} failed")
     return 1 if failed or not checked else 0
 

@@ -11,9 +11,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/potstill/potstill/distill"
@@ -26,11 +28,12 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 
-// A claim is a file and how close ONNX Runtime has to come to the logits: the
-// largest error in units of the largest logit, or the share of equal first
-// classes. A claim without either is only reported.
+// A claim is a file, the tensor with potstill's logits, and how close ONNX Runtime
+// has to come to them: the largest error in units of the largest logit, or the
+// share of equal first classes.
 type claim struct {
 	File     string  `json:"file"`
+	Logits   string  `json:"logits"`
 	MaxError float64 `json:"max_error,omitempty"`
 	Agree    float64 `json:"agree,omitempty"`
 }
@@ -79,8 +82,8 @@ func (k *checker) export(kind string, o onnx.Options, want claim) error {
 	return err
 }
 
-// save writes images [N,C,H,W], logits and claims; images are given as NHWC.
-func (k *checker) save(images []float32, n, h, w, c int, logits []float32, labels []int64) error {
+// save writes images, given as NHWC, as [N,C,H,W], with logits and claims.
+func (k *checker) save(images []float32, n, h, w, c int, tensors ...safetensors.Tensor) error {
 	torch := make([]float32, len(images))
 	for i, v := range images {
 		ch, p, b := i%c, i/c%(h*w), i/(h*w*c)
@@ -90,12 +93,9 @@ func (k *checker) save(images []float32, n, h, w, c int, logits []float32, label
 	if err != nil {
 		return err
 	}
-	f := &safetensors.File{Metadata: map[string]string{"claims": string(text)}, Tensors: []safetensors.Tensor{
-		safetensors.FromFloat32("images", []int{n, c, h, w}, torch),
-		safetensors.FromFloat32("logits", []int{n, len(logits) / n}, logits),
-	}}
-	if labels != nil {
-		f.Tensors = append(f.Tensors, safetensors.FromInt64("labels", []int{n}, labels))
+	f := &safetensors.File{
+		Metadata: map[string]string{"claims": string(text)},
+		Tensors:  append(tensors, safetensors.FromFloat32("images", []int{n, c, h, w}, torch)),
 	}
 	_, err = safetensors.Write(filepath.Join(k.dir, k.name+".safetensors"), f)
 	return err
@@ -185,14 +185,14 @@ func (k *checker) random(a layers.Arch) error {
 	if err != nil {
 		return err
 	}
-	close := claim{MaxError: 1e-4}
-	if err := k.export("", onnx.Options{}, close); err != nil {
+	want := claim{Logits: "logits", MaxError: 1e-4}
+	if err := k.export("", onnx.Options{}, want); err != nil {
 		return err
 	}
-	if err := k.export("-bn", onnx.Options{KeepBatchNorm: true}, close); err != nil {
+	if err := k.export("-bn", onnx.Options{KeepBatchNorm: true}, want); err != nil {
 		return err
 	}
-	return k.save(images, n, size, size, c, logits, nil)
+	return k.save(images, n, size, size, c, safetensors.FromFloat32("logits", []int{n, len(logits) / n}, logits))
 }
 
 // trained writes a trained model.
@@ -223,52 +223,66 @@ func trained(dir, name, model, spec string, n int) (err error) {
 	for i := range labels {
 		labels[i] = int64(part.Label(i))
 	}
-	var images, logits []float32
+	var images []float32
 	for batch, err := range onnx.Images(ctx, part, t, n) {
 		if err != nil {
 			return err
 		}
-		l, err := k.forward(batch, len(batch)/(o.Size*o.Size*3), o.Size, o.Size, 3)
-		if err != nil {
-			return err
-		}
-		images, logits = append(images, batch...), append(logits, l...)
+		images = append(images, batch...)
 	}
-	if err := k.precisions(ctx, ds.Train, t, o); err != nil {
-		return err
-	}
-	return k.save(images, n, o.Size, o.Size, 3, logits, labels)
-}
-
-// precisions writes the model in all precisions; the 8-bit ones also of the model
-// whose weights are stored so.
-func (k *checker) precisions(ctx context.Context, train *data.Split, t data.Transform, o onnx.Options) error {
-	if err := k.export("", o, claim{MaxError: 1e-4}); err != nil {
-		return err
-	}
-	m, err := layers.New(k.c.Arch)
-	if err != nil {
-		return err
-	}
+	tensors := []safetensors.Tensor{safetensors.FromInt64("labels", []int{n}, labels)}
+	calibration := func() iter.Seq2[[]float32, error] { return onnx.Images(ctx, ds.Train, t, calibrationImages) }
 	whole := k.c
-	defer func() { k.c = whole }()
-	for _, quant := range []string{whole.Quant, checkpoint.Affine8PerChannel, checkpoint.Affine8} {
+	for _, quant := range slices.Compact([]string{whole.Quant, checkpoint.Affine8PerChannel, checkpoint.Affine8}) {
 		coded := *whole
 		coded.Quant = quant
-		if coded.State, err = checkpoint.Quantise(m, whole.State, quant); err != nil {
-			return err
-		}
-		k.c = &coded
-		if o.Calibration, err = onnx.Calibrate(ctx, k.backend, k.c, o, onnx.Images(ctx, train, t, calibrationImages)); err != nil {
-			return err
-		}
-		for kind, int8 := range map[string]onnx.Int8{"-qdq-": onnx.QDQ, "-codes-": onnx.Weights8} {
-			o.Int8 = int8
-			want := claim{Agree: 0.95}
-			if err := k.export(kind+quant, o, want); err != nil {
+		if quant != whole.Quant {
+			m, err := layers.New(whole.Arch)
+			if err != nil {
+				return err
+			}
+			if coded.State, err = checkpoint.Quantise(m, whole.State, quant); err != nil {
 				return err
 			}
 		}
+		k.c = &coded
+		logits, err := k.precisions(ctx, o, images, n, calibration())
+		if err != nil {
+			return err
+		}
+		tensors = append(tensors, safetensors.FromFloat32("logits"+quant, []int{n, len(logits) / n}, logits))
 	}
-	return nil
+	return k.save(images, n, o.Size, o.Size, 3, tensors...)
+}
+
+// precisions writes the model in all precisions and returns its logits: those of
+// the float engine, on decoded weights where the model's are stored in 8 bits.
+func (k *checker) precisions(ctx context.Context, o onnx.Options, images []float32, n int, calibration iter.Seq2[[]float32, error]) (logits []float32, err error) {
+	const batch = 50
+	each := len(images) / n
+	for i := 0; i < n; i += batch {
+		part := images[i*each : min(i+batch, n)*each]
+		l, err := k.forward(part, len(part)/each, o.Size, o.Size, 3)
+		if err != nil {
+			return nil, err
+		}
+		logits = append(logits, l...)
+	}
+	near, quant := claim{Logits: "logits" + k.c.Quant, MaxError: 1e-4}, ""
+	if k.c.Quant != checkpoint.Float32 {
+		quant = "-" + k.c.Quant
+		o.Int8 = onnx.Weights8
+		if err := k.export(quant+"-codes", o, near); err != nil {
+			return nil, err
+		}
+		o.Int8 = onnx.NoInt8
+	}
+	if err := k.export(quant, o, near); err != nil {
+		return nil, err
+	}
+	if o.Calibration, err = onnx.Calibrate(ctx, k.backend, k.c, o, calibration); err != nil {
+		return nil, err
+	}
+	o.Int8 = onnx.QDQ
+	return logits, k.export(quant+"-qdq", o, claim{Logits: near.Logits, Agree: 0.95})
 }

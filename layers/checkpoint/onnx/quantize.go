@@ -106,7 +106,7 @@ func (x *exporter) step(v *engine.Value) (step, error) {
 // activations of the given scale. It returns the names of the decoded tensors.
 //
 // A channel's scale is large enough for its bias to have an int32 code.
-func (x *exporter) symmetric(w *weights, activation float32) []string {
+func (x *exporter) symmetric(w *weights, activation float32) ([]string, error) {
 	o, each := w.channels()
 	data := w.folded()
 	codes, scales := make([]byte, len(data)), make([]float32, o)
@@ -123,12 +123,15 @@ func (x *exporter) symmetric(w *weights, activation float32) []string {
 			q := math.RoundToEven(float64(data[i]) / float64(s))
 			codes[i] = byte(int8(max(-127, min(127, q))))
 		}
+		if !finite(s * activation) {
+			return nil, fmt.Errorf("tensor %s: products of weights up to %g and inputs up to %g are beyond float32", w.name, largest, 255*float64(activation))
+		}
 		scales[c] = s
 	}
 	name := x.unique(w.name)
 	names := []string{x.dequantized(name, typeInt8, w.shape, codes, scales)}
 	if w.bias == nil {
-		return names
+		return names, nil
 	}
 	raw := make([]byte, 0, 4*o)
 	for c := range scales {
@@ -137,7 +140,7 @@ func (x *exporter) symmetric(w *weights, activation float32) []string {
 		raw = binary.LittleEndian.AppendUint32(raw, uint32(int32(q)))
 	}
 	bias := x.unique(w.biasName)
-	return append(names, x.dequantized(bias, typeInt32, []int{o}, raw, scales))
+	return append(names, x.dequantized(bias, typeInt32, []int{o}, raw, scales)), nil
 }
 
 // dequantized writes codes around zero, their scales and the node that decodes

@@ -163,7 +163,8 @@ func (x *exporter) affine(v *engine.Value, w *weights) ([]string, error) {
 	}
 	switch x.o.Int8 {
 	case QDQ:
-		return append(in, x.symmetric(w, x.steps[v].scale)...), nil
+		names, err := x.symmetric(w, x.steps[v].scale)
+		return append(in, names...), err
 	case Weights8:
 		name, err := x.codes(w)
 		if err != nil {
