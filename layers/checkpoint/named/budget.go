@@ -25,10 +25,12 @@ func NewBudget(size int) *Budget {
 	return &Budget{size: uint64(size), left: Expansion*uint64(size) + Allowance}
 }
 
-// Take takes n items of the given number of bytes each, or returns an error.
+// Take takes n items of the given number of bytes each, or returns an error. An
+// eighth is added for what the allocator rounds up.
 func (b *Budget) Take(n, bytes int) error {
 	hi, lo := bits.Mul64(uint64(n), uint64(bytes))
-	if n < 0 || hi != 0 || lo > b.left {
+	lo, carry := bits.Add64(lo, lo/8, 0)
+	if n < 0 || hi != 0 || carry != 0 || lo > b.left {
 		return Refused("it is damaged or was made to exhaust memory; do not use it",
 			"its content unfolds to more than %d bytes for each of its %d bytes", Expansion, b.size)
 	}
