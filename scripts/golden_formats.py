@@ -108,7 +108,9 @@ def arrays(generator):
 
 
 def old_names(data):
-    """The pickle as NumPy before version 2 would have written it."""
+    """The pickle as NumPy of the study's time would have written it: with the
+    names before version 2, and 0 and 1 where a dtype now has False and True."""
+    data = data.replace(b"\x89\x88\x87", b"K\x00K\x01\x87")
     for n in (b"multiarray", b"numeric"):
         new, old = b"numpy._core." + n, b"numpy.core." + n
         data = data.replace(b"c" + new + b"\n", b"c" + old + b"\n")

@@ -7,8 +7,8 @@
 //
 // Codes stand for q/255·(max-min)+min, evaluated in float64 (package affine).
 // Files of protocols 0 to 5 are read, of NumPy before and after version 2;
-// written are those that CPython's pickler of protocol 3 and NumPy 1 would give,
-// byte for byte, which every later NumPy reads too.
+// written are those that CPython's pickler of protocol 3 and the NumPy of the
+// study gave, byte for byte, which every later NumPy reads too.
 //
 // # Limits
 //
