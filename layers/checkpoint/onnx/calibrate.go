@@ -16,8 +16,12 @@ import (
 
 var errNoImages = errors.New("calibration: there are no images")
 
-// calibrationBatch is the number of images that are run at a time.
-const calibrationBatch = 16
+// Calibration runs calibrationBatch images at a time, or fewer where their
+// activations, all of which are kept, would be more than calibrationValues floats.
+const (
+	calibrationBatch  = 16
+	calibrationValues = 1 << 28
+)
 
 // Calibrate runs the model of c in float32 on images and returns the least and
 // the largest value of every activation: what a QDQ export with the same
@@ -69,8 +73,18 @@ type calibrator struct {
 }
 
 func newCalibrator(m *layers.Model, store *engine.Store, size int) (*calibrator, error) {
-	n, err := newNet(m, calibrationBatch, size)
+	n, err := newNet(m, 1, size)
 	if err != nil {
+		return nil, err
+	}
+	values := n.input.Len()
+	for _, node := range n.graph.Nodes() {
+		values += node.Out[0].Len()
+	}
+	if values > calibrationValues {
+		return nil, fmt.Errorf("calibration on images of %dx%d pixels: they have %d activations, at most %d are kept; choose a smaller size", size, size, values, calibrationValues)
+	}
+	if n, err = newNet(m, min(calibrationBatch, calibrationValues/values), size); err != nil {
 		return nil, err
 	}
 	c := &calibrator{net: n, found: make(map[*engine.Value]*Range)}
@@ -89,12 +103,12 @@ func newCalibrator(m *layers.Model, store *engine.Store, size int) (*calibrator,
 
 // add runs images as soon as they fill a batch.
 func (c *calibrator) add(ctx context.Context, images []float32) error {
-	each := c.input.Len() / calibrationBatch
+	each := c.input.Len() / c.input.Shape[0]
 	if len(images)%each != 0 {
 		return fmt.Errorf("calibration: %d values are not whole images of %v", len(images), c.input.Shape[1:])
 	}
 	c.wait = append(c.wait, images...)
-	for full := calibrationBatch * each; len(c.wait) >= full; c.wait = c.wait[full:] {
+	for full := c.input.Len(); len(c.wait) >= full; c.wait = c.wait[full:] {
 		if err := c.run(ctx, c.wait[:full]); err != nil {
 			return err
 		}
@@ -124,7 +138,7 @@ func (c *calibrator) run(ctx context.Context, batch []float32) error {
 
 // ranges runs what is left, the last image repeated, and returns the ranges.
 func (c *calibrator) ranges(ctx context.Context) (Ranges, error) {
-	each := c.input.Len() / calibrationBatch
+	each := c.input.Len() / c.input.Shape[0]
 	if len(c.wait) > 0 {
 		last := c.wait[len(c.wait)-each:]
 		for len(c.wait) < c.input.Len() {

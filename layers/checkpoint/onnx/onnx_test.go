@@ -2,11 +2,8 @@ package onnx
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -14,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
@@ -337,178 +333,6 @@ func TestUncalibrated(t *testing.T) {
 	}
 }
 
-// pixels returns n images of the tests' formula, NHWC.
-func pixels(n int) []float32 {
-	const hw = testSize * testSize
-	out := make([]float32, n*hw*3)
-	for i := range out {
-		b, ch, p := i/(3*hw), i/hw%3, i%hw
-		out[(b*hw+p)*3+ch] = float32(i*7919%256) / 255
-	}
-	return out
-}
-
-func once(images ...[]float32) iter.Seq2[[]float32, error] {
-	return func(yield func([]float32, error) bool) {
-		for _, x := range images {
-			if !yield(x, nil) {
-				return
-			}
-		}
-	}
-}
-
-func calibrate(t *testing.T, c *checkpoint.Checkpoint, o Options) Ranges {
-	t.Helper()
-	r, err := Calibrate(context.Background(), ref.New(), c, o, once(pixels(3), pixels(18)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-// TestCalibrate compares ranges with those of values computed on their own.
-func TestCalibrate(t *testing.T) {
-	c := sample(t, small(t, "resnet18"), "")
-	got := calibrate(t, c, Options{})
-	m, err := layers.New(c.Arch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := newNet(m, 18, testSize)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := engine.NewStore(ref.New())
-	if err := m.Load(store, c.State); err != nil {
-		t.Fatal(err)
-	}
-	for v, name := range n.names {
-		if v == n.input || n.inner(v) {
-			if _, ok := got[name]; ok {
-				t.Errorf("a range for %s", name)
-			}
-			continue
-		}
-		p, err := n.graph.Compile(store.Backend(), engine.Options{Store: store, Outputs: []*engine.Value{v}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		x := make([]float32, v.Len())
-		if err := errors.Join(p.Run(context.Background(), engine.Bindings{n.input: engine.Bytes(pixels(18))}), p.Read(v, engine.Bytes(x)), p.Close()); err != nil {
-			t.Fatal(err)
-		}
-		if r := got[name]; math.Abs(float64(r.Min-slices.Min(x))) > 1e-4 || math.Abs(float64(r.Max-slices.Max(x))) > 1e-4 {
-			t.Errorf("%s: %v, want %g to %g", name, r, slices.Min(x), slices.Max(x))
-		}
-	}
-	for what, images := range map[string]iter.Seq2[[]float32, error]{
-		"there are no images":  once(),
-		"are not whole images": once(pixels(1)[1:]),
-		"disk on fire":         func(yield func([]float32, error) bool) { yield(nil, errors.New("disk on fire")) },
-		"is NaN on an image":   once([]float32(slices.Repeat([]float32{float32(math.NaN())}, 3*testSize*testSize))),
-	} {
-		if _, err := Calibrate(context.Background(), ref.New(), c, Options{}, images); err == nil || !strings.Contains(err.Error(), what) {
-			t.Errorf("error %v, want %q", err, what)
-		}
-	}
-}
-
-// TestRefused exports what cannot be: one line each, and no panic.
-func TestRefused(t *testing.T) {
-	nan := float32(math.NaN())
-	for want, change := range map[string]func(c *checkpoint.Checkpoint, o *Options){
-		"unknown model family":   func(c *checkpoint.Checkpoint, _ *Options) { c.Arch.Family = "x" },
-		"widths given":           func(c *checkpoint.Checkpoint, _ *Options) { c.Arch.Widths = []int{1} },
-		"is missing":             func(c *checkpoint.Checkpoint, _ *Options) { c.State = c.State[1:] },
-		"values for its shape":   func(c *checkpoint.Checkpoint, _ *Options) { c.State[0].Data = c.State[0].Data[1:] },
-		"is [1], cnn-dwpw needs": func(c *checkpoint.Checkpoint, _ *Options) { c.State[0].Shape = []int{1} },
-		"only finite weights":    func(c *checkpoint.Checkpoint, _ *Options) { c.State[3].Data[0] = nan },
-		"cannot be folded": func(c *checkpoint.Checkpoint, _ *Options) {
-			c.State.Find("cnn.0.1.running_var").Data[0] = -1
-		},
-		"beyond float32": func(c *checkpoint.Checkpoint, _ *Options) {
-			c.State.Find("cnn.0.1.weight").Data[0], c.State.Find("cnn.0.0.weight").Data[0] = 1e38, 1e38
-		},
-		"2 class names": func(c *checkpoint.Checkpoint, _ *Options) { c.Classes = []string{"a", "b"} },
-		"1 means and 0": func(c *checkpoint.Checkpoint, _ *Options) { c.Preprocess.Mean = []float32{1} },
-		"deviation 0": func(c *checkpoint.Checkpoint, _ *Options) {
-			c.Preprocess.Mean, c.Preprocess.Std = make([]float32, 3), make([]float32, 3)
-		},
-		"unknown quantisation":   func(c *checkpoint.Checkpoint, _ *Options) { c.Quant = "int4" },
-		"-3x-3 pixels":           func(_ *checkpoint.Checkpoint, o *Options) { o.Size = -3 },
-		"give a size from 1 to":  func(c *checkpoint.Checkpoint, _ *Options) { c.Preprocess.Size = 1 << 60 },
-		"images of 3x3 pixels":   func(_ *checkpoint.Checkpoint, o *Options) { o.Size = 3 },
-		"unknown choice 9":       func(_ *checkpoint.Checkpoint, o *Options) { o.Int8 = 9 },
-		"range from NaN to NaN":  func(_ *checkpoint.Checkpoint, o *Options) { o.Int8, o.Calibration = QDQ, Ranges{"cnn.1.3": {nan, nan}} },
-		"range from 2 to 1":      func(_ *checkpoint.Checkpoint, o *Options) { o.Int8, o.Calibration = QDQ, Ranges{"cnn.1.3": {2, 1}} },
-		"describing the model's": func(c *checkpoint.Checkpoint, _ *Options) { c.History = []checkpoint.Event{{Time: farFuture}} },
-	} {
-		c, o := sample(t, small(t, "cnn-dwpw"), ""), Options{}
-		change(c, &o)
-		path := filepath.Join(t.TempDir(), "m.onnx")
-		n, err := Write(path, c, o)
-		if err == nil || n != 0 || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("error %v, want one line with %q", err, want)
-		}
-		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s: a file is there (%v)", want, err)
-		}
-	}
-}
-
-// TestExtremes exports tensors of the largest and smallest floats.
-func TestExtremes(t *testing.T) {
-	for _, v := range []float32{math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32, 0} {
-		c := sample(t, small(t, "resnet18"), "")
-		for i := range c.State {
-			for k := range c.State[i].Data {
-				if !strings.HasSuffix(c.State[i].Name, "running_var") {
-					c.State[i].Data[k] = v
-				}
-			}
-		}
-		for _, o := range []Options{{}, {KeepBatchNorm: true}, {Int8: Weights8}, {Int8: QDQ, KeepBatchNorm: true, Calibration: everything(t, c, v)}} {
-			var b bytes.Buffer
-			if err := Encode(&b, c, o); err != nil {
-				if !strings.Contains(err.Error(), "beyond float32") && !strings.Contains(err.Error(), "cannot be folded") || math.Abs(float64(v)) < 1 {
-					t.Errorf("%g: %v", v, err)
-				}
-				continue
-			}
-			m := readBack(t, b.Bytes())
-			m.wired(t)
-			for name, x := range m.tensors {
-				if strings.HasSuffix(name, ".scale") && x.dtype == typeFloat {
-					for _, s := range m.floats(t, name) {
-						if !(s > 0) || !finite(s) {
-							t.Errorf("%g: %s is %g", v, name, s)
-						}
-					}
-				}
-			}
-		}
-	}
-}
-
-// everything returns a range for each value of a net.
-func everything(t *testing.T, c *checkpoint.Checkpoint, v float32) Ranges {
-	t.Helper()
-	m, err := layers.New(c.Arch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := newNet(m, 1, testSize)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := make(Ranges)
-	for _, name := range n.names {
-		r[name] = Range{min(v, -v), max(v, -v)}
-	}
-	return r
-}
-
 // TestWrite: the size is the file's, equal models make equal files.
 func TestWrite(t *testing.T) {
 	c := sample(t, small(t, "hw7-student"), "")
@@ -522,6 +346,3 @@ func TestWrite(t *testing.T) {
 		t.Errorf("%d bytes reported, %d written (%v)", n, len(b), err)
 	}
 }
-
-// farFuture is a time that JSON has no form for.
-var farFuture = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)

@@ -126,7 +126,12 @@ func (x *exporter) linear(n *engine.Node) error {
 	if err != nil {
 		return err
 	}
-	x.node(node{op: "Gemm", name: nodeName(n), in: in, out: x.names[n.Out[0]], attrs: []attr{intAttr("transB", 1)}})
+	out := x.names[n.Out[0]]
+	name := out
+	if n.Out[0] == x.logits {
+		name = x.unique(nodeName(n))
+	}
+	x.node(node{op: "Gemm", name: name, in: in, out: out, attrs: []attr{intAttr("transB", 1)}})
 	return nil
 }
 
