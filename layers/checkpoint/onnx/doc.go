@@ -53,7 +53,9 @@
 // DequantizeLinear and Add (a model that is not stored in 8 bits gets the codes
 // of the scheme "affine8-channel"). A folded BatchNorm scales s and lo alone; where its
 // factor is negative the codes are complemented. Activations are float32, the
-// logits those of the decoded model, and nothing needs calibration.
+// logits those of the decoded model, and nothing needs calibration. ONNX Runtime
+// decodes at every run, which costs more than the net itself, unless its session
+// option session.disable_quant_qdq = "1" lets it decode once.
 //
 // # Metadata
 //
