@@ -13,6 +13,7 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint/foreign"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
+	"github.com/potstill/potstill/layers/checkpoint/torch"
 )
 
 // FormatOwn is the Format of potstill's own files.
@@ -65,7 +66,7 @@ func Inspect(path string, o OpenOptions) (*Info, error) {
 	switch {
 	case f != nil:
 		i.Parts, err = safetensorsParts(path, f)
-	case isZip(path):
+	case op.foreign.Format == torch.FormatZip:
 		i.Parts, err = zipParts(path, c.Bytes)
 	default:
 		i.Parts = pickleParts(op.foreign, c.Bytes)
@@ -151,15 +152,6 @@ func headerBytes(path string) (head, metadata int64, err error) {
 		return 0, 0, fmt.Errorf("read %s: %w", path, err)
 	}
 	return int64(len(length) + len(text)), int64(len(h["__metadata__"])), nil
-}
-
-func isZip(path string) bool {
-	r, err := zip.OpenReader(path)
-	if err != nil {
-		return false
-	}
-	_ = r.Close() // nothing was written
-	return true
 }
 
 // zipParts accounts for PyTorch's zip format: the storages as they lie in the
