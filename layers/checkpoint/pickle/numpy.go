@@ -25,7 +25,6 @@ type dtype struct {
 	name string // PyTorch's
 	size int
 	code string // NumPy's
-	set  bool
 }
 
 // dtypes are NumPy's codes without the byte order.

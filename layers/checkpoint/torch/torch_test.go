@@ -20,7 +20,7 @@ import (
 func sample() []named.Tensor {
 	nan := math.Float32frombits(0x7fa00000) // signalling, and a float16's
 	return []named.Tensor{
-		{Name: "w", Shape: []int{2, 1, 2}, DType: "float32", Float: []float32{1, -0.0, float32(math.Inf(1)), nan}},
+		{Name: "w", Shape: []int{2, 1, 2}, DType: "float32", Float: []float32{1, float32(math.Copysign(0, -1)), float32(math.Inf(1)), nan}},
 		{Name: "0", Shape: []int{}, DType: "float64", Double: []float64{math.Pi}, Float: []float32{math.Pi}},
 		{Name: "half", Shape: []int{1, 1, 1, 2, 1}, DType: "float16", Float: []float32{nan, 65504}},
 		{Name: "brain", Shape: []int{3}, DType: "bfloat16", Float: []float32{nan, 1.5, -2}},
