@@ -178,7 +178,7 @@ func TestArchOverrides(t *testing.T) {
 	if !strings.Contains(r.out, "aux.weight") || !strings.Contains(r.out, "num_batches_tracked") {
 		t.Errorf("convert says nothing of what it left out and filled in:\n%s", r.out)
 	}
-	succeeds(t, "summary", in, "--file-arch", "cnn-plain")
+	succeeds(t, "summary", in, "--arch", "cnn-plain")
 }
 
 // TestSummaryOfEveryFormat adds up the bytes of files of every format.

@@ -12,7 +12,6 @@ import (
 // summaryCmd is potstill summary.
 type summaryCmd struct {
 	modelFlags
-	FileArch string `placeholder:"FAMILY" help:"Family of another program's file, where it is not found from the file."`
 	jsonFlag
 }
 
@@ -20,6 +19,7 @@ type summaryCmd struct {
 type modelFlags struct {
 	Model string    `arg:"" help:"A family (cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student, resnet18) or a model's file."`
 	Input imageSize `placeholder:"3x256x256" help:"Size of an image; what the file says, or 3x256x256, if not given."`
+	Arch  string    `placeholder:"FAMILY" help:"Family of another program's file, where it is not found from the file."`
 	archFlags
 	Classes int `default:"11" help:"Classes of a family."`
 }
@@ -38,21 +38,20 @@ Example:
 
 // load builds the net; c is nil for a family. The input's size is filled in.
 func (f *modelFlags) load() (m *layers.Model, c *checkpoint.Checkpoint, err error) {
-	m, i, err := f.inspect("", false)
+	m, i, err := f.inspect(false)
 	if err != nil || i == nil {
 		return m, nil, err
 	}
 	return m, i.Checkpoint, nil
 }
 
-// inspect is load that tells all about a file, if asked for. family is that of
-// another program's file, where it is not to be found.
-func (f *modelFlags) inspect(family string, whole bool) (m *layers.Model, c *checkpoint.Info, err error) {
+// inspect is load that tells all about a file, if asked for.
+func (f *modelFlags) inspect(whole bool) (m *layers.Model, c *checkpoint.Info, err error) {
 	arch := f.arch(f.Model, f.Classes)
 	arch.InChannels = f.Input.C
 	size := 256
 	if !slices.Contains(layers.Families(), f.Model) {
-		if c, err = inspectModel(f.Model, family, whole); err != nil {
+		if c, err = inspectModel(f.Model, f.Arch, whole); err != nil {
 			if ok, _ := exists(f.Model); !ok {
 				err = fmt.Errorf("%s is neither a model's file nor a family; the families are %s", f.Model, strings.Join(layers.Families(), ", "))
 			}
@@ -97,7 +96,7 @@ type fileSummary struct {
 
 // Run summarises.
 func (c *summaryCmd) Run(a *app) error {
-	m, i, err := c.inspect(c.FileArch, true)
+	m, i, err := c.inspect(true)
 	if err != nil {
 		return err
 	}
