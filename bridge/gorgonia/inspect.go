@@ -225,6 +225,9 @@ func (v *view) verify(n *G.Node) (err error) {
 			err = merged(n, "its operator does not fit its inputs: %v", r)
 		}
 	}()
+	if n.Type() == nil {
+		return refuse(n, "a statement, as gorgonia.Read makes it, has no value; give the node that it reads")
+	}
 	if n.Dtype() != tensor.Float32 {
 		return refuse(n, "it is %v: the engine computes in float32 only", n.Dtype())
 	}

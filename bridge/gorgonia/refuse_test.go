@@ -62,6 +62,10 @@ func TestRefusals(t *testing.T) {
 			return do(G.Mul(input(g, "x", 1, 4, 5), input(g, "v", 2, 5)))
 		}, []string{"matrices"}},
 		"sum": {func(g *G.ExprGraph) *G.Node { return do(G.Sum(img(g), 1)) }, []string{"height and width"}},
+		"statement": {func(g *G.ExprGraph) *G.Node {
+			var v G.Value
+			return G.Read(do(G.Neg(img(g))), &v)
+		}, []string{"gorgonia.Read"}},
 		"two layouts": {func(g *G.ExprGraph) *G.Node {
 			x := input(g, "x", 1, 3, 3, 3, 3)
 			return do(G.Conv2d(x, x, tensor.Shape{3, 3}, []int{1, 1}, []int{1, 1}, []int{1, 1}))
