@@ -25,7 +25,9 @@
 //     VIRTUAL_ENV, CONDA_PREFIX, the python3 of PATH, ~/.local and /usr/local.
 //     Python itself is not run.
 //
-// Libraries of CUDA 13 are passed over when the driver supports only CUDA 12.
+// Libraries of CUDA 13 are passed over when the driver supports only CUDA 12. For
+// a device that NVRTC 13 has dropped, NVRTC 12 is looked for too; for one newer
+// than NVRTC, the driver compiles on what NVRTC makes for the newest it knows.
 //
 // # Contexts and goroutines
 //

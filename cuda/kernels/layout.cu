@@ -2,28 +2,40 @@
  * into their layout and type, what is added behind, and sums of columns. */
 
 /* transpose: y[j,i] = x[i,j] for x [rows,cols]. HWIO weights, read as
- * [KH·KW·I,O], become KRSC, [O,KH·KW·I], and back. A block moves tiles of 32×32
- * through shared memory, whose rows are one longer to keep to different banks. */
+ * [KH·KW·I,O], become KRSC, [O,KH·KW·I]; transpose_back brings what is of the
+ * type of activations back to float32. A block moves tiles of 32×32 through
+ * shared memory, whose rows are one longer to keep to different banks. */
 
 typedef struct {
-	const float *x;
-	real *y;
+	const void *x;
+	void *y;
 	int rows, cols;
 	int across; /* tiles along cols */
 } transpose_args;
 
-KERNEL(transpose)(transpose_args a) {
-	__shared__ float tile[32][33];
-	const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32, lines = (int)blockDim.x / 32;
-	const int top = (int)blockIdx.x / a.across * 32, left = (int)blockIdx.x % a.across * 32;
-	for (int r = line; r < 32; r += lines) {
-		if (top + r < a.rows && left + lane < a.cols) tile[r][lane] = a.x[(i64)(top + r) * a.cols + left + lane];
+#define LDF1(p) (*(p))
+#define STF1(p, v) (*(p) = (v))
+
+#define TRANSPOSE(name, from, load, to, store)                                                               \
+	KERNEL(name)(transpose_args a) {                                                                         \
+		__shared__ float tile[32][33];                                                                       \
+		const from *x = (const from *)a.x;                                                                   \
+		to *y = (to *)a.y;                                                                                   \
+		const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32, lines = (int)blockDim.x / 32;  \
+		const int top = (int)blockIdx.x / a.across * 32, left = (int)blockIdx.x % a.across * 32;             \
+		for (int r = line; r < 32; r += lines) {                                                             \
+			if (top + r < a.rows && left + lane < a.cols)                                                    \
+				tile[r][lane] = load(x + (i64)(top + r) * a.cols + left + lane);                             \
+		}                                                                                                    \
+		__syncthreads();                                                                                     \
+		for (int r = line; r < 32; r += lines) {                                                             \
+			if (left + r < a.cols && top + lane < a.rows)                                                    \
+				store(y + (i64)(left + r) * a.rows + top + lane, tile[lane][r]);                             \
+		}                                                                                                    \
 	}
-	__syncthreads();
-	for (int r = line; r < 32; r += lines) {
-		if (left + r < a.cols && top + lane < a.rows) st(a.y + (i64)(left + r) * a.rows + top + lane, tile[lane][r]);
-	}
-}
+
+TRANSPOSE(transpose, float, LDF1, real, st)
+TRANSPOSE(transpose_back, real, ld, float, STF1)
 
 /* convert: y[i] = x[i] for i < n, float32 to the type of activations. */
 
@@ -78,7 +90,6 @@ typedef struct {
 	}
 
 #define ADD1(a, b) ((a) + (b))
-#define LDF1(p) (*(p))
 
 EPILOGUE(epilogue, 1, float, real, ld, ld, st, LDF1, ADD1, act)
 EPILOGUE(epilogue4, 4, float4, real, ld4, ld4, st4, ldf4, add4, act4)

@@ -72,20 +72,36 @@ func suite() (stems []string, cases map[string][]testCase) {
 // Run holds b to the reference. Each case is a subtest, named operator/shapes.
 // A fused operator that b does not claim, and an optional one (Augment) that it
 // does not support, are not tested; bfloat16 that it does not claim
-// (engine.MixedPrecision) must be refused.
-func Run(t *testing.T, b engine.Backend) {
-	t.Run("Memory", func(t *testing.T) { checkMemory(t, b) })
-	t.Run("Order", func(t *testing.T) { checkOrder(t, b) })
-	t.Run("Unknown", func(t *testing.T) { checkUnknown(t, b) })
-	t.Run("Transform", func(t *testing.T) { checkTransform(t, b) })
+// (engine.MixedPrecision) must be refused. With names of operators, only the
+// cases of these are run, and nothing else.
+func Run(t *testing.T, b engine.Backend, only ...string) {
+	if len(only) == 0 {
+		checkBackend(t, b)
+	}
 	stems, cases := suite()
+	for _, name := range only {
+		if cases[name] == nil {
+			t.Errorf("there are no cases of %s", name)
+		}
+	}
 	for _, stem := range stems {
+		if len(only) > 0 && !slices.Contains(only, stem) {
+			continue
+		}
 		t.Run(stem, func(t *testing.T) {
 			for _, c := range cases[stem] {
 				t.Run(c.label, func(t *testing.T) { c.check(t, b) })
 			}
 		})
 	}
+}
+
+// checkBackend tests what is not one operator's.
+func checkBackend(t *testing.T, b engine.Backend) {
+	t.Run("Memory", func(t *testing.T) { checkMemory(t, b) })
+	t.Run("Order", func(t *testing.T) { checkOrder(t, b) })
+	t.Run("Unknown", func(t *testing.T) { checkUnknown(t, b) })
+	t.Run("Transform", func(t *testing.T) { checkTransform(t, b) })
 }
 
 // arrays draws the inputs, every element rounded to its type.

@@ -62,6 +62,7 @@ type Backend struct {
 	memory    *memory             // times of earlier runs
 	choices   []Choice
 	awake     bool // something was timed
+	cutsFrom  int  // cutsFrom, but for tests
 	forced    int  // for tests: takes the forced-th candidate, counted from one
 	most      int  // for tests: candidates that an op had at most
 	capturing bool // in Record
@@ -93,7 +94,7 @@ func New(o Options) (*Backend, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	b := &Backend{options: o, log: log, source: kernels.Source, modules: make(map[sourceKey]*cuda.Module), products: make(map[string]lowering),
-		live: make(map[*buffer]struct{}), graphs: make(map[*recording]struct{})}
+		cutsFrom: cutsFrom, live: make(map[*buffer]struct{}), graphs: make(map[*recording]struct{})}
 	if err := b.open(); err != nil {
 		err = fmt.Errorf("%s: %w", b.Name(), err)
 		return nil, errors.Join(err, b.Close())

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
 )
 
@@ -145,8 +146,7 @@ func texts(specs []engine.Spec) []string {
 // decide fills in c's timings and returns the winner's place in cs.
 func (b *Backend) decide(c *Choice, op engine.Op, in, out []engine.Spec, cs []candidate) (int, error) {
 	if b.forced > 0 {
-		i := b.force(cs)
-		return i, b.warm(op, in, out, cs[i])
+		return b.force(op, in, out, cs)
 	}
 	if len(cs) == 1 {
 		return 0, nil
@@ -189,18 +189,20 @@ func (b *Backend) decide(c *Choice, op engine.Op, in, out []engine.Spec, cs []ca
 }
 
 // force returns the place of the forced-th candidate that may be taken, or of
-// the last one.
-func (b *Backend) force(cs []candidate) (place int) {
-	n := 0
+// the last one; of one before it if a library does not do this shape.
+func (b *Backend) force(op engine.Op, in, out []engine.Spec, cs []candidate) (int, error) {
+	var places []int
 	for i, c := range cs {
 		if c.deterministic || !b.options.Deterministic {
-			if n++; n <= b.forced {
-				place = i
-			}
+			places = append(places, i)
 		}
 	}
-	b.most = max(b.most, n)
-	return place
+	b.most = max(b.most, len(places))
+	for k := min(b.forced, len(places)) - 1; ; k-- {
+		if err := b.warm(op, in, out, cs[places[k]]); k == 0 || !errors.Is(err, cuda.ErrNotSupported) {
+			return places[k], err
+		}
+	}
 }
 
 // among tells one set of candidates from another.

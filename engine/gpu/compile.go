@@ -114,8 +114,16 @@ func (b *Backend) lowerProduct(op engine.Op, in, out []engine.Spec) (lowering, e
 	if err != nil {
 		return lowering{}, err
 	}
-	cs := []candidate{{name: "potstill", deterministic: true, low: ours}}
-	low, err := b.choose(op, in, out, append(cs, b.libraryCandidates(op, in, out)...))
+	cs, libraries := []candidate{{name: "potstill", deterministic: true, low: ours}}, b.libraryCandidates(op, in, out)
+	// Where libraries have tensor cores, no cut of ours comes near.
+	if len(libraries) == 0 || in[0].DType == engine.Float32 && !b.options.TF32 {
+		more, err := b.otherCuts(op, in, out)
+		if err != nil {
+			return lowering{}, errors.Join(err, b.release(libraries, -1))
+		}
+		cs = append(cs, more...)
+	}
+	low, err := b.choose(op, in, out, append(cs, libraries...))
 	if err != nil {
 		return lowering{}, err
 	}

@@ -3,6 +3,7 @@ package gpu
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
@@ -90,19 +91,17 @@ func (g gather) load(t tile) load {
 	}
 }
 
-// best returns the cut that is best by estimate: of one group a tile, or of
-// several where the channels of a group are few.
-func (g gather) best(b *Backend) cut {
-	c, cycles := b.best(g.load(rowTiles[0]), rowTiles)
+// rank returns the cuts of g, the best by estimate first: of one group a tile,
+// and of several where the channels of a group are few.
+func (g gather) rank(b *Backend) []ranked {
+	all := b.rank(g.load(rowTiles[0]), rowTiles)
 	for _, t := range groupTiles {
-		if g.groups < t.groups || int(g.args().out) > t.slot() {
-			continue
-		}
-		if other, now := b.best(g.load(t), []tile{t}); now < cycles {
-			c, cycles = other, now
+		if g.groups >= t.groups && int(g.args().out) <= t.slot() {
+			all = append(all, b.rank(g.load(t), []tile{t})...)
 		}
 	}
-	return c
+	slices.SortStableFunc(all, byCycles)
+	return all
 }
 
 // lower lowers g in a given cut.
@@ -156,7 +155,7 @@ func (b *Backend) lowerConv2D(op engine.Conv2D, in, out []engine.Spec) (lowering
 		return b.lowerFirstLayer(g, v, e)
 	}
 	f := gather{convolution: g, epilogue: e}
-	return f.lower(b, f.best(b))
+	return f.lower(b, f.rank(b)[0].cut)
 }
 
 // lowerConv2DBackwardData lowers the gradient of a convolution's input.
@@ -168,6 +167,6 @@ func (b *Backend) lowerConv2DBackwardData(op engine.Conv2DBackwardData, in, out 
 	if err != nil {
 		return lowering{}, err
 	}
-	f := gather{convolution: g, backward: true, epilogue: epilogue{bias: -1, residual: -1}}
-	return f.lower(b, f.best(b))
+	f := gather{convolution: g, backward: true, epilogue: nothing}
+	return f.lower(b, f.rank(b)[0].cut)
 }

@@ -22,15 +22,14 @@ func (g convolution) weightLoad() load {
 	return l
 }
 
-// bestWeight returns the cut of the gradient of the weights that is best by
-// estimate.
-func (g convolution) bestWeight(b *Backend) cut {
+// rankWeight returns the cuts of the gradient of the weights, the best by
+// estimate first.
+func (g convolution) rankWeight(b *Backend) []ranked {
 	tiles := weightTiles
 	if g.groups > 1 && g.og <= 16 {
 		tiles = append(tiles[:len(tiles):len(tiles)], groupWeightTiles...)
 	}
-	c, _ := b.best(g.weightLoad(), tiles)
-	return c
+	return b.rank(g.weightLoad(), tiles)
 }
 
 // lowerWeight lowers the gradient of the weights in a given cut.
@@ -69,5 +68,5 @@ func (b *Backend) lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in, 
 	if v, ok := g.first(); ok {
 		return b.lowerFirstLayerWeight(g, v, out)
 	}
-	return g.lowerWeight(b, g.bestWeight(b), out)
+	return g.lowerWeight(b, g.rankWeight(b)[0].cut, out)
 }

@@ -1,6 +1,7 @@
 package gpu
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/potstill/potstill/cuda"
@@ -15,11 +16,9 @@ type libraryConv struct {
 	epilogue epilogue
 }
 
-// convOf returns the convolution that op is one pass of. cuDNN rounds to bfloat16
-// what it computes from bfloat16: gradients of weights, and products that
-// something is added to, are not taken from it then.
+// convOf returns the convolution that op is one pass of.
 func convOf(op engine.Op, in, out []engine.Spec) (libraryConv, bool) {
-	c := libraryConv{epilogue: epilogue{bias: -1, residual: -1}}
+	c := libraryConv{epilogue: nothing}
 	var conv engine.Conv2D
 	var x, y engine.Spec
 	switch op := op.(type) {
@@ -33,45 +32,62 @@ func convOf(op engine.Op, in, out []engine.Spec) (libraryConv, bool) {
 	default:
 		return c, false
 	}
-	bf16 := x.DType == engine.BFloat16
 	c.shape = cuda.ConvShape{
 		N: x.Shape[0], H: x.Shape[1], W: x.Shape[2], C: x.Shape[3],
 		O: y.Shape[3], KH: c.w.Shape[0], KW: c.w.Shape[1], OH: y.Shape[1], OW: y.Shape[2],
-		Stride: max(conv.Stride, 1), Pad: conv.Pad, Dilation: max(conv.Dilation, 1), Groups: max(conv.Groups, 1), BF16: bf16,
+		Stride: max(conv.Stride, 1), Pad: conv.Pad, Dilation: max(conv.Dilation, 1), Groups: max(conv.Groups, 1),
+		BF16: x.DType == engine.BFloat16,
 	}
-	return c, !bf16 || c.pass != cuda.BackwardFilter && !c.epilogue.adds()
+	return c, true
 }
 
-// convCandidates returns cuDNN's algorithms for a convolution. Kernels of ours
-// bring the weight from HWIO to KRSC (and bfloat16) before it, or its gradient
-// back behind it, and apply the epilogue.
+// convCandidates returns cuDNN's algorithms for a convolution: with the epilogue
+// in the same call, where there is one, and with passes of ours behind it.
+// Kernels of ours bring the weight from HWIO to KRSC (and bfloat16) before it,
+// or its gradient back behind it. From bfloat16 cuDNN makes bfloat16: engine's
+// definition of mixed precision lets it round so.
 func (b *Backend) convCandidates(c libraryConv, in, out []engine.Spec) ([]candidate, error) {
 	c.shape.TF32 = b.options.TF32
 	conv, err := b.dnn.NewConv(c.shape, c.pass)
 	if err != nil {
 		return nil, err
 	}
-	cs, err := b.convAlgorithms(conv, c, in, out)
-	if err != nil || len(cs) == 0 {
-		_ = conv.Close()
-		return nil, err
+	maker := b.convProduct
+	if c.pass == cuda.BackwardFilter {
+		maker = b.convWeight
 	}
-	shared(cs, conv.Close)
-	return cs, nil
+	plain, err := b.convAlgorithms("cudnn ", conv, c, in, out, maker)
+	if err != nil || c.epilogue == nothing {
+		return plain, err
+	}
+	if conv, err = b.dnn.NewFusedConv(c.shape, c.epilogue.act != engine.Identity); err != nil {
+		return plain, err
+	}
+	fused, err := b.convAlgorithms("cudnn fused ", conv, c, in, out, b.convFused)
+	return append(fused, plain...), err
 }
 
-func (b *Backend) convAlgorithms(conv *cuda.Conv, c libraryConv, in, out []engine.Spec) ([]candidate, error) {
+// A convMaker makes the product of one algorithm.
+type convMaker func(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in, out []engine.Spec) (product, error)
+
+// convAlgorithms returns a candidate for each algorithm of conv, which is closed
+// with the last of them.
+func (b *Backend) convAlgorithms(prefix string, conv *cuda.Conv, c libraryConv, in, out []engine.Spec, maker convMaker) ([]candidate, error) {
 	var cs []candidate
 	for _, a := range conv.Algorithms() {
 		if a.Workspace > b.workspaceMost() || !c.exact(a) {
 			continue
 		}
-		p, err := b.convProduct(conv, a, c, in, out)
+		p, err := maker(conv, a, c, in, out)
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, conv.Close())
 		}
-		cs = append(cs, candidate{name: "cudnn " + a.Name, deterministic: a.Deterministic, low: p.lowering(), library: true})
+		cs = append(cs, candidate{name: prefix + a.Name, deterministic: a.Deterministic, low: p.lowering(), library: true})
 	}
+	if len(cs) == 0 {
+		return nil, conv.Close()
+	}
+	shared(cs, conv.Close)
 	return cs, nil
 }
 
@@ -82,40 +98,28 @@ func (c libraryConv) exact(a cuda.Algorithm) bool {
 	return c.shape.BF16 || c.shape.TF32 || !strings.Contains(a.Name, "FFT") && !strings.Contains(a.Name, "WINOGRAD")
 }
 
-// convProduct is one algorithm with what stands round it.
-func (b *Backend) convProduct(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in, out []engine.Spec) (product, error) {
-	o := c.w.Shape[3]
-	k := c.w.Len() / o // the weight is [k,o] in HWIO and [o,k] in KRSC
-	p := product{ws: a.Workspace}
-	if c.pass == cuda.BackwardFilter {
-		back, err := b.transposer(o, k, engine.Float32)
-		if err != nil {
-			return p, err
-		}
-		sumBytes, sum, err := b.sumColumns(in[1], out)
-		if err != nil {
-			return p, err
-		}
-		head, body := cuda.Ptr(roundUp(c.w.Bytes())), cuda.Ptr(roundUp(a.Workspace))
-		p.ws = int(head+body) + sumBytes
-		p.run = func(in, out []cuda.Ptr, ws, _ cuda.Ptr) error {
-			if err := conv.Run(a, in[0], ws, in[1], ws+head); err != nil {
-				return err
-			}
-			if err := back(ws, out[0]); err != nil {
-				return err
-			}
-			return sum(in[1], out, ws+head+body)
-		}
-		return p, nil
-	}
-	t := in[0].DType
-	pack, err := b.transposer(k, o, t)
-	if err != nil {
-		return p, err
-	}
+// extents returns those of the weight, which is the matrix [k,o] in HWIO and
+// [o,k] in KRSC.
+func (c libraryConv) extents() (k, o int) {
+	o = c.w.Shape[3]
+	return c.w.Len() / o, o
+}
+
+// packWeight gives p the weight in KRSC, of type t.
+func (b *Backend) packWeight(p *product, c libraryConv, t engine.DType) error {
+	k, o := c.extents()
+	pack, err := b.transposer(k, o, engine.Float32, t)
 	p.pack = func(in []cuda.Ptr, packed cuda.Ptr) error { return pack(in[1], packed) }
 	p.bytes, p.inputs = t.Size()*c.w.Len(), []int{1}
+	return err
+}
+
+// convProduct is an algorithm for y or dx, with the epilogue behind it.
+func (b *Backend) convProduct(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in, out []engine.Spec) (product, error) {
+	p := product{ws: a.Workspace}
+	if err := b.packWeight(&p, c, in[0].DType); err != nil {
+		return p, err
+	}
 	if c.pass == cuda.BackwardData {
 		p.run = func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error { return conv.Run(a, out[0], packed, in[0], ws) }
 		return p, nil
@@ -131,4 +135,91 @@ func (b *Backend) convProduct(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, 
 		return finish(in, out[0], out[0])
 	}
 	return p, nil
+}
+
+// convWeight is an algorithm for the gradient of the weights, and of the bias.
+func (b *Backend) convWeight(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in, out []engine.Spec) (product, error) {
+	k, o := c.extents()
+	p, t := product{}, in[0].DType
+	back, err := b.transposer(o, k, t, engine.Float32)
+	if err != nil {
+		return p, err
+	}
+	sumBytes, sum, err := b.sumColumns(in[1], out)
+	if err != nil {
+		return p, err
+	}
+	head, body := cuda.Ptr(roundUp(t.Size()*c.w.Len())), cuda.Ptr(roundUp(a.Workspace))
+	p.ws = int(head+body) + sumBytes
+	p.run = func(in, out []cuda.Ptr, ws, _ cuda.Ptr) error {
+		if err := conv.Run(a, in[0], ws, in[1], ws+head); err != nil {
+			return err
+		}
+		if err := back(ws, out[0]); err != nil {
+			return err
+		}
+		return sum(in[1], out, ws+head+body)
+	}
+	return p, nil
+}
+
+// convFused is an algorithm for y that has the epilogue within it. cuDNN wants a
+// bias, of the type of activations; a missing one is zero. ReLU6 is ReLU and
+// then, in a pass of ours, what is above six: that is exact, for rounding keeps
+// the order and bfloat16 has six.
+func (b *Backend) convFused(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in, out []engine.Spec) (product, error) {
+	p, t, e := product{ws: a.Workspace}, in[0].DType, c.epilogue
+	if err := b.packWeight(&p, c, t); err != nil {
+		return p, err
+	}
+	_, o := c.extents()
+	behind := cuda.Ptr(roundUp(p.bytes)) // of the packed weight
+	if e.bias < 0 || t != engine.Float32 {
+		if err := b.packBias(&p, e.bias, int(behind), o, t); err != nil {
+			return p, err
+		}
+	}
+	rest := nothing
+	if e.act == engine.ReLU6 {
+		rest.act = e.act
+	}
+	finish, err := b.finish(t, out[0], rest)
+	if err != nil {
+		return p, err
+	}
+	own := e.bias >= 0 && t == engine.Float32 // the op's bias, as it is
+	p.run = func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error {
+		bias := packed + behind
+		if own {
+			bias = in[e.bias]
+		}
+		if err := conv.RunFused(a, in[0], packed, bias, place(in, e.residual), out[0], ws); err != nil {
+			return err
+		}
+		return finish(in, out[0], out[0])
+	}
+	return p, nil
+}
+
+// packBias has p pack a bias of n channels too, so many bytes behind what it
+// packs already: the given input as type t, or zeros if there is none.
+func (b *Backend) packBias(p *product, bias, behind, n int, t engine.DType) error {
+	first, bytes := p.pack, n*t.Size()
+	second := func(_ []cuda.Ptr, to cuda.Ptr) error { return b.stream.Fill(to, 0, bytes) }
+	if bias >= 0 {
+		round, err := b.converter(n, t)
+		if err != nil {
+			return err
+		}
+		second = func(in []cuda.Ptr, to cuda.Ptr) error { return round(in[bias], to) }
+		p.inputs = append(p.inputs, bias)
+	}
+	p.bytes = behind + bytes
+	p.pack = func(in []cuda.Ptr, packed cuda.Ptr) error {
+		if err := first(in, packed); err != nil {
+			return err
+		}
+		return second(in, packed+cuda.Ptr(behind))
+	}
+	return nil
 }

@@ -36,14 +36,18 @@ func (p matmul) four() bool {
 	return inner%4 == 0 && p.shape.N%4 == 0
 }
 
-// lowerGemm lowers a product of matrices in the cut that is best by estimate.
-func (b *Backend) lowerGemm(p matmul, in, out []engine.Spec) (lowering, error) {
+// rank returns the cuts of p, the best by estimate first.
+func (p matmul) rank(b *Backend) []ranked {
 	tiles := rowTiles
 	if p.gradient {
 		tiles = weightTiles
 	}
-	c, _ := b.best(p.loadOf(), tiles)
-	return b.cutGemm(p, c, in, out)
+	return b.rank(p.loadOf(), tiles)
+}
+
+// lowerGemm lowers a product of matrices in the cut that is best by estimate.
+func (b *Backend) lowerGemm(p matmul, in, out []engine.Spec) (lowering, error) {
+	return b.cutGemm(p, p.rank(b)[0].cut, in, out)
 }
 
 // cutGemm lowers a product in a given cut.

@@ -47,10 +47,14 @@ func typeDefines(t engine.DType) []string {
 // A move enqueues a kernel from one address to another.
 type move func(x, y cuda.Ptr) error
 
-// transposer makes the kernel that takes a float32 matrix [rows,cols] to its
-// transpose of type t.
-func (b *Backend) transposer(rows, cols int, t engine.DType) (move, error) {
-	f, err := b.function("layout", "transpose", typeDefines(t)...)
+// transposer makes the kernel that takes a matrix [rows,cols] to its transpose.
+// One of the two is float32, the other may be bfloat16.
+func (b *Backend) transposer(rows, cols int, from, to engine.DType) (move, error) {
+	name, t := "transpose", to
+	if to == engine.Float32 {
+		name, t = "transpose_back", from
+	}
+	f, err := b.function("layout", name, typeDefines(t)...)
 	if err != nil {
 		return nil, err
 	}

@@ -123,7 +123,7 @@ func epilogueOf(op engine.Conv2D, inputs int) epilogue {
 // finish makes the pass that applies e to a product x, which is y itself or
 // float32; it does nothing if there is nothing to do.
 func (b *Backend) finish(x engine.DType, y engine.Spec, e epilogue) (func(in []cuda.Ptr, x, y cuda.Ptr) error, error) {
-	if x == y.DType && e == (epilogue{bias: -1, residual: -1}) {
+	if x == y.DType && e == nothing {
 		return func([]cuda.Ptr, cuda.Ptr, cuda.Ptr) error { return nil }, nil
 	}
 	f, err := b.finisher(x, y, e.act)
@@ -139,8 +139,10 @@ func (b *Backend) finish(x engine.DType, y engine.Spec, e epilogue) (func(in []c
 	return func(in []cuda.Ptr, x, y cuda.Ptr) error { return f(x, y, at(in, e.bias), at(in, e.residual)) }, nil
 }
 
-// adds reports whether an epilogue adds something: what it is added to must not
-// have been rounded to bfloat16 before.
+// nothing is the epilogue that does nothing.
+var nothing = epilogue{bias: -1, residual: -1}
+
+// adds reports whether an epilogue adds something.
 func (e epilogue) adds() bool { return e.bias >= 0 || e.residual >= 0 }
 
 // sumColumns makes the pass that adds up dy's pixels to the gradient of a bias,

@@ -47,11 +47,12 @@ func TestLibraryCandidates(t *testing.T) {
 		{"pointwise to w", engine.Conv2DBackwardWeight{W: point, Bias: true}, []engine.Spec{x, y}, true, true},
 		{"linear", engine.Linear{}, []engine.Spec{engine.F32(4, 8), engine.F32(8, 3)}, false, true},
 		{"dense in bfloat16", engine.Conv2D{Pad: 1, Epilogue: engine.Epilogue{Act: engine.ReLU}}, []engine.Spec{hx, w}, true, false},
-		{"dense in bfloat16 with a bias", engine.Conv2D{Pad: 1}, []engine.Spec{hx, w, bias}, false, false},
-		{"pointwise in bfloat16 with a residual", engine.Conv2D{Epilogue: plus}, []engine.Spec{hx, point, hx}, false, true},
+		{"dense in bfloat16 with a bias", engine.Conv2D{Pad: 1}, []engine.Spec{hx, w, bias}, true, false},
+		{"pointwise in bfloat16 with a residual", engine.Conv2D{Epilogue: plus}, []engine.Spec{hx, point, hx}, true, true},
 		{"dense in bfloat16 to x", engine.Conv2DBackwardData{Conv2D: engine.Conv2D{Pad: 1}, X: hx}, []engine.Spec{hx, w}, true, false},
-		{"dense in bfloat16 to w", engine.Conv2DBackwardWeight{Conv2D: engine.Conv2D{Pad: 1}, W: w}, []engine.Spec{hx, hx}, false, false},
-		{"pointwise in bfloat16 to w", engine.Conv2DBackwardWeight{W: point}, []engine.Spec{hx, hx}, false, true},
+		{"dense in bfloat16 to w", engine.Conv2DBackwardWeight{Conv2D: engine.Conv2D{Pad: 1}, W: w}, []engine.Spec{hx, hx}, true, false},
+		{"of stride 2 in groups in bfloat16 to x", engine.Conv2DBackwardData{Conv2D: engine.Conv2D{Pad: 1, Stride: 2, Groups: 2}, X: hx}, []engine.Spec{half(2, 3, 3, 8), engine.F32(3, 3, 4, 8)}, true, false},
+		{"pointwise in bfloat16 to w", engine.Conv2DBackwardWeight{W: point}, []engine.Spec{hx, hx}, true, true},
 		{"an activation", engine.Activation{}, []engine.Spec{x}, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,6 +1,8 @@
 package gpu
 
 import (
+	"errors"
+
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
 )
@@ -17,7 +19,7 @@ type matmul struct {
 // matmulOf returns the product that op is: a linear layer's or that of a
 // pointwise convolution, over all pixels, or of one of their gradients.
 func matmulOf(op engine.Op, in []engine.Spec) (matmul, bool) {
-	p := matmul{epilogue: epilogue{bias: -1, residual: -1}}
+	p := matmul{epilogue: nothing}
 	last := func(s engine.Spec) int { return s.Shape[len(s.Shape)-1] }
 	rows := func(s engine.Spec) int { return s.Len() / max(last(s), 1) }
 	switch op := op.(type) {
@@ -66,28 +68,63 @@ func pointwise(op engine.Conv2D, w engine.Spec) bool {
 	return w.Shape[0] == 1 && w.Shape[1] == 1 && op.Stride <= 1 && op.Pad == 0 && op.Groups <= 1
 }
 
-// matmulCandidates returns cuBLASLt's algorithms for a product. The bias is
-// added by cuBLASLt, residual and activation by a pass of ours. With bfloat16
-// activations the weight is rounded to bfloat16, and what something is added to
-// stays float32 until that is done.
+// matmulCandidates returns cuBLASLt's algorithms for a product. Residual and
+// activation are added by a pass of ours. With bfloat16 activations the weight is
+// rounded to bfloat16; what something is added to stays float32 until that is
+// done, or is rounded too, which moves fewer bytes.
 func (b *Backend) matmulCandidates(p matmul, in, out []engine.Spec) ([]candidate, error) {
 	p.shape.TF32 = b.options.TF32
+	cs, err := b.matmulSet("cublasLt ", p, in, out)
+	if err != nil || !p.shape.Float32Out || p.gradient {
+		return cs, err
+	}
+	p.shape.Float32Out = false
+	// Our pass adds the bias as it is, if there must be one; else cuBLASLt adds
+	// it as bfloat16.
+	p.shape.Bias = p.epilogue.residual < 0 && p.epilogue.act == engine.Identity
+	more, err := b.matmulSet("cublasLt bfloat16 ", p, in, out)
+	return append(cs, more...), err
+}
+
+// matmulSet returns a candidate for each algorithm of a shape.
+func (b *Backend) matmulSet(prefix string, p matmul, in, out []engine.Spec) ([]candidate, error) {
 	m, err := b.blas.NewMatmul(p.shape, b.workspaceMost())
 	if err != nil {
 		return nil, err
 	}
-	cs, err := b.matmulAlgorithms(m, p, in, out)
+	cs, err := b.matmulAlgorithms(prefix, m, p, in, out)
 	if err != nil || len(cs) == 0 {
-		_ = m.Close()
-		return nil, err
+		return nil, errors.Join(err, m.Close())
 	}
 	shared(cs, m.Close)
 	return cs, nil
 }
 
-func (b *Backend) matmulAlgorithms(m *cuda.Matmul, p matmul, in, out []engine.Spec) ([]candidate, error) {
+// packOperands has low pack what cuBLASLt takes as bfloat16: a weight, and a
+// bias that it adds to bfloat16. It returns where the bias lies, 0 if it is not
+// packed.
+func (b *Backend) packOperands(low *product, p matmul, in []engine.Spec) (behind int, err error) {
+	if !p.shape.BF16 || !p.weight {
+		return 0, nil
+	}
+	round, err := b.converter(in[1].Len(), engine.BFloat16)
+	if err != nil {
+		return 0, err
+	}
+	low.pack = func(in []cuda.Ptr, packed cuda.Ptr) error { return round(in[1], packed) }
+	low.bytes, low.inputs = 2*in[1].Len(), []int{1}
+	if !p.shape.Bias || p.shape.Float32Out {
+		return 0, nil
+	}
+	behind = roundUp(low.bytes)
+	return behind, b.packBias(low, p.epilogue.bias, behind, p.shape.N, engine.BFloat16)
+}
+
+func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, out []engine.Spec) ([]candidate, error) {
 	rest := p.epilogue
-	rest.bias = -1
+	if p.shape.Bias {
+		rest.bias = -1
+	}
 	product32 := out[0]
 	if p.shape.Float32Out {
 		product32.DType = engine.Float32
@@ -105,13 +142,9 @@ func (b *Backend) matmulAlgorithms(m *cuda.Matmul, p matmul, in, out []engine.Sp
 		wide = roundUp(product32.Bytes())
 	}
 	low := product{}
-	if p.shape.BF16 && p.weight {
-		round, err := b.converter(in[1].Len(), engine.BFloat16)
-		if err != nil {
-			return nil, err
-		}
-		low.pack = func(in []cuda.Ptr, packed cuda.Ptr) error { return round(in[1], packed) }
-		low.bytes, low.inputs = 2*in[1].Len(), []int{1}
+	behind, err := b.packOperands(&low, p, in)
+	if err != nil {
+		return nil, err
 	}
 	var cs []candidate
 	for _, a := range m.Algorithms() {
@@ -127,6 +160,9 @@ func (b *Backend) matmulAlgorithms(m *cuda.Matmul, p matmul, in, out []engine.Sp
 			if p.shape.Bias {
 				bias = in[p.epilogue.bias]
 			}
+			if behind > 0 {
+				bias = packed + cuda.Ptr(behind)
+			}
 			if wide > 0 {
 				y = more
 			}
@@ -138,7 +174,7 @@ func (b *Backend) matmulAlgorithms(m *cuda.Matmul, p matmul, in, out []engine.Sp
 			}
 			return finish(in, y, out[0])
 		}
-		cs = append(cs, candidate{name: "cublasLt " + a.Name, deterministic: a.Deterministic, low: low.lowering(), library: true})
+		cs = append(cs, candidate{name: prefix + a.Name, deterministic: a.Deterministic, low: low.lowering(), library: true})
 	}
 	return cs, nil
 }

@@ -1,8 +1,10 @@
 package gpu
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
@@ -138,22 +140,34 @@ func (l load) cost(c cut, multiprocessors int) float64 {
 // splitCounts are the numbers of splits that best considers.
 var splitCounts = []int{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512}
 
-// best returns the cut of l that takes the fewest cycles by cost.
-func (b *Backend) best(l load, tiles []tile) (c cut, cycles float64) {
-	cycles = math.Inf(1)
+// A ranked cut has the cycles that cost estimates.
+type ranked struct {
+	cut
+	cycles float64
+}
+
+// rank returns for each tile the cut of l that takes the fewest cycles by cost,
+// the best first.
+func (b *Backend) rank(l load, tiles []tile) []ranked {
+	all := make([]ranked, 0, len(tiles))
 	for _, t := range tiles {
+		best := ranked{cycles: math.Inf(1)}
 		for _, n := range splitCounts {
 			try := l.cut(t, n)
 			if n > 1 && (try.splits < n*3/4 || try.panels < 4 || 4*l.results*try.splits > partialMost) {
 				break
 			}
-			if now := l.cost(try, b.multiprocessors()); now < cycles {
-				c, cycles = try, now
+			if now := l.cost(try, b.multiprocessors()); now < best.cycles {
+				best = ranked{try, now}
 			}
 		}
+		all = append(all, best)
 	}
-	return c, cycles
+	slices.SortStableFunc(all, byCycles)
+	return all
 }
+
+func byCycles(x, y ranked) int { return cmp.Compare(x.cycles, y.cycles) }
 
 // The arguments of split_sum.cu, field for field.
 type splitSumArgs struct {
