@@ -6,7 +6,7 @@ OUT      ?= out/demo
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: build demo test check lint race purego fuzz bench golden clean
+.PHONY: build demo test check lint race purego fuzz bridge bench golden clean
 
 build: ## the command, bin/potstill
 	$(GO) build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/potstill
@@ -17,7 +17,7 @@ demo: build ## the whole study on built-in pictures, a few minutes; ends with th
 test: ## every test; what is skipped says why
 	scripts/test.sh ./...
 
-check: lint purego race fuzz ## what .ci/run does besides the tests
+check: lint purego race fuzz bridge ## what .ci/run does besides the tests
 
 lint: ## format, vet, staticcheck, tidy modules
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
@@ -35,6 +35,9 @@ race: ## the race detector over what is concurrent
 FUZZTIME ?= 10s
 fuzz: ## a short fuzz of every reader of files
 	FUZZTIME=$(FUZZTIME) scripts/fuzz.sh
+
+bridge: ## the nested module that joins Gorgonia
+	cd bridge/gorgonia && $(GO) vet ./... && $(GO) test ./...
 
 bench: ## a training step and an inference, per family and size of picture
 	$(GO) test ./layers -run '^$$' -bench Step

@@ -18,11 +18,14 @@ const module = "github.com/potstill/potstill/"
 // lower floors only; rooms on one floor do not know each other. The longest
 // matching entry counts for a package.
 var floors = [][]string{
-	{"cuda", "cuda/kernels", "cuda/fake", "engine", "engine/data", "layers/checkpoint/half", "distill/study/report"},
-	{"engine/ref", "engine/cpu", "engine/gpu", "engine/train", "layers", "layers/checkpoint/safetensors", "layers/checkpoint/affine"},
-	{"engine/backendtest", "layers/checkpoint"},
-	{"distill", "distill/prune", "distill/quant"},
-	{"distill/study"},
+	{"layers/checkpoint/half"},
+	{"cuda", "cuda/kernels", "cuda/fake", "engine", "engine/data", "layers/checkpoint/named", "distill/study/report"},
+	{"engine/ref", "engine/cpu", "engine/gpu", "engine/train", "layers", "layers/checkpoint/safetensors", "layers/checkpoint/affine", "layers/checkpoint/pickle"},
+	{"engine/backendtest", "layers/checkpoint/torch", "layers/checkpoint/study8"},
+	{"layers/checkpoint/foreign", "layers/identify"},
+	{"layers/checkpoint"},
+	{"layers/checkpoint/onnx", "distill", "distill/prune", "distill/quant"},
+	{"layers/checkpoint/export", "distill/study"},
 	{"cmd"},
 }
 

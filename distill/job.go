@@ -31,6 +31,11 @@ type Job struct {
 	// Init holds the weights to start from; nil means PyTorch's initialisation,
 	// drawn from Config.Seed.
 	Init *checkpoint.Checkpoint
+	// NewHead replaces Init's last layer by a new one for the classes of the
+	// data, PyTorch's initialisation drawn from Config.Seed. It is implied where
+	// Init names no classes, as other programs' files do not, and their number
+	// differs.
+	NewHead bool
 	// Teacher, if not nil, is distilled from, with the settings KD.
 	Teacher *checkpoint.Checkpoint
 	KD      Settings
@@ -50,6 +55,9 @@ type Job struct {
 	Resume bool
 	// History is how Init came about; nil means Init's own. This run is added.
 	History []checkpoint.Event
+	// Recipe goes into this run's part of the history: the study's recipe and
+	// step, where there is one.
+	Recipe string
 
 	// StepLog gets a line of JSON after each step, with the fields epoch, step
 	// (within the epoch) and update (within the run), all from 1, loss, lr, and
@@ -105,11 +113,8 @@ func (j *Job) prepare() error {
 		return errors.New("resume: there is no output folder to go on from")
 	}
 	classes := j.Data.Classes
-	if j.Init != nil {
-		if err := j.Init.CheckClasses(classes); err != nil {
-			return err
-		}
-		j.Arch = j.Init.Arch
+	if err := j.prepareInit(classes); err != nil {
+		return err
 	}
 	if j.Arch.Classes == 0 {
 		j.Arch.Classes = len(classes)
@@ -127,6 +132,26 @@ func (j *Job) prepare() error {
 		j.KD = j.KD.normalized()
 	}
 	return j.agree()
+}
+
+// prepareInit makes the net that of Init, with the last layer that the data need.
+func (j *Job) prepareInit(classes []string) error {
+	if j.Init == nil && j.NewHead {
+		return errors.New("a new last layer needs weights for the others; name a file to start from")
+	}
+	if j.Init == nil {
+		return nil
+	}
+	j.Arch = j.Init.Arch
+	j.NewHead = j.NewHead || len(j.Init.Classes) == 0 && j.Init.Arch.Classes != len(classes)
+	if j.NewHead {
+		j.Arch.Classes = len(classes)
+		return nil
+	}
+	if err := j.Init.CheckClasses(classes); err != nil {
+		return fmt.Errorf("%w, or replace its last layer with --new-head", err)
+	}
+	return nil
 }
 
 // agree makes Preprocess and Config.Eval say the same.
@@ -161,24 +186,28 @@ func (j *Job) history() ([]checkpoint.Event, error) {
 	if kind == "" {
 		kind = train.AdamW
 	}
-	e := checkpoint.Event{Kind: "train", Data: j.Data.Fingerprint}
+	e := checkpoint.Event{Kind: "train", Data: j.Data.Fingerprint, Recipe: j.Recipe}
 	e.Detail = fmt.Sprintf("%s, %d epochs in batches of %d, %s, learning rate %g, seed %d",
 		j.Arch.Family, c.Epochs, c.Batch, kind, c.Optimizer.LR, c.Seed)
 	if j.Teacher != nil {
 		e.Kind = "distill"
 		e.Detail += fmt.Sprintf("; teacher %s, T=%g, alpha=%g", j.Teacher.Arch.Family, j.KD.T, j.KD.Alpha)
 	}
+	if j.NewHead {
+		e.Detail += fmt.Sprintf("; a new last layer for %d classes in place of one for %d", j.Arch.Classes, j.Init.Arch.Classes)
+	}
+	for at, c := range map[*string]*checkpoint.Checkpoint{&e.Parent: j.Init, &e.Teacher: j.Teacher} {
+		if c == nil || c.Path == "" {
+			continue
+		}
+		var err error
+		if *at, err = checkpoint.Fingerprint(c.Path); err != nil {
+			return nil, err
+		}
+	}
 	h := j.History
-	if j.Init != nil {
-		if h == nil {
-			h = j.Init.History
-		}
-		if j.Init.Path != "" {
-			var err error
-			if e.Parent, err = checkpoint.Fingerprint(j.Init.Path); err != nil {
-				return nil, err
-			}
-		}
+	if h == nil && j.Init != nil {
+		h = j.Init.History
 	}
 	return append(append([]checkpoint.Event(nil), h...), e), nil
 }

@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -131,6 +132,14 @@ func (s *session) start(store *engine.Store, last *checkpoint.Checkpoint) ([]che
 	switch {
 	case last != nil:
 		return last.History, nil
+	case s.j.Init != nil && s.j.NewHead:
+		if err := s.j.Init.LoadBody(s.model, store, s.j.Config.Seed); err != nil {
+			return nil, err
+		}
+		if log := s.j.Logger; log != nil {
+			log.Info(fmt.Sprintf("%s: its last layer, for %d classes, is replaced by a new one for the %d of %s",
+				cmp.Or(s.j.Init.Path, s.j.Init.Arch.Family), s.j.Init.Arch.Classes, s.j.Arch.Classes, s.j.Data.Name))
+		}
 	case s.j.Init != nil:
 		if err := s.j.Init.LoadInto(s.model, store); err != nil {
 			return nil, err

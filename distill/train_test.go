@@ -253,9 +253,12 @@ func TestTrainRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, set := range map[string]func(*Job){
-		"the model has 5 classes, the data":                func(j *Job) { j.Arch = other },
-		"teacher: the model has 5 classes, the data 10":    func(j *Job) { j.Teacher = drawn(t, other, 1) },
-		"the model has 5 classes, the data 10; choose the": func(j *Job) { j.Init = drawn(t, other, 1) },
+		"the model has 5 classes, the data":             func(j *Job) { j.Arch = other },
+		"teacher: the model has 5 classes, the data 10": func(j *Job) { j.Teacher = drawn(t, other, 1) },
+		"the model has 5 classes, the data 10; choose the": func(j *Job) {
+			j.Init = drawn(t, other, 1)
+			j.Init.Classes = []string{"a", "b", "c", "d", "e"}
+		},
 		"the temperature must be positive": func(j *Job) {
 			j.Teacher, j.KD = drawn(t, plain, 1), Settings{T: -1}
 		},

@@ -17,7 +17,7 @@ import (
 type distillCmd struct {
 	Arch string `default:"cnn-dwpw" help:"Family of the student."`
 	archFlags
-	Init string `placeholder:"FILE" help:"Start from the weights, and the net, in FILE."`
+	initFlags
 
 	T             float64 `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature."`
 	Alpha         float64 `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss."`
@@ -55,7 +55,7 @@ func (c *distillCmd) Run(a *app) error {
 }
 
 func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
-	j, err := c.jobOf(ds, c.arch(c.Arch, len(ds.Classes)), c.Init, c.dataFlags, c.runFlags, c.imageFlags)
+	j, err := c.jobOf(ds, c.arch(c.Arch, len(ds.Classes)), c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
 	if err != nil {
 		return err
 	}
@@ -90,11 +90,11 @@ func (c *distillCmd) teacherDir() string { return filepath.Join(c.Out, "teacher"
 // teacher reads the teacher or trains it, with the student's settings.
 func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resume bool) (*checkpoint.Checkpoint, error) {
 	if c.Teacher != "" {
-		return loadModel(c.Teacher)
+		return loadModel(c.Teacher, "")
 	}
 	j := student
 	j.Arch = archFlags{Base: c.TeacherBase}.arch(c.TeacherArch, student.Arch.Classes)
-	j.Init, j.KD, j.Dir, j.Resume = nil, distill.Settings{}, c.teacherDir(), resume
+	j.Init, j.NewHead, j.KD, j.Dir, j.Resume = nil, false, distill.Settings{}, c.teacherDir(), resume
 	if c.TeacherEpochs > 0 {
 		j.Config.Epochs = c.TeacherEpochs
 	}

@@ -43,7 +43,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		}
 	}
 	for _, v := range []any{
-		prediction{}, evaluation{}, fileSummary{}, outcome{}, pruned{}, quantized{}, engine.Plan{}, trainBench{},
+		prediction{}, evaluation{}, fileSummary{}, outcome{}, pruned{}, quantized{}, converted{}, engine.Plan{}, trainBench{},
 		kernelBench{}, stepBench{}, devices{}, versionInfo{}, studyInfo{}, report.Results{},
 	} {
 		walk(reflect.TypeOf(v), reflect.TypeOf(v).Name())

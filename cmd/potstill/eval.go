@@ -13,7 +13,7 @@ import (
 
 // evalCmd is potstill eval.
 type evalCmd struct {
-	Model string `required:"" placeholder:"FILE" help:"The model."`
+	fileFlags
 	dataFlags
 	Split     string `enum:"training,train,validation,val,testing,test" default:"validation" help:"Part of the data: training, validation or testing."`
 	Batch     int    `default:"32" help:"Images at a time."`
@@ -63,7 +63,7 @@ type skippedPicture struct {
 
 // Run evaluates.
 func (c *evalCmd) Run(a *app) error {
-	m, err := loadModel(c.Model)
+	m, err := c.fileFlags.load()
 	if err != nil {
 		return err
 	}

@@ -88,18 +88,6 @@ func (f archFlags) arch(family string, classes int) layers.Arch {
 	return layers.Arch{Family: family, Classes: classes, Base: f.Base, Widths: f.Widths}
 }
 
-// loadModel reads a model's file, whatever its format.
-func loadModel(path string) (*checkpoint.Checkpoint, error) {
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s is a folder; name the file in it, as in %s", path, filepath.Join(path, "best.safetensors"))
-	}
-	c, err := checkpoint.Load(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("there is no model file %s; train one with potstill train, or name another", path)
-	}
-	return c, err
-}
-
 // imageSize is CxHxW, as in 3x256x256.
 type imageSize struct{ C, H, W int }
 

@@ -9,11 +9,11 @@ import (
 
 func TestHelpShowsAnExample(t *testing.T) {
 	for _, cmd := range []string{
-		"study run", "study list", "study show", "train", "distill", "prune", "quantize", "eval", "predict",
+		"study run", "study list", "study show", "train", "distill", "convert", "prune", "quantize", "eval", "predict",
 		"summary", "explain", "bench train", "bench kernels", "devices", "version",
 	} {
 		r := succeeds(t, with(strings.Fields(cmd), "--help")...)
-		_, example, ok := strings.Cut(r.out, "Example:")
+		_, example, ok := strings.Cut(r.out, "Example")
 		if !ok || !strings.Contains(example, "    potstill "+cmd) {
 			t.Errorf("potstill %s --help shows no example:\n%s", cmd, r.out)
 		}

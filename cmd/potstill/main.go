@@ -30,6 +30,7 @@ type commands struct {
 	Distill  distillCmd  `cmd:"" help:"Train a model under a teacher."`
 	Prune    pruneCmd    `cmd:"" help:"Cut a model's channels by the scales of its batch norms."`
 	Quantize quantizeCmd `cmd:"" aliases:"quantise" help:"Store a model's weights in 8 or 16 bits."`
+	Convert  convertCmd  `cmd:"" help:"Take a model from PyTorch, the study or safetensors, or to these and ONNX."`
 	Eval     evalCmd     `cmd:"" help:"Measure a model on labelled images."`
 	Predict  predictCmd  `cmd:"" help:"Classify image files."`
 	Summary  summaryCmd  `cmd:"" help:"List a model's layers, parameters, multiply-adds and bytes."`

@@ -22,7 +22,7 @@ import (
 
 // predictCmd is potstill predict.
 type predictCmd struct {
-	Model  string   `required:"" placeholder:"FILE" help:"The model."`
+	fileFlags
 	Images []string `arg:"" name:"img" help:"JPEG or PNG files, or folders of them."`
 	Top    int      `default:"3" help:"How many classes to name."`
 	Logits bool     `help:"Print the logits too; with --json they always are."`
@@ -65,7 +65,7 @@ func (c *predictCmd) Run(a *app) error {
 	if c.Top < 1 {
 		return fmt.Errorf("--top %d: give at least 1", c.Top)
 	}
-	m, err := loadModel(c.Model)
+	m, err := c.fileFlags.load()
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 // pruneCmd is potstill prune.
 type pruneCmd struct {
-	Model  string  `required:"" placeholder:"FILE" help:"The model; a cnn-dwpw or an hw7-student."`
+	fileFlags
 	Mult   float64 `placeholder:"M" help:"Share of the channels that every width but the first three and the last keeps, as in 0.35."`
 	Widths []int   `placeholder:"N" help:"Widths to cut to, instead of --mult."`
 	Out    string  `default:"out/pruned.safetensors" placeholder:"FILE|DIR" help:"Where the pruned model goes (${default})."`
@@ -20,7 +20,7 @@ type pruneCmd struct {
 // Help is printed below the flags' summary.
 func (pruneCmd) Help() string {
 	return `Channels are ranked by the scale of their batch norm (BN-gamma slimming), and the best are kept. The pruned
-net is trained again with train --init.
+net is trained again with train --init. The model must be a cnn-dwpw or an hw7-student.
 
 Example:
 
@@ -40,7 +40,7 @@ func (c *pruneCmd) Run(a *app) error {
 	if (c.Mult == 0) == (len(c.Widths) == 0) {
 		return fmt.Errorf("give either --mult, as in --mult 0.35, or --widths")
 	}
-	m, err := loadModel(c.Model)
+	m, err := c.fileFlags.load()
 	if err != nil {
 		return err
 	}

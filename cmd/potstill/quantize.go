@@ -8,7 +8,7 @@ import (
 
 // quantizeCmd is potstill quantize.
 type quantizeCmd struct {
-	Model  string `required:"" placeholder:"FILE" help:"The model."`
+	fileFlags
 	Scheme string `enum:"affine8,affine8-channel,float16" default:"affine8" help:"affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16."`
 	Out    string `default:"out/quantized.safetensors" placeholder:"FILE|DIR" help:"Where the quantised model goes (${default})."`
 	jsonFlag
@@ -34,7 +34,7 @@ type quantized struct {
 
 // Run quantises.
 func (c *quantizeCmd) Run(a *app) error {
-	m, err := loadModel(c.Model)
+	m, err := c.fileFlags.load()
 	if err != nil {
 		return err
 	}

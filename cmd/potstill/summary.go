@@ -19,27 +19,39 @@ type summaryCmd struct {
 type modelFlags struct {
 	Model string    `arg:"" help:"A family (cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student, resnet18) or a model's file."`
 	Input imageSize `placeholder:"3x256x256" help:"Size of an image; what the file says, or 3x256x256, if not given."`
+	Arch  string    `placeholder:"FAMILY" help:"Family of another program's file, where it is not found from the file."`
 	archFlags
 	Classes int `default:"11" help:"Classes of a family."`
 }
 
 // Help is printed below the flags' summary.
 func (summaryCmd) Help() string {
-	return `The rows and totals are those of torchsummary: parameters are weights and biases, not running statistics.
+	return `The rows and totals are those of torchsummary: parameters are weights and biases, not running statistics. Of a
+file, it says all else that it tells: format, preprocessing, classes, history, and what each of its bytes is for.
 
 Example:
 
     potstill summary cnn-dwpw --input 3x256x256
-    potstill summary out/dwpw/best.safetensors --json`
+    potstill summary out/dwpw/best.safetensors --json
+    potstill summary resnet18-f37072fd.pth`
 }
 
 // load builds the net; c is nil for a family. The input's size is filled in.
 func (f *modelFlags) load() (m *layers.Model, c *checkpoint.Checkpoint, err error) {
+	m, i, err := f.inspect(false)
+	if err != nil || i == nil {
+		return m, nil, err
+	}
+	return m, i.Checkpoint, nil
+}
+
+// inspect is load that tells all about a file, if asked for.
+func (f *modelFlags) inspect(whole bool) (m *layers.Model, c *checkpoint.Info, err error) {
 	arch := f.arch(f.Model, f.Classes)
 	arch.InChannels = f.Input.C
 	size := 256
 	if !slices.Contains(layers.Families(), f.Model) {
-		if c, err = loadModel(f.Model); err != nil {
+		if c, err = inspectModel(f.Model, f.Arch, whole); err != nil {
 			if ok, _ := exists(f.Model); !ok {
 				err = fmt.Errorf("%s is neither a model's file nor a family; the families are %s", f.Model, strings.Join(layers.Families(), ", "))
 			}
@@ -69,16 +81,22 @@ type fileSummary struct {
 	layers.Summary
 	File       string                 `json:"file,omitempty"`
 	FileBytes  int64                  `json:"file_bytes,omitempty"`
+	Format     string                 `json:"format,omitempty"`
+	SHA256     string                 `json:"sha256,omitempty"`
+	Sealed     bool                   `json:"sealed,omitempty"`
+	Parts      []checkpoint.Part      `json:"parts,omitempty"`
 	Quant      string                 `json:"quant,omitempty"` // how the file stores the tensors
 	Classes    []string               `json:"classes,omitempty"`
 	Preprocess *checkpoint.Preprocess `json:"preprocess,omitempty"`
 	Metrics    map[string]float64     `json:"metrics,omitempty"`
 	History    []checkpoint.Event     `json:"history,omitempty"`
+	Renamed    int                    `json:"renamed,omitempty"` // tensors with names that are not the family's
+	Notes      []string               `json:"notes,omitempty"`
 }
 
 // Run summarises.
 func (c *summaryCmd) Run(a *app) error {
-	m, ck, err := c.load()
+	m, i, err := c.inspect(true)
 	if err != nil {
 		return err
 	}
@@ -87,9 +105,10 @@ func (c *summaryCmd) Run(a *app) error {
 		return err
 	}
 	s := fileSummary{Summary: sum}
-	if ck != nil {
-		s.File, s.FileBytes, s.Quant, s.Classes = ck.Path, ck.Bytes, ck.Quant, ck.Classes
-		s.Preprocess, s.Metrics, s.History = &ck.Preprocess, ck.Metrics, ck.History
+	if i != nil {
+		s.File, s.FileBytes, s.Quant, s.Classes = i.Path, i.Bytes, i.Quant, i.Classes
+		s.Preprocess, s.Metrics, s.History = &i.Preprocess, i.Metrics, i.History
+		s.Format, s.SHA256, s.Sealed, s.Parts, s.Renamed, s.Notes = i.Format, i.SHA256, i.Sealed, i.Parts, i.Renamed, i.Notes
 	}
 	if c.JSON {
 		return printJSON(a.out, s)
@@ -111,22 +130,7 @@ func (s fileSummary) print(a *app) error {
 	if s.File == "" {
 		return nil
 	}
-	quant := s.Quant
-	if quant == checkpoint.Float32 {
-		quant = "float32"
-	}
-	rows = [][]string{{"\nfile", fmt.Sprintf("%s, %s bytes, %s", s.File, thousands(s.FileBytes), quant)}, {"classes", strings.Join(s.Classes, ", ")}}
-	if v, ok := s.Metrics["val_accuracy"]; ok {
-		rows = append(rows, []string{"validation", percent(v)})
-	}
-	for i, e := range s.History {
-		name := ""
-		if i == 0 {
-			name = "history"
-		}
-		rows = append(rows, []string{name, strings.TrimSuffix(e.Kind+": "+e.Detail, ": ")})
-	}
-	return table(a.out, rows)
+	return s.printFile(a)
 }
 
 // dims writes a shape as in 16x128x128.

@@ -16,7 +16,7 @@ import (
 type trainCmd struct {
 	Arch string `default:"cnn-dwpw" help:"Family of the net: cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student or resnet18."`
 	archFlags
-	Init string `placeholder:"FILE" help:"Start from the weights, and the net, in FILE."`
+	initFlags
 	dataFlags
 	runFlags
 	imageFlags
@@ -57,17 +57,16 @@ func (c *trainCmd) Run(a *app) error {
 
 // job returns what the flags describe.
 func (c *trainCmd) job(ds *data.Dataset) (distill.Job, error) {
-	return c.jobOf(ds, c.arch(c.Arch, len(ds.Classes)), c.Init, c.dataFlags, c.runFlags, c.imageFlags)
+	return c.jobOf(ds, c.arch(c.Arch, len(ds.Classes)), c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
 }
 
 // jobOf is a job with the settings that all training commands share.
-func (f outFlags) jobOf(ds *data.Dataset, arch layers.Arch, init string, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
+func (f outFlags) jobOf(ds *data.Dataset, arch layers.Arch, init initFlags, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
 	j = distill.Job{Arch: arch, Data: ds, Dir: f.Out, Resume: f.Resume, Preprocess: i.preprocess(d)}
-	if init != "" {
-		if j.Init, err = loadModel(init); err != nil {
-			return j, err
-		}
+	if j.Init, err = init.load(); err != nil {
+		return j, err
 	}
+	j.NewHead = init.NewHead
 	if j.Config, err = r.config(); err != nil {
 		return j, err
 	}

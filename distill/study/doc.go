@@ -40,6 +40,10 @@
 //	          which no weight moves. With mult: one prune; with rate: and
 //	          rounds: a chain, which becomes a line of the chart
 //	quantise  the model of from: by scheme: affine8, affine8-channel, float16
+//	import    a model's file, file:, of any format that potstill reads: its own,
+//	          PyTorch's, the study's pickles, safetensors. It may be a teacher:,
+//	          and a from: whatever its classes are, for a file of another program
+//	          gets a new last layer where they are others than the data's
 //	evaluate  confusion matrix, mistakes and throughput of the models of from:
 //
 // In a chain round k has int(w·rate^k) of every width w of the first model, not

@@ -3,6 +3,8 @@ package study
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +19,7 @@ import (
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -24,6 +27,7 @@ import (
 const (
 	prunedFile    = "pruned.safetensors" // before fine-tuning
 	quantisedFile = "quantised.safetensors"
+	importedFile  = "imported.safetensors"
 )
 
 // maxMistakes is how many mistakes an outcome keeps.
@@ -36,6 +40,10 @@ func (s *session) make(ctx context.Context, u *unit, o *outcome) error {
 		if err := s.quantise(u, o); err != nil {
 			return err
 		}
+	case kindImport:
+		if err := s.importModel(u, o); err != nil {
+			return err
+		}
 	case kindEvaluate:
 		return s.measure(ctx, u, o, u.from.file(), s.passes(u))
 	default:
@@ -44,8 +52,10 @@ func (s *session) make(ctx context.Context, u *unit, o *outcome) error {
 		}
 	}
 	path := filepath.Join(u.dir, o.File)
-	if err := s.measure(ctx, u, o, path, 0); err != nil {
-		return err
+	if !o.Unmeasured {
+		if err := s.measure(ctx, u, o, path, 0); err != nil {
+			return err
+		}
 	}
 	var err error
 	o.SHA256, err = checkpoint.Fingerprint(path)
@@ -60,7 +70,7 @@ func (u *unit) file() string { return filepath.Join(u.dir, u.out.File) }
 func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 	j := distill.Job{
 		Arch: u.step.arch(len(s.ds.Classes)), Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config,
-		Dir: u.dir, Logger: s.o.Logger,
+		Dir: u.dir, Logger: s.o.Logger, Recipe: s.recipeOf(u),
 	}
 	j.Config.Workers = s.o.Workers
 	var err error
@@ -141,6 +151,7 @@ func (s *session) prune(u *unit, c *checkpoint.Checkpoint) (*checkpoint.Checkpoi
 	if err != nil {
 		return nil, err
 	}
+	s.sign(u, pruned)
 	path := filepath.Join(u.dir, prunedFile)
 	if _, err := checkpoint.Save(path, pruned); err != nil {
 		return nil, mended(err)
@@ -158,9 +169,51 @@ func (s *session) quantise(u *unit, o *outcome) error {
 	if err != nil {
 		return err
 	}
+	s.sign(u, q)
 	o.File = quantisedFile
 	o.Bytes, err = checkpoint.Save(filepath.Join(u.dir, o.File), q)
 	return mended(err)
+}
+
+// importModel keeps another program's model as one of ours, prepared as the
+// study's images are.
+func (s *session) importModel(u *unit, o *outcome) error {
+	i, err := checkpoint.Inspect(u.step.File, checkpoint.OpenOptions{Arch: layers.Arch{Family: u.step.Arch}})
+	if err != nil {
+		return err
+	}
+	c := i.Checkpoint
+	c.Extra, c.Progress = nil, nil
+	if i.Format != checkpoint.FormatOwn {
+		c.Preprocess = s.r.Data.preprocess()
+	} else {
+		c.History = append(c.History, checkpoint.Event{Kind: checkpoint.KindImport, Detail: i.Format, Parent: i.SHA256})
+	}
+	s.sign(u, c)
+	m, err := layers.New(c.Arch)
+	if err != nil {
+		return err
+	}
+	o.Params, o.Arch, o.Unmeasured = int64(m.Params()), new(m.Arch()), c.Arch.Classes != len(s.ds.Classes)
+	if o.Unmeasured {
+		s.o.Logger.Info("an imported model has other classes than the data: it is not measured", "step", u.name, "classes", c.Arch.Classes)
+	}
+	o.File = importedFile
+	o.Bytes, err = checkpoint.Save(filepath.Join(u.dir, o.File), c)
+	return mended(err)
+}
+
+// recipeOf names the recipe and the step for a model's history.
+func (s *session) recipeOf(u *unit) string {
+	sum := sha256.Sum256([]byte(s.r.text))
+	return fmt.Sprintf("%s (%s), step %s", s.r.Study, hex.EncodeToString(sum[:6]), u.name)
+}
+
+// sign puts the recipe into the last event of c's history.
+func (s *session) sign(u *unit, c *checkpoint.Checkpoint) {
+	if n := len(c.History); n > 0 {
+		c.History[n-1].Recipe = s.recipeOf(u)
+	}
 }
 
 // measure classifies the validation images with the model in a file. With

@@ -42,7 +42,11 @@ type outcome struct {
 	Arch   *layers.Arch   `json:"arch,omitempty"`
 	Epochs []report.Epoch `json:"epochs,omitempty"`
 
-	// Of every unit: the validation images, classified by the file's model.
+	// Unmeasured says of an imported model that it has other classes than the
+	// data: it is there to be trained further.
+	Unmeasured bool `json:"unmeasured,omitempty"`
+
+	// Of every other unit: the validation images, classified by the file's model.
 	Accuracy  float64   `json:"accuracy"`
 	Loss      float64   `json:"loss"`
 	Confusion [][]int   `json:"confusion,omitempty"`
@@ -70,6 +74,7 @@ type content struct {
 	Teacher   string       `json:",omitempty"`
 	Mult      float64      `json:",omitempty"`
 	Scheme    string       `json:",omitempty"`
+	File      string       `json:",omitempty"` // the SHA-256 of an imported file
 	Passes    int          `json:",omitempty"`
 	Data      string
 	Limit     Limit
@@ -89,6 +94,12 @@ func (s *session) setKey(u *unit) error {
 	if u.from == nil {
 		a := u.step.arch(len(s.ds.Classes))
 		c.Arch = &a
+	}
+	if u.step.Kind == kindImport {
+		var err error
+		if c.File, err = checkpoint.Fingerprint(u.step.File); err != nil {
+			return fmt.Errorf("step %s: read %s: %w; name a model's file", u.name, u.step.File, bare(err))
+		}
 	}
 	if u.step.Kind == kindEvaluate {
 		c.Device = fmt.Sprintf("%s with %d threads", s.b.Name(), threads(s.b))

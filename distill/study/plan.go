@@ -147,6 +147,8 @@ func (r *Recipe) validateStep(s *Step) error {
 	switch s.Kind {
 	case kindTrain, kindDistill:
 		return r.validateArch(s, at)
+	case kindImport:
+		return r.validateImport(s, at)
 	case kindPrune:
 		return r.validatePrune(s, at)
 	case kindQuantise:
@@ -198,6 +200,16 @@ func (r *Recipe) validateArch(s *Step, at string) error {
 	}
 	if _, err := layers.New(s.arch(2)); err != nil {
 		return r.errAt(join(at, "arch"), "step %s: %v", s.name, err)
+	}
+	return nil
+}
+
+func (r *Recipe) validateImport(s *Step, at string) error {
+	if s.File == "" {
+		return r.errAt(at+"#", "step %s imports no file; add file: and the path of a model", s.name)
+	}
+	if s.Arch != "" && !slices.Contains(layers.Families(), s.Arch) {
+		return r.errAt(join(at, "arch"), "step %s: unknown model family %q; there are %s", s.name, s.Arch, strings.Join(layers.Families(), ", "))
 	}
 	return nil
 }

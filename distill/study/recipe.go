@@ -49,6 +49,7 @@ const (
 	kindPrune    = "prune"
 	kindQuantise = "quantise"
 	kindEvaluate = "evaluate"
+	kindImport   = "import"
 )
 
 // A Step makes a model from data and other steps' models, or measures some.
@@ -56,7 +57,11 @@ type Step struct {
 	name string
 	Kind string `yaml:"kind"`
 
-	// Of train and distill: the architecture. The data give the classes.
+	// Of import: the model's file, of any format that checkpoint.Open takes.
+	File string `yaml:"file"`
+
+	// Of train and distill: the architecture. The data give the classes. Of
+	// import: the file's, where it is not found from the file.
 	Arch   string `yaml:"arch"`
 	Base   int    `yaml:"base"`
 	Widths []int  `yaml:"widths"`

@@ -84,6 +84,9 @@ func (s *session) row(u *unit, w Row) report.Row {
 		Table: w.Table, Step: u.step.name, Name: w.Name, Method: w.Method, Notes: w.Notes, Params: u.out.Params,
 		Bytes: u.out.Bytes, ValAccuracy: &u.out.Accuracy, ValLoss: &u.out.Loss, ImagesPerSecond: s.speed(u),
 	}
+	if u.out.Unmeasured {
+		row.ValAccuracy, row.ValLoss = nil, nil
+	}
 	if row.Name == "" {
 		row.Name = u.step.name
 	}
@@ -111,6 +114,8 @@ func (u *unit) method() string {
 		return fmt.Sprintf("γ slimming to %.3g of the widths, %s", u.mult, u.train.Config.Optimizer.Kind)
 	case kindQuantise:
 		return s.Scheme
+	case kindImport:
+		return "imported"
 	}
 	if u.from != nil {
 		return "trained further"

@@ -236,6 +236,9 @@ func (s *session) interrupted(u *unit, err error) error {
 // note sums a finished unit up in a few words.
 func (u *unit) note() string {
 	text := fmt.Sprintf("%.2f %%", 100*u.out.Accuracy)
+	if u.out.Unmeasured {
+		text = "not measured"
+	}
 	if u.out.Bytes > 0 {
 		text += fmt.Sprintf(" in %d bytes", u.out.Bytes)
 	}

@@ -208,10 +208,11 @@ var kindKeys = map[string][]string{
 	kindPrune:    {"from", "mult", "rate", "rounds", "curve"},
 	kindQuantise: {"from", "scheme"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
+	kindImport:   {"file", "arch"},
 }
 
 // kinds lists them as a person would.
-var kinds = []string{kindTrain, kindDistill, kindPrune, kindQuantise, kindEvaluate}
+var kinds = []string{kindTrain, kindDistill, kindPrune, kindQuantise, kindEvaluate, kindImport}
 
 // trains reports whether a kind of step has a training run in it.
 func trains(kind string) bool {

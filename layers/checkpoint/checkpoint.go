@@ -19,6 +19,12 @@
 // order of the state_dict, a tensor's channels in order. What a training run
 // needs beside the model (moments of the optimiser, the moving average) is
 // stored under names that begin with "train/".
+//
+// # Other programs' files
+//
+// [Open] also takes what PyTorch and the study write (package foreign): it finds
+// out which net the tensors are (package identify) and says in the history where
+// they came from. [Inspect] tells what any of these files holds, byte by byte.
 package checkpoint
 
 import (
@@ -87,11 +93,15 @@ type Preprocess struct {
 
 // An Event is a step in a model's history.
 type Event struct {
-	Kind   string    `json:"kind"` // train, distill, prune, quantise, …
-	Detail string    `json:"detail,omitempty"`
-	Data   string    `json:"data,omitempty"`   // fingerprint of the data set
-	Parent string    `json:"parent,omitempty"` // Fingerprint of the file it was made from
-	Time   time.Time `json:"time,omitzero"`
+	Kind   string `json:"kind"` // train, distill, prune, quantise, import, …
+	Detail string `json:"detail,omitempty"`
+	Data   string `json:"data,omitempty"`   // fingerprint of the data set
+	Parent string `json:"parent,omitempty"` // Fingerprint of the file it was made from
+	// Teacher is the Fingerprint of the file that was distilled from; Recipe the
+	// study's recipe and step.
+	Teacher string    `json:"teacher,omitempty"`
+	Recipe  string    `json:"recipe,omitempty"`
+	Time    time.Time `json:"time,omitzero"`
 }
 
 // metadataKey is the metadata entry that holds a description.
@@ -149,9 +159,14 @@ func Load(path string) (*Checkpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	return load(path, f)
+}
+
+// load is Load for a file that has been read.
+func load(path string, f *safetensors.File) (*Checkpoint, error) {
 	text, ok := f.Metadata[metadataKey]
 	if !ok {
-		return nil, bad(path, "name a file that potstill has written", "not a potstill checkpoint: it has no metadata %q", metadataKey)
+		return nil, bad(path, "name a file that potstill has written, or import it with potstill convert", "not a potstill checkpoint: it has no metadata %q", metadataKey)
 	}
 	var d description
 	if err := json.Unmarshal([]byte(text), &d); err != nil {
@@ -253,6 +268,43 @@ func (c *Checkpoint) LoadInto(m *layers.Model, store *engine.Store) error {
 		return c.named(fmt.Errorf("it holds %s %v, not %s %v: %w", own.Family, own.Widths, a.Family, a.Widths, err))
 	}
 	return nil
+}
+
+// LoadBody loads the state into the model m, which differs in the number of its
+// classes: all but the last layer, which starts as PyTorch's does, drawn from
+// the seed. Every other tensor must fit.
+func (c *Checkpoint) LoadBody(m *layers.Model, store *engine.Store, seed uint64) error {
+	if err := m.Init(store, seed); err != nil {
+		return err
+	}
+	fresh, err := m.State(store)
+	if err != nil {
+		return err
+	}
+	head := headOf(m)
+	var state layers.StateDict
+	for _, e := range c.State {
+		if !strings.HasPrefix(e.Name, head) {
+			state = append(state, e)
+		}
+	}
+	for _, e := range fresh {
+		if strings.HasPrefix(e.Name, head) {
+			state = append(state, e)
+		}
+	}
+	if err := m.Load(store, state); err != nil {
+		a := m.Arch()
+		return c.named(fmt.Errorf("it holds %s %v, not %s %v: %w", c.Arch.Family, c.Arch.Widths, a.Family, a.Widths, err))
+	}
+	return nil
+}
+
+// headOf returns how the names of the last layer's tensors begin, as in "fc.".
+func headOf(m *layers.Model) string {
+	slots := m.Slots()
+	name := slots[len(slots)-1].Variable.Name
+	return name[:strings.LastIndexByte(name, '.')+1]
 }
 
 // CheckClasses reports whether the model was made for data with the given

@@ -103,44 +103,45 @@ func Decode(b []byte) (*File, error) {
 	if err := h.place(len(data)); err != nil {
 		return nil, err
 	}
-	if err := h.verify(b); err != nil {
+	sealed, err := h.verify(b)
+	if err != nil {
 		return nil, err
 	}
 	for i, s := range h.spans {
 		h.tensors[i].Data = data[s.begin:s.end:s.end]
 	}
-	return &File{Metadata: h.metadata, Tensors: h.tensors}, nil
+	return &File{Metadata: h.metadata, Tensors: h.tensors, Sealed: sealed}, nil
 }
 
 // verify checks the seal of the file b, if it has one, and removes its keys
-// from the metadata.
-func (h *header) verify(b []byte) error {
+// from the metadata; sealed says whether it has.
+func (h *header) verify(b []byte) (sealed bool, err error) {
 	format, hasFormat := h.metadata[KeyFormat]
 	sum, hasSum := h.metadata[KeySHA256]
 	switch {
 	case !hasFormat && !hasSum:
-		return nil
+		return false, nil
 	case !hasFormat || !hasSum:
-		return damaged("only one of the metadata %s and %s is there", KeyFormat, KeySHA256)
+		return false, damaged("only one of the metadata %s and %s is there", KeyFormat, KeySHA256)
 	case format != formatValue:
 		e := damaged("its %s is %s, not %q", KeyFormat, quote(format), formatValue)
 		e.Mend = "use the version of potstill that wrote it, or, if that was this one, copy the file again: it is damaged"
-		return e
+		return false, e
 	}
 	at := 8 + h.sumAt
 	if len(sum) != digestLen || h.sumAt < 0 || string(b[at:at+digestLen]) != sum {
-		return damaged("its %s is not %d plain digits", KeySHA256, digestLen)
+		return false, damaged("its %s is not %d plain digits", KeySHA256, digestLen)
 	}
 	hash := sha256.New()
 	hash.Write(b[:at])
 	io.WriteString(hash, strings.Repeat("0", digestLen))
 	hash.Write(b[at+digestLen:])
 	if hex.EncodeToString(hash.Sum(nil)) != sum {
-		return damaged("its content does not match its %s", KeySHA256)
+		return false, damaged("its content does not match its %s", KeySHA256)
 	}
 	delete(h.metadata, KeyFormat)
 	delete(h.metadata, KeySHA256)
-	return nil
+	return true, nil
 }
 
 // cause strips the operation and path that the os package adds to an error.

@@ -20,8 +20,14 @@ import (
 // Nothing is written where f cannot be stored: a tensor whose data do not have
 // the length that its shape and type ask for, an unknown type, a name used
 // twice or reserved, or text that is not UTF-8.
-func (f *File) Encode(w io.Writer) error {
-	head, order, err := f.layout()
+func (f *File) Encode(w io.Writer) error { return f.encode(w, true) }
+
+// EncodePlain is [File.Encode] without the seal, for other tools: a file that
+// they may edit. Its metadata are f's alone.
+func (f *File) EncodePlain(w io.Writer) error { return f.encode(w, false) }
+
+func (f *File) encode(w io.Writer, seal bool) error {
+	head, order, err := f.layout(seal)
 	if err != nil {
 		return err
 	}
@@ -36,9 +42,9 @@ func (f *File) Encode(w io.Writer) error {
 	return nil
 }
 
-// layout returns everything before the data section, sealed, and the order in
-// which the tensors' data follow.
-func (f *File) layout() (head []byte, order []int, err error) {
+// layout returns everything before the data section, sealed if asked for, and
+// the order in which the tensors' data follow.
+func (f *File) layout(seal bool) (head []byte, order []int, err error) {
 	if err := f.check(); err != nil {
 		return nil, nil, err
 	}
@@ -54,9 +60,12 @@ func (f *File) layout() (head []byte, order []int, err error) {
 		spans[i] = span{at, at + len(f.Tensors[i].Data)}
 		at = spans[i].end
 	}
-	head, sumAt := f.header(spans)
+	head, sumAt := f.header(spans, seal)
 	if len(head)-8 > maxHeader {
 		return nil, nil, fmt.Errorf("safetensors: the header would have %d bytes, more than the %d allowed; store fewer tensors or less metadata", len(head)-8, maxHeader)
+	}
+	if !seal {
+		return head, order, nil
 	}
 	hash := sha256.New()
 	hash.Write(head)
@@ -67,15 +76,17 @@ func (f *File) layout() (head []byte, order []int, err error) {
 	return head, order, nil
 }
 
-// header returns the length and the header with zeros for the sum, and where
-// the sum belongs.
-func (f *File) header(spans []span) (head []byte, sumAt int) {
+// header returns the length and the header, with zeros for the sum where it is
+// to be sealed, and where the sum belongs.
+func (f *File) header(spans []span, seal bool) (head []byte, sumAt int) {
 	metadata := maps.Clone(f.Metadata)
 	if metadata == nil {
 		metadata = map[string]string{}
 	}
-	metadata[KeyFormat] = formatValue
-	metadata[KeySHA256] = strings.Repeat("0", digestLen)
+	if seal {
+		metadata[KeyFormat] = formatValue
+		metadata[KeySHA256] = strings.Repeat("0", digestLen)
+	}
 
 	b := bytes.NewBuffer(make([]byte, 8))
 	b.WriteString(`{"` + metadataKey + `":{`)

@@ -107,6 +107,9 @@ type Tensor struct {
 type File struct {
 	Metadata map[string]string
 	Tensors  []Tensor
+	// Sealed says, of a file that was read, that it had a seal. It does not
+	// matter to what is written.
+	Sealed bool
 }
 
 // Lookup returns the tensor of the given name, and whether there is one. The

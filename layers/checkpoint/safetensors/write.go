@@ -23,6 +23,11 @@ func Write(path string, f *File) (bytes int64, err error) {
 	return writeAtomic(path, f.Encode)
 }
 
+// WritePlain is [Write] without the seal; see [File.EncodePlain].
+func WritePlain(path string, f *File) (bytes int64, err error) {
+	return writeAtomic(path, f.EncodePlain)
+}
+
 // writeAtomic is [Write] with the content left to encode.
 func writeAtomic(path string, encode func(io.Writer) error) (written int64, err error) {
 	defer func() {

@@ -137,3 +137,27 @@ func Example() {
 	fmt.Println(f.Metadata["family"], bias.Shape, values, err)
 	// Output: cnn-dwpw [2] [0.5 -1] <nil>
 }
+
+// TestPlain writes a file without the seal, which anybody may edit.
+func TestPlain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	want := sample()
+	n, err := WritePlain(path, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil || int64(len(b)) != n || bytes.Contains(b, []byte("potstill.")) {
+		t.Fatalf("%d bytes, %d reported, sealed: %v (%v)", len(b), n, bytes.Contains(b, []byte("potstill.")), err)
+	}
+	got, err := Read(path)
+	if err != nil || !equal(got, want) || got.Sealed {
+		t.Errorf("came back as %v (%v)", got, err)
+	}
+	if _, err := Write(path, want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Read(path); err != nil || !got.Sealed {
+		t.Errorf("Write gave no seal: %v (%v)", got, err)
+	}
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/export"
+	"github.com/potstill/potstill/layers/checkpoint/onnx"
+)
+
+// convertCmd is potstill convert.
+type convertCmd struct {
+	In   string `arg:"" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
+	Out  string `arg:"" help:"Where it goes."`
+	To   string `enum:",potstill,safetensors,torch,study8,study16,onnx,onnx-codes,onnx-int8" default:"" placeholder:"FORMAT" help:"Its format, if the extension of OUT does not say it: potstill, safetensors, torch, study8, study16, onnx, onnx-codes, onnx-int8."`
+	Arch string `placeholder:"FAMILY" help:"Family of another program's file, where it is not found from the file."`
+
+	Classes   string    `placeholder:"FILE" group:"What the file does not say:" help:"Names of the classes, a line each, in the order of the logits."`
+	Size      int       `placeholder:"N" group:"What the file does not say:" help:"Height and width of the centre crop that images go through."`
+	Resize    int       `placeholder:"N" group:"What the file does not say:" help:"Scale the shorter side to N first."`
+	Normalise normalise `aliases:"normalize" placeholder:"imagenet|M,M,M/S,S,S" group:"What the file does not say:" help:"Means that are subtracted, and deviations."`
+
+	KeepBatchNorm bool   `group:"ONNX:" help:"Keep batch norms instead of folding them into convolutions."`
+	Calibrate     string `placeholder:"PATH" group:"ONNX:" help:"Images, as --data takes them, that show onnx-int8 the ranges of activations; the training part is used."`
+	Images        int    `default:"256" group:"ONNX:" help:"How many of them."`
+	Cache         string `placeholder:"DIR" env:"POTSTILL_CACHE" group:"ONNX:" help:"Where decoded images are kept; else the user's cache folder."`
+	deviceFlags
+	jsonFlag
+}
+
+// Help is printed below the flags' summary.
+func (convertCmd) Help() string {
+	return `The architecture is found from the file's names and shapes. The format is that of OUT's extension (.safetensors:
+potstill's own, .pt .pth .bin: PyTorch's, .pkl: the study's pickle, .onnx) unless --to says otherwise:
+
+    potstill      describes itself: architecture, codes, classes, preprocessing, history, checksum
+    safetensors   PyTorch's names and 32-bit (or 16-bit) weights, for other tools
+    torch         torch.load(weights_only=True), load_state_dict(strict=True)
+    study8/16     the study's pickles, for Python with NumPy alone
+    onnx          float32, or, by extension for an 8-bit model, onnx-codes
+    onnx-codes    the weights' own 8-bit codes, activations in float32
+    onnx-int8     weights and activations in 8 bits, for integer kernels; needs --calibrate where a net has
+                  activations that nothing bounds
+
+Examples:
+
+    potstill convert student.bin student.safetensors --classes food11.txt
+    potstill convert resnet18-f37072fd.pth resnet18.safetensors --resize 256 --size 224 --normalise imagenet
+    potstill convert out/student/best.safetensors student.onnx
+    potstill convert out/student/best.safetensors student-int8.onnx --to onnx-int8 --calibrate food11`
+}
+
+// A converted is the JSON form of the result.
+type converted struct {
+	From     fileInfo    `json:"from"`
+	To       fileInfo    `json:"to"`
+	Arch     layers.Arch `json:"arch"`
+	Params   int         `json:"params"`
+	Renamed  int         `json:"renamed,omitempty"`   // tensors of From with names that are not the family's
+	MaxError float64     `json:"max_error,omitempty"` // largest change of a weight
+	Notes    []string    `json:"notes,omitempty"`
+}
+
+// A fileInfo is a file in it.
+type fileInfo struct {
+	File   string `json:"file"`
+	Format string `json:"format"`
+	Quant  string `json:"quant,omitempty"`
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// Run converts.
+func (c *convertCmd) Run(a *app) error {
+	i, err := inspectModel(c.In, c.Arch, true)
+	if err != nil {
+		return err
+	}
+	model, format, err := c.prepare(i)
+	if err != nil {
+		return err
+	}
+	o := export.Options{ONNX: onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Version: theVersion()}}
+	if o.ONNX.Calibration, err = c.calibrate(a, format, model); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(c.Out), 0o777); err != nil {
+		return fmt.Errorf("the output folder cannot be made: %w; choose another place", err)
+	}
+	r, err := export.Write(c.Out, format, model, o)
+	if err != nil && format == export.ONNXInt8 && c.Calibrate == "" {
+		return fmt.Errorf("%w with --calibrate", err)
+	}
+	if err != nil {
+		return err
+	}
+	m, err := layers.New(model.Arch)
+	if err != nil {
+		return err
+	}
+	out := converted{
+		From: fileInfo{c.In, i.Format, i.Quant, i.Bytes, i.SHA256}, To: fileInfo{File: c.Out, Format: format, Bytes: r.Bytes},
+		Arch: m.Arch(), Params: m.Params(), Renamed: i.Renamed, MaxError: r.MaxError, Notes: append(i.Notes, r.Notes...),
+	}
+	if out.To.SHA256, err = checkpoint.Fingerprint(c.Out); err != nil {
+		return err
+	}
+	return c.print(a, out)
+}
+
+// prepare adds to the model what the flags say of it, and finds the format.
+func (c *convertCmd) prepare(i *checkpoint.Info) (model *checkpoint.Checkpoint, format string, err error) {
+	model = i.Checkpoint
+	if same, err := sameFile(c.In, c.Out); err != nil || same {
+		return nil, "", cmp.Or(err, fmt.Errorf("%s is the model to convert; choose another name for the result", c.Out))
+	}
+	if format = c.To; format == "" {
+		if format, err = export.FormatOf(c.Out, model.Quant); err != nil {
+			return nil, "", fmt.Errorf("%w with --to", err)
+		}
+	}
+	p := &model.Preprocess
+	p.Size, p.Resize = cmp.Or(c.Size, p.Size), cmp.Or(c.Resize, p.Resize)
+	if len(c.Normalise.mean) > 0 {
+		p.Mean, p.Std = c.Normalise.mean, c.Normalise.std
+	}
+	if c.Classes != "" {
+		if model.Classes, err = classNames(c.Classes, model.Arch.Classes); err != nil {
+			return nil, "", err
+		}
+	}
+	if i.Format == checkpoint.FormatOwn && format == export.Potstill {
+		model.History = append(model.History, checkpoint.Event{Kind: "convert", Parent: i.SHA256})
+	}
+	return model, format, nil
+}
+
+// sameFile reports whether both names are of one file.
+func sameFile(in, out string) (bool, error) {
+	a, err := os.Stat(in)
+	if err != nil {
+		return false, err
+	}
+	b, err := os.Stat(out)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("%w; choose another place", err)
+	case b.IsDir():
+		return false, fmt.Errorf("%s is a folder; name the file to write", out)
+	}
+	return os.SameFile(a, b), nil
+}
+
+// classNames reads n names, a line each.
+func classNames(path string, n int) ([]string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--classes: %w", err)
+	}
+	defer f.Close()
+	var names []string
+	for s := bufio.NewScanner(f); ; {
+		if !s.Scan() {
+			if err := s.Err(); err != nil {
+				return nil, fmt.Errorf("--classes %s: %w; give a name a line", path, err)
+			}
+			break
+		}
+		if name := strings.TrimSpace(s.Text()); name != "" {
+			names = append(names, name)
+		}
+	}
+	if len(names) != n {
+		return nil, fmt.Errorf("--classes %s: it has %d names, the model %d classes; give one a line, in the order of the logits", path, len(names), n)
+	}
+	return names, nil
+}
+
+// calibrate measures the ranges of activations, where they are wanted.
+func (c *convertCmd) calibrate(a *app, format string, model *checkpoint.Checkpoint) (r onnx.Ranges, err error) {
+	if c.Calibrate == "" || format != export.ONNXInt8 {
+		return nil, nil
+	}
+	if c.Images < 1 {
+		return nil, fmt.Errorf("--images %d: give at least 1", c.Images)
+	}
+	o := onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Int8: onnx.QDQ}
+	err = c.deviceFlags.with(a, func(b engine.Backend) error {
+		return dataFlags{Data: c.Calibrate, Cache: c.Cache}.with(a, func(ds *data.Dataset) error {
+			images := onnx.Images(a.ctx, ds.Train, distill.EvalTransform(model.Preprocess), c.Images)
+			r, err = onnx.Calibrate(a.ctx, b, model, o, images)
+			return err
+		})
+	})
+	return r, err
+}
+
+func (c *convertCmd) print(a *app, o converted) error {
+	if c.JSON {
+		return printJSON(a.out, o)
+	}
+	rows := [][]string{
+		{"from", fmt.Sprintf("%s, %s, %s, %s bytes", o.From.File, o.From.Format, weights(o.From.Quant), thousands(o.From.Bytes))},
+		{"net", fmt.Sprintf("%s %d, %d classes, %s parameters", o.Arch.Family, o.Arch.Widths, o.Arch.Classes, thousands(o.Params))},
+		{"to", fmt.Sprintf("%s, %s, %s bytes", o.To.File, o.To.Format, thousands(o.To.Bytes))},
+	}
+	for i, n := range o.Notes {
+		rows = append(rows, []string{first(i, "notes"), n})
+	}
+	return table(a.out, rows)
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// fileFlags name a model's file.
+type fileFlags struct {
+	Model string `required:"" placeholder:"FILE" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
+	Arch  string `placeholder:"FAMILY" help:"Family of another program's file, where it is not found from the file."`
+}
+
+// load reads the file.
+func (f fileFlags) load() (*checkpoint.Checkpoint, error) { return loadModel(f.Model, f.Arch) }
+
+// loadModel reads a model's file, whatever its format. The family is found from
+// the file, unless it is given.
+func loadModel(path, family string) (*checkpoint.Checkpoint, error) {
+	i, err := inspectModel(path, family, false)
+	if err != nil {
+		return nil, err
+	}
+	return i.Checkpoint, nil
+}
+
+// inspectModel is loadModel that, if asked for, tells all about the file.
+func inspectModel(path, family string, whole bool) (i *checkpoint.Info, err error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder; name the file in it, as in %s", path, filepath.Join(path, "best.safetensors"))
+	}
+	o := checkpoint.OpenOptions{Arch: layers.Arch{Family: family}}
+	if whole {
+		i, err = checkpoint.Inspect(path, o)
+	} else {
+		i = new(checkpoint.Info)
+		i.Checkpoint, err = checkpoint.Open(path, o)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("there is no model file %s; train one with potstill train, or name another", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return i, nil
+}
+
+// initFlags name the weights that a training starts from.
+type initFlags struct {
+	Init    string `placeholder:"FILE" help:"Start from the weights, and the net, in FILE, of any format that summary reads."`
+	NewHead bool   `help:"Replace its last layer by a new one for the classes of the data. Done without asking where another program's file has another number of classes."`
+}
+
+// load reads the file; nil for none.
+func (f initFlags) load() (*checkpoint.Checkpoint, error) {
+	switch {
+	case f.Init != "":
+		return loadModel(f.Init, "")
+	case f.NewHead:
+		return nil, errors.New("--new-head replaces the last layer of a model: name it with --init")
+	}
+	return nil, nil
+}

@@ -1,0 +1,125 @@
+// Package named holds what every reader of other programs' model files gives
+// and every writer takes: tensors with names, their values decoded, and the
+// error that says why bytes are not the file they should be. Package foreign
+// offers the same types under its own name, with the readers behind them.
+package named
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+)
+
+// A Tensor is a named array, in row-major order whatever the strides of its
+// file were. Shapes and layouts are the file's: PyTorch's OIHW for weights of
+// convolutions, OI for those of linear layers. A scalar has an empty Shape and
+// one value.
+type Tensor struct {
+	Name  string
+	Shape []int
+
+	// DType is the type of the elements in the file, as PyTorch spells it:
+	// "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16",
+	// "int8", "uint64", "uint32", "uint16", "uint8" or "bool". A coded tensor
+	// says "uint8".
+	DType string
+
+	// Float holds the values of a tensor of floats, or of a coded tensor; Int
+	// those of integers and truth values (0 or 1). One of them is nil unless
+	// the tensor is empty. Float is exact for all types but float64, whose
+	// values are rounded to float32 here and are exact in Double.
+	Float  []float32
+	Int    []int64
+	Double []float64
+
+	// Coded says that the file held 8-bit codes on the range from Min to Max
+	// (package affine): Codes are the file's, Float is what they decode to.
+	Coded    bool
+	Codes    []uint8
+	Min, Max float32
+}
+
+// Len returns the number of elements that the shape asks for.
+func (t *Tensor) Len() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// A File is what a model file of another program holds.
+type File struct {
+	Path string
+	// Format is "PyTorch legacy", "PyTorch zip", "8-bit pickle", "16-bit
+	// pickle", "pickle" (of plain arrays) or "safetensors".
+	Format string
+	// Tensors are in the file's order. Their names differ from one another.
+	Tensors []Tensor
+	// Notes say, a line each, what was done to the names and what was left
+	// out: a prefix removed, an optimiser's state ignored.
+	Notes []string
+}
+
+// Lookup returns the tensor of the given name, a pointer into f.Tensors, or nil.
+func (f *File) Lookup(name string) *Tensor {
+	for i := range f.Tensors {
+		if f.Tensors[i].Name == name {
+			return &f.Tensors[i]
+		}
+	}
+	return nil
+}
+
+// A FormatError says that bytes are not the file they should be, or hold what
+// is not taken.
+type FormatError struct {
+	Path   string // the file, or empty where bytes were decoded
+	Reason string // what is wrong
+	Mend   string // what to do; empty stands for the advice for damaged files
+}
+
+const mendDamaged = "the file is damaged or cut short; copy it again"
+
+// Error returns one line: the file, what is wrong, and the mend.
+func (e *FormatError) Error() string {
+	path, mend := e.Path, e.Mend
+	if path == "" {
+		path = "model file"
+	}
+	if mend == "" {
+		mend = mendDamaged
+	}
+	return path + ": " + e.Reason + "; " + mend
+}
+
+// Damaged returns an error with the mend for damaged files.
+func Damaged(format string, args ...any) *FormatError {
+	return &FormatError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Refused returns an error with a mend of its own.
+func Refused(mend, format string, args ...any) *FormatError {
+	return &FormatError{Reason: fmt.Sprintf(format, args...), Mend: mend}
+}
+
+// Quote quotes a name out of a file for an error's line, and shortens what
+// would flood it.
+func Quote(name string) string {
+	const most = 120
+	if len(name) > most {
+		return strconv.Quote(name[:most]) + "…"
+	}
+	return strconv.Quote(name)
+}
+
+// Plain returns a module's or class's name out of a file for an error's line:
+// as it is where it is short and of printable characters, else quoted.
+func Plain(name string) string {
+	odd := func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }
+	if name == "" || len(name) > 120 || strings.ContainsFunc(name, odd) {
+		return Quote(name)
+	}
+	return name
+}

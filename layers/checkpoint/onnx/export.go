@@ -1,0 +1,211 @@
+package onnx
+
+import (
+	"fmt"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// An exporter translates a net into nodes and tensors of ONNX.
+type exporter struct {
+	*net
+	o        Options
+	quant    string // how the checkpoint stores its weights
+	pixels   Range  // of the images
+	arch     layers.Arch
+	size     int
+	metadata [][2]string
+	entries  map[*engine.Variable]*layers.Entry
+	// pending holds the convolutions that wait for the BatchNorm to fold.
+	pending map[*engine.Value]*engine.Node
+	// reads names the tensors from which quantised values are read.
+	reads map[*engine.Value]string
+	steps map[*engine.Value]step
+	// bounds are the names of the ends of ReLU6, once there is one.
+	bounds  []string
+	nodes   []node
+	tensors []tensor
+}
+
+// export translates the model of c.
+func export(c *checkpoint.Checkpoint, o Options) (*exporter, error) {
+	m, err := layers.New(c.Arch)
+	if err != nil {
+		return nil, err
+	}
+	return exportModel(m, c, o)
+}
+
+// exportModel translates m with the state of c.
+func exportModel(m *layers.Model, c *checkpoint.Checkpoint, o Options) (*exporter, error) {
+	if o.Int8 > Weights8 {
+		return nil, fmt.Errorf("unknown choice %d of what is written in 8 bits", o.Int8)
+	}
+	if err := check(c, m); err != nil {
+		return nil, err
+	}
+	size, err := imageSize(c.Preprocess, o)
+	if err != nil {
+		return nil, err
+	}
+	n, err := newNet(m, 1, size)
+	if err != nil {
+		return nil, err
+	}
+	x := &exporter{
+		net: n, o: o, quant: c.Quant, pixels: pixelRange(c.Preprocess), arch: m.Arch(), size: size,
+		entries: make(map[*engine.Variable]*layers.Entry),
+		pending: make(map[*engine.Value]*engine.Node),
+		reads:   make(map[*engine.Value]string),
+		steps:   make(map[*engine.Value]step),
+	}
+	x.arch.InChannels, x.arch.Classes = n.input.Shape[3], n.logits.Shape[1]
+	if x.metadata, err = describe(c, x.arch, o); err != nil {
+		return nil, err
+	}
+	for _, slot := range m.Slots() {
+		x.entries[slot.Variable] = c.State.Find(slot.Variable.Name)
+	}
+	if err := x.quantize(n.input); err != nil {
+		return nil, err
+	}
+	for _, node := range n.graph.Nodes() {
+		if err := x.translate(node); err != nil {
+			return nil, fmt.Errorf("%s: %w", nodeName(node), err)
+		}
+	}
+	return x, nil
+}
+
+// translate writes one operator.
+func (x *exporter) translate(n *engine.Node) (err error) {
+	switch op := n.Op.(type) {
+	case engine.Conv2D:
+		if op.Epilogue != (engine.Epilogue{}) {
+			return fmt.Errorf("an epilogue has no form in ONNX")
+		}
+		if x.folds(n) {
+			x.pending[n.Out[0]] = n
+			return nil
+		}
+		err = x.conv(n, nil)
+	case engine.BatchNorm:
+		if conv := x.pending[n.In[0]]; conv != nil {
+			err = x.conv(conv, n)
+		} else {
+			err = x.batchNorm(n, op)
+		}
+	case engine.Linear:
+		err = x.linear(n)
+	case engine.Activation:
+		x.activation(n, op.F)
+	case engine.Add:
+		x.add(n, op)
+	case engine.MaxPool2D:
+		x.emit(n, "MaxPool", window(op.Window)...)
+	case engine.AvgPool2D:
+		x.emit(n, "AveragePool", append(window(op.Window), intAttr("count_include_pad", 1))...)
+	case engine.GlobalAvgPool:
+		name := x.names[n.Out[0]]
+		pooled := x.unique(name + ".pooled")
+		x.node(node{op: "GlobalAveragePool", name: pooled, in: x.inputs(n), out: pooled})
+		x.node(node{op: "Flatten", name: name, in: []string{pooled}, out: name, attrs: []attr{intAttr("axis", 1)}})
+	case engine.Flatten:
+		x.emit(n, "Flatten", intAttr("axis", 1))
+	default:
+		return fmt.Errorf("operator %s has no form in ONNX here", engine.OpName(op))
+	}
+	if err != nil {
+		return err
+	}
+	return x.quantize(n.Out[0])
+}
+
+// folds reports whether the convolution n goes into the BatchNorm behind it.
+func (x *exporter) folds(n *engine.Node) bool {
+	u := x.soleUser(n.Out[0])
+	if u == nil || x.o.KeepBatchNorm {
+		return false
+	}
+	bn, ok := u.Op.(engine.BatchNorm)
+	return ok && !bn.Train && u.In[0] == n.Out[0]
+}
+
+// read returns the tensor that holds v for those who compute with it.
+func (x *exporter) read(v *engine.Value) string {
+	if name, ok := x.reads[v]; ok {
+		return name
+	}
+	return x.names[v]
+}
+
+// inputs returns the tensors of a node's inputs, none of them a variable.
+func (x *exporter) inputs(n *engine.Node) (names []string) {
+	for _, v := range n.In {
+		names = append(names, x.read(v))
+	}
+	return names
+}
+
+func (x *exporter) node(n node) { x.nodes = append(x.nodes, n) }
+
+// emit writes a node without weights.
+func (x *exporter) emit(n *engine.Node, op string, attrs ...attr) {
+	name := x.names[n.Out[0]]
+	x.node(node{op: op, name: name, in: x.inputs(n), out: name, attrs: attrs})
+}
+
+// window returns the attributes of a pooling.
+func window(w engine.Window) []attr {
+	if w.Stride == 0 {
+		w.Stride = w.Kernel
+	}
+	return []attr{
+		intsAttr("kernel_shape", w.Kernel, w.Kernel),
+		intsAttr("strides", w.Stride, w.Stride),
+		intsAttr("pads", w.Pad, w.Pad, w.Pad, w.Pad),
+	}
+}
+
+// activation writes f; ReLU6 is ONNX's Clip from 0 to 6.
+func (x *exporter) activation(n *engine.Node, f engine.Act) {
+	switch f {
+	case engine.ReLU:
+		x.emit(n, "Relu")
+	case engine.ReLU6:
+		if x.bounds == nil {
+			x.bounds = []string{x.float("relu6.min", nil, 0), x.float("relu6.max", nil, 6)}
+		}
+		name := x.names[n.Out[0]]
+		x.node(node{op: "Clip", name: name, in: append(x.inputs(n), x.bounds...), out: name})
+	default:
+		x.emit(n, "Identity")
+	}
+}
+
+// add writes a weighted sum: products where a weight is not 1, then sums of two.
+func (x *exporter) add(n *engine.Node, op engine.Add) {
+	name := x.names[n.Out[0]]
+	terms := x.inputs(n)
+	for k := range terms {
+		if w := op.Weight(k); w != 1 {
+			factor := x.float(name+".weight", nil, w)
+			out := x.unique(name + ".term")
+			x.node(node{op: "Mul", name: out, in: []string{terms[k], factor}, out: out})
+			terms[k] = out
+		}
+	}
+	if len(terms) == 1 {
+		x.node(node{op: "Identity", name: name, in: terms, out: name})
+	}
+	for k := 1; k < len(terms); k++ {
+		out := name
+		if k < len(terms)-1 {
+			out = x.unique(name + ".sum")
+		}
+		x.node(node{op: "Add", name: out, in: []string{terms[0], terms[k]}, out: out})
+		terms[0] = out
+	}
+}

@@ -1,0 +1,171 @@
+package onnx
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/ref"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+var update = flag.Bool("update", false, "write testdata/*.onnx anew; scripts/onnx_check.sh --golden then asks ONNX Runtime for its logits")
+
+// A goldenCase is a committed file and how far ONNX Runtime's logits on it may be
+// from ours, in units of the largest.
+type goldenCase struct {
+	file  string
+	model *layers.Model
+	quant string
+	o     Options
+	near  float64
+}
+
+func goldenCases(t *testing.T) []goldenCase {
+	const exact = 1e-5
+	cases := []goldenCase{{"composed.onnx", composed(t), "", Options{}, exact}}
+	for _, family := range layers.Families() {
+		cases = append(cases, goldenCase{family + ".onnx", small(t, family), "", Options{}, exact})
+	}
+	return append(cases,
+		goldenCase{"cnn-dwpw-bn.onnx", small(t, "cnn-dwpw"), "", Options{KeepBatchNorm: true}, exact},
+		goldenCase{"cnn-dwpw-codes.onnx", small(t, "cnn-dwpw"), checkpoint.Affine8PerChannel, Options{Int8: Weights8}, exact},
+		goldenCase{"resnet18-codes.onnx", small(t, "resnet18"), checkpoint.Affine8, Options{Int8: Weights8}, exact},
+		goldenCase{"cnn-plain-qdq.onnx", small(t, "cnn-plain"), checkpoint.Affine8, Options{Int8: QDQ}, 0.02},
+		goldenCase{"cnn-dwpw-qdq.onnx", small(t, "cnn-dwpw"), checkpoint.Affine8PerChannel, Options{Int8: QDQ}, 0.02},
+		goldenCase{"resnet18-qdq.onnx", small(t, "resnet18"), "", Options{Int8: QDQ}, 0.02},
+	)
+}
+
+// composed has the layers that no family has, and a BatchNorm without a
+// convolution before it.
+func composed(t *testing.T) *layers.Model {
+	t.Helper()
+	m, err := layers.Compose("composed",
+		layers.NewBatchNorm2d("norm", 3),
+		layers.NewConv2d("conv", 3, 4, 5, layers.Conv2dOptions{Stride: 2, Padding: 2, Dilation: 2, NoBias: true}),
+		layers.NewReLU("relu"),
+		layers.NewAvgPool2d("pool", engine.Window{Kernel: 3, Stride: 2, Pad: 1}),
+		layers.NewBasicBlock("block", 4, 4, 1),
+		layers.NewDropout("drop", 0.5, 1),
+		weighted{},
+		layers.NewFlatten("flat"),
+		layers.NewLinear("hidden", 100, 5),
+		layers.NewReLU6("bound"),
+		layers.NewLinear("out", 5, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// weighted is 0.5·x - 2·relu(x) + x, in one operator.
+type weighted struct{}
+
+func (weighted) Name() string         { return "weighted" }
+func (weighted) Slots() []layers.Slot { return nil }
+func (weighted) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
+	r := b.One(engine.Activation{F: engine.ReLU}, x)
+	id := b.One(engine.Activation{}, x)
+	return b.One(engine.Add{Weights: []float32{0.5, -2, 1}}, x, r, id)
+}
+
+// logits runs c's model on the tests' images by the reference.
+func logits(t *testing.T, m *layers.Model, c *checkpoint.Checkpoint) []float32 {
+	t.Helper()
+	backend := ref.New()
+	store := engine.NewStore(backend)
+	if err := m.Load(store, c.State); err != nil {
+		t.Fatal(err)
+	}
+	n, err := newNet(m, 3, testSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := n.graph.Compile(backend, engine.Options{Store: store, Outputs: []*engine.Value{n.logits}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(context.Background(), engine.Bindings{n.input: engine.Bytes(pixels(3))}); err != nil {
+		t.Fatal(err)
+	}
+	out := make([]float32, n.logits.Len())
+	if err := p.Read(n.logits, engine.Bytes(out)); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// TestGolden: the export is the committed file, byte for byte, and the logits that
+// ONNX Runtime got from that file are the reference's.
+func TestGolden(t *testing.T) {
+	var want map[string][][]float64
+	if text, err := os.ReadFile("testdata/ort.json"); err == nil {
+		if err := json.Unmarshal(text, &want); err != nil {
+			t.Fatal(err)
+		}
+	} else if !*update {
+		t.Fatal(err)
+	}
+	for _, g := range goldenCases(t) {
+		c := sample(t, g.model, g.quant)
+		if g.o.Int8 == QDQ {
+			g.o.Calibration = coarse(calibrate(t, c, g.o))
+		}
+		x, err := exportModel(g.model, c, g.o)
+		if err != nil {
+			t.Errorf("%s: %v", g.file, err)
+			continue
+		}
+		var got bytes.Buffer
+		if err := x.encode(&got); err != nil {
+			t.Fatal(err)
+		}
+		readBack(t, got.Bytes()).wired(t)
+		path := filepath.Join("testdata", g.file)
+		if *update {
+			if err := os.WriteFile(path, got.Bytes(), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		file, err := os.ReadFile(path)
+		if err != nil || !bytes.Equal(file, got.Bytes()) {
+			t.Errorf("%s: the export differs from the committed file (%v); if it should, run scripts/onnx_check.sh --golden", g.file, err)
+		}
+		compare(t, g, logits(t, g.model, c), want[g.file])
+	}
+}
+
+// coarse widens ranges to multiples of 1/16, lest the last bit of an activation,
+// which may differ from processor to processor, decides what is written.
+func coarse(r Ranges) Ranges {
+	for name, x := range r {
+		r[name] = Range{float32(math.Floor(float64(x.Min)*16) / 16), float32(math.Ceil(float64(x.Max)*16) / 16)}
+	}
+	return r
+}
+
+func compare(t *testing.T, g goldenCase, got []float32, want [][]float64) {
+	t.Helper()
+	if len(want) != 3 || len(got) != 3*len(want[0]) {
+		t.Errorf("%s: %d logits, ONNX Runtime gave %d rows", g.file, len(got), len(want))
+		return
+	}
+	largest, off := 0.0, 0.0
+	for i, v := range got {
+		w := want[i/len(want[0])][i%len(want[0])]
+		largest, off = max(largest, math.Abs(w)), max(off, math.Abs(float64(v)-w))
+	}
+	if !(off <= g.near*largest) {
+		t.Errorf("%s: the logits differ by %g of the largest, at most %g is right", g.file, off/largest, g.near)
+	}
+	t.Logf("%s: %.3g", g.file, off/largest)
+}

@@ -1,0 +1,251 @@
+package onnx
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/affine"
+)
+
+// weights are what a convolution or a linear layer computes with, in PyTorch's
+// layout, and what a BatchNorm behind it makes of them: w'[o,…] = factor[o]·w[o,…].
+type weights struct {
+	name, biasName string
+	shape          []int
+	data           []float32
+	factor         []float64 // nil: 1
+	bias           []float32 // folded already; nil: none
+}
+
+// channels returns the number of output channels, and of weights in each.
+func (w *weights) channels() (o, each int) { return w.shape[0], len(w.data) / w.shape[0] }
+
+// folded returns w'.
+func (w *weights) folded() []float32 {
+	if w.factor == nil {
+		return w.data
+	}
+	_, each := w.channels()
+	out := make([]float32, len(w.data))
+	for i, v := range w.data {
+		out[i] = float32(float64(v) * w.factor[i/each])
+	}
+	return out
+}
+
+// entry returns the content of a variable.
+func (x *exporter) entry(v *engine.Value) (*layers.Entry, error) {
+	if e := x.entries[v.Variable()]; e != nil {
+		return e, nil
+	}
+	return nil, fmt.Errorf("%v is not a tensor of the model", v)
+}
+
+// weights collects those of n, with bn folded in unless it is nil.
+func (x *exporter) weights(n, bn *engine.Node) (*weights, error) {
+	e, err := x.entry(n.In[1])
+	if err != nil {
+		return nil, err
+	}
+	w := &weights{name: e.Name, biasName: nodeName(n) + ".bias", shape: e.Shape, data: e.Data}
+	if len(n.In) > 2 {
+		b, err := x.entry(n.In[2])
+		if err != nil {
+			return nil, err
+		}
+		w.biasName, w.bias = b.Name, b.Data
+	}
+	if bn == nil {
+		return w, nil
+	}
+	var t [4][]float32 // γ, β, mean, variance
+	for i := range t {
+		e, err := x.entry(bn.In[1+i])
+		if err != nil {
+			return nil, err
+		}
+		t[i] = e.Data
+	}
+	eps := float64(bn.Op.(engine.BatchNorm).Eps)
+	o, _ := w.channels()
+	w.factor = make([]float64, o)
+	bias := make([]float32, o)
+	for c := range o {
+		w.factor[c] = float64(t[0][c]) / math.Sqrt(float64(t[3][c])+eps)
+		b := 0.0
+		if w.bias != nil {
+			b = float64(w.bias[c])
+		}
+		bias[c] = float32(float64((b-float64(t[2][c]))*w.factor[c]) + float64(t[1][c]))
+		if !finite(float32(w.factor[c])) || !finite(bias[c]) {
+			return nil, fmt.Errorf("channel %d of BatchNorm %s with weight %g and running_var %g cannot be folded; keep the BatchNorm",
+				c, nodeName(bn), t[0][c], t[3][c])
+		}
+	}
+	w.bias = bias
+	return w, nil
+}
+
+// conv writes the convolution n, with bn folded in unless it is nil.
+func (x *exporter) conv(n, bn *engine.Node) error {
+	w, err := x.weights(n, bn)
+	if err != nil {
+		return err
+	}
+	last := n
+	if bn != nil {
+		last = bn
+	}
+	in, err := x.affine(n.In[0], w)
+	if err != nil {
+		return err
+	}
+	op := n.Op.(engine.Conv2D)
+	stride, dilation, groups := max(op.Stride, 1), max(op.Dilation, 1), max(op.Groups, 1)
+	x.node(node{op: "Conv", name: x.names[n.Out[0]], in: in, out: x.names[last.Out[0]], attrs: []attr{
+		intsAttr("kernel_shape", w.shape[2], w.shape[3]),
+		intsAttr("strides", stride, stride),
+		intsAttr("pads", op.Pad, op.Pad, op.Pad, op.Pad),
+		intsAttr("dilations", dilation, dilation),
+		intAttr("group", groups),
+	}})
+	return nil
+}
+
+// linear writes y = x·wᵀ + b.
+func (x *exporter) linear(n *engine.Node) error {
+	w, err := x.weights(n, nil)
+	if err != nil {
+		return err
+	}
+	in, err := x.affine(n.In[0], w)
+	if err != nil {
+		return err
+	}
+	out := x.names[n.Out[0]]
+	name := out
+	if n.Out[0] == x.logits {
+		name = x.unique(nodeName(n))
+	}
+	x.node(node{op: "Gemm", name: name, in: in, out: out, attrs: []attr{intAttr("transB", 1)}})
+	return nil
+}
+
+// batchNorm writes a BatchNormalization that is kept.
+func (x *exporter) batchNorm(n *engine.Node, op engine.BatchNorm) error {
+	if op.Train {
+		return fmt.Errorf("a BatchNorm in training has no form in ONNX here")
+	}
+	in := []string{x.read(n.In[0])}
+	for _, v := range n.In[1:] {
+		e, err := x.entry(v)
+		if err != nil {
+			return err
+		}
+		in = append(in, x.float(e.Name, e.Shape, e.Data...))
+	}
+	name := x.names[n.Out[0]]
+	x.node(node{op: "BatchNormalization", name: name, in: in, out: name, attrs: []attr{
+		floatAttr("epsilon", op.Eps), floatAttr("momentum", 1-op.Momentum),
+	}})
+	return nil
+}
+
+// affine writes weights and bias, and returns the inputs of the node that
+// applies them to v.
+func (x *exporter) affine(v *engine.Value, w *weights) ([]string, error) {
+	in := []string{x.read(v)}
+	if w.factor != nil {
+		for _, v := range w.folded() {
+			if !finite(v) {
+				return nil, fmt.Errorf("tensor %s is beyond float32 with its BatchNorm folded in; keep the BatchNorm", w.name)
+			}
+		}
+	}
+	switch x.o.Int8 {
+	case QDQ:
+		names, err := x.symmetric(w, x.steps[v].scale)
+		return append(in, names...), err
+	case Weights8:
+		name, err := x.codes(w)
+		if err != nil {
+			return nil, fmt.Errorf("tensor %s: %w", w.name, err)
+		}
+		in = append(in, name)
+	default:
+		in = append(in, x.float(w.name, w.shape, w.folded()...))
+	}
+	if w.bias != nil {
+		in = append(in, x.float(w.biasName, []int{len(w.bias)}, w.bias...))
+	}
+	return in, nil
+}
+
+// codes writes the codes of w, as the checkpoint has them, and what decodes
+// them, and returns the decoded tensor's name:
+//
+//	w' = s·q + lo    s = |f|·(hi-lo)/255
+//
+// where f is the folded BatchNorm's factor. If it is negative, the range is
+// that from f·hi to f·lo and the codes are 255-q.
+func (x *exporter) codes(w *weights) (string, error) {
+	o, each := w.channels()
+	ranges := o
+	if x.quant == checkpoint.Affine8 {
+		ranges = 1
+	}
+	codes, lo, hi, err := affine.EncodeChannels8(w.data, ranges)
+	if err != nil {
+		return "", err
+	}
+	scale, offset := make([]float32, o), make([]float32, o)
+	for c := range o {
+		r, f := c*ranges/o, 1.0
+		if w.factor != nil {
+			f = w.factor[c]
+		}
+		low, high := float64(lo[r]), float64(hi[r])
+		scale[c], offset[c] = float32((high-low)/255*math.Abs(f)), float32(low*f)
+		switch {
+		case scale[c] == 0:
+			scale[c] = 1 // a scale of nothing is refused by some
+			clear(codes[c*each : (c+1)*each])
+		case f < 0:
+			offset[c] = float32(high * f)
+			for i := c * each; i < (c+1)*each; i++ {
+				codes[i] = 255 - codes[i]
+			}
+		}
+	}
+	wide := make([]int, len(w.shape)) // [O,1,1,1], to be added to each channel
+	for i := range wide {
+		wide[i] = 1
+	}
+	wide[0] = o
+	name := x.unique(w.name)
+	scaled := x.unique(name + ".scaled")
+	in := []string{x.tensor(name+".codes", typeUint8, w.shape, codes), x.float(name+".scale", []int{o}, scale...)}
+	x.node(node{op: "DequantizeLinear", name: scaled, in: in, out: scaled, attrs: []attr{intAttr("axis", 0)}})
+	x.node(node{op: "Add", name: name, in: []string{scaled, x.float(name+".offset", wide, offset...)}, out: name})
+	return name, nil
+}
+
+// tensor adds an initialiser and returns its name.
+func (x *exporter) tensor(name string, dtype int64, shape []int, raw []byte) string {
+	name = x.unique(name)
+	x.tensors = append(x.tensors, tensor{name, dtype, shape, raw})
+	return name
+}
+
+// float adds a float32 initialiser.
+func (x *exporter) float(name string, shape []int, values ...float32) string {
+	raw := make([]byte, 0, 4*len(values))
+	for _, v := range values {
+		raw = binary.LittleEndian.AppendUint32(raw, math.Float32bits(v))
+	}
+	return x.tensor(name, typeFloat, shape, raw)
+}

@@ -1,0 +1,211 @@
+package checkpoint
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/named"
+	"github.com/potstill/potstill/layers/checkpoint/safetensors"
+	"github.com/potstill/potstill/layers/checkpoint/study8"
+	"github.com/potstill/potstill/layers/checkpoint/torch"
+)
+
+// tensorsOf returns a state as another program's tensors.
+func tensorsOf(s layers.StateDict) []named.Tensor {
+	var out []named.Tensor
+	for _, e := range s {
+		t := named.Tensor{Name: e.Name, Shape: e.Shape, DType: "float32", Float: e.Data}
+		if e.Integer {
+			t.DType, t.Float, t.Int = "int64", nil, []int64{int64(e.Data[0])}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+func TestOpenImports(t *testing.T) {
+	c, _ := sample(t, layers.Arch{Family: "hw7-student", Classes: 4, Base: 4}, Float32)
+	path := filepath.Join(t.TempDir(), "weights.of.any.name")
+	tensors := tensorsOf(c.State)
+	for i := range tensors {
+		tensors[i].Name = "net.convolution." + tensors[i].Name
+	}
+	if _, err := torch.Write(path, tensors); err != nil {
+		t.Fatal(err)
+	}
+	got, err := Open(path, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := Fingerprint(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Path != path || got.Bytes != info.Size() || got.Preprocess.Size != 256 || got.Classes != nil || got.Quant != Float32 {
+		t.Errorf("came as %+v", got)
+	}
+	if len(got.History) != 1 || got.History[0].Kind != KindImport || got.History[0].Parent != sum || !strings.HasPrefix(got.History[0].Detail, "PyTorch zip; ") {
+		t.Errorf("its history is %+v", got.History)
+	}
+	for i, e := range got.State {
+		if e.Name != c.State[i].Name || !slices.Equal(e.Data, c.State[i].Data) {
+			t.Fatalf("tensor %d is %s, want %s with its values", i, e.Name, c.State[i].Name)
+		}
+	}
+	store := newStore(t)
+	if _, err := got.Restore(store); err != nil {
+		t.Error(err)
+	}
+	if _, err := Save(path+".safetensors", got); err != nil {
+		t.Error(err)
+	}
+	if own, err := Open(path+".safetensors", OpenOptions{}); err != nil || len(own.History) != 1 || own.Arch.Family != "hw7-student" {
+		t.Errorf("our own file of it: %+v (%v)", own, err)
+	}
+}
+
+// TestOpenCodes keeps codes that are of the study's rule, and drops others.
+func TestOpenCodes(t *testing.T) {
+	c, m := sample(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 2}, Float32)
+	path := filepath.Join(t.TempDir(), "model.pkl")
+	open := func(tensors []named.Tensor) *Info {
+		t.Helper()
+		if _, err := study8.Write8(path, tensors); err != nil {
+			t.Fatal(err)
+		}
+		i, err := Inspect(path, OpenOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	want, err := Quantise(m, c.State, Affine8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := open(tensorsOf(c.State))
+	if got.Quant != Affine8 || len(got.Notes) != 0 {
+		t.Errorf("the study's codes come as %q, %q", got.Quant, got.Notes)
+	}
+	for i, e := range got.State {
+		if !slices.Equal(e.Data, want[i].Data) {
+			t.Fatalf("%s: other weights than those of the codes", e.Name)
+		}
+	}
+	// A range that the weights do not fill is not of the rule.
+	tensors := tensorsOf(c.State)
+	tensors[0].Coded, tensors[0].Min, tensors[0].Max = true, -1, 1
+	tensors[0].Codes = make([]uint8, tensors[0].Len())
+	tensors[0].Codes[0] = 200
+	got = open(tensors)
+	if got.Quant != Float32 || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "32 of 32 tensors") {
+		t.Errorf("other codes come as %q, %q", got.Quant, got.Notes)
+	}
+	if v := got.State[0].Data[0]; math.Abs(float64(v)-(200./255*2-1)) > 1e-7 || got.State[0].Data[1] != -1 {
+		t.Errorf("code 200 of [-1,1] is %g", v)
+	}
+}
+
+func TestOpenOwn(t *testing.T) {
+	c, _ := sample(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 2}, Affine8)
+	path, _ := save(t, c)
+	i, err := Inspect(path, OpenOptions{Arch: layers.Arch{Family: "cnn-plain"}})
+	if err != nil || i.Format != FormatOwn || !i.Sealed || len(i.History) != 2 {
+		t.Fatalf("%+v (%v)", i, err)
+	}
+	var sum int64
+	var names []string
+	for _, p := range i.Parts {
+		sum += p.Bytes
+		names = append(names, p.Name)
+	}
+	if want := []string{"header", "metadata", "8-bit codes", "counters", "ranges of the codes", "state of a training run"}; sum != i.Bytes || !slices.Equal(names, want) {
+		t.Errorf("the parts %q have %d bytes of %d", names, sum, i.Bytes)
+	}
+	_, err = Open(path, OpenOptions{Arch: layers.Arch{Family: "resnet18"}})
+	oneLine(t, err, path+": ", "it is a cnn-plain, not a resnet18", "leave")
+}
+
+func TestOpenRefuses(t *testing.T) {
+	dir := t.TempDir()
+	c, _ := sample(t, layers.Arch{Family: "resnet18", Classes: 3, Base: 4}, Float32)
+	spoilt := tensorsOf(c.State)
+	spoilt[0] = named.Tensor{Name: "conv1.weight", Shape: []int{4, 3, 3, 3}, DType: "float32", Float: make([]float32, 4*27)}
+	path := filepath.Join(dir, "spoilt.pth")
+	if _, err := torch.Write(path, spoilt); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(path, OpenOptions{})
+	oneLine(t, err, path+": ", "nearest to resnet18", `"conv1.weight" is [4 3 3 3], it needs [4 3 7 7]`, "--arch")
+	_, err = Open(path, OpenOptions{Arch: layers.Arch{Family: "cnn-dwpw"}})
+	oneLine(t, err, path+": ", "it is not a cnn-dwpw")
+
+	text := filepath.Join(dir, "text")
+	if err := os.WriteFile(text, []byte("weights"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(text, OpenOptions{})
+	oneLine(t, err, text+": ", "no known format")
+	_, err = Open(dir, OpenOptions{})
+	oneLine(t, err, dir, "not a regular file")
+	_, err = Open(filepath.Join(dir, "absent"), OpenOptions{})
+	oneLine(t, err, "absent", "no such file")
+
+	plain := filepath.Join(dir, "plain.safetensors")
+	f := &safetensors.File{Tensors: []safetensors.Tensor{safetensors.FromFloat32("w", []int{2}, []float32{1, 2})}}
+	if _, err := safetensors.Write(plain, f); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(plain, OpenOptions{})
+	oneLine(t, err, plain+": ", `"w" [2]`, "no known family")
+}
+
+// TestLoadBody gives a net a new last layer, and keeps every other tensor.
+func TestLoadBody(t *testing.T) {
+	for _, family := range layers.Families() {
+		c, _ := sample(t, layers.Arch{Family: family, Classes: 7, Base: 4}, Float32)
+		m, err := layers.New(layers.Arch{Family: family, Classes: 2, Base: 4})
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := newStore(t)
+		if err := c.LoadBody(m, store, 3); err != nil {
+			t.Fatal(err)
+		}
+		got, err := m.State(store)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fresh := newStore(t)
+		if err := m.Init(fresh, 3); err != nil {
+			t.Fatal(err)
+		}
+		init, err := m.State(fresh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, e := range got {
+			want := c.State[i].Data
+			if i >= len(got)-2 {
+				want = init[i].Data
+			}
+			if !slices.Equal(e.Data, want) {
+				t.Errorf("%s: %s is not what it should be", family, e.Name)
+			}
+		}
+		other, err := layers.New(layers.Arch{Family: family, Classes: 2, Base: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		oneLine(t, c.LoadBody(other, newStore(t), 3), "it holds "+family)
+	}
+}

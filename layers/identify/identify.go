@@ -1,0 +1,298 @@
+package identify
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/named"
+)
+
+// A Match is the net that tensors were found to be.
+type Match struct {
+	Arch layers.Arch // filled in: widths, classes, channels
+	// State holds the tensors under PyTorch's names of the family, in the order
+	// of its state_dict. Data may share memory with the tensors.
+	State layers.StateDict
+	// Sources holds for each entry of State the tensor that it was taken from,
+	// nil for a counter that the file lacks.
+	Sources []*named.Tensor
+	// Renamed lists the tensors whose names differ, in the order of State.
+	Renamed []Renaming
+	// Notes say, a line each, what else was done.
+	Notes []string
+}
+
+// A Renaming is a tensor's name in the file, and the family's.
+type Renaming struct{ From, To string }
+
+// An Error says why tensors are not a net of a family.
+type Error struct {
+	// Nearest is the family that comes nearest; "" where none is near.
+	Nearest string
+	// Tensor is the name, in the file, of the tensor that spoilt it; "" where
+	// one is missing.
+	Tensor string
+	Reason string
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.Reason }
+
+// maxTensors is more than any file of a known family holds, with an
+// optimiser's state beside it.
+const maxTensors = 1 << 14
+
+// Identify returns the net that the tensors are. The error is an [*Error] that
+// names the tensor that spoilt it and the family that comes nearest.
+func Identify(tensors []named.Tensor) (*Match, error) {
+	if err := tooMany(tensors); err != nil {
+		return nil, err
+	}
+	var best *attempt
+	families := layers.Families()
+	ts := make([]*template, len(families))
+	for i, f := range families {
+		t, err := newTemplate(f)
+		if err != nil {
+			return nil, err
+		}
+		ts[i] = t
+	}
+	file := newContent(tensors)
+	for _, way := range ways {
+		for _, t := range ts {
+			a := t.try(file, way, layers.Arch{})
+			if a.problem() == nil {
+				return a.match()
+			}
+			if best == nil || a.score() > best.score() {
+				best = a
+			}
+		}
+	}
+	return nil, best.explain(tensors)
+}
+
+// IdentifyAs returns the tensors as the net of a.Family. Widths, classes and
+// channels that a gives must be the file's; those that it leaves open follow
+// from the shapes. Unlike Identify it leaves out tensors that the family does
+// not have, and notes them.
+func IdentifyAs(a layers.Arch, tensors []named.Tensor) (*Match, error) {
+	if err := tooMany(tensors); err != nil {
+		return nil, err
+	}
+	t, err := newTemplate(a.Family)
+	if err != nil {
+		return nil, err
+	}
+	var best *attempt
+	file := newContent(tensors)
+	for _, way := range ways {
+		at := t.try(file, way, a)
+		at.lenient = true
+		if at.problem() == nil {
+			return at.match()
+		}
+		if best == nil || at.score() > best.score() {
+			best = at
+		}
+	}
+	e := best.problem()
+	return nil, &Error{Nearest: a.Family, Tensor: e.Tensor, Reason: fmt.Sprintf("it is not a %s: %s", a.Family, e.Reason)}
+}
+
+func tooMany(tensors []named.Tensor) error {
+	switch n := len(tensors); {
+	case n == 0:
+		return &Error{Reason: "it holds no tensors"}
+	case n > maxTensors:
+		return &Error{Reason: fmt.Sprintf("it holds %d tensors, more than any known family", n)}
+	}
+	return nil
+}
+
+// An attempt is one way of giving the file's tensors places in a family.
+type attempt struct {
+	t       *template
+	arch    layers.Arch
+	archErr error
+	sizes   map[int]int     // what the markers stand for
+	shapes  [][]int         // of the slots, with arch's widths; nil where archErr
+	places  []*named.Tensor // for each slot
+	left    []*named.Tensor // without a place, in the file's order
+	lenient bool            // tensors may be left over
+}
+
+// problem returns the first thing that does not fit, nil where all does.
+func (a *attempt) problem() *Error {
+	if a.archErr != nil {
+		return &Error{Nearest: a.t.family, Reason: a.archErr.Error()}
+	}
+	for i, s := range a.t.slots {
+		t := a.places[i]
+		if t == nil && s.counter {
+			continue
+		}
+		if t == nil {
+			return &Error{Nearest: a.t.family, Reason: fmt.Sprintf("%s %v is missing", s.name, a.shapes[i])}
+		}
+		if why := s.refuses(t, a.shapes[i]); why != "" {
+			return &Error{Nearest: a.t.family, Tensor: t.Name, Reason: "tensor " + named.Quote(t.Name) + why}
+		}
+	}
+	if len(a.left) > 0 && !a.lenient {
+		t := a.left[0]
+		return &Error{Nearest: a.t.family, Tensor: t.Name,
+			Reason: fmt.Sprintf("tensor %s %v has no place in it", named.Quote(t.Name), t.Shape)}
+	}
+	return nil
+}
+
+// refuses says why t, of the file, cannot be this slot's tensor of the given
+// shape; "" where it can.
+func (s *slot) refuses(t *named.Tensor, shape []int) string {
+	as := ""
+	if t.Name != s.name {
+		as = " as " + s.name
+	}
+	switch {
+	case s.counter && t.Len() == 1 && len(t.Int)+len(t.Float) > 0:
+		return ""
+	case s.counter:
+		return fmt.Sprintf(" is %s %v, it needs one number%s", t.DType, t.Shape, as)
+	case !slices.Equal(t.Shape, shape):
+		return fmt.Sprintf(" is %v, it needs %v%s", t.Shape, shape, as)
+	case len(t.Float) != t.Len():
+		return fmt.Sprintf(" holds %s, it needs floats%s", t.DType, as)
+	}
+	return ""
+}
+
+// score is the share of tensors, the family's and the file's, that have found
+// each other.
+func (a *attempt) score() float64 {
+	good := 0
+	for i, s := range a.t.slots {
+		t := a.places[i]
+		switch {
+		case t == nil:
+		case a.shapes != nil && s.refuses(t, a.shapes[i]) == "", a.shapes == nil && a.alike(&s, t):
+			good++
+		}
+	}
+	return float64(good) / float64(len(a.t.slots)+len(a.left))
+}
+
+// alike reports whether t has the outputs and the kernel of a slot, in a net
+// that cannot be built.
+func (a *attempt) alike(s *slot, t *named.Tensor) bool {
+	switch {
+	case len(t.Shape) != len(s.shape):
+		return false
+	case len(t.Shape) == 0:
+		return true
+	case len(t.Shape) == 4 && !slices.Equal(t.Shape[2:], s.shape[2:]):
+		return false
+	}
+	return t.Shape[0] == a.sizes[s.shape[0]]
+}
+
+// explain says why the file is of no family, of which this attempt came nearest.
+func (a *attempt) explain(tensors []named.Tensor) error {
+	const near = 0.1
+	if a.score() < near {
+		t := &tensors[0]
+		return &Error{Tensor: t.Name, Reason: fmt.Sprintf("its %d tensors, of which the first is %s %v, are a net of no known family and near none (%s)",
+			len(tensors), named.Quote(t.Name), t.Shape, strings.Join(layers.Families(), ", "))}
+	}
+	e := a.problem()
+	e.Reason = fmt.Sprintf("it is a net of no known family; it comes nearest to %s, but %s", a.t.family, e.Reason)
+	return e
+}
+
+// match returns the net of an attempt that has no problem.
+func (a *attempt) match() (*Match, error) {
+	m := &Match{Arch: a.arch}
+	missing, wide := 0, 0
+	for i, s := range a.t.slots {
+		t := a.places[i]
+		e := layers.Entry{Name: s.name, Shape: a.shapes[i], Integer: s.counter}
+		switch {
+		case t == nil:
+			missing++
+			e.Data = []float32{0}
+		case !s.counter:
+			e.Data = t.Float
+		case len(t.Int) > 0:
+			e.Data = []float32{float32(t.Int[0])}
+		default:
+			e.Data = []float32{t.Float[0]}
+		}
+		if t != nil && t.Name != s.name {
+			m.Renamed = append(m.Renamed, Renaming{t.Name, s.name})
+		}
+		if t != nil && !s.counter && slices.ContainsFunc(t.Double, func(v float64) bool { return float64(float32(v)) != v }) {
+			wide++
+		}
+		m.State, m.Sources = append(m.State, e), append(m.Sources, t)
+	}
+	if n := len(m.Renamed); n > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors were matched by order and shape: %s is %s, and so on", n, named.Plain(m.Renamed[0].From), m.Renamed[0].To))
+	}
+	if missing > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("%d counters of batches (num_batches_tracked) are missing and start at 0", missing))
+	}
+	if wide > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors of float64 were rounded to float32", wide))
+	}
+	if n := len(a.left); n > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors that %s does not have were left out: %s", n, a.arch.Family, listed(a.left)))
+	}
+	return m, nil
+}
+
+// listed names the first few tensors.
+func listed(ts []*named.Tensor) string {
+	const few = 3
+	var names []string
+	for _, t := range ts[:min(few, len(ts))] {
+		names = append(names, named.Plain(t.Name))
+	}
+	text := strings.Join(names, ", ")
+	if n := len(ts) - few; n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
+}
+
+// natural compares names with their numbers as numbers.
+func natural(a, b string) int {
+	for a != "" && b != "" {
+		n, m := digits(a), digits(b)
+		if n > 0 && m > 0 {
+			x, y := strings.TrimLeft(a[:n], "0"), strings.TrimLeft(b[:m], "0")
+			if c := cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y)); c != 0 {
+				return c
+			}
+			a, b = a[n:], b[m:]
+			continue
+		}
+		if a[0] != b[0] {
+			return cmp.Compare(a[0], b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// digits returns how many digits s begins with.
+func digits(s string) int {
+	n := 0
+	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
+		n++
+	}
+	return n
+}
