@@ -85,7 +85,11 @@ func (f deviceFlags) openGPU(a *app, n int) (*gpu.Backend, error) {
 // sayCPU tells in one line why the CPU computes: as a warning where there is a
 // card whose software is not complete.
 func (f deviceFlags) sayCPU(a *app, err error) {
-	text := "computing on the CPU; " + oneLine(err.Error())
+	why := oneLine(err.Error())
+	if _, after, ok := strings.Cut(why, engine.ErrNoDevice.Error()+": "); ok {
+		why = strings.TrimPrefix(after, "cuda: ")
+	}
+	text := "computing on the CPU: " + why
 	if cardPresent() {
 		a.log.Warn(text + "; potstill devices says more")
 		return
