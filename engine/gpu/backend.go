@@ -68,6 +68,8 @@ type Backend struct {
 	capturing bool // in Record
 	enqueued  int  // kernels, since the backend was made
 
+	helpers *helpers // that copy large inputs, nil before the first such
+
 	live   map[*buffer]struct{}
 	graphs map[*recording]struct{}
 	lost   error // wraps ErrLost
@@ -227,6 +229,9 @@ func (b *Backend) Close() error {
 	b.closed = true
 	var errs []error
 	do := func(f func() error) { errs = append(errs, f()) }
+	if b.helpers != nil {
+		do(b.helpers.close)
+	}
 	if b.stream != nil {
 		do(b.stream.Sync)
 	}
