@@ -2,9 +2,11 @@ package gpu
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -268,5 +270,56 @@ func TestChooseWithLittleMemory(t *testing.T) {
 	cs[2].low.ws = 1 << 29
 	if w := s.choose(t, cs); w != "quick" {
 		t.Errorf("%q wins", w)
+	}
+}
+
+// TestTimedOnNoise shows that what is timed works on numbers that look like
+// data, not on zeros, and different ones in each input.
+func TestTimedOnNoise(t *testing.T) {
+	s := newStage(t, "", ours(t))
+	const n = 20001
+	in := []engine.Spec{engine.F32(n), half(n), engine.F32(n), {Shape: []int{n}, DType: engine.Uint32}}
+	var seen [4][]float32
+	look := candidate{name: "look", low: lowering{enqueue: func(in, _ []cuda.Ptr, _ cuda.Ptr) error {
+		for i := range seen {
+			raw := make([]byte, 4*n)
+			seen[i] = make([]float32, n)
+			if i == 1 {
+				raw = raw[:2*n]
+			}
+			if err := s.b.stream.Read(raw, in[i]); err != nil {
+				return err
+			}
+			for k := range n {
+				if i == 1 {
+					seen[i][k] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(raw[2*k:])) << 16)
+				} else {
+					seen[i][k] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*k:]))
+				}
+			}
+		}
+		return nil
+	}}}
+	if _, err := s.b.choose(chooseOp, in, chooseSpecs, []candidate{look, s.candidate("x", true, 0, nil)}); err != nil {
+		t.Fatal(err)
+	}
+	for i, xs := range seen {
+		sum, squares, product := 0.0, 0.0, 0.0
+		for k, x := range xs {
+			if !(x >= -1 && x <= 1) {
+				t.Fatalf("input %d[%d] is %v", i, k, x)
+			}
+			sum += float64(x)
+			squares += float64(x) * float64(x)
+			product += float64(x) * float64(seen[(i+1)%3][k])
+		}
+		mean, variance, with := sum/n, squares/n, product/n
+		if i == 3 {
+			if squares != 0 {
+				t.Error("integers are not zero")
+			}
+		} else if math.Abs(mean) > 0.02 || math.Abs(variance-1./3) > 0.01 || math.Abs(with) > 0.01 {
+			t.Errorf("input %d has mean %v, variance %v and with the next one %v", i, mean, variance, with)
+		}
 	}
 }

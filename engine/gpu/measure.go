@@ -79,6 +79,39 @@ func (t *bench) alloc(bytes int) (cuda.Ptr, error) {
 	return p, t.b.stream.Fill(p, 0, max(bytes, 1))
 }
 
+// noiseArgs are the arguments of noise.cu, field for field.
+type noiseArgs struct {
+	y    cuda.Ptr
+	n    int64
+	seed uint32
+}
+
+// noise fills the inputs that hold numbers with fractions with random ones, the
+// same at every time.
+func (t *bench) noise(in []engine.Spec) error {
+	for i, s := range in {
+		name := "noise"
+		switch s.DType {
+		case engine.Float32:
+		case engine.BFloat16:
+			name = "noise_bf16"
+		default:
+			continue
+		}
+		f, err := t.b.function("noise", name)
+		if err != nil {
+			return err
+		}
+		n := s.Len()
+		grid := [3]int{t.b.resident(n, elementThreads, elementBlocks), 1, 1}
+		args := &noiseArgs{y: t.in[i], n: int64(n), seed: uint32(i) * 0x9e3779b9}
+		if err := launch(t.b, f, grid, [3]int{elementThreads, 1, 1}, 0, args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *bench) close() error {
 	errs := []error{t.b.stream.Sync()}
 	for _, p := range append(t.mem, t.ws) {
@@ -164,14 +197,18 @@ func (b *Backend) warm(op engine.Op, in, out []engine.Spec, c candidate) error {
 	return errors.Join(b.wrap(t.run(c)), t.close())
 }
 
-// measure times every candidate. One that fails is left out, with the reason,
+// measure times every candidate, on numbers that are not zero (see noise.cu);
+// integers are. One that fails is left out, with the reason,
 // unless it took the device with it.
 func (b *Backend) measure(op engine.Op, in, out []engine.Spec, cs []candidate) ([]Timing, error) {
 	t, err := b.newBench(op, in, out)
 	if err != nil {
 		return nil, err
 	}
-	timings, err := t.all(cs)
+	var timings []Timing
+	if err = t.noise(in); err == nil {
+		timings, err = t.all(cs)
+	}
 	return timings, errors.Join(b.wrap(err), t.close())
 }
 
