@@ -183,6 +183,8 @@ func (b *Backend) wrap(err error) error {
 	switch {
 	case errors.Is(err, ErrLost):
 		return err
+	case b.lost != nil: // what was the cause is known
+		return b.lost
 	case errors.As(err, &e) && fatal(e):
 		b.lost = fmt.Errorf("%w: %w", ErrLost, err)
 		b.log.Debug("the device is lost", "device", b.Name(), "reason", err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/engine"
 )
 
@@ -321,5 +322,42 @@ func TestTimedOnNoise(t *testing.T) {
 		} else if math.Abs(mean) > 0.02 || math.Abs(variance-1./3) > 0.01 || math.Abs(with) > 0.01 {
 			t.Errorf("input %d has mean %v, variance %v and with the next one %v", i, mean, variance, with)
 		}
+	}
+}
+
+// TestFaultOfACandidate: the error of an implementation that took the device
+// with it says which, in one line, and how to do without if it is a library's;
+// so does every call after it.
+func TestFaultOfACandidate(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		library, remembered bool
+	}{{"library", true, false}, {"ours", false, false}, {"remembered", true, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t, "", ours(t))
+			bad := candidate{name: "cudnn BROKEN", library: c.library, deterministic: true, release: func() error { return s.b.ctx.Free(1) },
+				low: lowering{enqueue: func(_, _ []cuda.Ptr, _ cuda.Ptr) error {
+					fake.Fail(t, "cuStreamSynchronize", fake.IllegalAddress, 0)
+					return nil
+				}}}
+			cs := []candidate{s.candidate("fine", true, 0, nil), bad}
+			if c.remembered {
+				s.b.memory.put(choiceKey(chooseOp, chooseSpecs, chooseSpecs)+", "+among(cs), []Timing{{Name: bad.name, Time: 1}})
+			}
+			_, err := s.b.choose(chooseOp, chooseSpecs, chooseSpecs, cs)
+			if !errors.Is(err, ErrLost) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "CUDA_ERROR_ILLEGAL_ADDRESS") ||
+				!strings.Contains(err.Error(), ", when cudnn BROKEN was tried") {
+				t.Fatalf("the error is %v", err)
+			}
+			if advised := strings.Contains(err.Error(), "--own-kernels (Options.NoLibraries)"); advised != c.library {
+				t.Errorf("the error advises %v: %v", advised, err)
+			}
+			if again := s.b.Sync(); again == nil || again.Error() != err.Error() {
+				t.Errorf("the next call gives %v, not %v", again, err)
+			}
+			if s.runs["fine"] > 1 {
+				t.Errorf("after the fault others were run: %v", s.runs)
+			}
+		})
 	}
 }

@@ -112,7 +112,11 @@ func (t *bench) noise(in []engine.Spec) error {
 	return nil
 }
 
+// close frees the memory. Of a device that is lost nothing is to be freed.
 func (t *bench) close() error {
+	if t.b.lost != nil {
+		return nil
+	}
 	errs := []error{t.b.stream.Sync()}
 	for _, p := range append(t.mem, t.ws) {
 		errs = append(errs, t.b.ctx.Free(p))
@@ -194,7 +198,22 @@ func (b *Backend) warm(op engine.Op, in, out []engine.Spec, c candidate) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(b.wrap(t.run(c)), t.close())
+	return errors.Join(b.blame(c, t.run(c)), t.close())
+}
+
+// blame is wrap for the error of a candidate's run. If that took the device with
+// it, what every call returns from now on says which it was, and what to do: a
+// library's fault must not keep anybody from working.
+func (b *Backend) blame(c candidate, err error) error {
+	if err = b.wrap(err); err == nil || b.lost == nil {
+		return err
+	}
+	advice := ""
+	if c.library {
+		advice = "; --own-kernels (Options.NoLibraries) does without cuDNN and cuBLASLt"
+	}
+	b.lost = fmt.Errorf("%w, when %s was tried%s", b.lost, c.name, advice)
+	return b.lost
 }
 
 // measure times every candidate, on numbers that are not zero (see noise.cu);
@@ -219,8 +238,8 @@ func (t *bench) all(cs []candidate) ([]Timing, error) {
 	timings := make([]Timing, len(cs))
 	times := make([][]time.Duration, len(cs))
 	failed := func(i int, err error) error {
-		if err = t.b.wrap(err); t.b.lost != nil {
-			return fmt.Errorf("timing %s: %w", cs[i].name, err)
+		if err = t.b.blame(cs[i], err); t.b.lost != nil {
+			return err
 		}
 		timings[i].Failed = err.Error()
 		return nil
