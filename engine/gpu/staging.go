@@ -136,8 +136,15 @@ func (s *staging) open() (err error) {
 	if s.copies, err = s.b.ctx.NewStream(); err != nil {
 		return fmt.Errorf("making a stream: %w", err)
 	}
-	for _, e := range []**cuda.Event{&s.uploaded, &s.taken, &s.slots[0].done, &s.slots[1].done} {
-		if *e, err = s.b.ctx.NewEvent(); err != nil {
+	for _, e := range []**cuda.Event{&s.uploaded, &s.taken} {
+		if *e, err = s.b.ctx.NewOrderEvent(); err != nil {
+			return fmt.Errorf("making an event: %w", err)
+		}
+	}
+	// A run takes milliseconds: whoever waits for it sleeps, and leaves the core
+	// to those that make the next batch. The device has the next run by then.
+	for i := range s.slots {
+		if s.slots[i].done, err = s.b.ctx.NewBlockingEvent(); err != nil {
 			return fmt.Errorf("making an event: %w", err)
 		}
 	}
