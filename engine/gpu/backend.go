@@ -70,6 +70,8 @@ type Backend struct {
 
 	helpers *helpers // that copy large inputs, nil before the first such
 
+	flag cuda.Ptr // of AllFinite: a word, 0 before the first call
+
 	live   map[*buffer]struct{}
 	graphs map[*recording]struct{}
 	lost   error // wraps ErrLost
@@ -245,6 +247,9 @@ func (b *Backend) Close() error {
 	}
 	for _, f := range b.closers {
 		do(f)
+	}
+	if b.flag != 0 {
+		do(func() error { return b.ctx.Free(b.flag) })
 	}
 	b.closeLibraries(do)
 	for _, m := range b.modules {
