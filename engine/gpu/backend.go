@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/cuda/kernels"
@@ -61,12 +62,12 @@ type Backend struct {
 	closers   []func() error      // what the lowerings hold
 	memory    *memory             // times of earlier runs
 	choices   []Choice
-	awake     bool // something was timed
-	cutsFrom  int  // cutsFrom, but for tests
-	forced    int  // for tests: takes the forced-th candidate, counted from one
-	most      int  // for tests: candidates that an op had at most
-	capturing bool // in Record
-	enqueued  int  // kernels, since the backend was made
+	timed     time.Time // when something was timed last
+	cutsFrom  int       // cutsFrom, but for tests
+	forced    int       // for tests: takes the forced-th candidate, counted from one
+	most      int       // for tests: candidates that an op had at most
+	capturing bool      // in Record
+	enqueued  int       // kernels, since the backend was made
 
 	helpers *helpers // that copy large inputs, nil before the first such
 

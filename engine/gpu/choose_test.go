@@ -361,3 +361,36 @@ func TestFaultOfACandidate(t *testing.T) {
 		})
 	}
 }
+
+// TestWokenAgain: a card that has timed nothing for a while is kept at work first.
+func TestWokenAgain(t *testing.T) {
+	s := newStage(t, "", ours(t))
+	start := func() (fills int, d time.Duration) {
+		b, err := s.b.newBench(chooseOp, chooseSpecs, chooseSpecs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, from := fake.Calls(t, "cuMemsetD8Async"), time.Now()
+		err = errors.Join(b.start(), b.wake())
+		fills, d = fake.Calls(t, "cuMemsetD8Async")-before, time.Since(from)
+		if err := errors.Join(err, b.close()); err != nil {
+			t.Fatal(err)
+		}
+		return fills, d
+	}
+	for _, ago := range []time.Duration{time.Hour, 2 * asleep} {
+		s.b.timed = time.Now().Add(-ago)
+		if fills, d := start(); d < awake || fills < 3 {
+			t.Errorf("%v after the last one, %d fills in %v come before what is timed", ago, fills, d)
+		}
+	}
+	s.b.timed = time.Now().Add(time.Hour) // however slow this machine is
+	if fills, _ := start(); fills != 2 {  // of the memory when it is allocated, and the one that is timed
+		t.Errorf("at once after the last one there are %d fills", fills)
+	}
+	s.b.timed = time.Time{}
+	s.choose(t, s.standard())
+	if d := time.Since(s.b.timed); d > time.Minute {
+		t.Errorf("the last one was timed %v ago", d)
+	}
+}
