@@ -37,7 +37,7 @@ func (c *Context) NewBLAS() (*BLAS, error) {
 	if err := c.open(); err != nil {
 		return nil, err
 	}
-	lib, err := c.driver.library("libcublasLt")
+	lib, err := c.library("libcublasLt")
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
@@ -49,7 +49,7 @@ func (c *Context) NewBLAS() (*BLAS, error) {
 	b.l.context = c.c
 	if missing := C.ps_lt_bind(&b.l.api, lib.handle); missing != nil {
 		C.free(unsafe.Pointer(b.l))
-		return nil, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.mend(c.driver.major))
+		return nil, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.mend(lib.major))
 	}
 	if r := C.ps_lt_open(b.l); r != 0 {
 		err := b.failure()

@@ -53,7 +53,7 @@ func (c *Context) NewDNN(s *Stream) (*DNN, error) {
 	if s.c != c {
 		return nil, errors.New("cuda: cuDNN: the stream is another context's")
 	}
-	lib, err := c.driver.library("libcudnn")
+	lib, err := c.library("libcudnn")
 	if err != nil {
 		return nil, fmt.Errorf("cuda: %w", err)
 	}
@@ -68,7 +68,7 @@ func (c *Context) NewDNN(s *Stream) (*DNN, error) {
 	d.d.context = c.c
 	if missing := C.ps_dnn_bind(&d.d.api, lib.handle); missing != nil {
 		C.free(unsafe.Pointer(d.d))
-		return nil, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.mend(c.driver.major))
+		return nil, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.mend(lib.major))
 	}
 	if r := C.ps_dnn_open(d.d, C.dnn_stream(s.s.stream)); r != 0 {
 		err := d.failure()

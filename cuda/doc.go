@@ -25,9 +25,12 @@
 //     VIRTUAL_ENV, CONDA_PREFIX, the python3 of PATH, ~/.local and /usr/local.
 //     Python itself is not run.
 //
-// Libraries of CUDA 13 are passed over when the driver supports only CUDA 12. For
-// a device that NVRTC 13 has dropped, NVRTC 12 is looked for too; for one newer
-// than NVRTC, the driver compiles on what NVRTC makes for the newest it knows.
+// Libraries of CUDA 13 are passed over when the driver supports only CUDA 12, and
+// for a device that CUDA 13 has dropped (below sm_75), for which NVRTC, cuDNN and
+// cuBLASLt of CUDA 12 are looked for. cuDNN has one name for both, and is asked; as
+// a process can have one cuDNN only, put the folder of the right one first. For a
+// device newer than NVRTC, the driver compiles on what NVRTC makes for the newest
+// it knows.
 //
 // # Contexts and goroutines
 //

@@ -163,9 +163,9 @@ int ps_function_shared(const ps_context *c, void *function, int bytes) {
     return c->driver->cuFuncSetAttribute(function, 8, bytes); // MAX_DYNAMIC_SHARED_SIZE_BYTES
 }
 
-int ps_event_open(const ps_context *c, void **event) {
+int ps_event_open(const ps_context *c, unsigned flags, void **event) {
     PS_ENTER(c);
-    return c->driver->cuEventCreate(event, 0); // with time, waited for by spinning
+    return c->driver->cuEventCreate(event, flags);
 }
 
 int ps_event_close(const ps_context *c, void *event) {

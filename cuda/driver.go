@@ -138,7 +138,14 @@ func (d *Driver) result(call string, r C.int) error {
 func (d *Driver) Version() int { return d.version }
 
 // Libraries opens each library, if it is not open yet, and says what came of it.
-func (d *Driver) Libraries() []Library { return d.report() }
+// They are those of CUDA 12 where CUDA 13 supports none of the devices.
+func (d *Driver) Libraries() []Library {
+	devices, err := d.Devices()
+	if err != nil {
+		devices = nil // then there is nothing to fit
+	}
+	return d.reportFor(devices)
+}
 
 // Devices describes the devices that the driver shows to this process.
 func (d *Driver) Devices() ([]Device, error) {

@@ -147,7 +147,7 @@ int ps_module_unload(const ps_context *c, void *module);
 int ps_module_function(const ps_context *c, void *module, const char *name, void **function);
 int ps_function_shared(const ps_context *c, void *function, int bytes);
 
-int ps_event_open(const ps_context *c, void **event);
+int ps_event_open(const ps_context *c, unsigned flags, void **event);
 int ps_event_close(const ps_context *c, void *event);
 int ps_event_query(const ps_context *c, void *event);
 int ps_event_sync(const ps_context *c, void *event);

@@ -326,3 +326,32 @@ func TestEvents(t *testing.T) {
 	_, err = b.Since(a)
 	wantError(t, err, "closed")
 }
+
+// TestEventKinds: each kind orders and is waited for; one alone sleeps, one alone
+// knows the time.
+func TestEventKinds(t *testing.T) {
+	r := newRig(t, 10)
+	for _, k := range []struct {
+		name          string
+		make          func() (*Event, error)
+		timed, sleeps bool
+	}{
+		{"plain", r.c.NewEvent, true, false},
+		{"order", r.c.NewOrderEvent, false, false},
+		{"blocking", r.c.NewBlockingEvent, false, true},
+	} {
+		a, b := must[*Event](t)(k.make()), must[*Event](t)(k.make())
+		before := fake.Calls(t, "CU_EVENT_BLOCKING_SYNC")
+		check(t, errors.Join(r.s.Record(a), r.s.Wait(a), r.s.Record(b), b.Sync()))
+		if slept := fake.Calls(t, "CU_EVENT_BLOCKING_SYNC") > before; slept != k.sleeps {
+			t.Errorf("waiting for the %s event sleeps: %v", k.name, slept)
+		}
+		if done, err := a.Done(); err != nil || !done {
+			t.Errorf("the %s event is done: %v, %v", k.name, done, err)
+		}
+		if _, err := b.Since(a); (err == nil) != k.timed {
+			t.Errorf("the time of the %s event: %v", k.name, err)
+		}
+		check(t, errors.Join(a.Close(), b.Close()))
+	}
+}

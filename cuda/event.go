@@ -24,13 +24,35 @@ type Event struct {
 	event unsafe.Pointer
 }
 
-// NewEvent makes an event that records the time.
-func (c *Context) NewEvent() (*Event, error) {
+// Waiting is by spinning, unless an event asks for more: what is waited for, an
+// end of a copy or of a kernel that is timed, is mostly a few microseconds off,
+// and to sleep and be woken by the device's interrupt takes some tens. The context's
+// own flags (CU_CTX_SCHED_BLOCKING_SYNC and its like) are left alone: they would
+// hold for every wait, and the primary context is shared with other libraries of
+// the process. What waits for whole steps asks for an event that blocks.
+const (
+	eventBlocks  = 1 // CU_EVENT_BLOCKING_SYNC
+	eventUntimed = 2 // CU_EVENT_DISABLE_TIMING
+)
+
+// NewEvent makes an event that records the time. Sync spins.
+func (c *Context) NewEvent() (*Event, error) { return c.newEvent(0) }
+
+// NewOrderEvent makes an event that records no time, so that recording it costs
+// less: one for Stream.Wait. Sync spins, Since fails.
+func (c *Context) NewOrderEvent() (*Event, error) { return c.newEvent(eventUntimed) }
+
+// NewBlockingEvent makes an event whose Sync sleeps until the device wakes it,
+// which leaves the core to others and takes some tens of microseconds longer than
+// spinning. It records no time; Since fails.
+func (c *Context) NewBlockingEvent() (*Event, error) { return c.newEvent(eventBlocks | eventUntimed) }
+
+func (c *Context) newEvent(flags C.uint) (*Event, error) {
 	if err := c.open(); err != nil {
 		return nil, err
 	}
 	e := &Event{c: c}
-	if r := C.ps_event_open(c.c, &e.event); r != 0 {
+	if r := C.ps_event_open(c.c, flags, &e.event); r != 0 {
 		return nil, c.result("cuEventCreate", r)
 	}
 	c.own(e)
@@ -66,7 +88,7 @@ func (e *Event) Done() (bool, error) {
 }
 
 // Since returns the time that passed on the device from an earlier event to
-// this one, to half a microsecond. Both must have been recorded and be done.
+// this one, to half a microsecond. Both must be NewEvent's, recorded and done.
 func (e *Event) Since(earlier *Event) (time.Duration, error) {
 	if err := e.open(); err != nil {
 		return 0, err

@@ -24,6 +24,7 @@ import (
 // it may be on any thread's stack, so none is ever unloaded.
 type library struct {
 	known
+	major   int // of the CUDA that it must work with, 0 if that is not known
 	once    sync.Once
 	handle  unsafe.Pointer // the loader's
 	path    string         // the file that was opened
@@ -38,14 +39,48 @@ type loader struct {
 	dirs      []string
 	major     int // the driver's
 	libraries []*library
+	// older looks for the libraries of CUDA 12, where this one takes those of 13.
+	older func() *loader
 }
 
 func newLoader(dirs []string, major int) *loader {
 	l := &loader{dirs: dirs, major: major}
 	for _, k := range knowns(major) {
-		l.libraries = append(l.libraries, &library{known: k})
+		l.libraries = append(l.libraries, &library{known: k, major: major})
+	}
+	l.older = sync.OnceValue(func() *loader {
+		before := newLoader(dirs, 12)
+		for _, k := range before.libraries { // a name without a version may be of 13
+			k.so = slices.DeleteFunc(k.so, func(so string) bool { return so == k.name+".so" })
+		}
+		return before
+	})
+	return l
+}
+
+// firstOf13 is the oldest architecture that CUDA 13 supports: its libraries
+// refuse Volta and what came before.
+const firstOf13 = 75
+
+// dropped reports whether CUDA 13 no longer supports a device.
+func (d Device) dropped() bool { return d.Major*10+d.Minor < firstOf13 }
+
+// of returns the loader of what works with a device.
+func (l *loader) of(d Device) *loader {
+	if l.major >= 13 && d.dropped() {
+		return l.older()
 	}
 	return l
+}
+
+// library opens one of the known libraries that works with the context's device.
+func (c *Context) library(name string) (*library, error) {
+	l := c.driver.of(c.device)
+	lib, err := l.library(name)
+	if err != nil && l != c.driver.loader {
+		err = fmt.Errorf("%s (sm_%d%d) needs CUDA 12's, which 13 no longer supports: %w", c.device.Name, c.device.Major, c.device.Minor, err)
+	}
+	return lib, err
 }
 
 // adopt takes a library that another loader opened.
@@ -76,6 +111,7 @@ func (l *library) open(dirs []string) {
 		handle, err := dlopen(path)
 		if err == nil {
 			l.handle = handle
+			err = l.fits(path)
 		}
 		return err
 	})
@@ -104,6 +140,23 @@ func (l *library) open(dirs []string) {
 			}
 		}
 	}
+}
+
+// fits returns why a library that is open is none for the loader's CUDA. cuDNN
+// is one whose name does not tell: it has the same for CUDA 12 and 13, of which
+// the latter works neither with a driver nor with a device that is too old.
+func (l *library) fits(path string) error {
+	if l.name != "libcudnn" || l.major == 0 {
+		return nil
+	}
+	f, err := l.symbol("cudnnGetCudartVersion")
+	if err != nil {
+		return nil // then NewDNN says what is wrong
+	}
+	if built := int(C.ps_version_number(f)); built/1000 > l.major {
+		return fmt.Errorf("%s is built for CUDA %d.%d, not for %d", path, built/1000, built%1000/10, l.major)
+	}
+	return nil
 }
 
 // ask finds out the version.
@@ -135,6 +188,17 @@ func (l *library) symbol(name string) (unsafe.Pointer, error) {
 		return nil, fmt.Errorf("%s has no %s: it is too old, or another library of that name: %s", l.path, name, l.mend(0))
 	}
 	return p, nil
+}
+
+// reportFor is report for what works with the devices: where CUDA 13 supports
+// none of them, that is what is of CUDA 12.
+func (l *loader) reportFor(devices []Device) []Library {
+	if len(devices) > 0 && l.major >= 13 && !slices.ContainsFunc(devices, func(d Device) bool { return !d.dropped() }) {
+		older := l.older().report()
+		older[0] = l.report()[0] // the driver
+		return older
+	}
+	return l.report()
 }
 
 // report opens every library and says what came of it.

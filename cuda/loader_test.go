@@ -108,6 +108,63 @@ func TestNewerLibraryIsPassedOver(t *testing.T) {
 	}
 }
 
+// dnnOf builds a libcudnn.so.9 that says which CUDA it is built for.
+func dnnOf(t *testing.T, cudart int) string {
+	t.Helper()
+	dir := t.TempDir()
+	compileC(t, filepath.Join(dir, "libcudnn.so.9"), fmt.Sprintf(
+		"unsigned long cudnnGetVersion(void) { return 91100; }\nunsigned long cudnnGetCudartVersion(void) { return %d; }\n", cudart))
+	return dir
+}
+
+// TestLibrariesForADroppedDevice: what CUDA 13 no longer supports gets CUDA 12's
+// libraries, though 13's come first, and is told what it lacks in one line.
+func TestLibrariesForADroppedDevice(t *testing.T) {
+	old, now := dnnOf(t, 12090), dnnOf(t, 13000)
+	place(t, anyLibrary(t), filepath.Join(now, "libcublasLt.so.13"))
+	place(t, anyLibrary(t), filepath.Join(now, "libcublasLt.so.12"))
+	place(t, anyLibrary(t), filepath.Join(now, "libnvrtc.so.13"))
+	place(t, anyLibrary(t), filepath.Join(old, "libnvrtc.so"))
+	volta, turing := Device{Name: "Tesla V100", Major: 7}, Device{Name: "Tesla T4", Major: 7, Minor: 5}
+	on := func(l *loader, d Device) *Context { return &Context{driver: &Driver{loader: l}, device: d} }
+	both := newLoader([]string{now, old}, 13)
+	for _, c := range []struct {
+		device    Device
+		name, dir string
+		so        string
+	}{
+		{turing, "libcudnn", now, "libcudnn.so.9"}, {turing, "libcublasLt", now, "libcublasLt.so.13"},
+		{volta, "libcudnn", old, "libcudnn.so.9"}, {volta, "libcublasLt", now, "libcublasLt.so.12"},
+	} {
+		lib, err := on(both, c.device).library(c.name)
+		if err != nil || lib.path != filepath.Join(c.dir, c.so) {
+			t.Errorf("%s has of %s %+v: %v", c.device.Name, c.name, lib, err)
+		}
+	}
+	for _, devices := range [][]Device{nil, {volta, turing}} {
+		if r := both.reportFor(devices); r[1].Path != filepath.Join(now, "libnvrtc.so.13") || r[2].Path != filepath.Join(now, "libcudnn.so.9") {
+			t.Errorf("for %v there are %+v", devices, r)
+		}
+	}
+	r := both.reportFor([]Device{volta, volta})
+	if len(r) != 4 || r[0].Name != "libcuda" || !strings.Contains(r[0].Mend, "driver") || !errors.Is(r[1].Err, ErrNotFound) || !strings.Contains(r[1].Mend, "-cu12") {
+		t.Errorf("for an old device there are %+v", r)
+	}
+	if r[2].Path != filepath.Join(old, "libcudnn.so.9") || r[3].Path != filepath.Join(now, "libcublasLt.so.12") {
+		t.Errorf("for an old device there are %+v", r)
+	}
+	_, err := on(newLoader([]string{now}, 13), volta).library("libcudnn")
+	for _, want := range []string{"Tesla V100 (sm_70)", "built for CUDA 13.0", filepath.Join(now, "libcudnn.so.9"), "-cu12"} {
+		if err == nil || !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("without cuDNN of CUDA 12: %v, which does not say %q", err, want)
+		}
+	}
+	// A driver of CUDA 12 has no use for CUDA 13's either.
+	if lib, err := newLoader([]string{now, old}, 12).library("libcudnn"); err != nil || lib.path != filepath.Join(old, "libcudnn.so.9") {
+		t.Errorf("a driver of CUDA 12 has %+v: %v", lib, err)
+	}
+}
+
 func TestLoadOfSomethingElse(t *testing.T) {
 	dir := t.TempDir()
 	place(t, anyLibrary(t), filepath.Join(dir, "libcuda.so.1"))
@@ -125,10 +182,6 @@ func TestLoadOfSomethingElse(t *testing.T) {
 // function returns a result.
 func driverOf(t *testing.T, version, versionResult, result int) string {
 	t.Helper()
-	cc, err := exec.LookPath("cc")
-	if err != nil {
-		t.Skip("no C compiler")
-	}
 	header, err := os.ReadFile("driver.h")
 	if err != nil {
 		t.Fatal(err)
@@ -149,12 +202,22 @@ func driverOf(t *testing.T, version, versionResult, result int) string {
 		}
 	}
 	dir := t.TempDir()
-	cmd := exec.Command(cc, "-shared", "-fPIC", "-w", "-x", "c", "-o", filepath.Join(dir, "libcuda.so.1"), "-")
-	cmd.Stdin = strings.NewReader(c.String())
+	compileC(t, filepath.Join(dir, "libcuda.so.1"), c.String())
+	return dir
+}
+
+// compileC makes a shared library of a text.
+func compileC(t *testing.T, path, text string) {
+	t.Helper()
+	cc, err := exec.LookPath("cc")
+	if err != nil {
+		t.Skip("no C compiler")
+	}
+	cmd := exec.Command(cc, "-shared", "-fPIC", "-w", "-x", "c", "-o", path, "-")
+	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("cc: %v\n%s", err, out)
 	}
-	return dir
 }
 
 func TestDriversThatDoNotWork(t *testing.T) {

@@ -92,6 +92,12 @@ func (c *Context) NewStream() (*Stream, error) { return nil, errNoCgo }
 // NewEvent returns Load's error.
 func (c *Context) NewEvent() (*Event, error) { return nil, errNoCgo }
 
+// NewOrderEvent returns Load's error.
+func (c *Context) NewOrderEvent() (*Event, error) { return nil, errNoCgo }
+
+// NewBlockingEvent returns Load's error.
+func (c *Context) NewBlockingEvent() (*Event, error) { return nil, errNoCgo }
+
 // Compile returns Load's error.
 func (c *Context) Compile(name, source string, options ...string) (*Module, error) {
 	return nil, errNoCgo

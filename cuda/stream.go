@@ -231,7 +231,7 @@ func (s *Stream) stage(method string) error {
 	}
 	for i := range s.half {
 		if s.half[i] == nil {
-			e, err := s.c.NewEvent()
+			e, err := s.c.NewOrderEvent()
 			if err != nil {
 				return err
 			}

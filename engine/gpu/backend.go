@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/cuda/kernels"
@@ -61,12 +62,16 @@ type Backend struct {
 	closers   []func() error      // what the lowerings hold
 	memory    *memory             // times of earlier runs
 	choices   []Choice
-	awake     bool // something was timed
-	cutsFrom  int  // cutsFrom, but for tests
-	forced    int  // for tests: takes the forced-th candidate, counted from one
-	most      int  // for tests: candidates that an op had at most
-	capturing bool // in Record
-	enqueued  int  // kernels, since the backend was made
+	timed     time.Time // when something was timed last
+	cutsFrom  int       // cutsFrom, but for tests
+	forced    int       // for tests: takes the forced-th candidate, counted from one
+	most      int       // for tests: candidates that an op had at most
+	capturing bool      // in Record
+	enqueued  int       // kernels, since the backend was made
+
+	helpers *helpers // that copy large inputs, nil before the first such
+
+	flag cuda.Ptr // of AllFinite: a word, 0 before the first call
 
 	live   map[*buffer]struct{}
 	graphs map[*recording]struct{}
@@ -181,6 +186,8 @@ func (b *Backend) wrap(err error) error {
 	switch {
 	case errors.Is(err, ErrLost):
 		return err
+	case b.lost != nil: // what was the cause is known
+		return b.lost
 	case errors.As(err, &e) && fatal(e):
 		b.lost = fmt.Errorf("%w: %w", ErrLost, err)
 		b.log.Debug("the device is lost", "device", b.Name(), "reason", err)
@@ -227,6 +234,9 @@ func (b *Backend) Close() error {
 	b.closed = true
 	var errs []error
 	do := func(f func() error) { errs = append(errs, f()) }
+	if b.helpers != nil {
+		do(b.helpers.close)
+	}
 	if b.stream != nil {
 		do(b.stream.Sync)
 	}
@@ -238,6 +248,9 @@ func (b *Backend) Close() error {
 	}
 	for _, f := range b.closers {
 		do(f)
+	}
+	if b.flag != 0 {
+		do(func() error { return b.ctx.Free(b.flag) })
 	}
 	b.closeLibraries(do)
 	for _, m := range b.modules {

@@ -26,32 +26,47 @@ type checkArgs struct {
 // up to 250 tensors; other types have nothing to find. It waits for the end of
 // all that was enqueued before.
 func (b *Backend) AllFinite(tensors ...engine.Tensor) (bool, error) {
-	flag, err := b.Alloc(4)
+	ok, err := b.allFinite(tensors)
 	if err != nil {
 		return false, fmt.Errorf("looking for numbers that are not finite: %w", err)
 	}
-	word := make([]byte, 4)
-	err = flag.Write(0, word)
+	return ok, nil
+}
+
+// allFinite keeps the word that the kernel sets for the next time: to free
+// memory is to wait for the device.
+func (b *Backend) allFinite(tensors []engine.Tensor) (bool, error) {
+	if err := b.usable(); err != nil {
+		return false, err
+	}
+	if b.capturing {
+		return false, errRecording
+	}
+	if b.flag == 0 {
+		p, err := b.ctx.Alloc(4)
+		if err != nil {
+			return false, b.wrap(err)
+		}
+		b.flag = p
+	}
+	if err := b.stream.Fill(b.flag, 0, 4); err != nil {
+		return false, b.wrap(err)
+	}
 	for _, t := range []engine.DType{engine.Float32, engine.BFloat16} {
-		if err == nil {
-			err = b.checkFinite(t, tensors, engine.Tensor{Buf: flag})
+		if err := b.checkFinite(t, tensors); err != nil {
+			return false, err
 		}
 	}
-	if err == nil {
-		err = flag.Read(0, word)
-	}
-	if e := flag.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return false, fmt.Errorf("looking for numbers that are not finite: %w", err)
+	var word [4]byte
+	if err := b.stream.Read(word[:], b.flag); err != nil {
+		return false, b.wrap(err)
 	}
 	return word[0] == 0, nil
 }
 
-// checkFinite sets the word at flag if one of the tensors of type t has an
+// checkFinite sets the word at b.flag if one of the tensors of type t has an
 // element that is not finite.
-func (b *Backend) checkFinite(t engine.DType, tensors []engine.Tensor, flag engine.Tensor) error {
+func (b *Backend) checkFinite(t engine.DType, tensors []engine.Tensor) error {
 	var specs []engine.Spec
 	var at []cuda.Ptr
 	for i, x := range tensors {
@@ -71,15 +86,11 @@ func (b *Backend) checkFinite(t engine.DType, tensors []engine.Tensor, flag engi
 	if err != nil {
 		return err
 	}
-	bad, err := b.address(flag, 4)
-	if err != nil {
-		return err
-	}
 	var args []checkArgs
 	stretch := optimizerThreads * checkDepth * vector(specs[0])
 	gs, err := groups(specs, checkTensors, stretch, func(g, i int, first, n int32) {
 		if g == len(args) {
-			args = append(args, checkArgs{bad: bad})
+			args = append(args, checkArgs{bad: b.flag})
 		}
 		a := &args[g]
 		a.first[i], a.n[i], a.count = first, n, int32(i+1)

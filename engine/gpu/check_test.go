@@ -4,6 +4,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/engine"
 )
 
@@ -42,6 +43,36 @@ func TestAllFinite(t *testing.T) {
 		if err := tensors[0].Buf.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestAllFiniteAllocatesOnce: the card's memory is asked for once, and given back
+// with the backend.
+func TestAllFiniteAllocatesOnce(t *testing.T) {
+	before := fake.Live(t)
+	b := newFake(t)
+	x := finiteTensors(t, b, []engine.Spec{engine.F32(100)})
+	ask := func() {
+		if ok, err := b.AllFinite(x...); err != nil || !ok {
+			t.Errorf("all finite is %v, %v", ok, err)
+		}
+	}
+	ask()
+	calls := func() int { return fake.Calls(t, "cuMemAlloc_v2") + fake.Calls(t, "cuMemFree_v2") }
+	first := calls()
+	ask()
+	ask()
+	if n := calls() - first; n != 0 {
+		t.Errorf("memory is allocated or freed %d times", n)
+	}
+	if err := b.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if after := fake.Live(t); after != before {
+		t.Errorf("alive before: %+v, after: %+v", before, after)
+	}
+	if _, err := b.AllFinite(x...); err == nil {
+		t.Error("a closed backend looks for numbers")
 	}
 }
 

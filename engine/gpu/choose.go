@@ -132,6 +132,9 @@ func (b *Backend) release(cs []candidate, but int) error {
 			errs = append(errs, c.release())
 		}
 	}
+	if b.lost != nil { // of which nothing is to be freed, and all was said
+		return nil
+	}
 	return b.wrap(errors.Join(errs...))
 }
 

@@ -2,9 +2,11 @@ package gpu
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/engine"
 )
 
@@ -268,5 +271,126 @@ func TestChooseWithLittleMemory(t *testing.T) {
 	cs[2].low.ws = 1 << 29
 	if w := s.choose(t, cs); w != "quick" {
 		t.Errorf("%q wins", w)
+	}
+}
+
+// TestTimedOnNoise shows that what is timed works on numbers that look like
+// data, not on zeros, and different ones in each input.
+func TestTimedOnNoise(t *testing.T) {
+	s := newStage(t, "", ours(t))
+	const n = 20001
+	in := []engine.Spec{engine.F32(n), half(n), engine.F32(n), {Shape: []int{n}, DType: engine.Uint32}}
+	var seen [4][]float32
+	look := candidate{name: "look", low: lowering{enqueue: func(in, _ []cuda.Ptr, _ cuda.Ptr) error {
+		for i := range seen {
+			raw := make([]byte, 4*n)
+			seen[i] = make([]float32, n)
+			if i == 1 {
+				raw = raw[:2*n]
+			}
+			if err := s.b.stream.Read(raw, in[i]); err != nil {
+				return err
+			}
+			for k := range n {
+				if i == 1 {
+					seen[i][k] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(raw[2*k:])) << 16)
+				} else {
+					seen[i][k] = math.Float32frombits(binary.LittleEndian.Uint32(raw[4*k:]))
+				}
+			}
+		}
+		return nil
+	}}}
+	if _, err := s.b.choose(chooseOp, in, chooseSpecs, []candidate{look, s.candidate("x", true, 0, nil)}); err != nil {
+		t.Fatal(err)
+	}
+	for i, xs := range seen {
+		sum, squares, product := 0.0, 0.0, 0.0
+		for k, x := range xs {
+			if !(x >= -1 && x <= 1) {
+				t.Fatalf("input %d[%d] is %v", i, k, x)
+			}
+			sum += float64(x)
+			squares += float64(x) * float64(x)
+			product += float64(x) * float64(seen[(i+1)%3][k])
+		}
+		mean, variance, with := sum/n, squares/n, product/n
+		if i == 3 {
+			if squares != 0 {
+				t.Error("integers are not zero")
+			}
+		} else if math.Abs(mean) > 0.02 || math.Abs(variance-1./3) > 0.01 || math.Abs(with) > 0.01 {
+			t.Errorf("input %d has mean %v, variance %v and with the next one %v", i, mean, variance, with)
+		}
+	}
+}
+
+// TestFaultOfACandidate: the error of an implementation that took the device
+// with it says which, in one line, and how to do without if it is a library's;
+// so does every call after it.
+func TestFaultOfACandidate(t *testing.T) {
+	for _, c := range []struct {
+		name                string
+		library, remembered bool
+	}{{"library", true, false}, {"ours", false, false}, {"remembered", true, true}} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStage(t, "", ours(t))
+			bad := candidate{name: "cudnn BROKEN", library: c.library, deterministic: true, release: func() error { return s.b.ctx.Free(1) },
+				low: lowering{enqueue: func(_, _ []cuda.Ptr, _ cuda.Ptr) error {
+					fake.Fail(t, "cuStreamSynchronize", fake.IllegalAddress, 0)
+					return nil
+				}}}
+			cs := []candidate{s.candidate("fine", true, 0, nil), bad}
+			if c.remembered {
+				s.b.memory.put(choiceKey(chooseOp, chooseSpecs, chooseSpecs)+", "+among(cs), []Timing{{Name: bad.name, Time: 1}})
+			}
+			_, err := s.b.choose(chooseOp, chooseSpecs, chooseSpecs, cs)
+			if !errors.Is(err, ErrLost) || strings.Contains(err.Error(), "\n") || !strings.Contains(err.Error(), "CUDA_ERROR_ILLEGAL_ADDRESS") ||
+				!strings.Contains(err.Error(), ", when cudnn BROKEN was tried") {
+				t.Fatalf("the error is %v", err)
+			}
+			if advised := strings.Contains(err.Error(), "--own-kernels (Options.NoLibraries)"); advised != c.library {
+				t.Errorf("the error advises %v: %v", advised, err)
+			}
+			if again := s.b.Sync(); again == nil || again.Error() != err.Error() {
+				t.Errorf("the next call gives %v, not %v", again, err)
+			}
+			if s.runs["fine"] > 1 {
+				t.Errorf("after the fault others were run: %v", s.runs)
+			}
+		})
+	}
+}
+
+// TestWokenAgain: a card that has timed nothing for a while is kept at work first.
+func TestWokenAgain(t *testing.T) {
+	s := newStage(t, "", ours(t))
+	start := func() (fills int, d time.Duration) {
+		b, err := s.b.newBench(chooseOp, chooseSpecs, chooseSpecs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, from := fake.Calls(t, "cuMemsetD8Async"), time.Now()
+		err = errors.Join(b.start(), b.wake())
+		fills, d = fake.Calls(t, "cuMemsetD8Async")-before, time.Since(from)
+		if err := errors.Join(err, b.close()); err != nil {
+			t.Fatal(err)
+		}
+		return fills, d
+	}
+	for _, ago := range []time.Duration{time.Hour, 2 * asleep} {
+		s.b.timed = time.Now().Add(-ago)
+		if fills, d := start(); d < awake || fills < 3 {
+			t.Errorf("%v after the last one, %d fills in %v come before what is timed", ago, fills, d)
+		}
+	}
+	s.b.timed = time.Now().Add(time.Hour) // however slow this machine is
+	if fills, _ := start(); fills != 2 {  // of the memory when it is allocated, and the one that is timed
+		t.Errorf("at once after the last one there are %d fills", fills)
+	}
+	s.b.timed = time.Time{}
+	s.choose(t, s.standard())
+	if d := time.Since(s.b.timed); d > time.Minute {
+		t.Errorf("the last one was timed %v ago", d)
 	}
 }

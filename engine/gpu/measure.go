@@ -79,7 +79,44 @@ func (t *bench) alloc(bytes int) (cuda.Ptr, error) {
 	return p, t.b.stream.Fill(p, 0, max(bytes, 1))
 }
 
+// noiseArgs are the arguments of noise.cu, field for field.
+type noiseArgs struct {
+	y    cuda.Ptr
+	n    int64
+	seed uint32
+}
+
+// noise fills the inputs that hold numbers with fractions with random ones, the
+// same at every time.
+func (t *bench) noise(in []engine.Spec) error {
+	for i, s := range in {
+		name := "noise"
+		switch s.DType {
+		case engine.Float32:
+		case engine.BFloat16:
+			name = "noise_bf16"
+		default:
+			continue
+		}
+		f, err := t.b.function("noise", name)
+		if err != nil {
+			return err
+		}
+		n := s.Len()
+		grid := [3]int{t.b.resident(n, elementThreads, elementBlocks), 1, 1}
+		args := &noiseArgs{y: t.in[i], n: int64(n), seed: uint32(i) * 0x9e3779b9}
+		if err := launch(t.b, f, grid, [3]int{elementThreads, 1, 1}, 0, args); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close frees the memory. Of a device that is lost nothing is to be freed.
 func (t *bench) close() error {
+	if t.b.lost != nil {
+		return nil
+	}
 	errs := []error{t.b.stream.Sync()}
 	for _, p := range append(t.mem, t.ws) {
 		errs = append(errs, t.b.ctx.Free(p))
@@ -139,6 +176,7 @@ func (t *bench) time(c candidate) (time.Duration, error) {
 	if err := errors.Join(err, s.Record(t.to), t.to.Sync()); err != nil {
 		return 0, err
 	}
+	t.b.timed = time.Now()
 	return t.to.Since(t.from)
 }
 
@@ -161,17 +199,36 @@ func (b *Backend) warm(op engine.Op, in, out []engine.Spec, c candidate) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(b.wrap(t.run(c)), t.close())
+	return errors.Join(b.blame(c, t.run(c)), t.close())
 }
 
-// measure times every candidate. One that fails is left out, with the reason,
+// blame is wrap for the error of a candidate's run. If that took the device with
+// it, what every call returns from now on says which it was, and what to do: a
+// library's fault must not keep anybody from working.
+func (b *Backend) blame(c candidate, err error) error {
+	if err = b.wrap(err); err == nil || b.lost == nil {
+		return err
+	}
+	advice := ""
+	if c.library {
+		advice = "; --own-kernels (Options.NoLibraries) does without cuDNN and cuBLASLt"
+	}
+	b.lost = fmt.Errorf("%w, when %s was tried%s", b.lost, c.name, advice)
+	return b.lost
+}
+
+// measure times every candidate, on numbers that are not zero (see noise.cu);
+// integers are. One that fails is left out, with the reason,
 // unless it took the device with it.
 func (b *Backend) measure(op engine.Op, in, out []engine.Spec, cs []candidate) ([]Timing, error) {
 	t, err := b.newBench(op, in, out)
 	if err != nil {
 		return nil, err
 	}
-	timings, err := t.all(cs)
+	var timings []Timing
+	if err = t.noise(in); err == nil {
+		timings, err = t.all(cs)
+	}
 	return timings, errors.Join(b.wrap(err), t.close())
 }
 
@@ -182,8 +239,8 @@ func (t *bench) all(cs []candidate) ([]Timing, error) {
 	timings := make([]Timing, len(cs))
 	times := make([][]time.Duration, len(cs))
 	failed := func(i int, err error) error {
-		if err = t.b.wrap(err); t.b.lost != nil {
-			return fmt.Errorf("timing %s: %w", cs[i].name, err)
+		if err = t.b.blame(cs[i], err); t.b.lost != nil {
+			return err
 		}
 		timings[i].Failed = err.Error()
 		return nil
@@ -195,6 +252,9 @@ func (t *bench) all(cs []candidate) ([]Timing, error) {
 				return nil, err
 			}
 		}
+	}
+	if err := t.wake(); err != nil {
+		return nil, err
 	}
 	// By turns, so that a clock that rises or falls meanwhile meets all alike.
 	best := time.Duration(1<<63 - 1)
@@ -227,9 +287,14 @@ func (t *bench) all(cs []candidate) ([]Timing, error) {
 	return timings, nil
 }
 
-// awake is how long an idle card is kept at work before the first candidates
-// are timed, so that its clock is up.
-const awake = 20 * time.Millisecond
+const (
+	// awake is how long an idle card is kept at work before candidates are timed,
+	// so that its clock is up.
+	awake = 20 * time.Millisecond
+	// asleep is after how long without one that was timed a card counts as idle:
+	// what is compiled meanwhile takes longer, and the clock falls.
+	asleep = 100 * time.Millisecond
+)
 
 // start makes what times are taken with.
 func (t *bench) start() (err error) {
@@ -240,15 +305,20 @@ func (t *bench) start() (err error) {
 	if t.from, err = t.b.ctx.NewEvent(); err != nil {
 		return err
 	}
-	if t.to, err = t.b.ctx.NewEvent(); err != nil {
-		return err
-	}
-	for from := time.Now(); !t.b.awake && time.Since(from) < awake; {
-		if err := errors.Join(t.b.stream.Fill(t.flush, 0, t.flushed), t.b.stream.Sync()); err != nil {
-			return err
+	t.to, err = t.b.ctx.NewEvent()
+	return err
+}
+
+// wake has the card's clock up, after the candidates' first runs, in which
+// libraries load code while it idles.
+func (t *bench) wake() error {
+	if time.Since(t.b.timed) > asleep {
+		for from := time.Now(); time.Since(from) < awake; {
+			if err := errors.Join(t.b.stream.Fill(t.flush, 0, t.flushed), t.b.stream.Sync()); err != nil {
+				return err
+			}
 		}
 	}
-	t.b.awake = true
 	return t.pace()
 }
 

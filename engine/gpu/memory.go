@@ -129,10 +129,15 @@ func (b *Backend) identity() string {
 	d := b.device
 	parts := []string{d.Name, fmt.Sprintf("compute %d.%d", d.Major, d.Minor), fmt.Sprintf("driver %d.%d", d.Driver/1000, d.Driver%1000/10)}
 	for _, l := range b.driver.Libraries() {
-		used := l.Name == "libnvrtc" || l.Name == "libcudnn" && b.dnn != nil || l.Name == "libcublasLt" && b.blas != nil
-		if used {
-			parts = append(parts, strings.TrimPrefix(l.Name, "lib")+" "+l.Version)
+		if l.Name == "libnvrtc" {
+			parts = append(parts, "nvrtc "+l.Version)
 		}
+	}
+	if b.dnn != nil { // which may be another than the driver's other devices have
+		parts = append(parts, "cudnn "+b.dnn.Version())
+	}
+	if b.blas != nil {
+		parts = append(parts, "cublasLt "+b.blas.Version())
 	}
 	if b.options.TF32 {
 		parts = append(parts, "TF32")

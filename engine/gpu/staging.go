@@ -25,10 +25,11 @@ func (b *Backend) Memory() (free, total int, err error) {
 // A staging carries the data of a program's runs. The inputs of a run go from
 // the caller's memory to pinned memory, from there, in a stream of their own and
 // so beside the run before, to device memory of theirs, and from there, in the
-// backend's stream, to their places. Outputs go straight to pinned memory.
+// backend's stream, to their places. Outputs go straight to pinned memory. What
+// is large is copied by several goroutines, and uploaded while they copy on.
 //
-//	host      copy into slot k mod 2
-//	copies    [wait for taken(k-1)]  upload(k)  →uploaded
+//	host      copy into slot k mod 2, piece by piece
+//	copies    [wait for taken(k-1)]  upload(k), piece by piece  →uploaded
 //	stream    …run(k-1)  [wait for uploaded]  copy(k)  →taken  run(k)  download(k)  →done(k mod 2)
 type staging struct {
 	b       *Backend
@@ -37,6 +38,9 @@ type staging struct {
 	bytes   int      // of all inputs, as they lie at via and in a slot
 	slots   [engine.Flights]slot
 	copies  *cuda.Stream
+	load    carrying
+	send    func(off, n int) error // of slot sending, made once
+	sending int
 
 	uploaded, taken *cuda.Event
 	closed          bool
@@ -99,6 +103,13 @@ func (s *staging) lay(in, via, out []engine.Tensor) error {
 		s.in = append(s.in, part{p, off, t.Bytes()})
 		s.bytes = off + t.Bytes()
 	}
+	s.load.lay(s.in)
+	if s.b.helpers == nil && len(s.load.blocks) > 1 {
+		s.b.helpers = newHelpers()
+	}
+	s.send = func(off, n int) error {
+		return s.copies.WriteAsync(s.via+cuda.Ptr(off), s.slots[s.sending].host, off, n)
+	}
 	end := roundUp(s.bytes)
 	for i, t := range out {
 		p, err := s.b.address(t, t.Bytes())
@@ -125,8 +136,15 @@ func (s *staging) open() (err error) {
 	if s.copies, err = s.b.ctx.NewStream(); err != nil {
 		return fmt.Errorf("making a stream: %w", err)
 	}
-	for _, e := range []**cuda.Event{&s.uploaded, &s.taken, &s.slots[0].done, &s.slots[1].done} {
-		if *e, err = s.b.ctx.NewEvent(); err != nil {
+	for _, e := range []**cuda.Event{&s.uploaded, &s.taken} {
+		if *e, err = s.b.ctx.NewOrderEvent(); err != nil {
+			return fmt.Errorf("making an event: %w", err)
+		}
+	}
+	// A run takes milliseconds: whoever waits for it sleeps, and leaves the core
+	// to those that make the next batch. The device has the next run by then.
+	for i := range s.slots {
+		if s.slots[i].done, err = s.b.ctx.NewBlockingEvent(); err != nil {
 			return fmt.Errorf("making an event: %w", err)
 		}
 	}
@@ -149,29 +167,28 @@ func (s *staging) Upload(slot int, src [][]byte) error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	host := s.slots[slot].host.Bytes()
 	for i, p := range s.in {
 		if len(src[i]) != p.bytes {
 			return fmt.Errorf("input %d: %w: %d bytes given, %d needed", i, engine.ErrShape, len(src[i]), p.bytes)
 		}
-		copy(host[p.off:p.off+p.bytes], src[i])
 	}
 	if s.bytes == 0 {
 		return nil
 	}
-	if err := s.upload(slot); err != nil {
+	if err := s.upload(slot, src); err != nil {
 		_ = s.copies.Sync() // nothing may read the slot's memory when it is used again
 		return s.b.wrap(err)
 	}
 	return nil
 }
 
-// upload enqueues the copies.
-func (s *staging) upload(slot int) error {
+// upload copies to pinned memory and enqueues the copies from there.
+func (s *staging) upload(slot int, src [][]byte) error {
 	if err := s.copies.Wait(s.taken); err != nil {
 		return err
 	}
-	if err := s.copies.WriteAsync(s.via, s.slots[slot].host, 0, s.bytes); err != nil {
+	s.sending = slot
+	if err := s.load.carry(s.b.helpers, s.slots[slot].host.Bytes(), src, s.send); err != nil {
 		return err
 	}
 	if err := s.copies.Record(s.uploaded); err != nil {

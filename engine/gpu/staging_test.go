@@ -141,7 +141,7 @@ func TestStartDoesNotWait(t *testing.T) {
 		return n
 	}
 	s.land(s.start(1), 1)
-	before := waits()
+	before, slept := waits(), fake.Calls(t, "CU_EVENT_BLOCKING_SYNC")
 	one := s.start(2)
 	two := s.start(3)
 	if n := waits() - before; n != 0 {
@@ -150,6 +150,9 @@ func TestStartDoesNotWait(t *testing.T) {
 	s.land(one, 2)
 	if n := waits() - before; n != 1 {
 		t.Errorf("landing has waited %d times", n)
+	}
+	if n := fake.Calls(t, "CU_EVENT_BLOCKING_SYNC") - slept; n != 1 {
+		t.Errorf("landing has slept %d times", n)
 	}
 	s.land(two, 3)
 }

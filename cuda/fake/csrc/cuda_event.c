@@ -7,7 +7,7 @@
 struct fake_event {
 	unsigned magic;
 	CUgraph capture;
-	int recorded, timing, pending;
+	int recorded, timing, blocking, pending;
 	struct timespec at;
 };
 
@@ -19,6 +19,7 @@ API CUresult cuEventCreate(CUevent *e, unsigned flags) {
 	if (!*e)
 		return OUT_OF_MEMORY;
 	(*e)->timing = !(flags & 2);
+	(*e)->blocking = flags & 1;
 	fake_live[LIVE_EVENTS]++;
 	return OK;
 }
@@ -78,6 +79,12 @@ API CUresult cuEventSynchronize(CUevent e) {
 		return INVALID_HANDLE;
 	if (e->capture)
 		return CAPTURED_EVENT;
+	if (e->blocking) { // nothing sleeps here, but it is counted
+		static fake_call blocks = { "CU_EVENT_BLOCKING_SYNC", 0, 0 };
+		CUresult rc = fake_enter(&blocks, NEED_CONTEXT);
+		if (rc)
+			return rc;
+	}
 	CUresult rc = fake_drain();
 	return rc ? rc : fake_check_guards();
 }
