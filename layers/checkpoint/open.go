@@ -116,10 +116,11 @@ func unreadable(path string, err error) error {
 func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened, error) {
 	match, err := identified(f, o)
 	if err != nil {
-		return nil, nil, &foreign.FormatError{
-			Path: path, Reason: err.Error(),
-			Mend: "if it is one, name its family with --arch: " + strings.Join(layers.Families(), ", "),
+		mend := "if it is one, name its family with --arch: "
+		if o.Arch.Family != "" {
+			mend = "leave --arch out, or name another family: "
 		}
+		return nil, nil, &foreign.FormatError{Path: path, Reason: err.Error(), Mend: mend + strings.Join(layers.Families(), ", ")}
 	}
 	c := &Checkpoint{
 		Arch: match.Arch, Preprocess: Preprocess{Size: importSize}, State: match.State, Path: path,

@@ -36,6 +36,10 @@ func writeAtomic(path string, encode func(io.Writer) error) (written int64, err 
 			err = writeError(path, err)
 		}
 	}()
+	// The rename would put a file in the place of a device or a pipe.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return 0, errors.New("there is something else than a file of that name; choose another")
+	}
 	folder := filepath.Dir(path)
 	file, err := createTemp(folder)
 	if err != nil {
