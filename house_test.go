@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"layers/checkpoint/half"},
 	{"cuda", "cuda/kernels", "cuda/fake", "engine", "engine/data", "layers/checkpoint/named", "distill/study/report"},
 	{"engine/ref", "engine/cpu", "engine/gpu", "engine/train", "layers", "layers/checkpoint/safetensors", "layers/checkpoint/affine", "layers/checkpoint/pickle"},
-	{"engine/backendtest", "layers/checkpoint/torch", "layers/checkpoint/study8"},
+	{"engine/backendtest", "layers/checkpoint/checkpointtest", "layers/checkpoint/torch", "layers/checkpoint/study8"},
 	{"layers/checkpoint/foreign", "layers/identify"},
 	{"layers/checkpoint"},
 	{"layers/checkpoint/onnx", "distill", "distill/prune", "distill/quant"},

@@ -14,6 +14,7 @@ import (
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 
@@ -65,19 +66,7 @@ func small(ds *data.Dataset, dir string) Job {
 // drawn returns a checkpoint of freshly drawn weights.
 func drawn(t *testing.T, a layers.Arch, seed uint64) *checkpoint.Checkpoint {
 	t.Helper()
-	store := engine.NewStore(backend(t))
-	defer store.Close()
-	m, err := layers.New(a)
-	if err == nil {
-		err = m.Init(store, seed)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	state, err := m.State(store)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m, state := checkpointtest.Draw(t, a, seed)
 	return &checkpoint.Checkpoint{Arch: m.Arch(), State: state, Preprocess: checkpoint.Preprocess{Size: 28}}
 }
 

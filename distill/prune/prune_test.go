@@ -1,7 +1,6 @@
 package prune
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -10,85 +9,18 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/cpu"
-	"github.com/potstill/potstill/engine/data"
-	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 )
 
-func newStore(t *testing.T) *engine.Store {
-	t.Helper()
-	b, err := cpu.New(cpu.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := engine.NewStore(b)
-	t.Cleanup(func() { _ = s.Close(); _ = b.Close() })
-	return s
-}
-
-// drawn returns a checkpoint of drawn weights and statistics: γ in [0.5, 1.5],
+// drawn returns a checkpoint of drawn weights and statistics: γ in [0.5, 1.5),
 // no two alike.
 func drawn(t *testing.T, a layers.Arch) *checkpoint.Checkpoint {
 	t.Helper()
-	m, err := layers.New(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := newStore(t)
-	if err := m.Init(store, 9); err != nil {
-		t.Fatal(err)
-	}
-	state, err := m.State(store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := data.NewRand(4, 0, 0, data.UseOther)
-	for _, e := range state {
-		lo, hi := 0.0, 0.0
-		switch {
-		case strings.HasSuffix(e.Name, "running_mean"), strings.HasSuffix(e.Name, ".1.bias"):
-			lo, hi = -0.3, 0.3
-		case strings.HasSuffix(e.Name, "running_var"), strings.HasSuffix(e.Name, ".1.weight"):
-			lo, hi = 0.5, 1.5
-		}
-		for i := range e.Data {
-			if hi > 0 {
-				e.Data[i] = float32(r.Uniform(lo, hi))
-			}
-		}
-		if e.Integer {
-			e.Data[0] = 42
-		}
-	}
+	m, state := checkpointtest.Draw(t, a, 9)
+	state = checkpointtest.Redraw(state, 4, checkpointtest.Trained)
 	return &checkpoint.Checkpoint{Arch: m.Arch(), State: state, Metrics: map[string]float64{"val_accuracy": 1}}
-}
-
-// logits runs a checkpoint on drawn images.
-func logits(t *testing.T, c *checkpoint.Checkpoint) []float32 {
-	t.Helper()
-	store := newStore(t)
-	m, err := c.Restore(store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := train.NewEvaluator(m, store, c.Arch.Classes, train.EvalOptions{Batch: 3})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	images := make([]float32, 3*32*32*3)
-	r := data.NewRand(1, 0, 0, data.UseOther)
-	for i := range images {
-		images[i] = float32(r.Float64())
-	}
-	out, err := e.Logits(context.Background(), images, 3, 32, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // apart returns the largest difference, relative to the largest value.
@@ -131,12 +63,12 @@ func TestSilentChannelsAreNotMissed(t *testing.T) {
 	for _, family := range families {
 		c := drawn(t, layers.Arch{Family: family, Classes: 7, Base: 4})
 		o := Options{Mult: 0.4, Keep: func(i, n int) bool { return i == 1 || i == n-1 }}
-		loud := logits(t, c)
+		loud := checkpointtest.Logits(t, c.Restore)
 		cut, _, err := Slim(c, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := apart(loud, logits(t, cut)); d < 1e-3 {
+		if d := apart(loud, checkpointtest.Logits(t, cut.Restore)); d < 1e-3 {
 			t.Errorf("%s: loud channels make a difference of %g only", family, d)
 		}
 		widths := c.Arch.Widths
@@ -150,12 +82,12 @@ func TestSilentChannelsAreNotMissed(t *testing.T) {
 				gamma.Data[at], beta.Data[at] = 0, 0
 			}
 		}
-		want := logits(t, c)
+		want := checkpointtest.Logits(t, c.Restore)
 		cut, r, err := Slim(c, o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := apart(want, logits(t, cut)); d > 1e-5 {
+		if d := apart(want, checkpointtest.Logits(t, cut.Restore)); d > 1e-5 {
 			t.Errorf("%s: the pruned net differs by %g", family, d)
 		}
 		for i, kept := range r.Kept {

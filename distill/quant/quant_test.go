@@ -1,83 +1,25 @@
 package quant
 
 import (
-	"context"
 	"math"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/cpu"
-	"github.com/potstill/potstill/engine/data"
-	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
-
-func newStore(t *testing.T) *engine.Store {
-	t.Helper()
-	b, err := cpu.New(cpu.Options{Threads: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := engine.NewStore(b)
-	t.Cleanup(func() { _ = s.Close(); _ = b.Close() })
-	return s
-}
 
 // drawn returns a checkpoint of drawn weights, its BatchNorm not at the
 // constants it starts from.
 func drawn(t *testing.T, a layers.Arch) *checkpoint.Checkpoint {
 	t.Helper()
-	m, err := layers.New(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := newStore(t)
-	if err := m.Init(store, 9); err != nil {
-		t.Fatal(err)
-	}
-	state, err := m.State(store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := data.NewRand(4, 0, 0, data.UseOther)
-	for _, e := range state {
-		for i := range e.Data {
-			if !e.Integer && strings.Contains(e.Name, ".1.") {
-				e.Data[i] += float32(r.Uniform(0, 0.5))
-			}
-		}
-	}
+	m, state := checkpointtest.Draw(t, a, 9)
+	state = checkpointtest.Redraw(state, 4, checkpointtest.Trained)
 	return &checkpoint.Checkpoint{Arch: m.Arch(), State: state, Preprocess: checkpoint.Preprocess{Size: 32}, Metrics: map[string]float64{"val_accuracy": 1}}
-}
-
-// logits runs a checkpoint on drawn images.
-func logits(t *testing.T, c *checkpoint.Checkpoint) []float32 {
-	t.Helper()
-	store := newStore(t)
-	m, err := c.Restore(store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := train.NewEvaluator(m, store, c.Arch.Classes, train.EvalOptions{Batch: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	images := make([]float32, 4*32*32*3)
-	r := data.NewRand(1, 0, 0, data.UseOther)
-	for i := range images {
-		images[i] = float32(r.Float64())
-	}
-	out, err := e.Logits(context.Background(), images, 4, 32, 32)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // A net that was saved in few bits and loaded computes what the net in memory
@@ -89,7 +31,7 @@ func TestSavedAndLoaded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := logits(t, c)
+		want := checkpointtest.Logits(t, c.Restore)
 		for _, scheme := range Schemes() {
 			t.Run(family+"/"+scheme, func(t *testing.T) {
 				q, r, err := Quantise(c, scheme)
@@ -105,8 +47,8 @@ func TestSavedAndLoaded(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got := logits(t, q)
-				if !slices.Equal(got, logits(t, loaded)) {
+				got := checkpointtest.Logits(t, q.Restore)
+				if !slices.Equal(got, checkpointtest.Logits(t, loaded.Restore)) {
 					t.Error("the loaded net computes something else")
 				}
 				if slices.Equal(got, want) {

@@ -7,29 +7,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/foreign"
 	"github.com/potstill/potstill/layers/checkpoint/torch"
 )
 
 // torchFile writes a net with drawn weights as PyTorch would.
-func torchFile(t *testing.T, b engine.Backend, path string, a layers.Arch) {
+func torchFile(t *testing.T, path string, a layers.Arch) {
 	t.Helper()
-	m, err := layers.New(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := engine.NewStore(b)
-	defer store.Close()
-	if err := m.Init(store, 9); err != nil {
-		t.Fatal(err)
-	}
-	state, err := m.State(store)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, state := checkpointtest.Draw(t, a, 9)
 	var out []foreign.Tensor
 	for _, e := range state {
 		x := foreign.Tensor{Name: e.Name, Shape: e.Shape, DType: "float32", Float: e.Data}
@@ -68,8 +56,8 @@ func importRecipe(t *testing.T, teacher, imagenet string) *Recipe {
 func TestImport(t *testing.T) {
 	b, dir := backend(t), t.TempDir()
 	teacher, imagenet := filepath.Join(dir, "teacher.bin"), filepath.Join(dir, "imagenet.pth")
-	torchFile(t, b, teacher, layers.Arch{Family: "resnet18", Base: 4, Classes: 10})
-	torchFile(t, b, imagenet, layers.Arch{Family: "resnet18", Base: 4, Classes: 1000})
+	torchFile(t, teacher, layers.Arch{Family: "resnet18", Base: 4, Classes: 10})
+	torchFile(t, imagenet, layers.Arch{Family: "resnet18", Base: 4, Classes: 1000})
 	o := Options{Dir: filepath.Join(dir, "out")}
 	res, done, _ := run(t, b, importRecipe(t, teacher, imagenet), o)
 	if want := []string{"teacher", "imagenet", "student", "tuned", "int8"}; !slices.Equal(done, want) {
@@ -102,7 +90,7 @@ func TestImport(t *testing.T) {
 	if _, done, _ := run(t, b, importRecipe(t, teacher, imagenet), o); len(done) != 0 {
 		t.Errorf("did %v again", done)
 	}
-	torchFile(t, b, teacher, layers.Arch{Family: "cnn-plain", Base: 4, Classes: 10})
+	torchFile(t, teacher, layers.Arch{Family: "cnn-plain", Base: 4, Classes: 10})
 	if _, done, _ := run(t, b, importRecipe(t, teacher, imagenet), o); !slices.Equal(done, []string{"teacher", "student", "int8"}) {
 		t.Errorf("with another teacher, did %v", done)
 	}

@@ -2,8 +2,10 @@ package cpu_test
 
 import (
 	"bytes"
-	"fmt"
 	"testing"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/backendtest"
 )
 
 // TestThreadsDoNotMatter takes three training steps with one thread and with
@@ -29,12 +31,14 @@ func TestThreadsDoNotMatter(t *testing.T) {
 // threeSteps returns the net's variables after three steps, by name.
 func threeSteps(t *testing.T, variant string, threads int) map[string][]byte {
 	t.Helper()
-	r := training(t, open(t, variant, threads), true, false)
-	before := r.values(t)
+	c := trial(t, open(t, variant, threads), backendtest.Recipe{Kind: backendtest.AdamW})
+	before := values(t, c)
 	for range 3 {
-		r.run(t)
+		if err := c.Run(); err != nil {
+			t.Fatal(err)
+		}
 	}
-	after := r.values(t)
+	after := values(t, c)
 	for name, v := range after {
 		if bytes.Equal(v, before[name]) {
 			t.Fatalf("%d threads: %s has not moved", threads, name)
@@ -44,15 +48,15 @@ func threeSteps(t *testing.T, variant string, threads int) map[string][]byte {
 }
 
 // values reads the net's variables.
-func (r *trial) values(t *testing.T) map[string][]byte {
+func values(t *testing.T, c *backendtest.Trial) map[string][]byte {
 	t.Helper()
+	vars, err := c.Variables()
+	if err != nil {
+		t.Fatal(err)
+	}
 	all := make(map[string][]byte)
-	for _, v := range r.net.vars {
-		data := make([]byte, v.Bytes())
-		if err := r.store.Get(v, data); err != nil {
-			t.Fatal(fmt.Errorf("reading %s: %w", v.Name, err))
-		}
-		all[v.Name] = data
+	for name, x := range vars {
+		all[name] = engine.Bytes(x)
 	}
 	return all
 }

@@ -31,6 +31,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -155,11 +156,21 @@ func Save(path string, c *Checkpoint) (bytes int64, err error) {
 // Load reads and verifies the checkpoint at path. What is wrong with the file
 // is a *safetensors.FormatError: one line with the file, the fault and the mend.
 func Load(path string) (*Checkpoint, error) {
-	f, err := safetensors.Read(path)
+	f, err := read(path)
 	if err != nil {
 		return nil, err
 	}
 	return load(path, f)
+}
+
+// read is safetensors.Read with the advice for checkpoints.
+func read(path string) (*safetensors.File, error) {
+	f, err := safetensors.Read(path)
+	var format *safetensors.FormatError
+	if errors.As(err, &format) && format.Mend == "" {
+		format.Mend = mendDamaged
+	}
+	return f, err
 }
 
 // load is Load for a file that has been read.
@@ -206,8 +217,15 @@ func load(path string, f *safetensors.File) (*Checkpoint, error) {
 // newer is the mend for a file that this version cannot know.
 const newer = "use the version of potstill that wrote it"
 
-// bad returns the error for a file that is not what it should be.
+// mendDamaged is the mend for a damaged file: there may be others of its run.
+const mendDamaged = "the file is damaged or cut short; copy it again or resume from an earlier checkpoint"
+
+// bad returns the error for a file that is not what it should be, damaged where
+// there is no other mend.
 func bad(path, mend, format string, args ...any) error {
+	if mend == "" {
+		mend = mendDamaged
+	}
 	return &safetensors.FormatError{Path: path, Reason: fmt.Sprintf(format, args...), Mend: mend}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/half"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
@@ -30,23 +31,7 @@ func newStore(t *testing.T) *engine.Store {
 // sample returns a whole checkpoint of a model with drawn weights.
 func sample(t *testing.T, a layers.Arch, quant string) (*Checkpoint, *layers.Model) {
 	t.Helper()
-	m, err := layers.New(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := newStore(t)
-	if err := m.Init(store, 5); err != nil {
-		t.Fatal(err)
-	}
-	state, err := m.State(store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range state {
-		if e.Integer {
-			e.Data[0] = 4711
-		}
-	}
+	m, state := checkpointtest.Draw(t, a, 5)
 	c := &Checkpoint{
 		Arch:       m.Arch(),
 		Preprocess: Preprocess{Size: 256, Resize: 288, Mean: []float32{0.4, 0.5, 0.6}, Std: []float32{0.2, 0.3, 0.25}},
@@ -74,15 +59,6 @@ func save(t *testing.T, c *Checkpoint) (path string, size int64) {
 		t.Fatal(err)
 	}
 	return path, size
-}
-
-func architectures() map[string]layers.Arch {
-	all := make(map[string]layers.Arch)
-	for _, f := range layers.Families() {
-		all[f] = layers.Arch{Family: f, Classes: 5, Base: 4}
-	}
-	all["pruned"] = layers.Arch{Family: "cnn-dwpw", Classes: 11, Widths: []int{16, 32, 64, 44, 44, 44, 89, 89, 256}}
-	return all
 }
 
 // quantised is what the study's rule makes of a tensor, written down apart
@@ -114,7 +90,7 @@ func quantised(e layers.Entry, quant string) []float32 {
 }
 
 func TestRoundTrip(t *testing.T) {
-	for name, a := range architectures() {
+	for name, a := range checkpointtest.Architectures() {
 		for _, quant := range []string{Float32, Affine8, Affine8PerChannel, Float16} {
 			t.Run(name+"/"+quant, func(t *testing.T) {
 				want, m := sample(t, a, quant)
@@ -218,7 +194,7 @@ func TestDamagedFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	try := func(what string, at int, b []byte) {
+	try := func(what string, at int, b []byte, words ...string) {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -228,7 +204,7 @@ func TestDamagedFiles(t *testing.T) {
 			t.Errorf("%s at %d: error %v, want a FormatError", what, at, err)
 			return
 		}
-		oneLine(t, err, path+": ", "; ")
+		oneLine(t, err, append(words, path+": ", "; ")...)
 	}
 	for at := 0; at < int(size); at += 7 {
 		b := slices.Clone(whole)
@@ -236,7 +212,7 @@ func TestDamagedFiles(t *testing.T) {
 		try("a flipped bit", at, b)
 	}
 	for at := 0; at < int(size); at += 61 {
-		try("a cut", at, whole[:at])
+		try("a cut", at, whole[:at], "copy it again or resume from an earlier checkpoint")
 	}
 	_, err = Load(filepath.Join(filepath.Dir(path), "absent"))
 	oneLine(t, err, "absent")

@@ -5,9 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/foreign"
 	"github.com/potstill/potstill/layers/checkpoint/study8"
 	"github.com/potstill/potstill/layers/checkpoint/torch"
@@ -17,18 +16,7 @@ import (
 // is found must be a state of that net, and what is not must be said in a line.
 func FuzzImport(f *testing.F) {
 	for _, a := range []layers.Arch{{Family: "cnn-plain", Classes: 1, Base: 1}, {Family: "cnn-group", Classes: 2, Base: 2}} {
-		m, err := layers.New(a)
-		if err != nil {
-			f.Fatal(err)
-		}
-		store := engine.NewStore(ref.New())
-		if err := m.Init(store, 1); err != nil {
-			f.Fatal(err)
-		}
-		state, err := m.State(store)
-		if err != nil {
-			f.Fatal(err)
-		}
+		_, state := checkpointtest.Draw(f, a, 1)
 		var zip bytes.Buffer
 		if err := torch.Encode(&zip, tensorsOf(state)); err != nil {
 			f.Fatal(err)

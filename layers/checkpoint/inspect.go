@@ -57,7 +57,7 @@ func Inspect(path string, o OpenOptions) (*Info, error) {
 	if op.foreign != nil {
 		i.Format, i.Renamed = op.foreign.Format, len(op.match.Renamed)
 		if is, _ := isSafetensors(path); is {
-			if f, err = safetensors.Read(path); err != nil {
+			if f, err = read(path); err != nil {
 				return nil, err
 			}
 			i.Sealed = f.Sealed

@@ -41,8 +41,8 @@ const importSize = 256
 // is one event of kind KindImport, whose Parent is the file's Fingerprint. Quant
 // is set where storing the state in that way gives back the file's very codes.
 //
-// What is wrong with the file is a [*safetensors.FormatError] or a
-// [*foreign.FormatError]: one line with the file, the fault and the mend.
+// What is wrong with the file is a [*foreign.FormatError]: one line with the
+// file, the fault and the mend.
 func Open(path string, o OpenOptions) (*Checkpoint, error) {
 	c, _, err := open(path, o)
 	return c, err
@@ -62,7 +62,7 @@ func open(path string, o OpenOptions) (*Checkpoint, *opened, error) {
 		return nil, nil, err
 	}
 	if is {
-		f, err := safetensors.Read(path)
+		f, err := read(path)
 		if err != nil {
 			return nil, nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 	"github.com/potstill/potstill/layers/checkpoint/study8"
@@ -185,14 +186,7 @@ func TestLoadBody(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fresh := newStore(t)
-		if err := m.Init(fresh, 3); err != nil {
-			t.Fatal(err)
-		}
-		init, err := m.State(fresh)
-		if err != nil {
-			t.Fatal(err)
-		}
+		init := checkpointtest.State(t, m, 3)
 		for i, e := range got {
 			want := c.State[i].Data
 			if i >= len(got)-2 {

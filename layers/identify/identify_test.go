@@ -11,16 +11,13 @@ import (
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
 // architectures are every family, whole, pruned, and of other images.
 func architectures() map[string]layers.Arch {
-	all := make(map[string]layers.Arch)
-	for _, f := range layers.Families() {
-		all[f] = layers.Arch{Family: f, Classes: 5, Base: 4}
-	}
-	all["pruned dwpw"] = layers.Arch{Family: "cnn-dwpw", Classes: 11, Widths: []int{16, 32, 64, 44, 44, 44, 89, 89, 256}}
+	all := checkpointtest.Architectures()
 	all["pruned student"] = layers.Arch{Family: "hw7-student", Classes: 11, Widths: []int{16, 32, 64, 13, 29, 31, 7, 256}}
 	all["pruned plain"] = layers.Arch{Family: "cnn-plain", Classes: 2, Widths: []int{3, 1, 5, 2, 9}}
 	all["pruned group"] = layers.Arch{Family: "cnn-group", Classes: 3, Widths: []int{2, 2, 2, 6, 2, 7}}

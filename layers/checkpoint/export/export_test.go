@@ -11,55 +11,22 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/onnx"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
-
-// architectures are every family and a pruned net of each kind.
-func architectures() map[string]layers.Arch {
-	all := make(map[string]layers.Arch)
-	for _, f := range layers.Families() {
-		all[f] = layers.Arch{Family: f, Classes: 5, Base: 4}
-	}
-	all["pruned dwpw"] = layers.Arch{Family: "cnn-dwpw", Classes: 11, Widths: []int{16, 32, 64, 44, 44, 44, 89, 89, 256}}
-	all["pruned student"] = layers.Arch{Family: "hw7-student", Classes: 3, Widths: []int{4, 8, 16, 3, 7, 5, 11, 13}}
-	all["pruned resnet"] = layers.Arch{Family: "resnet18", Classes: 3, Widths: []int{3, 5, 7, 4}}
-	all["pruned group"] = layers.Arch{Family: "cnn-group", Classes: 3, Widths: []int{2, 4, 2, 6, 2, 7}}
-	return all
-}
 
 var quants = []string{checkpoint.Float32, checkpoint.Affine8, checkpoint.Affine8PerChannel, checkpoint.Float16}
 
 // sample returns a checkpoint whose state is what its quantisation can hold.
 func sample(t *testing.T, a layers.Arch, quant string) *checkpoint.Checkpoint {
 	t.Helper()
-	m, err := layers.New(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := engine.NewStore(ref.New())
-	t.Cleanup(func() { _ = store.Close() })
-	if err := m.Init(store, 7); err != nil {
-		t.Fatal(err)
-	}
-	state, err := m.State(store)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, e := range state {
-		if e.Integer {
-			e.Data[0] = float32(100 + i)
-			continue
-		}
-		for k := range e.Data { // running statistics and scales start as constants
-			e.Data[k] += float32(0.01 * math.Sin(float64(i+3*k)))
-		}
-	}
+	m, state := checkpointtest.Draw(t, a, 7)
+	state = checkpointtest.Redraw(state, 8, checkpointtest.Trained)
 	if quant != checkpoint.Float32 {
+		var err error
 		if state, err = checkpoint.Quantise(m, state, quant); err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +43,7 @@ func sample(t *testing.T, a layers.Arch, quant string) *checkpoint.Checkpoint {
 
 // TestRoundTrips takes every net through every format that is read back.
 func TestRoundTrips(t *testing.T) {
-	for name, a := range architectures() {
+	for name, a := range checkpointtest.Architectures() {
 		for _, quant := range quants {
 			c := sample(t, a, quant)
 			for _, format := range []string{Potstill, Safetensors, Torch, Study8, Study16} {

@@ -60,7 +60,7 @@ func Decode(b []byte) (*File, error) {
 	case FormatSafetensors:
 		f, err := safetensors.Decode(b)
 		if err != nil {
-			return nil, convert(err)
+			return nil, err
 		}
 		return fromSafetensors(f, len(b))
 	case study8.FormatPlain:
@@ -111,7 +111,7 @@ func unknown(head []byte) error {
 func readSafetensors(path string) (*File, error) {
 	f, err := safetensors.Read(path)
 	if err != nil {
-		return nil, convert(err)
+		return nil, err
 	}
 	size := 0
 	for i := range f.Tensors {
@@ -123,15 +123,6 @@ func readSafetensors(path string) (*File, error) {
 	}
 	out.Path = path
 	return out, nil
-}
-
-// convert makes an error of package safetensors one of ours, if it can.
-func convert(err error) error {
-	var e *safetensors.FormatError
-	if errors.As(err, &e) {
-		return &FormatError{Path: e.Path, Reason: e.Reason, Mend: e.Mend}
-	}
-	return err
 }
 
 // dtypes are PyTorch's names of the types of safetensors.

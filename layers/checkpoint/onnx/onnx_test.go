@@ -12,12 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/data"
-	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 	"github.com/potstill/potstill/layers/checkpoint/affine"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -28,29 +26,22 @@ const testSize = 24
 // the given way. Some of BatchNorm's factors are negative.
 func sample(t *testing.T, m *layers.Model, quant string) *checkpoint.Checkpoint {
 	t.Helper()
-	store := engine.NewStore(ref.New())
-	if err := m.Init(store, 5); err != nil {
-		t.Fatal(err)
-	}
-	s, err := m.State(store)
+	s, err := checkpoint.Quantise(m, checkpointtest.Redraw(checkpointtest.State(t, m, 5), 11, uneven), quant)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := data.NewRand(11, 0, 0, data.UseOther)
-	for _, e := range s {
-		for i := range e.Data {
-			switch {
-			case strings.HasSuffix(e.Name, "running_var"):
-				e.Data[i] = float32(r.Uniform(0.2, 2))
-			case len(e.Shape) == 1:
-				e.Data[i] = float32(r.Uniform(-1, 1.5))
-			}
-		}
-	}
-	if s, err = checkpoint.Quantise(m, s, quant); err != nil {
-		t.Fatal(err)
-	}
 	return &checkpoint.Checkpoint{Arch: m.Arch(), State: s, Quant: quant, Preprocess: checkpoint.Preprocess{Size: testSize}}
+}
+
+// uneven is the rule by which the samples' statistics and factors are drawn.
+func uneven(e layers.Entry) (lo, hi float64) {
+	switch {
+	case strings.HasSuffix(e.Name, "running_var"):
+		return 0.2, 2
+	case len(e.Shape) == 1:
+		return -1, 1.5
+	}
+	return 0, 0
 }
 
 // small returns the family's narrowest nets, in uneven widths.

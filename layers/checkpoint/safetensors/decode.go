@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
 // Read reads the whole file at path and verifies all of it: the header, that
@@ -64,7 +66,7 @@ func load(path string) ([]byte, error) {
 	copy(b, prefix[:])
 	if _, err := io.ReadFull(file, b[len(prefix):]); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, damaged("the file became shorter while it was read")
+			return nil, named.Damaged("the file became shorter while it was read")
 		}
 		return nil, err
 	}
@@ -75,14 +77,14 @@ func load(path string) ([]byte, error) {
 // begins with prefix.
 func headerLen(prefix []byte, size int) (int, error) {
 	if len(prefix) < 8 || size < 8 {
-		return 0, damaged("%d bytes are too few for a safetensors file", min(len(prefix), size))
+		return 0, named.Damaged("%d bytes are too few for a safetensors file", min(len(prefix), size))
 	}
 	n := binary.LittleEndian.Uint64(prefix)
 	switch {
 	case n > uint64(size-8):
-		return 0, damaged("a header of %d bytes is announced, but only %d bytes follow", n, size-8)
+		return 0, named.Damaged("a header of %d bytes is announced, but only %d bytes follow", n, size-8)
 	case n > maxHeader:
-		return 0, damaged("a header of %d bytes is announced, more than the %d allowed", n, maxHeader)
+		return 0, named.Damaged("a header of %d bytes is announced, more than the %d allowed", n, maxHeader)
 	}
 	return int(n), nil
 }
@@ -122,22 +124,22 @@ func (h *header) verify(b []byte) (sealed bool, err error) {
 	case !hasFormat && !hasSum:
 		return false, nil
 	case !hasFormat || !hasSum:
-		return false, damaged("only one of the metadata %s and %s is there", KeyFormat, KeySHA256)
+		return false, named.Damaged("only one of the metadata %s and %s is there", KeyFormat, KeySHA256)
 	case format != formatValue:
-		e := damaged("its %s is %s, not %q", KeyFormat, quote(format), formatValue)
+		e := named.Damaged("its %s is %s, not %q", KeyFormat, named.Quote(format), formatValue)
 		e.Mend = "use the version of potstill that wrote it, or, if that was this one, copy the file again: it is damaged"
 		return false, e
 	}
 	at := 8 + h.sumAt
 	if len(sum) != digestLen || h.sumAt < 0 || string(b[at:at+digestLen]) != sum {
-		return false, damaged("its %s is not %d plain digits", KeySHA256, digestLen)
+		return false, named.Damaged("its %s is not %d plain digits", KeySHA256, digestLen)
 	}
 	hash := sha256.New()
 	hash.Write(b[:at])
 	io.WriteString(hash, strings.Repeat("0", digestLen))
 	hash.Write(b[at+digestLen:])
 	if hex.EncodeToString(hash.Sum(nil)) != sum {
-		return false, damaged("its content does not match its %s", KeySHA256)
+		return false, named.Damaged("its content does not match its %s", KeySHA256)
 	}
 	delete(h.metadata, KeyFormat)
 	delete(h.metadata, KeySHA256)

@@ -103,7 +103,7 @@ func TestDecodeRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := Decode(c.b)
-			refused(t, err, c.want, mendDamaged)
+			refused(t, err, c.want, copyAgain)
 		})
 	}
 	_, err := Decode(raw(`{"w":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[0,0]}}`, ""))
@@ -111,6 +111,9 @@ func TestDecodeRefuses(t *testing.T) {
 	_, err = Decode(raw(`{"__metadata__":{"potstill.format":"2","potstill.sha256":""}}`, ""))
 	refused(t, err, `is "2", not "1"`, "use the version of potstill that wrote it")
 }
+
+// copyAgain is the advice for damaged files.
+const copyAgain = "the file is damaged or cut short; copy it again"
 
 // refused wants a *FormatError of one short line with the reason and the mend.
 func refused(t *testing.T, err error, reason, mend string) {
@@ -209,7 +212,7 @@ func TestRead(t *testing.T) {
 	} {
 		put(b)
 		_, err := Read(path)
-		refused(t, err, want, mendDamaged)
+		refused(t, err, want, copyAgain)
 		if !strings.HasPrefix(err.Error(), path+": ") {
 			t.Errorf("error %q does not begin with the file", err)
 		}
@@ -233,7 +236,7 @@ func TestReadSpendsNothingOnOtherFiles(t *testing.T) {
 		t.Skip("no sparse files here: ", err)
 	}
 	_, err := Read(path)
-	refused(t, err, "more than the 100000000 allowed", mendDamaged)
+	refused(t, err, "more than the 100000000 allowed", copyAgain)
 }
 
 func FuzzDecode(f *testing.F) {

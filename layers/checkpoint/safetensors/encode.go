@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
 // Encode writes f to w as a sealed file. The same content gives the same bytes.
@@ -137,7 +139,7 @@ func (f *File) check() error {
 			return fmt.Errorf("safetensors: the metadata key %q is reserved for the seal; use another", key)
 		}
 		if !utf8.ValidString(key) || !utf8.ValidString(f.Metadata[key]) {
-			return fmt.Errorf("safetensors: the metadata entry %s is not UTF-8 text", quote(key))
+			return fmt.Errorf("safetensors: the metadata entry %s is not UTF-8 text", named.Quote(key))
 		}
 	}
 	names := make(map[string]bool, len(f.Tensors))
@@ -147,9 +149,9 @@ func (f *File) check() error {
 		case t.Name == metadataKey:
 			return fmt.Errorf("safetensors: the tensor name %q is reserved for the metadata; use another", t.Name)
 		case !utf8.ValidString(t.Name):
-			return fmt.Errorf("safetensors: the tensor name %s is not UTF-8 text", quote(t.Name))
+			return fmt.Errorf("safetensors: the tensor name %s is not UTF-8 text", named.Quote(t.Name))
 		case names[t.Name]:
-			return fmt.Errorf("safetensors: two tensors are named %s", quote(t.Name))
+			return fmt.Errorf("safetensors: two tensors are named %s", named.Quote(t.Name))
 		}
 		names[t.Name] = true
 		if err := t.check(); err != nil {
@@ -163,17 +165,17 @@ func (f *File) check() error {
 // that type and shape ask for.
 func (t *Tensor) check() error {
 	if t.DType.Size() == 0 {
-		return fmt.Errorf("safetensors: tensor %s has the unknown type %s", quote(t.Name), quote(string(t.DType)))
+		return fmt.Errorf("safetensors: tensor %s has the unknown type %s", named.Quote(t.Name), named.Quote(string(t.DType)))
 	}
 	if len(t.Shape) > maxRank {
-		return fmt.Errorf("safetensors: tensor %s has %d dimensions, more than %d", quote(t.Name), len(t.Shape), maxRank)
+		return fmt.Errorf("safetensors: tensor %s has %d dimensions, more than %d", named.Quote(t.Name), len(t.Shape), maxRank)
 	}
 	size, ok := byteLen(t.DType, t.Shape)
 	if !ok {
-		return fmt.Errorf("safetensors: tensor %s has the impossible shape %v", quote(t.Name), t.Shape)
+		return fmt.Errorf("safetensors: tensor %s has the impossible shape %v", named.Quote(t.Name), t.Shape)
 	}
 	if size != len(t.Data) {
-		return fmt.Errorf("safetensors: tensor %s has %d bytes of data, but %s%v needs %d", quote(t.Name), len(t.Data), t.DType, t.Shape, size)
+		return fmt.Errorf("safetensors: tensor %s has %d bytes of data, but %s%v needs %d", named.Quote(t.Name), len(t.Data), t.DType, t.Shape, size)
 	}
 	return nil
 }

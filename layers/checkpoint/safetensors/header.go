@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
 // header is a parsed header. The tensors have no data yet; begin and end are
@@ -40,7 +42,7 @@ type where struct{ kind, name, part string }
 func (w where) String() string {
 	s := w.kind
 	if w.name != "" || w.kind != "the header" {
-		s += " " + quote(w.name)
+		s += " " + named.Quote(w.name)
 	}
 	return s + w.part
 }
@@ -54,16 +56,16 @@ func (w where) in(part string) where {
 // the data section.
 func parseHeader(raw []byte) (*header, error) {
 	if !utf8.Valid(raw) {
-		return nil, damaged("the header is not UTF-8 text")
+		return nil, named.Damaged("the header is not UTF-8 text")
 	}
 	if len(raw) == 0 || raw[0] != '{' {
-		return nil, damaged("the header does not begin with a brace")
+		return nil, named.Damaged("the header does not begin with a brace")
 	}
 	p := &headerParser{raw: raw, dec: json.NewDecoder(bytes.NewReader(raw)), names: map[string]bool{}}
 	p.dec.UseNumber()
 	err := p.object(where{kind: "the header"}, func(name string) error {
 		if p.names[name] {
-			return damaged("the header has two entries %s", quote(name))
+			return named.Damaged("the header has two entries %s", named.Quote(name))
 		}
 		p.names[name] = true
 		if name == metadataKey {
@@ -75,7 +77,7 @@ func parseHeader(raw []byte) (*header, error) {
 		return nil, err
 	}
 	if rest := raw[p.dec.InputOffset():]; len(bytes.Trim(rest, " ")) > 0 {
-		return nil, damaged("the header goes on after its closing brace")
+		return nil, named.Damaged("the header goes on after its closing brace")
 	}
 	return &p.header, nil
 }
@@ -84,7 +86,7 @@ func (p *headerParser) parseMetadata() error {
 	p.metadata = map[string]string{}
 	return p.object(where{kind: "entry", name: metadataKey}, func(key string) error {
 		if _, twice := p.metadata[key]; twice {
-			return damaged("the metadata have two entries %s", quote(key))
+			return named.Damaged("the metadata have two entries %s", named.Quote(key))
 		}
 		value, err := p.text(where{kind: "metadata entry", name: key})
 		if err != nil {
@@ -103,7 +105,7 @@ func (p *headerParser) parseTensor(name string) error {
 	t, s, fields := Tensor{Name: name}, []int(nil), map[string]bool{}
 	err := p.object(at, func(field string) (err error) {
 		if fields[field] {
-			return damaged("%s has two fields %s", at, quote(field))
+			return named.Damaged("%s has two fields %s", at, named.Quote(field))
 		}
 		fields[field] = true
 		switch field {
@@ -116,7 +118,7 @@ func (p *headerParser) parseTensor(name string) error {
 		case "data_offsets":
 			s, err = p.ints(at.in(", data_offsets"), 2)
 		default:
-			err = damaged("%s has an unknown field %s", at, quote(field))
+			err = named.Damaged("%s has an unknown field %s", at, named.Quote(field))
 		}
 		return err
 	})
@@ -125,16 +127,16 @@ func (p *headerParser) parseTensor(name string) error {
 	}
 	for _, field := range []string{"dtype", "shape", "data_offsets"} {
 		if !fields[field] {
-			return damaged("%s has no %s", at, field)
+			return named.Damaged("%s has no %s", at, field)
 		}
 	}
 	if t.DType.Size() == 0 {
-		e := damaged("%s has the unknown type %s", at, quote(string(t.DType)))
+		e := named.Damaged("%s has the unknown type %s", at, named.Quote(string(t.DType)))
 		e.Mend = "store it as one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL, or, if it was, copy the file again: it is damaged"
 		return e
 	}
 	if len(s) != 2 {
-		return damaged("%s has %d data_offsets instead of 2", at, len(s))
+		return named.Damaged("%s has %d data_offsets instead of 2", at, len(s))
 	}
 	p.tensors = append(p.tensors, t)
 	p.spans = append(p.spans, span{s[0], s[1]})
@@ -171,14 +173,14 @@ func (p *headerParser) ints(at where, limit int) ([]int, error) {
 		}
 		number, ok := tok.(json.Number)
 		if !ok {
-			return nil, damaged("%s holds something other than numbers", at)
+			return nil, named.Damaged("%s holds something other than numbers", at)
 		}
 		n, err := strconv.Atoi(number.String())
 		if err != nil || strings.HasPrefix(number.String(), "-") {
-			return nil, damaged("%s: %s is not a size", at, quote(number.String()))
+			return nil, named.Damaged("%s: %s is not a size", at, named.Quote(number.String()))
 		}
 		if len(list) == limit {
-			return nil, damaged("%s has more than %d numbers", at, limit)
+			return nil, named.Damaged("%s has more than %d numbers", at, limit)
 		}
 		list = append(list, n)
 	}
@@ -192,7 +194,7 @@ func (p *headerParser) text(at where) (string, error) {
 	}
 	s, ok := tok.(string)
 	if !ok {
-		return "", damaged("%s is not a string", at)
+		return "", named.Damaged("%s is not a string", at)
 	}
 	return s, nil
 }
@@ -203,7 +205,7 @@ func (p *headerParser) delim(at where, want json.Delim) error {
 		return err
 	}
 	if tok != want {
-		return damaged("%s lacks %s", at, quote(want.String()))
+		return named.Damaged("%s lacks %s", at, named.Quote(want.String()))
 	}
 	return nil
 }
@@ -211,10 +213,10 @@ func (p *headerParser) delim(at where, want json.Delim) error {
 func (p *headerParser) token(at where) (json.Token, error) {
 	tok, err := p.dec.Token()
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, damaged("the header ends within %s", at)
+		return nil, named.Damaged("the header ends within %s", at)
 	}
 	if err != nil {
-		return nil, damaged("the header is not valid JSON at byte %d, in %s: %v", 8+p.dec.InputOffset(), at, err)
+		return nil, named.Damaged("the header is not valid JSON at byte %d, in %s: %v", 8+p.dec.InputOffset(), at, err)
 	}
 	return tok, nil
 }
@@ -229,13 +231,13 @@ func (h *header) place(n int) error {
 		size, ok := byteLen(t.DType, t.Shape)
 		switch {
 		case !ok:
-			return damaged("tensor %s has the impossible shape %v", quote(t.Name), t.Shape)
+			return named.Damaged("tensor %s has the impossible shape %v", named.Quote(t.Name), t.Shape)
 		case s.end < s.begin:
-			return damaged("the data of tensor %s end at byte %d before they begin at %d", quote(t.Name), s.end, s.begin)
+			return named.Damaged("the data of tensor %s end at byte %d before they begin at %d", named.Quote(t.Name), s.end, s.begin)
 		case s.end > n:
-			return damaged("the data of tensor %s end at byte %d, but the file holds %d bytes of data", quote(t.Name), s.end, n)
+			return named.Damaged("the data of tensor %s end at byte %d, but the file holds %d bytes of data", named.Quote(t.Name), s.end, n)
 		case s.end-s.begin != size:
-			return damaged("tensor %s has %d bytes of data, but %s%v needs %d", quote(t.Name), s.end-s.begin, t.DType, t.Shape, size)
+			return named.Damaged("tensor %s has %d bytes of data, but %s%v needs %d", named.Quote(t.Name), s.end-s.begin, t.DType, t.Shape, size)
 		}
 	}
 	slices.SortFunc(order, func(a, b int) int {
@@ -248,15 +250,15 @@ func (h *header) place(n int) error {
 	for _, i := range order {
 		switch s := h.spans[i]; {
 		case s.begin > at:
-			return damaged("%d bytes before tensor %s belong to no tensor", s.begin-at, quote(h.tensors[i].Name))
+			return named.Damaged("%d bytes before tensor %s belong to no tensor", s.begin-at, named.Quote(h.tensors[i].Name))
 		case s.begin < at:
-			return damaged("the data of tensor %s overlap another's", quote(h.tensors[i].Name))
+			return named.Damaged("the data of tensor %s overlap another's", named.Quote(h.tensors[i].Name))
 		default:
 			at = s.end
 		}
 	}
 	if at < n {
-		return damaged("%d bytes follow the last tensor", n-at)
+		return named.Damaged("%d bytes follow the last tensor", n-at)
 	}
 	return nil
 }

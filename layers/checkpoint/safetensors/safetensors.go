@@ -38,9 +38,9 @@
 package safetensors
 
 import (
-	"fmt"
 	"math/bits"
-	"strconv"
+
+	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
 // Metadata keys that seal a file; see the package comment.
@@ -123,30 +123,9 @@ func (f *File) Lookup(name string) (*Tensor, bool) {
 	return nil, false
 }
 
-// FormatError says that bytes are not the safetensors file they should be.
-type FormatError struct {
-	Path   string // the file, or empty where bytes were decoded
-	Reason string // what is wrong
-	Mend   string // what to do; empty stands for the advice for damaged files
-}
-
-const mendDamaged = "the file is damaged or cut short; copy it again or resume from an earlier checkpoint"
-
-// Error returns one line: the file, what is wrong, and the mend.
-func (e *FormatError) Error() string {
-	path, mend := e.Path, e.Mend
-	if path == "" {
-		path = "safetensors"
-	}
-	if mend == "" {
-		mend = mendDamaged
-	}
-	return path + ": " + e.Reason + "; " + mend
-}
-
-func damaged(format string, args ...any) *FormatError {
-	return &FormatError{Reason: fmt.Sprintf(format, args...)}
-}
+// FormatError says that bytes are not the safetensors file they should be. It
+// is the error of every reader of model files.
+type FormatError = named.FormatError
 
 // byteLen returns the number of bytes of a tensor, or false where a dimension is
 // negative or the product of the dimensions other than zero, in bytes, exceeds
@@ -172,13 +151,4 @@ func byteLen(d DType, shape []int) (int, bool) {
 		return 0, true
 	}
 	return int(product), true
-}
-
-// quote quotes a name for an error line, and shortens what would flood it.
-func quote(name string) string {
-	const most = 120
-	if len(name) > most {
-		return strconv.Quote(name[:most]) + "…"
-	}
-	return strconv.Quote(name)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/potstill/potstill/layers/checkpoint/half"
+	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
 // Float32s returns the elements of an F32, F16 or BF16 tensor. Each of their
@@ -138,5 +139,5 @@ func build[T any](name string, d DType, shape []int, v []T, put func([]byte, T))
 }
 
 func wrongType(t *Tensor, want string) error {
-	return fmt.Errorf("safetensors: tensor %s is %s, not %s", quote(t.Name), t.DType, want)
+	return fmt.Errorf("safetensors: tensor %s is %s, not %s", named.Quote(t.Name), t.DType, want)
 }
