@@ -16,37 +16,12 @@
  * fixed. bn_apply walks from each chunk's end to its start: what bn_stats has
  * read last is still in the L2 cache. */
 
-#define BN_THREADS 256
+#include "batchnorm.cuh"
+
 #define BN_GROUP (32 / VEC)
-#define BN_ROWS (16 / VEC)
 
 #undef KERNEL_BOUNDS
 #define KERNEL_BOUNDS __launch_bounds__(BN_THREADS, 4)
-
-/* bn_finish: channels and partial results that a block works on at a time. */
-#define BN_CHANNELS 8
-#define BN_SLOTS (BN_THREADS / BN_CHANNELS)
-
-/* The rows lo + line + k·lines, k < rows, of one thread, and its column. */
-typedef struct {
-	size_t at; /* of the first row's first element */
-	int column, rows, line;
-} bn_span;
-
-DEVICE bn_span bn_rows(size_t rows, u32 chunk, int width, int tile, int lines) {
-	bn_span s;
-	int lane = (int)threadIdx.x % tile;
-	size_t lo = (size_t)blockIdx.x * chunk;
-	size_t left = lo < rows ? rows - lo : 0;
-	u32 count = left < chunk ? (u32)left : chunk;
-	s.line = (int)threadIdx.x / tile;
-	s.column = (int)blockIdx.y * tile + lane;
-	s.rows = 0;
-	if (s.line < lines && s.column < width && (u32)s.line < count)
-		s.rows = (int)((count - (u32)s.line + (u32)lines - 1u) / (u32)lines);
-	s.at = ((lo + (size_t)s.line) * (size_t)width + (size_t)s.column) * VEC;
-	return s;
-}
 
 /* ---- statistics ---- */
 
@@ -140,20 +115,6 @@ typedef struct {
 	int blocks, copies, width, channels;
 	float eps, momentum;
 } bn_finish_args;
-
-/* The sum over the block's threads of one channel, in all of them. */
-DEVICE double bn_total(double *shared, double v) {
-	int t = (int)threadIdx.x;
-	shared[t] = v;
-	for (int half = BN_SLOTS / 2; half > 0; half /= 2) {
-		__syncthreads();
-		if (t / BN_CHANNELS < half) shared[t] += shared[t + half * BN_CHANNELS];
-	}
-	__syncthreads();
-	v = shared[t % BN_CHANNELS];
-	__syncthreads();
-	return v;
-}
 
 /* One channel a thread column: the mean of all parts and the tail, and then the
  * squares about it. In double: there are few of them. */

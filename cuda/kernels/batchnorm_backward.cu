@@ -9,10 +9,7 @@
  * once); bn_grad_finish adds them up in a fixed order; bn_dx writes dx, from the
  * end of each chunk to its start, because its end is still in the L2 cache. */
 
-#define BN_THREADS 256
-#define BN_ROWS (16 / VEC)
-#define BN_CHANNELS 8
-#define BN_SLOTS (BN_THREADS / BN_CHANNELS)
+#include "batchnorm.cuh"
 
 /* Three blocks a multiprocessor: enough loads under way to fill the memory bus. */
 #undef KERNEL_BOUNDS
@@ -29,26 +26,6 @@ typedef struct {
 	int width, tile, lines, copies, channels, eval, act;
 	float eps;
 } bn_grad_args, bn_dx_args;
-
-typedef struct {
-	size_t at;
-	int column, rows, line;
-} bn_span;
-
-DEVICE bn_span bn_rows(const bn_grad_args *a) {
-	bn_span s;
-	int lane = (int)threadIdx.x % a->tile;
-	size_t lo = (size_t)blockIdx.x * a->chunk;
-	size_t left = lo < a->rows ? a->rows - lo : 0;
-	u32 count = left < a->chunk ? (u32)left : a->chunk;
-	s.line = (int)threadIdx.x / a->tile;
-	s.column = (int)blockIdx.y * a->tile + lane;
-	s.rows = 0;
-	if (s.line < a->lines && s.column < a->width && (u32)s.line < count)
-		s.rows = (int)((count - (u32)s.line + (u32)a->lines - 1u) / (u32)a->lines);
-	s.at = ((lo + (size_t)s.line) * (size_t)a->width + (size_t)s.column) * VEC;
-	return s;
-}
 
 typedef struct { float mean, scale, shift; } bn_channel;
 
@@ -82,7 +59,7 @@ DEVICE void bn_accumulate(const bn_grad_args *a, const bn_channel *p, const floa
 
 KERNEL(bn_grad)(bn_grad_args a) {
 	__shared__ float shared[2 * VEC][BN_THREADS];
-	bn_span b = bn_rows(&a);
+	bn_span b = bn_rows(a.rows, a.chunk, a.width, a.tile, a.lines);
 	size_t step = (size_t)a.lines * (size_t)a.width * VEC, at = b.at;
 	float s[VEC], d[VEC];
 	UNROLL
@@ -136,7 +113,7 @@ KERNEL(bn_grad)(bn_grad_args a) {
 }
 
 KERNEL(bn_dx)(bn_grad_args a) {
-	bn_span b = bn_rows(&a);
+	bn_span b = bn_rows(a.rows, a.chunk, a.width, a.tile, a.lines);
 	size_t step = (size_t)a.lines * (size_t)a.width * VEC;
 	if (b.rows > 0) {
 		bn_channel p[VEC];
@@ -192,20 +169,6 @@ typedef struct {
 	float *dgamma, *dbeta, *coef;
 	int blocks, row, tail; /* row: floats of a part; tail: pixels in no part */
 } bn_grad_finish_args;
-
-/* The sum over the block's threads of one channel, in all of them. */
-DEVICE double bn_total(double *shared, double v) {
-	int t = (int)threadIdx.x;
-	shared[t] = v;
-	for (int half = BN_SLOTS / 2; half > 0; half /= 2) {
-		__syncthreads();
-		if (t / BN_CHANNELS < half) shared[t] += shared[t + half * BN_CHANNELS];
-	}
-	__syncthreads();
-	v = shared[t % BN_CHANNELS];
-	__syncthreads();
-	return v;
-}
 
 /* Also ends what batchnorm_pool.cu begins: there a channel has one column and
  * nothing is left behind the last row. */

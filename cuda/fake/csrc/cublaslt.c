@@ -123,6 +123,20 @@ cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
 	return CUBLAS_STATUS_SUCCESS;
 }
 
+// What is destroyed is not freed, so that a stale one is known.
+#define DESTROY(NAME, TYPE, STRUCT, MAGIC)             \
+	API cublasStatus_t NAME(TYPE opaque);              \
+	cublasStatus_t NAME(TYPE opaque) {                 \
+		CALL();                                        \
+		STRUCT *o = (STRUCT *)opaque;                  \
+		NEED(LIVE(o, MAGIC), CUBLAS_STATUS_INVALID_VALUE); \
+		o->magic = 0;                                  \
+		return CUBLAS_STATUS_SUCCESS;                  \
+	}
+DESTROY(cublasLtMatmulDescDestroy, cublasLtMatmulDesc_t, lt_desc, DESC)
+DESTROY(cublasLtMatrixLayoutDestroy, cublasLtMatrixLayout_t, lt_layout, LAYOUT)
+DESTROY(cublasLtMatmulPreferenceDestroy, cublasLtMatmulPreference_t, lt_preference, PREFERENCE)
+
 API cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute, cudaDataType_t scale);
 cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComputeType_t compute, cudaDataType_t scale) {
 	CALL();
@@ -132,15 +146,6 @@ cublasStatus_t cublasLtMatmulDescCreate(cublasLtMatmulDesc_t *desc, cublasComput
 	NEED(d, CUBLAS_STATUS_ALLOC_FAILED);
 	*d = (lt_desc){ DESC, compute, scale, CUBLAS_OP_N, CUBLAS_OP_N, -1, CUBLASLT_EPILOGUE_DEFAULT, 0 };
 	*desc = (cublasLtMatmulDesc_t)d;
-	return CUBLAS_STATUS_SUCCESS;
-}
-
-API cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc);
-cublasStatus_t cublasLtMatmulDescDestroy(cublasLtMatmulDesc_t desc) {
-	CALL();
-	lt_desc *d = (lt_desc *)desc;
-	NEED(LIVE(d, DESC), CUBLAS_STATUS_INVALID_VALUE);
-	d->magic = 0;
 	return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -179,15 +184,6 @@ cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t *layout, cudaDa
 	return CUBLAS_STATUS_SUCCESS;
 }
 
-API cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout);
-cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t layout) {
-	CALL();
-	lt_layout *l = (lt_layout *)layout;
-	NEED(LIVE(l, LAYOUT), CUBLAS_STATUS_INVALID_VALUE);
-	l->magic = 0;
-	return CUBLAS_STATUS_SUCCESS;
-}
-
 API cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference);
 cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *preference) {
 	CALL();
@@ -196,15 +192,6 @@ cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t *prefer
 	NEED(p, CUBLAS_STATUS_ALLOC_FAILED);
 	*p = (lt_preference){ PREFERENCE, 0, { 256, 256, 256, 256 } };
 	*preference = (cublasLtMatmulPreference_t)p;
-	return CUBLAS_STATUS_SUCCESS;
-}
-
-API cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference);
-cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t preference) {
-	CALL();
-	lt_preference *p = (lt_preference *)preference;
-	NEED(LIVE(p, PREFERENCE), CUBLAS_STATUS_INVALID_VALUE);
-	p->magic = 0;
 	return CUBLAS_STATUS_SUCCESS;
 }
 
