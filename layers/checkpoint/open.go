@@ -81,8 +81,7 @@ func open(path string, o OpenOptions) (*Checkpoint, *opened, error) {
 	return imported(path, f, o)
 }
 
-// isSafetensors reports whether a file begins as safetensors do: eight bytes,
-// then a brace, where no pickle of tensors and no zip archive has one.
+// isSafetensors reports whether a file begins as safetensors do.
 func isSafetensors(path string) (bool, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -97,10 +96,11 @@ func isSafetensors(path string) (bool, error) {
 	}
 	defer file.Close()
 	var begin [9]byte
-	if _, err := io.ReadFull(file, begin[:]); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	n, err := io.ReadFull(file, begin[:])
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return false, unreadable(path, err)
 	}
-	return begin[8] == '{', nil
+	return safetensors.Sniff(begin[:n]), nil
 }
 
 // unreadable names the file once.

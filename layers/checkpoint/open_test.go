@@ -170,6 +170,18 @@ func TestOpenRefuses(t *testing.T) {
 	oneLine(t, err, plain+": ", `"w" [2]`, "no known family")
 }
 
+// TestOpenText wants a pickle of protocol 0, which is text, read as a pickle
+// though its ninth byte is a brace, as in safetensors.
+func TestOpenText(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "text.pkl")
+	if err := os.WriteFile(path, []byte("(dp0\nVab{\np1\nI1\ns."), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path, OpenOptions{}); err == nil || !strings.Contains(err.Error(), `its 1 tensors, of which the first is "ab{"`) {
+		t.Errorf("Open says %v", err)
+	}
+}
+
 // TestLoadBody gives a net a new last layer, and keeps every other tensor.
 func TestLoadBody(t *testing.T) {
 	for _, family := range layers.Families() {

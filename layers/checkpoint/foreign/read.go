@@ -75,7 +75,7 @@ func format(head []byte) string {
 	if f := torch.Sniff(head); f != "" {
 		return f
 	}
-	if len(head) > 8 && head[8] == '{' && head[7] == 0 && head[6] == 0 {
+	if safetensors.Sniff(head) {
 		return FormatSafetensors
 	}
 	if study8.Sniff(head) {

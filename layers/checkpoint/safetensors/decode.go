@@ -14,6 +14,13 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
+// Sniff reports whether a file that begins with head, of nine bytes or more, may
+// be of safetensors: the length of a header below 2⁴⁸, then a brace. No pickle of
+// tensors and no zip archive begins like that.
+func Sniff(head []byte) bool {
+	return len(head) > 8 && head[6] == 0 && head[7] == 0 && head[8] == '{'
+}
+
 // Read reads the whole file at path and verifies all of it: the header, that
 // the tensors' data fill the rest exactly, and the seal where there is one. What
 // is wrong with the content is a [*FormatError]; other errors are the file
