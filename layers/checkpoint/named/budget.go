@@ -9,7 +9,7 @@ const Expansion = 64
 // Allowance is what a reader may allocate whatever the size of the file.
 const Allowance = 1 << 20
 
-// MaxFile is the size of the largest file that is read, 4 GiB.
+// MaxFile is the size of the largest pickle or zip archive that is read, 4 GiB.
 const MaxFile = 4 << 30
 
 // A Budget is the memory that reading a file may still take. Readers take from
