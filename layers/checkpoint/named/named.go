@@ -62,16 +62,6 @@ type File struct {
 	Notes []string
 }
 
-// Lookup returns the tensor of the given name, a pointer into f.Tensors, or nil.
-func (f *File) Lookup(name string) *Tensor {
-	for i := range f.Tensors {
-		if f.Tensors[i].Name == name {
-			return &f.Tensors[i]
-		}
-	}
-	return nil
-}
-
 // A FormatError says that bytes are not the file they should be, or hold what
 // is not taken.
 type FormatError struct {

@@ -70,10 +70,6 @@ func TestUnwrap(t *testing.T) {
 			t.Errorf("%q became %q with the notes %q", names, s, f.Notes)
 		}
 	}
-	f := &File{Tensors: []Tensor{{Name: "a"}, {Name: "b"}}}
-	if f.Lookup("b") != &f.Tensors[1] || f.Lookup("c") != nil {
-		t.Error("Lookup finds something else")
-	}
 }
 
 // TestPlain wants names shown as they are only where they are harmless.

@@ -25,9 +25,6 @@ func NewWriter(protocol int) *Writer {
 // Ops appends plain opcodes.
 func (w *Writer) Ops(ops string) { w.b = append(w.b, ops...) }
 
-// Len returns the number of bytes so far.
-func (w *Writer) Len() int { return len(w.b) }
-
 // Stop ends the pickle and returns it.
 func (w *Writer) Stop() []byte {
 	w.b = append(w.b, opStop)

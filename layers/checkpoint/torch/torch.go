@@ -50,7 +50,6 @@ const (
 
 const (
 	mendState    = "save the state_dict alone: torch.save(model.state_dict(), path)"
-	mendPlain    = "save the state_dict of the plain model, with plain tensors: torch.save(model.state_dict(), path)"
 	mendResave   = "open it with PyTorch and save it again: torch.save(torch.load(path, weights_only=True), path)"
 	magicNumber  = "119547037146038801333356" // 0x1950a86a20f9469cfc6c
 	protocol     = 1001
