@@ -50,11 +50,13 @@ func Inspect(path string, o OpenOptions) (*Info, error) {
 		return nil, err
 	}
 	i := &Info{Checkpoint: c, Format: FormatOwn, Sealed: op.ours != nil, Notes: op.notes}
-	if i.SHA256, err = Fingerprint(path); err != nil {
-		return nil, err
-	}
 	f := op.ours
-	if op.foreign != nil {
+	if op.foreign == nil {
+		if i.SHA256, err = Fingerprint(path); err != nil {
+			return nil, err
+		}
+	} else {
+		i.SHA256 = c.History[0].Parent
 		i.Format, i.Renamed = op.foreign.Format, len(op.match.Renamed)
 		if is, _ := isSafetensors(path); is {
 			if f, err = read(path); err != nil {
