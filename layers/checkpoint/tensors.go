@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
@@ -76,7 +77,7 @@ func encodeEntry(e *layers.Entry, d engine.DType, quant string) (t safetensors.T
 		return safetensors.FromInt64(e.Name, e.Shape, n), nil, nil
 	case quant == Float32 || len(e.Shape) == 0, quant == Affine8PerChannel && len(e.Shape) == 1:
 		return safetensors.FromFloat32(e.Name, e.Shape, e.Data), nil, nil
-	case quant == Float16 && beyondFloat16(e.Data):
+	case quant == Float16 && slices.ContainsFunc(e.Data, half.Overflows):
 		return safetensors.FromFloat32(e.Name, e.Shape, e.Data), nil, nil
 	case quant == Float16:
 		codes, err := affine.Encode16(e.Data)
@@ -87,16 +88,6 @@ func encodeEntry(e *layers.Entry, d engine.DType, quant string) (t safetensors.T
 		ranges = append(ranges, lo[i], hi[i])
 	}
 	return safetensors.FromUint8(e.Name, e.Shape, codes), ranges, err
-}
-
-// beyondFloat16 reports whether a finite value would become infinite.
-func beyondFloat16(data []float32) bool {
-	for _, v := range data {
-		if finite(float64(v)) && !finite(float64(half.ToFloat16(v).Float32())) {
-			return true
-		}
-	}
-	return false
 }
 
 // decode returns the state that the tensors store, in the order of the model's

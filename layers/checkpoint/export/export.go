@@ -24,6 +24,7 @@ import (
 
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/half"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/onnx"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
@@ -146,7 +147,7 @@ func tensors(s layers.StateDict, quant string) []named.Tensor {
 			for i, v := range e.Data {
 				t.Int[i] = int64(v)
 			}
-		case quant == checkpoint.Float16 && len(e.Shape) > 0 && !slices.ContainsFunc(e.Data, beyond16):
+		case quant == checkpoint.Float16 && len(e.Shape) > 0 && !slices.ContainsFunc(e.Data, half.Overflows):
 			t.DType = "float16"
 			fallthrough
 		default:
@@ -156,9 +157,6 @@ func tensors(s layers.StateDict, quant string) []named.Tensor {
 	}
 	return out
 }
-
-// beyond16 reports whether float16 has no finite number near v.
-func beyond16(v float32) bool { return math.Abs(float64(v)) >= 65520 }
 
 // writeSafetensors writes a file for other tools.
 func writeSafetensors(path string, c *checkpoint.Checkpoint) (int64, error) {

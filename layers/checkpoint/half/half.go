@@ -57,6 +57,11 @@ func ToFloat16(f float32) Float16 {
 	return sign | Float16(rounded)
 }
 
+// Overflows reports whether f is finite and rounds to an infinite binary16.
+func Overflows(f float32) bool {
+	return math.Float32bits(f)&^f32Sign < f32Inf && ToFloat16(f)&0x7FFF == f16Inf
+}
+
 // subnormal16 rounds the positive float32 with the given bits, which is below
 // 2⁻¹⁴, to a multiple of 2⁻²⁴ and returns that multiple.
 func subnormal16(bits uint32) Float16 {

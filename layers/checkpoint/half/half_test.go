@@ -108,6 +108,20 @@ func TestFloat16Extremes(t *testing.T) {
 	}
 }
 
+func TestOverflows(t *testing.T) {
+	inf := float32(math.Inf(1))
+	for f, want := range map[float32]bool{
+		0: false, MaxFloat16: false, math.Nextafter32(65520, 0): false, 65520: true, math.MaxFloat32: true, inf: false,
+	} {
+		if Overflows(f) != want || Overflows(-f) != want {
+			t.Errorf("%g overflows: %v and %v for its negative, want %v", f, Overflows(f), Overflows(-f), want)
+		}
+	}
+	if Overflows(float32(math.NaN())) {
+		t.Error("NaN overflows")
+	}
+}
+
 func TestBFloat16(t *testing.T) {
 	for i := range uint32(0x7F80) {
 		lower := BFloat16(i).Float32()
