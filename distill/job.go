@@ -196,18 +196,24 @@ func (j *Job) history() ([]checkpoint.Event, error) {
 	if j.NewHead {
 		e.Detail += fmt.Sprintf("; a new last layer for %d classes in place of one for %d", j.Arch.Classes, j.Init.Arch.Classes)
 	}
-	for at, c := range map[*string]*checkpoint.Checkpoint{&e.Parent: j.Init, &e.Teacher: j.Teacher} {
-		if c == nil || c.Path == "" {
-			continue
-		}
-		var err error
-		if *at, err = checkpoint.Fingerprint(c.Path); err != nil {
-			return nil, err
-		}
+	var err error
+	if e.Parent, err = fingerprint(j.Init); err != nil {
+		return nil, err
+	}
+	if e.Teacher, err = fingerprint(j.Teacher); err != nil {
+		return nil, err
 	}
 	h := j.History
 	if h == nil && j.Init != nil {
 		h = j.Init.History
 	}
 	return append(append([]checkpoint.Event(nil), h...), e), nil
+}
+
+// fingerprint returns that of the model's file, or "" where there is none.
+func fingerprint(c *checkpoint.Checkpoint) (string, error) {
+	if c == nil || c.Path == "" {
+		return "", nil
+	}
+	return checkpoint.Fingerprint(c.Path)
 }
