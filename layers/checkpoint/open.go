@@ -41,7 +41,7 @@ const importSize = 256
 // is one event of kind KindImport, whose Parent is the file's Fingerprint. Quant
 // is set where storing the state in that way gives back the file's very codes.
 //
-// What is wrong with the file is a [*foreign.FormatError]: one line with the
+// What is wrong with its content is a [*foreign.FormatError]: one line with the
 // file, the fault and the mend.
 func Open(path string, o OpenOptions) (*Checkpoint, error) {
 	c, _, err := open(path, o)

@@ -212,7 +212,7 @@ func (n *numPy) encode(args Tuple) (any, error) {
 	return b, nil
 }
 
-// emptyBytes is bytes() without arguments, as protocols 0 to 2 write b”.
+// emptyBytes is bytes() or bytes(b), as protocols 0 to 2 write empty bytes.
 func emptyBytes(args Tuple) (any, error) {
 	if len(args) == 1 {
 		if b, ok := args[0].(Bytes); ok {
