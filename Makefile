@@ -17,7 +17,7 @@ demo: build ## the whole study on built-in pictures, a few minutes; ends with th
 test: ## every test; what is skipped says why
 	scripts/test.sh ./...
 
-check: lint purego race fuzz bridge ## what .ci/run does besides the tests
+check: lint purego race fuzz bridge ## what .ci/run does besides the tests and scripts/cu_door.sh
 
 lint: ## format, vet, staticcheck, tidy modules
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }

@@ -43,8 +43,8 @@ func (c *Context) NewEvent() (*Event, error) { return c.newEvent(0) }
 func (c *Context) NewOrderEvent() (*Event, error) { return c.newEvent(eventUntimed) }
 
 // NewBlockingEvent makes an event whose Sync sleeps until the device wakes it,
-// which leaves the core to others and takes some tens of microseconds longer than
-// spinning. It records no time; Since fails.
+// which leaves the core to others and should take longer than spinning does (no
+// card has been asked how much). It records no time; Since fails.
 func (c *Context) NewBlockingEvent() (*Event, error) { return c.newEvent(eventBlocks | eventUntimed) }
 
 func (c *Context) newEvent(flags C.uint) (*Event, error) {

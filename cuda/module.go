@@ -32,6 +32,16 @@ type Function struct {
 	function unsafe.Pointer
 }
 
+// NVRTC returns the version of the compiler that Compile uses for the context's
+// device. The error, which holds the mend, wraps ErrNotFound where there is none.
+func (c *Context) NVRTC() (version string, err error) {
+	compiler, err := c.driver.nvrtc()
+	if err != nil {
+		return "", fmt.Errorf("cuda: %w", err)
+	}
+	return compiler.of(c.device.Major*10 + c.device.Minor).lib.version, nil
+}
+
 // Compile compiles CUDA C++ for the context's device with NVRTC and loads it.
 // The name stands in messages; options are NVRTC's, such as "-DNAME=VALUE". What
 // was compiled is kept in Options.CacheDir by the hash of the source, the

@@ -98,6 +98,9 @@ func (c *Context) NewOrderEvent() (*Event, error) { return nil, errNoCgo }
 // NewBlockingEvent returns Load's error.
 func (c *Context) NewBlockingEvent() (*Event, error) { return nil, errNoCgo }
 
+// NVRTC returns Load's error.
+func (c *Context) NVRTC() (version string, err error) { return "", errNoCgo }
+
 // Compile returns Load's error.
 func (c *Context) Compile(name, source string, options ...string) (*Module, error) {
 	return nil, errNoCgo

@@ -1,5 +1,7 @@
 package engine
 
+import "fmt"
+
 // A Backend runs operators on one device. It is the seam between the planner
 // and the hardware, and it is small on purpose: memory, and one compiled
 // kernel per operator and shape.
@@ -136,4 +138,22 @@ type Fuser interface {
 	Backend
 	// Fuses reports whether Compile would accept the fused op.
 	Fuses(op Op) bool
+}
+
+// CheckSpecs makes sure that op takes these inputs to these outputs: what a
+// Backend's Compile asks first.
+func CheckSpecs(op Op, in, out []Spec) error {
+	want, err := op.Infer(in)
+	if err != nil {
+		return err
+	}
+	if len(out) != len(want) {
+		return fmt.Errorf("%w: %s has %d outputs, %d given", ErrShape, OpName(op), len(want), len(out))
+	}
+	for i := range want {
+		if !want[i].Equal(out[i]) {
+			return fmt.Errorf("%w: output %d of %s is %v, not %v", ErrShape, i, OpName(op), want[i], out[i])
+		}
+	}
+	return nil
 }

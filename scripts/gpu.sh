@@ -6,7 +6,7 @@
 #
 # Parts, all of them if none is named, in this order:
 #   devices   what there is
-#   suite     the backend suite on the card: our kernels, the chosen implementations, every candidate of cuDNN and cuBLASLt
+#   suite     the backend suite on the card: our kernels, what --deterministic chooses, every deterministic candidate of cuDNN and cuBLASLt
 #   sanitize  compute-sanitizer (memcheck, racecheck, synccheck, initcheck) over the suite with our kernels
 #   study     the quick study, start to end
 #   kernels   every kernel of the study's nets: time, part of the card's limit, error, and the CPU beside it

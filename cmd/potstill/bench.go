@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -12,7 +13,7 @@ type benchCmd struct {
 	Step    benchStepCmd    `cmd:"" help:"One step on given weights and images, to compare with another tool."`
 }
 
-// benchFlags are common to both.
+// benchFlags are common to train and kernels.
 type benchFlags struct {
 	Arch    []string      `default:"cnn-dwpw,cnn-plain,cnn-group,resnet18" help:"Families of nets."`
 	Base    int           `placeholder:"N" help:"Base width of every net, if not its family's own."`
@@ -68,11 +69,7 @@ func measureMean(ctx context.Context, atLeast time.Duration, f func() error) (ti
 
 // median sorts a copy of times.
 func median(times []time.Duration) time.Duration {
-	s := append([]time.Duration(nil), times...)
-	for i := range s { // few
-		for j := i; j > 0 && s[j] < s[j-1]; j-- {
-			s[j], s[j-1] = s[j-1], s[j]
-		}
-	}
+	s := slices.Clone(times)
+	slices.Sort(s)
 	return s[len(s)/2]
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
@@ -61,7 +60,9 @@ func (f *feed) alone(a *app, c *benchTrainCmd) (trainRow, error) {
 		_, err := f.next(a.ctx)
 		return err
 	})
-	return trainRow{Mode: modeLoad, Milliseconds: float64(t) / float64(time.Millisecond), ImagesPerSecond: float64(c.Batch) / t.Seconds()}, err
+	r := trainRow{Mode: modeLoad}
+	r.timed(t, c.Batch, nil)
+	return r, err
 }
 
 // under measures training steps that the pipeline feeds while they compute.
@@ -86,8 +87,9 @@ func (f *feed) under(a *app, c *benchTrainCmd, b engine.Backend, arch string) (r
 	if err != nil {
 		return r, err
 	}
-	return trainRow{Arch: arch, Mode: modeFed, Milliseconds: float64(t) / float64(time.Millisecond), ImagesPerSecond: float64(c.Batch) / t.Seconds(),
-		GFLOPS: float64(p.Plan().FLOPs) / t.Seconds() / 1e9, ArenaBytes: p.Plan().ArenaBytes}, nil
+	r = trainRow{Arch: arch, Mode: modeFed}
+	r.timed(t, c.Batch, p.Plan())
+	return r, nil
 }
 
 // pipeline appends the rows that need images.

@@ -60,7 +60,7 @@ type kernelRow struct {
 	Nets     []string `json:"nets"`  // that run it
 	Count    int      `json:"count"` // how often, in all of their programs
 	kernelFigures
-	Against *kernelFigures `json:"against,omitempty"` // null where that device does not have the operator
+	Against *kernelFigures `json:"against,omitempty"` // left out where that device does not have the operator
 
 	kernelCase
 	small kernelCase // the same on two images

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/gpu"
 	"github.com/potstill/potstill/engine/ref"
 )
 
@@ -93,11 +92,12 @@ const recorded = 20
 // time returns the median time of a run. On a device that works beside the
 // host many runs are recorded in one, so that waiting for it does not count.
 func (k *kernelRun) time(ctx context.Context, atLeast time.Duration) (_ time.Duration, err error) {
-	g, ok := k.backend.(*gpu.Backend)
-	if !ok {
+	_, apart := k.backend.(engine.Pipeliner)
+	b, ok := k.backend.(engine.Recorder)
+	if !apart || !ok {
 		return measure(ctx, atLeast, k.run)
 	}
-	r, err := g.Record(func() error {
+	r, err := b.Record(func() error {
 		for range recorded {
 			if err := k.kernel.Enqueue(k.in, k.out, k.ws); err != nil {
 				return err
@@ -109,7 +109,7 @@ func (k *kernelRun) time(ctx context.Context, atLeast time.Duration) (_ time.Dur
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	t, err := measure(ctx, atLeast, func() error { return errors.Join(r.Replay(), g.Sync()) })
+	t, err := measure(ctx, atLeast, func() error { return errors.Join(r.Replay(), b.Sync()) })
 	return t / recorded, err
 }
 

@@ -78,7 +78,7 @@ var stepCases = map[string]stepCase{
 	"resnet18_train_128": {arch: layers.Arch{Family: "resnet18"}, mode: modeTrain, batch: 32, size: 128},
 	"distill_128":        {arch: layers.Arch{Family: studentFamily}, mode: modeDistill, batch: 32, size: 128},
 	"dwpw_predict_1_256": {arch: layers.Arch{Family: "cnn-dwpw"}, mode: modeInfer, batch: 1, size: 256},
-	"int8_predict_1_256": {arch: layers.Arch{Family: "cnn-dwpw"}, mode: modeInfer, batch: 1, size: 256, quant: "affine8-channel"},
+	"int8_predict_1_256": {arch: layers.Arch{Family: "cnn-dwpw"}, mode: modeInfer, batch: 1, size: 256, quant: checkpoint.Affine8PerChannel},
 	"block_train_64":     {arch: layers.Arch{Family: blockNet, Classes: blockWidth}, mode: modeTrain, batch: 8, size: 64},
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/gpu"
 	"github.com/potstill/potstill/layers"
 )
 
@@ -117,7 +116,7 @@ func (c *benchTrainCmd) row(a *app, b engine.Backend, arch, mode string) (r trai
 			return r, err
 		}
 	}
-	_, s.resident = b.(*gpu.Backend)
+	_, s.resident = b.(engine.Metered) // as the trainer decides it
 	p, err := s.compile(b)
 	if err != nil {
 		return r, err
@@ -133,11 +132,18 @@ func (c *benchTrainCmd) row(a *app, b engine.Backend, arch, mode string) (r trai
 	if err != nil {
 		return r, err
 	}
-	r.Milliseconds = float64(t) / float64(time.Millisecond)
-	r.ImagesPerSecond = float64(c.Batch) / t.Seconds()
-	r.GFLOPS = float64(p.Plan().FLOPs) / t.Seconds() / 1e9
-	r.ArenaBytes = p.Plan().ArenaBytes
+	r.timed(t, c.Batch, p.Plan())
 	return r, nil
+}
+
+// timed fills in the figures of a step; plan is nil where nothing computes.
+func (r *trainRow) timed(t time.Duration, batch int, plan *engine.Plan) {
+	r.Milliseconds = float64(t) / float64(time.Millisecond)
+	r.ImagesPerSecond = float64(batch) / t.Seconds()
+	if plan != nil {
+		r.GFLOPS = float64(plan.FLOPs) / t.Seconds() / 1e9
+		r.ArenaBytes = plan.ArenaBytes
+	}
 }
 
 func (c *benchTrainCmd) print(a *app, r trainBench) error {

@@ -99,14 +99,23 @@ func describeCPU() (cpuInfo, error) {
 // describeCUDA asks the driver. What is missing is no failure here: it is what
 // the user wants to know.
 func describeCUDA(a *app) (cards []cudaDevice, info cudaInfo) {
+	o := cuda.Options{Logger: a.log}
+	var libraries []cuda.Library
+	var found []cuda.Device
+	d, err := cuda.Load(o)
+	if err == nil {
+		libraries = d.Libraries()
+		found, err = d.Devices()
+	} else {
+		libraries = cuda.Libraries(o)
+	}
 	needed := ""
-	for _, l := range cuda.Libraries(cuda.Options{Logger: a.log}) {
+	for _, l := range libraries {
 		info.Libraries = append(info.Libraries, cudaLibrary{Name: l.Name, Path: l.Path, Version: l.Version, Error: errorText(l.Err), Mend: l.Mend})
 		if l.Err != nil && (l.Name == "libcuda" || l.Name == "libnvrtc") {
 			needed = cmp.Or(needed, fmt.Sprintf("%s: %s", l.Name, oneLine(l.Err.Error())))
 		}
 	}
-	found, err := cudaDevices(a)
 	for _, f := range found {
 		cards = append(cards, cudaDevice{Name: fmt.Sprintf("cuda:%d", f.Index), Model: f.Name, UUID: f.UUID, MemoryBytes: f.Memory,
 			ComputeCapability: fmt.Sprintf("%d.%d", f.Major, f.Minor), Multiprocessors: f.Multiprocessors, L2Bytes: f.L2,
@@ -122,14 +131,6 @@ func describeCUDA(a *app) (cards []cudaDevice, info cudaInfo) {
 	}
 	info.Available = info.Reason == ""
 	return cards, info
-}
-
-func cudaDevices(a *app) ([]cuda.Device, error) {
-	d, err := cuda.Load(cuda.Options{Logger: a.log})
-	if err != nil {
-		return nil, err
-	}
-	return d.Devices()
 }
 
 func errorText(err error) string {

@@ -123,10 +123,8 @@ func (b *Backend) open() error {
 		return err
 	}
 	b.device = b.ctx.Device()
-	for _, l := range b.driver.Libraries() {
-		if l.Name == "libnvrtc" && l.Err != nil {
-			return fmt.Errorf("%w: %w: %s", engine.ErrNoDevice, l.Err, l.Mend)
-		}
+	if _, err := b.ctx.NVRTC(); err != nil {
+		return fmt.Errorf("%w: %w", engine.ErrNoDevice, err)
 	}
 	b.openLibraries()
 	b.memory = openMemory(b.options.CacheDir, b.identity(), b.log)

@@ -72,7 +72,7 @@ func TestOutOfMemory(t *testing.T) {
 		}
 	}
 	_, err = b.Alloc(3 << 29)
-	for _, part := range []string{"out of memory", "1.5 GiB needed", "255.0 MiB of 256.0 MiB free", "cuda:0", b.Device().Name} {
+	for _, part := range []string{"out of memory", "1.6 GB needed", "267.4 MB of 268.4 MB free", "cuda:0", b.Device().Name} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("%q does not say %q", err, part)
 		}

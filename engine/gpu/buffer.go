@@ -47,25 +47,10 @@ func (b *Backend) Alloc(bytes int) (engine.Buffer, error) {
 func (b *Backend) short(bytes int, cause error) error {
 	free, total, err := b.ctx.MemInfo()
 	if err != nil {
-		return fmt.Errorf("%w: %s needed on %s: %w", engine.ErrOutOfMemory, humanBytes(bytes), b.Name(), errors.Join(cause, b.wrap(err)))
+		return fmt.Errorf("%w: %s needed on %s: %w", engine.ErrOutOfMemory, engine.HumanBytes(bytes), b.Name(), errors.Join(cause, b.wrap(err)))
 	}
 	return fmt.Errorf("%w: %s needed, %s of %s free on %s (%s)", engine.ErrOutOfMemory,
-		humanBytes(bytes), humanBytes(free), humanBytes(total), b.Name(), b.device.Name)
-}
-
-// humanBytes renders a number of bytes, as in "1.5 GiB".
-func humanBytes(n int) string {
-	x, unit := float64(n), "B"
-	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
-		if x < 1024 {
-			break
-		}
-		x, unit = x/1024, u
-	}
-	if unit == "B" {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.1f %s", x, unit)
+		engine.HumanBytes(bytes), engine.HumanBytes(free), engine.HumanBytes(total), b.Name(), b.device.Name)
 }
 
 func (m *buffer) Bytes() int { return m.bytes }

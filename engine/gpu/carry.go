@@ -10,11 +10,11 @@ const (
 	// carryBlock is what one goroutine copies at a time: small enough for several
 	// to share a batch evenly, large enough for the sharing to cost nothing.
 	carryBlock = 256 << 10
-	// carryPiece is what one upload holds at least: the link needs about a tenth of
-	// a millisecond for it, several times what it costs to enqueue.
+	// carryPiece is what one upload holds at least: the link should need some tenth
+	// of a millisecond for it, several times what it costs to enqueue (an estimate).
 	carryPiece = 4 << 20
-	// carriers is how many goroutines copy at most. One core copies some 10 GB/s,
-	// a PCIe 5 link takes some 50.
+	// carriers is how many goroutines copy at most. By estimate one core copies
+	// some 10 GB/s and a PCIe 5 link takes some 50; no card has been asked.
 	carriers = 6
 )
 

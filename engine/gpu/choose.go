@@ -44,6 +44,8 @@ type Choice struct {
 	Winner     string   `json:"winner"`
 	Remembered bool     `json:"remembered"` // the times are of an earlier run
 	Timings    []Timing `json:"timings"`    // the fastest first; none if there was no choice
+
+	key string // choiceKey
 }
 
 // Time returns the winner's time, zero if it was not measured.
@@ -94,7 +96,7 @@ func (b *Backend) choose(op engine.Op, in, out []engine.Spec, cs []candidate) (l
 	if len(cs) == 0 {
 		return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
-	c := Choice{Op: engine.OpName(op), Settings: settings(op), In: texts(in), Out: texts(out)}
+	c := Choice{Op: engine.OpName(op), Settings: settings(op), In: texts(in), Out: texts(out), key: choiceKey(op, in, out)}
 	winner, err := b.decide(&c, op, in, out, cs)
 	if err != nil {
 		return lowering{}, errors.Join(err, b.release(cs, -1))

@@ -56,7 +56,7 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	if b.capturing {
 		return nil, errRecording
 	}
-	if err := check(op, in, out); err != nil {
+	if err := engine.CheckSpecs(op, in, out); err != nil {
 		return nil, err
 	}
 	low, err := b.lower(op, in, out)
@@ -151,23 +151,6 @@ func (b *Backend) lowerOurs(op engine.Op, in, out []engine.Spec) (lowering, erro
 		return b.lowerConv2DBackwardWeight(op, in, out)
 	}
 	return b.lowerLinear(op, in, out)
-}
-
-// check makes sure that op takes these inputs to these outputs.
-func check(op engine.Op, in, out []engine.Spec) error {
-	want, err := op.Infer(in)
-	if err != nil {
-		return err
-	}
-	if len(out) != len(want) {
-		return fmt.Errorf("%w: %s has %d outputs, %d given", engine.ErrShape, engine.OpName(op), len(want), len(out))
-	}
-	for i := range want {
-		if !want[i].Equal(out[i]) {
-			return fmt.Errorf("%w: output %d of %s is %v, not %v", engine.ErrShape, i, engine.OpName(op), want[i], out[i])
-		}
-	}
-	return nil
 }
 
 // errRecording is returned for what cannot be done while Record runs.

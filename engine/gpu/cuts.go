@@ -8,7 +8,7 @@ import (
 
 const (
 	// cutsFrom is how many multiplications a product has at least of which
-	// several cuts are timed: some ten microseconds of an H100's multipliers. A
+	// several cuts are timed: by its data sheet some ten microseconds of an H100. A
 	// smaller one is not worth compiling them.
 	cutsFrom = 1 << 28
 	// cutsMost is how many are timed, the one that is best by estimate among them.

@@ -8,8 +8,9 @@
 // several implementations of an operator on given shapes, Compile times them,
 // takes the fastest and remembers the times on disk (see Backend.Choices).
 //
-// All work goes into one stream, in the order in which it is enqueued. A
-// program's steps are captured once as one CUDA graph and replayed.
+// All kernels go into one stream, in the order in which they are enqueued;
+// inputs are uploaded in a second one beside them. A program's steps are captured
+// once as one CUDA graph and replayed.
 //
 // Results do not depend on how threads happen to run: our kernels reduce in a
 // fixed order, and with Options.Deterministic so does every other

@@ -2,7 +2,6 @@ package gpu
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/potstill/potstill/engine"
@@ -50,10 +49,9 @@ func (b *Backend) MeasureCopy(bytes int) (shortest time.Duration, err error) {
 // ChoiceFor returns what was chosen for an op on these specs; false where it has
 // one implementation only, or was not compiled.
 func (b *Backend) ChoiceFor(op engine.Op, in, out []engine.Spec) (Choice, bool) {
-	want := Choice{Op: engine.OpName(op), Settings: settings(op)}
-	ins, outs := texts(in), texts(out)
+	key := choiceKey(op, in, out)
 	for _, c := range b.choices {
-		if c.Op == want.Op && c.Settings == want.Settings && slices.Equal(c.In, ins) && slices.Equal(c.Out, outs) {
+		if c.key == key {
 			return c, true
 		}
 	}

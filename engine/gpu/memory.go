@@ -124,15 +124,12 @@ func (m *memory) write() error {
 }
 
 // identity names all that times depend on beside op and specs: the card, the
-// driver, the libraries, our kernels, and whether products are rounded.
+// driver, the libraries, NVRTC's version among them, our kernels, and whether
+// products are rounded.
 func (b *Backend) identity() string {
+	nvrtc, _ := b.ctx.NVRTC() // it was there when the backend was opened
 	d := b.device
-	parts := []string{d.Name, fmt.Sprintf("compute %d.%d", d.Major, d.Minor), fmt.Sprintf("driver %d.%d", d.Driver/1000, d.Driver%1000/10)}
-	for _, l := range b.driver.Libraries() {
-		if l.Name == "libnvrtc" {
-			parts = append(parts, "nvrtc "+l.Version)
-		}
-	}
+	parts := []string{d.Name, fmt.Sprintf("compute %d.%d", d.Major, d.Minor), fmt.Sprintf("driver %d.%d", d.Driver/1000, d.Driver%1000/10), "nvrtc " + nvrtc}
 	if b.dnn != nil { // which may be another than the driver's other devices have
 		parts = append(parts, "cudnn "+b.dnn.Version())
 	}

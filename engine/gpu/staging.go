@@ -123,7 +123,7 @@ func (s *staging) lay(in, via, out []engine.Tensor) error {
 		var err error
 		if s.slots[i].host, err = s.b.ctx.AllocHost(max(end, 1)); err != nil {
 			if errors.Is(err, cuda.ErrOutOfMemory) {
-				return fmt.Errorf("%s of pinned memory on the host: %s", humanBytes(end), err)
+				return fmt.Errorf("%s of pinned memory on the host: %s", engine.HumanBytes(end), err)
 			}
 			return err
 		}

@@ -109,7 +109,8 @@ func (c cut) launch() (grid, block [3]int, err error) {
 	return [3]int{n, 1, 1}, [3]int{c.threads(), 1, 1}, nil
 }
 
-// What cost assumes of a multiprocessor, in cycles.
+// What cost assumes of a multiprocessor, in cycles: guesses, until a card has
+// been asked (docs/gpu-results.md).
 const (
 	fmaRate     = 128     // products a cycle
 	idleWarps   = 3       // it does w/(w+idleWarps) of its best with w warps at once
