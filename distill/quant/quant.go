@@ -7,6 +7,7 @@ import (
 
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/half"
 )
 
 // Schemes are the ways to store weights, from the coarsest.
@@ -119,7 +120,7 @@ func size(e layers.Entry, scheme string) int64 {
 		return 8 * n
 	case len(e.Shape) == 0:
 		return 4 * n
-	case scheme == checkpoint.Float16 && slices.ContainsFunc(e.Data, beyond16):
+	case scheme == checkpoint.Float16 && slices.ContainsFunc(e.Data, half.Overflows):
 		return 4 * n
 	case scheme == checkpoint.Float16:
 		return 2 * n
@@ -130,7 +131,3 @@ func size(e layers.Entry, scheme string) int64 {
 	}
 	return n + span
 }
-
-// beyond16 reports whether a weight is too large for float16; its tensor then
-// stays in 32 bits.
-func beyond16(w float32) bool { return math.Abs(float64(w)) >= 65520 }

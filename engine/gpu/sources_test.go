@@ -32,3 +32,19 @@ func writeSources(t testing.TB, b *Backend) {
 		}
 	}
 }
+
+// TestOtherSources compiles what no operator runs: the check of weights, and the
+// noise on which implementations are timed.
+func TestOtherSources(t *testing.T) {
+	b := openBackend(t, fakeOptions(t))
+	for source, names := range map[string][]string{"check": {"all_finite"}, "noise": {"noise", "noise_bf16"}} {
+		for _, name := range names {
+			if _, err := b.function(source, name); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if _, err := b.function("check", "all_finite", "-DBF16"); err != nil {
+		t.Error(err)
+	}
+}
