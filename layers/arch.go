@@ -2,6 +2,8 @@ package layers
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -31,7 +33,7 @@ type family struct {
 	multipliers []int
 	// groups must divide every width but the last free ones.
 	groups, free int
-	build        func(a Arch) Layer
+	build        func(b *NetBuilder, a Arch) (output string)
 }
 
 // families in the order in which they are listed to users.
@@ -53,12 +55,80 @@ func Families() []string {
 	return names
 }
 
-// The largest sizes that New accepts; beyond them a description is taken for a
-// mistake, and products of sizes might overflow.
-const (
-	maxWidth   = 1 << 14
-	maxClasses = 1 << 20
-)
+// Net returns the net that a describes. The error says in one line what in a
+// cannot be.
+func (a Arch) Net() (*Net, error) {
+	a, f, err := a.resolve()
+	if err != nil {
+		return nil, err
+	}
+	b := NewNetBuilder(Input{Channels: a.InChannels})
+	b.net.Family = f.name
+	return b.Net(f.build(b, a))
+}
+
+// Arch returns the description of a net that is just what a family makes, with
+// everything filled in: Widths and InChannels always, Base where the widths are
+// multiples of one. Of any other net it has Family (where the net comes from a
+// family at all), Classes and InChannels.
+func (n *Net) Arch() Arch {
+	a := Arch{Family: n.Family, Classes: n.Classes(), InChannels: n.Input.Channels}
+	i := slices.IndexFunc(families, func(f family) bool { return f.name == n.Family })
+	if i < 0 {
+		return a
+	}
+	full := a
+	if full.Widths = families[i].widthsOf(n); full.Widths == nil {
+		return a
+	}
+	full, _, err := full.resolve()
+	if err != nil {
+		return a
+	}
+	same, err := full.Net()
+	if err != nil || !same.equal(n) {
+		return a
+	}
+	return full
+}
+
+// widthsOf returns the widths that n would have as a net of the family, nil if
+// it cannot be one: the output channels of the modules whose output channels
+// are a width in a net of markers.
+func (f family) widthsOf(n *Net) []int {
+	marks := make([]int, len(f.multipliers))
+	for i := range marks {
+		marks[i] = (i + 1) * f.groups
+	}
+	b := NewNetBuilder(Input{Channels: n.Input.Channels})
+	f.build(b, Arch{Family: f.name, Classes: 1, InChannels: n.Input.Channels, Widths: marks})
+	if len(b.net.Modules) != len(n.Modules) {
+		return nil
+	}
+	widths := make([]int, len(marks))
+	for i := range b.net.Modules {
+		conv, ok := b.net.Modules[i].Kind.(Conv2d)
+		if !ok {
+			continue
+		}
+		own, ok := n.Modules[i].Kind.(Conv2d)
+		if !ok {
+			return nil
+		}
+		if at := conv.OutChannels/f.groups - 1; widths[at] == 0 {
+			widths[at] = own.OutChannels
+		}
+	}
+	return widths
+}
+
+// equal reports whether two nets are the same module by module.
+func (n *Net) equal(o *Net) bool {
+	return n.Input == o.Input && n.Output == o.Output && slices.Equal(n.StateOrder, o.StateOrder) &&
+		slices.EqualFunc(n.Modules, o.Modules, func(a, b Module) bool {
+			return a.Name == b.Name && slices.Equal(a.In, b.In) && maps.Equal(a.Tensors, b.Tensors) && reflect.DeepEqual(a.Kind, b.Kind)
+		})
+}
 
 // resolve checks a and fills in what it leaves open.
 func (a Arch) resolve() (Arch, family, error) {

@@ -7,92 +7,128 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// Conv2dOptions are the settings of a Conv2d beyond its channels and kernel.
-// Zero values are PyTorch's defaults: stride 1, no padding, dilation 1, one
-// group, with a bias.
-type Conv2dOptions struct {
-	Stride, Padding, Dilation, Groups int
-	NoBias                            bool
-}
-
-// Conv2d is PyTorch's nn.Conv2d with a square kernel and zero padding.
+// Conv2d is PyTorch's nn.Conv2d with a square kernel and zero padding, from
+// [N,H,W,I] to [N,OH,OW,O] (see engine.Conv2D for the algebra).
 //
-// Tensors: weight [O,I/groups,K,K] and, unless NoBias, bias [O]. Both start
-// uniform in ±1/√fan_in with fan_in = I/groups·K², PyTorch's default
-// (kaiming_uniform with a = √5).
+// Tensors: weight [O,I/groups,K,K] and, with Bias, bias [O]. Both start uniform
+// in ±1/√fan_in with fan_in = I/groups·K², PyTorch's default (kaiming_uniform
+// with a = √5), unless WeightInit says otherwise.
 type Conv2d struct {
-	base
-	in, out, kernel int
-	opt             Conv2dOptions
-	weight, bias    Slot
+	InChannels  int  `json:"in_channels"`
+	OutChannels int  `json:"out_channels"`
+	KernelSize  int  `json:"kernel_size"`
+	Stride      int  `json:"stride"`
+	Padding     int  `json:"padding"`
+	Dilation    int  `json:"dilation"`
+	Groups      int  `json:"groups"`
+	Bias        bool `json:"bias"`
+	// WeightInit is "" or KaimingNormalFanOut.
+	WeightInit string `json:"weight_init"`
 }
 
-// NewConv2d returns a convolution from in to out channels with a kernel×kernel
-// window. Settings that do not fit together are reported by Compose and Forward.
-func NewConv2d(name string, in, out, kernel int, o Conv2dOptions) *Conv2d {
-	if o.Stride == 0 {
-		o.Stride = 1
-	}
-	if o.Dilation == 0 {
-		o.Dilation = 1
-	}
-	if o.Groups == 0 {
-		o.Groups = 1
-	}
-	c := &Conv2d{base: base{name}, in: in, out: out, kernel: kernel, opt: o}
-	if c.check() != nil {
-		return c
-	}
-	fanIn := in / o.Groups * kernel * kernel
-	init := Uniform(1 / math.Sqrt(float64(fanIn)))
-	c.weight = c.parameter("weight", OIHW, init, kernel, kernel, in/o.Groups, out)
-	if !o.NoBias {
-		c.bias = c.parameter("bias", Same, init, out)
-	}
-	return c
+// KaimingNormalFanOut starts a weight normal with mean 0 and variance
+// 2/(O·K²), torchvision's choice for ResNet (He et al., arXiv:1502.01852).
+const KaimingNormalFanOut = "kaiming_normal_fan_out"
+
+func init() { Register(Conv2d{KernelSize: 1, Stride: 1, Dilation: 1, Groups: 1, Bias: true}) }
+
+// Conv returns a convolution of stride 1 with a bias and without padding.
+func Conv(in, out, kernel int) Conv2d {
+	return Conv2d{InChannels: in, OutChannels: out, KernelSize: kernel, Stride: 1, Dilation: 1, Groups: 1, Bias: true}
 }
 
-func (c *Conv2d) check() error {
-	o := c.opt
+// Check implements Kind.
+func (k Conv2d) Check(inputs int) error {
 	switch {
-	case c.in < 1 || c.out < 1 || c.kernel < 1:
-		return fmt.Errorf("%s: %d to %d channels with a kernel of %d: all must be positive", c.name, c.in, c.out, c.kernel)
-	case o.Stride < 1 || o.Dilation < 1 || o.Groups < 1 || o.Padding < 0:
-		return fmt.Errorf("%s: stride %d, padding %d, dilation %d, groups %d: none may be negative", c.name, o.Stride, o.Padding, o.Dilation, o.Groups)
-	case c.in%o.Groups != 0 || c.out%o.Groups != 0:
-		return fmt.Errorf("%s: %d to %d channels do not divide into %d groups; choose widths that are multiples of %d", c.name, c.in, c.out, o.Groups, o.Groups)
+	case inputs != 1:
+		return one(inputs)
+	case k.InChannels < 1 || k.OutChannels < 1 || k.KernelSize < 1:
+		return fmt.Errorf("%d to %d channels with a kernel of %d: all must be positive", k.InChannels, k.OutChannels, k.KernelSize)
+	case k.InChannels > maxWidth || k.OutChannels > maxWidth || k.KernelSize > maxKernel:
+		return fmt.Errorf("%d to %d channels with a kernel of %d: at most %d channels and a kernel of %d are taken",
+			k.InChannels, k.OutChannels, k.KernelSize, maxWidth, maxKernel)
+	case k.Stride < 1 || k.Dilation < 1 || k.Groups < 1 || k.Padding < 0:
+		return fmt.Errorf("stride %d, padding %d, dilation %d, groups %d: none may be negative, and only the padding 0", k.Stride, k.Padding, k.Dilation, k.Groups)
+	case k.Stride > maxWidth || k.Dilation > maxWidth || k.Padding > maxWidth:
+		return fmt.Errorf("stride %d, padding %d, dilation %d: at most %d is taken", k.Stride, k.Padding, k.Dilation, maxWidth)
+	case k.InChannels%k.Groups != 0 || k.OutChannels%k.Groups != 0:
+		return fmt.Errorf("%d to %d channels do not divide into %d groups; choose widths that are multiples of %d", k.InChannels, k.OutChannels, k.Groups, k.Groups)
+	case k.WeightInit != "" && k.WeightInit != KaimingNormalFanOut:
+		return fmt.Errorf("unknown weight_init %q; leave it out, or use %s", k.WeightInit, KaimingNormalFanOut)
 	}
 	return nil
 }
 
-// kaimingNormalFanOut makes the weight start normal with mean 0 and variance
-// 2/(O·K²), torchvision's choice for ResNet (He et al., arXiv:1502.01852).
-func (c *Conv2d) kaimingNormalFanOut() *Conv2d {
-	c.weight.Init = Normal(math.Sqrt(2 / float64(c.out*c.kernel*c.kernel)))
-	return c
+// Params implements Kind.
+func (k Conv2d) Params() []Param {
+	each := k.InChannels / k.Groups
+	start := Uniform(1 / math.Sqrt(float64(each*k.KernelSize*k.KernelSize)))
+	w := param("weight", OIHW, start, k.KernelSize, k.KernelSize, each, k.OutChannels)
+	if k.WeightInit == KaimingNormalFanOut {
+		w.Init = Normal(math.Sqrt(2 / float64(k.OutChannels*k.KernelSize*k.KernelSize)))
+	}
+	if !k.Bias {
+		return []Param{w}
+	}
+	return []Param{w, param("bias", Same, start, k.OutChannels)}
 }
 
-// Slots implements Layer.
-func (c *Conv2d) Slots() []Slot {
+// Build implements Kind.
+func (k Conv2d) Build(c *Call) *engine.Value {
+	in := []*engine.Value{c.In[0], c.Param("weight")}
+	if k.Bias {
+		in = append(in, c.Param("bias"))
+	}
+	return c.One(engine.Conv2D{Stride: k.Stride, Pad: k.Padding, Dilation: k.Dilation, Groups: k.Groups}, in...)
+}
+
+// depthwise reports whether each group has one input channel.
+func (k Conv2d) depthwise() bool { return k.Groups == k.InChannels && k.Groups > 1 }
+
+// Tie implements Kind. A dense convolution makes new channels. In a depthwise
+// one the outputs of input channel i, which are O/I channels in a row, are one
+// with it. In a grouped one the channels that have the same number within their
+// groups are one, on either side, so that all groups stay equally wide.
+func (k Conv2d) Tie(t *Ties) {
+	x := t.Input(0)
+	y := t.New(k.OutChannels)
+	each, outs := k.InChannels/k.Groups, k.OutChannels/k.Groups
 	switch {
-	case c.weight.Variable == nil:
-		return nil
-	case c.opt.NoBias:
-		return []Slot{c.weight}
+	case k.depthwise():
+		for i := range y {
+			t.Unite(x[i/outs:i/outs+1], y[i:i+1])
+		}
+	case k.Groups > 1:
+		for g := 1; g < k.Groups; g++ {
+			t.Unite(x[:each], x[g*each:(g+1)*each])
+			t.Unite(y[:outs], y[g*outs:(g+1)*outs])
+		}
 	}
-	return []Slot{c.weight, c.bias}
+	t.Axis("weight", 0, y)
+	if !k.depthwise() {
+		t.Axis("weight", 1, x[:each])
+	}
+	if k.Bias {
+		t.Axis("bias", 0, y)
+	}
+	t.Output(y)
 }
 
-// Forward implements Layer: [N,H,W,I] to [N,OH,OW,O].
-func (c *Conv2d) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	if err := c.check(); err != nil {
-		b.Fail(err)
-		return x
+// Keep implements Kind.
+func (k Conv2d) Keep(in [][]int, out []int) (Kind, error) {
+	depthwise := k.depthwise()
+	k.InChannels, k.OutChannels = count(k.InChannels, in[0]), count(k.OutChannels, out)
+	if depthwise {
+		k.Groups = k.InChannels
 	}
-	in := []*engine.Value{x, b.Variable(c.weight.Variable)}
-	if !c.opt.NoBias {
-		in = append(in, b.Variable(c.bias.Variable))
+	return k, nil
+}
+
+// sized implements sizer.
+func (k Conv2d) sized(in []engine.Spec, out int) Kind {
+	k.InChannels = fill(k.InChannels, in)
+	if k.OutChannels == 0 {
+		k.OutChannels = out
 	}
-	o := c.opt
-	return c.one(b, engine.Conv2D{Stride: o.Stride, Pad: o.Padding, Dilation: o.Dilation, Groups: o.Groups}, in...)
+	return k
 }

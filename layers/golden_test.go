@@ -101,7 +101,7 @@ func (g *golden) load(m *layers.Model, store *engine.Store, prefix string) {
 	for _, slot := range m.Slots() {
 		e := layers.Entry{Name: slot.Variable.Name, Shape: slot.Shape()}
 		if slot.Variable.DType == engine.Int64 {
-			e.Data, e.Integer = []float32{0}, true
+			e.Data, e.Int = nil, []int64{0}
 		} else {
 			e.Data, e.Shape = g.tensor(prefix + e.Name)
 		}

@@ -34,7 +34,7 @@ func Uniform(bound float64) Init { return Init{uniform, bound} }
 // deviation.
 func Normal(std float64) Init { return Init{normal, std} }
 
-// useInit keeps initialisation apart from the other users of random numbers.
+// useInit keeps initialization apart from the other users of random numbers.
 const useInit = data.UseOther
 
 // fill draws a tensor. Its values depend on seed and name alone, not on the
@@ -57,30 +57,30 @@ func (d Init) fill(dst []float32, seed uint64, name string) {
 }
 
 // Init sets every variable of the model in store to its initial value:
-// PyTorch's defaults (weights and biases of Conv2d and Linear uniform in
-// ±1/√fan_in; BatchNorm2d weight 1, bias 0, running mean 0, running variance
-// 1), and torchvision's for resnet18 (convolutions normal with variance
-// 2/fan_out). The distributions are PyTorch's, the numbers are not: each
+// what its kind says, which is PyTorch's default (weights and biases of Conv2d
+// and Linear uniform in ±1/√fan_in; BatchNorm2d weight 1, bias 0, running mean
+// 0, running variance 1), and torchvision's for resnet18 (convolutions normal
+// with variance 2/fan_out). The distributions are PyTorch's, the numbers are not: each
 // tensor's depend on seed and its name alone.
 func (m *Model) Init(store *engine.Store, seed uint64) error {
 	for _, s := range m.slots {
 		v := s.Variable
-		if v.DType == engine.Int64 {
-			if err := store.Set(v, make([]byte, v.Bytes())); err != nil {
-				return fmt.Errorf("initialising %s: %w", v.Name, err)
-			}
-			continue
-		}
-		torch := make([]float32, v.Len())
-		s.Init.fill(torch, seed, v.Name)
-		inside := torch
-		if s.Layout != Same {
-			inside = make([]float32, v.Len())
-			s.Layout.ToEngine(inside, torch, s.Shape())
-		}
-		if err := store.Set(v, engine.Bytes(inside)); err != nil {
-			return fmt.Errorf("initialising %s: %w", v.Name, err)
+		e := tensor{Param{Spec: v.Spec, Layout: s.Layout, Init: s.Init}, v.Name}.start(seed)
+		if err := store.Set(v, s.Raw(&e)); err != nil {
+			return fmt.Errorf("initializing %s: %w", v.Name, err)
 		}
 	}
 	return nil
+}
+
+// start returns the tensor's initial value.
+func (t tensor) start(seed uint64) Entry {
+	e := Entry{Name: t.name, Shape: t.Layout.Torch(t.Spec.Shape)}
+	if t.Spec.DType == engine.Int64 {
+		e.Int = make([]int64, t.Spec.Len())
+		return e
+	}
+	e.Data = make([]float32, t.Spec.Len())
+	t.Init.fill(e.Data, seed, t.name)
+	return e
 }

@@ -7,44 +7,72 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// Linear is PyTorch's nn.Linear with a bias: y = x·Wᵀ + b.
+// Linear is PyTorch's nn.Linear, y = x·Wᵀ + b, from [N,I] to [N,O].
 //
-// Tensors: weight [O,I] and bias [O], both uniform in ±1/√I at the start.
+// Tensors: weight [O,I] and, with Bias, bias [O], both uniform in ±1/√I at the
+// start.
 type Linear struct {
-	base
-	in, out int
-	slots   []Slot
+	InFeatures  int  `json:"in_features"`
+	OutFeatures int  `json:"out_features"`
+	Bias        bool `json:"bias"`
 }
 
-// NewLinear returns a linear layer from in to out features.
-func NewLinear(name string, in, out int) *Linear {
-	l := &Linear{base: base{name}, in: in, out: out}
-	if l.check() != nil {
-		return l
-	}
-	init := Uniform(1 / math.Sqrt(float64(in)))
-	l.slots = []Slot{
-		l.parameter("weight", OI, init, in, out),
-		l.parameter("bias", Same, init, out),
-	}
-	return l
-}
+func init() { Register(Linear{Bias: true}) }
 
-func (l *Linear) check() error {
-	if l.in < 1 || l.out < 1 {
-		return fmt.Errorf("%s: %d to %d features: both must be positive", l.name, l.in, l.out)
+// Check implements Kind.
+func (k Linear) Check(inputs int) error {
+	switch {
+	case inputs != 1:
+		return one(inputs)
+	case k.InFeatures < 1 || k.OutFeatures < 1:
+		return fmt.Errorf("%d to %d features: both must be positive", k.InFeatures, k.OutFeatures)
+	case k.InFeatures > maxFeatures || k.OutFeatures > maxClasses:
+		return fmt.Errorf("%d to %d features: at most %d and %d are taken", k.InFeatures, k.OutFeatures, maxFeatures, maxClasses)
 	}
 	return nil
 }
 
-// Slots implements Layer.
-func (l *Linear) Slots() []Slot { return l.slots }
-
-// Forward implements Layer: [N,I] to [N,O].
-func (l *Linear) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	if err := l.check(); err != nil {
-		b.Fail(err)
-		return x
+// Params implements Kind.
+func (k Linear) Params() []Param {
+	start := Uniform(1 / math.Sqrt(float64(k.InFeatures)))
+	w := param("weight", OI, start, k.InFeatures, k.OutFeatures)
+	if !k.Bias {
+		return []Param{w}
 	}
-	return l.one(b, engine.Linear{}, x, b.Variable(l.slots[0].Variable), b.Variable(l.slots[1].Variable))
+	return []Param{w, param("bias", Same, start, k.OutFeatures)}
+}
+
+// Build implements Kind.
+func (k Linear) Build(c *Call) *engine.Value {
+	in := []*engine.Value{c.In[0], c.Param("weight")}
+	if k.Bias {
+		in = append(in, c.Param("bias"))
+	}
+	return c.One(engine.Linear{}, in...)
+}
+
+// Tie implements Kind.
+func (k Linear) Tie(t *Ties) {
+	y := t.New(k.OutFeatures)
+	t.Axis("weight", 0, y)
+	t.Axis("weight", 1, t.Input(0))
+	if k.Bias {
+		t.Axis("bias", 0, y)
+	}
+	t.Output(y)
+}
+
+// Keep implements Kind.
+func (k Linear) Keep(in [][]int, out []int) (Kind, error) {
+	k.InFeatures, k.OutFeatures = count(k.InFeatures, in[0]), count(k.OutFeatures, out)
+	return k, nil
+}
+
+// sized implements sizer.
+func (k Linear) sized(in []engine.Spec, out int) Kind {
+	k.InFeatures = fill(k.InFeatures, in)
+	if k.OutFeatures == 0 {
+		k.OutFeatures = out
+	}
+	return k
 }

@@ -7,83 +7,194 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// A Model is a net: an architecture and the identities of its variables,
-// without values.
+// A Model is a net made ready for an engine: the net, and the identities of its
+// variables, without values. Values live in an engine.Store, so that one model
+// may have several sets of weights (the trained ones and their moving average)
+// and one set may serve several graphs (training, evaluation).
 type Model struct {
-	arch  Arch
-	net   Layer
-	slots []Slot
+	net    *Net
+	slots  []Slot
+	values map[string]*engine.Variable
+	frozen map[string]bool // modules in evaluation mode
 }
 
-// New builds the model that a describes. The error says in one line what in a
-// cannot be.
+// A Slot is one tensor of a state_dict: the variable that stands for it, how
+// PyTorch lays it out, and how it starts.
+type Slot struct {
+	// Variable has PyTorch's name and the engine's shape.
+	Variable *engine.Variable
+	Layout   Layout
+	Init     Init
+	// Buffer marks what is no parameter: statistics and counters.
+	Buffer bool
+}
+
+// Shape returns PyTorch's shape of the tensor.
+func (s Slot) Shape() []int { return s.Layout.Torch(s.Variable.Shape) }
+
+// New builds the model of a family that a describes. The error says in one line
+// what in a cannot be.
 func New(a Arch) (*Model, error) {
-	a, f, err := a.resolve()
+	n, err := a.Net()
 	if err != nil {
 		return nil, err
 	}
-	m, err := Compose(f.name, f.build(a))
+	return n.Model()
+}
+
+// Model checks the net and returns a model of it.
+func (n *Net) Model() (*Model, error) {
+	if err := n.Validate(); err != nil {
+		return nil, err
+	}
+	ts, err := n.params()
 	if err != nil {
 		return nil, err
 	}
-	m.arch = a
+	m := &Model{net: n, values: make(map[string]*engine.Variable, len(ts)), frozen: make(map[string]bool)}
+	for _, t := range ts {
+		v := &engine.Variable{Name: t.name, Spec: t.Spec, Trainable: !t.Buffer}
+		m.values[t.name] = v
+		m.slots = append(m.slots, Slot{Variable: v, Layout: t.Layout, Init: t.Init, Buffer: t.Buffer})
+	}
 	return m, nil
 }
 
-// Compose makes a model of layers that follow each other. Its Arch has nothing
-// but the given name as Family, which New does not know: such a model is
-// rebuilt by the program that composed it.
-func Compose(name string, ls ...Layer) (*Model, error) {
-	if len(ls) == 0 || slices.Contains(ls, nil) {
-		return nil, fmt.Errorf("%s: a model needs layers, and none may be nil", name)
+// Net returns the model's net. It must not be changed.
+func (m *Model) Net() *Net { return m.net }
+
+// Arch returns the description of the model's net: see Net.Arch.
+func (m *Model) Arch() Arch { return m.net.Arch() }
+
+// Outputs are the values that a net has in a graph.
+type Outputs struct {
+	// Logits are [N, classes], in float32 whatever the images are.
+	Logits *engine.Value
+	values map[string]*engine.Value
+	net    *Net
+}
+
+// At returns the output of a module, or of the container whose path it is: that
+// is the output of the last module inside it, as "layer1" is that of
+// "layer1.1.relu_1". It returns nil if there is neither.
+func (o *Outputs) At(name string) *engine.Value {
+	if v, ok := o.values[name]; ok && name != Image {
+		return v
 	}
-	net := ls[0]
-	if len(ls) > 1 {
-		net = NewSequential("", ls...)
-	}
-	if err := check(net); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	m := &Model{arch: Arch{Family: name}, net: net, slots: net.Slots()}
-	seen := make(map[string]bool, len(m.slots))
-	for _, s := range m.slots {
-		if seen[s.Variable.Name] {
-			return nil, fmt.Errorf("%s: two tensors are named %s; give each layer a name of its own", name, s.Variable.Name)
+	for i := len(o.net.Modules) - 1; i >= 0; i-- {
+		if inside := o.net.Modules[i].Name; len(inside) > len(name) && inside[:len(name)] == name && inside[len(name)] == '.' {
+			return o.values[inside]
 		}
-		seen[s.Variable.Name] = true
 	}
-	return m, nil
+	return nil
 }
 
-// Arch returns the description of the model with everything filled in: Widths
-// and InChannels always, Base where the widths are multiples of one.
-func (m *Model) Arch() Arch {
-	a := m.arch
-	a.Widths = slices.Clone(a.Widths)
-	return a
-}
-
-// Forward adds the net to b's graph, from images x [N,H,W,InChannels] to
-// logits [N,Classes]. With train, BatchNorm2d uses the batch's statistics and
-// moves the running ones, and Dropout drops. Errors go to b and name the layer.
-//
-// Images in bfloat16 make a net of mixed precision: every activation, and its
-// gradient, is stored in bfloat16, while weights, statistics, sums and logits
-// stay float32 (Micikevicius et al., arXiv:1710.03740, with bfloat16, which
-// needs no scaling of the loss). The backend must have it: engine.MixedPrecision.
+// Forward adds the net to b's graph and returns its logits [N, classes]. x are
+// the images, [N,H,W,C]. With train, batch norms use and move the statistics of
+// the batch and dropout drops, but not in frozen modules.
 func (m *Model) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
-	logits := m.net.Forward(b, x, train)
-	if b.Err() == nil && logits.DType == engine.BFloat16 {
-		logits = b.One(engine.Cast{To: engine.Float32}, logits)
+	return m.Build(b, x, train).Logits
+}
+
+// Build is Forward that returns the outputs of all modules: those that a loss
+// taps. Errors go to b.
+func (m *Model) Build(b *engine.Builder, x *engine.Value, train bool) *Outputs {
+	o := m.net.build(b, x, m.values, func(name string) bool { return train && !m.frozen[name] })
+	if b.Err() == nil && o.Logits.DType == engine.BFloat16 {
+		o.Logits = b.One(engine.Cast{To: engine.Float32}, o.Logits)
 	}
-	return logits
+	return o
+}
+
+// build writes the net down in the order of execution. An error of the builder
+// names the module.
+func (n *Net) build(b *engine.Builder, x *engine.Value, values map[string]*engine.Variable, train func(module string) bool) *Outputs {
+	o := &Outputs{net: n, values: make(map[string]*engine.Value, len(n.Modules)+1)}
+	o.values[Image] = x
+	for i := range n.Modules {
+		m := &n.Modules[i]
+		c := Call{Builder: b, Train: train(m.Name), module: m, values: values, In: make([]*engine.Value, len(m.In))}
+		for k, from := range m.In {
+			c.In[k] = o.values[from]
+		}
+		restore := b.Scope(m.Name)
+		o.values[m.Name] = m.Kind.Build(&c)
+		restore()
+		if b.Err() != nil {
+			break
+		}
+	}
+	o.Logits = o.values[n.Output]
+	if b.Err() != nil && o.Logits == nil {
+		o.Logits = x // a placeholder, which must not be used
+	}
+	return o
+}
+
+// trialSize is the height and width on which a net that takes images of any
+// size is tried.
+const trialSize = 224
+
+// trial returns the shape of an image that the net takes.
+func (in Input) trial() engine.Spec {
+	h, w := in.Height, in.Width
+	if h == 0 {
+		h, w = trialSize, trialSize
+	}
+	return engine.F32(1, h, w, in.Channels)
+}
+
+// shapes returns the outputs of all modules for one image, by name.
+func (n *Net) shapes() (map[string]engine.Spec, error) {
+	ts, err := n.params()
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]*engine.Variable, len(ts))
+	for _, t := range ts {
+		values[t.name] = &engine.Variable{Name: t.name, Spec: t.Spec}
+	}
+	b := engine.NewBuilder(engine.NewGraph())
+	o := n.build(b, b.Input(Image, n.Input.trial()), values, func(string) bool { return false })
+	if err := b.Err(); err != nil {
+		if n.Input.Height == 0 {
+			return nil, fmt.Errorf("%w (tried on images of %dx%d pixels; if the net is for another size, its input must say so)", err, trialSize, trialSize)
+		}
+		return nil, err
+	}
+	out := make(map[string]engine.Spec, len(o.values))
+	for name, v := range o.values {
+		out[name] = v.Spec
+	}
+	return out, nil
+}
+
+// checkShapes makes sure that the modules fit each other.
+func (n *Net) checkShapes() error {
+	s, err := n.shapes()
+	if err != nil {
+		return err
+	}
+	total := 0
+	for i := range n.Modules {
+		v := s[n.Modules[i].Name]
+		c := v.Shape[len(v.Shape)-1]
+		if total += c; v.Len() > maxValue || c > maxFeatures || total > 4*maxFeatures {
+			return fmt.Errorf("%s: its output %v is too large", n.Modules[i].Name, v)
+		}
+	}
+	if v := s[n.Output]; len(v.Shape) != 2 {
+		return fmt.Errorf("%s: the net's output is %v; logits are [N,classes]", n.Output, v)
+	}
+	return nil
 }
 
 // Slots returns the tensors of the model in the order of PyTorch's state_dict.
 func (m *Model) Slots() []Slot { return slices.Clone(m.slots) }
 
 // Variables returns the variables of the model in the order of PyTorch's
-// state_dict: parameters, which are Trainable, and BatchNorm2d's buffers.
+// state_dict: parameters, which are Trainable unless they are frozen, and
+// buffers.
 func (m *Model) Variables() []*engine.Variable {
 	vs := make([]*engine.Variable, len(m.slots))
 	for i, s := range m.slots {
@@ -92,14 +203,11 @@ func (m *Model) Variables() []*engine.Variable {
 	return vs
 }
 
-// Params returns the number of trainable parameters.
-func (m *Model) Params() int { return params(m.slots) }
-
-// params counts the trainable elements of slots.
-func params(slots []Slot) int {
+// Params returns the number of parameters, frozen ones included.
+func (m *Model) Params() int {
 	n := 0
-	for _, s := range slots {
-		if s.Variable.Trainable {
+	for _, s := range m.slots {
+		if !s.Buffer {
 			n += s.Variable.Len()
 		}
 	}

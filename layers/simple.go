@@ -6,122 +6,180 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// ReLU is PyTorch's nn.ReLU: max(x, 0).
-type ReLU struct{ base }
+// unary is the part that kinds of one input without tensors have in common,
+// whose channels stay what they are.
+type unary struct{}
 
-// NewReLU returns a ReLU.
-func NewReLU(name string) *ReLU { return &ReLU{base{name}} }
+// Check implements Kind.
+func (unary) Check(inputs int) error { return one(inputs) }
 
-// Forward implements Layer.
-func (l *ReLU) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	return l.one(b, engine.Activation{F: engine.ReLU}, x)
+// Params implements Kind.
+func (unary) Params() []Param { return nil }
+
+// Tie implements Kind: every output channel is the input channel of its number.
+func (unary) Tie(t *Ties) { t.Output(t.Input(0)) }
+
+func init() {
+	Register(ReLU{})
+	Register(ReLU6{})
+	Register(MaxPool2d{})
+	Register(AvgPool2d{})
+	Register(AdaptiveAvgPool2d{})
+	Register(Flatten{})
+	Register(Dropout{P: 0.5})
 }
+
+// ReLU is PyTorch's nn.ReLU: max(x, 0).
+type ReLU struct{ unary }
+
+// Build implements Kind.
+func (ReLU) Build(c *Call) *engine.Value { return c.One(engine.Activation{F: engine.ReLU}, c.In[0]) }
+
+// Keep implements Kind.
+func (k ReLU) Keep([][]int, []int) (Kind, error) { return k, nil }
 
 // ReLU6 is PyTorch's nn.ReLU6: min(max(x, 0), 6).
-type ReLU6 struct{ base }
+type ReLU6 struct{ unary }
 
-// NewReLU6 returns a ReLU6.
-func NewReLU6(name string) *ReLU6 { return &ReLU6{base{name}} }
+// Build implements Kind.
+func (ReLU6) Build(c *Call) *engine.Value { return c.One(engine.Activation{F: engine.ReLU6}, c.In[0]) }
 
-// Forward implements Layer.
-func (l *ReLU6) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	return l.one(b, engine.Activation{F: engine.ReLU6}, x)
-}
+// Keep implements Kind.
+func (k ReLU6) Keep([][]int, []int) (Kind, error) { return k, nil }
 
-// MaxPool2d is PyTorch's nn.MaxPool2d.
+// MaxPool2d is PyTorch's nn.MaxPool2d, [N,H,W,C] to [N,OH,OW,C]. A stride of 0
+// is the kernel's size.
 type MaxPool2d struct {
-	base
-	window engine.Window
+	unary
+	KernelSize int `json:"kernel_size"`
+	Stride     int `json:"stride"`
+	Padding    int `json:"padding"`
 }
 
-// NewMaxPool2d returns a max pooling over the window.
-func NewMaxPool2d(name string, w engine.Window) *MaxPool2d { return &MaxPool2d{base{name}, w} }
+// Check implements Kind.
+func (k MaxPool2d) Check(inputs int) error { return checkWindow(inputs, k.window()) }
 
-// Forward implements Layer: [N,H,W,C] to [N,OH,OW,C].
-func (l *MaxPool2d) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	return l.one(b, engine.MaxPool2D{Window: l.window}, x)
+// Build implements Kind.
+func (k MaxPool2d) Build(c *Call) *engine.Value {
+	return c.One(engine.MaxPool2D{Window: k.window()}, c.In[0])
 }
 
-// AvgPool2d is PyTorch's nn.AvgPool2d; padding counts in the mean.
+// Keep implements Kind.
+func (k MaxPool2d) Keep([][]int, []int) (Kind, error) { return k, nil }
+
+func (k MaxPool2d) window() engine.Window {
+	return engine.Window{Kernel: k.KernelSize, Stride: k.Stride, Pad: k.Padding}
+}
+
+// AvgPool2d is PyTorch's nn.AvgPool2d, [N,H,W,C] to [N,OH,OW,C]; padding counts
+// in the mean. A stride of 0 is the kernel's size.
 type AvgPool2d struct {
-	base
-	window engine.Window
+	unary
+	KernelSize int `json:"kernel_size"`
+	Stride     int `json:"stride"`
+	Padding    int `json:"padding"`
 }
 
-// NewAvgPool2d returns an average pooling over the window.
-func NewAvgPool2d(name string, w engine.Window) *AvgPool2d { return &AvgPool2d{base{name}, w} }
+// Check implements Kind.
+func (k AvgPool2d) Check(inputs int) error { return checkWindow(inputs, k.window()) }
 
-// Forward implements Layer: [N,H,W,C] to [N,OH,OW,C].
-func (l *AvgPool2d) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	return l.one(b, engine.AvgPool2D{Window: l.window}, x)
+// Build implements Kind.
+func (k AvgPool2d) Build(c *Call) *engine.Value {
+	return c.One(engine.AvgPool2D{Window: k.window()}, c.In[0])
 }
 
-// AdaptiveAvgPool2d is PyTorch's nn.AdaptiveAvgPool2d((1, 1)): the mean over
-// the whole image. Its output is [N,C], already flat.
-type AdaptiveAvgPool2d struct{ base }
+// Keep implements Kind.
+func (k AvgPool2d) Keep([][]int, []int) (Kind, error) { return k, nil }
 
-// NewAdaptiveAvgPool2d returns a global average pooling.
-func NewAdaptiveAvgPool2d(name string) *AdaptiveAvgPool2d { return &AdaptiveAvgPool2d{base{name}} }
-
-// Forward implements Layer: [N,H,W,C] to [N,C].
-func (l *AdaptiveAvgPool2d) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	return l.one(b, engine.GlobalAvgPool{}, x)
+func (k AvgPool2d) window() engine.Window {
+	return engine.Window{Kernel: k.KernelSize, Stride: k.Stride, Pad: k.Padding}
 }
 
-// Flatten is PyTorch's nn.Flatten: [N,H,W,C] to [N,C·H·W] in PyTorch's order.
-// What is already [N,C] passes.
-type Flatten struct{ base }
-
-// NewFlatten returns a flattening layer.
-func NewFlatten(name string) *Flatten { return &Flatten{base{name}} }
-
-// Forward implements Layer.
-func (l *Flatten) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	if len(x.Shape) != 4 {
-		return x
-	}
-	return l.one(b, engine.Flatten{}, x)
-}
-
-// Dropout is PyTorch's nn.Dropout: in training each element is zeroed with
-// probability P and the others are divided by 1-P; in evaluation x passes.
-//
-// Its random numbers are those of DropoutCounter, an input of the graph.
-type Dropout struct {
-	base
-	p      float32
-	stream uint32
-}
-
-// NewDropout returns a dropout with probability p in [0, 1). Dropouts of one
-// net are told apart by stream.
-func NewDropout(name string, p float32, stream uint32) *Dropout {
-	return &Dropout{base{name}, p, stream}
-}
-
-func (l *Dropout) check() error {
-	if !(l.p >= 0 && l.p < 1) {
-		return fmt.Errorf("%s: a dropout probability of %v is not in [0, 1)", l.name, l.p)
+func checkWindow(inputs int, w engine.Window) error {
+	switch {
+	case inputs != 1:
+		return one(inputs)
+	case w.Kernel < 1 || w.Kernel > maxWidth || w.Stride < 0 || w.Stride > maxWidth || w.Pad < 0 || 2*w.Pad > w.Kernel:
+		return fmt.Errorf("a window of %d with stride %d and padding %d: the window is at least 1, the padding at most half of it", w.Kernel, w.Stride, w.Pad)
 	}
 	return nil
 }
 
-// Forward implements Layer.
-func (l *Dropout) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
-	if err := l.check(); err != nil {
-		b.Fail(err)
-		return x
+// AdaptiveAvgPool2d is PyTorch's nn.AdaptiveAvgPool2d((1, 1)): the mean over
+// the whole image, [N,H,W,C] to [N,C], already flat.
+type AdaptiveAvgPool2d struct{ unary }
+
+// Build implements Kind.
+func (AdaptiveAvgPool2d) Build(c *Call) *engine.Value { return c.One(engine.GlobalAvgPool{}, c.In[0]) }
+
+// Keep implements Kind.
+func (k AdaptiveAvgPool2d) Keep([][]int, []int) (Kind, error) { return k, nil }
+
+// Flatten is PyTorch's nn.Flatten: [N,H,W,C] to [N,C·H·W] in PyTorch's order,
+// element (c·H+h)·W+w. What is already [N,C] passes.
+type Flatten struct{ unary }
+
+// Build implements Kind.
+func (Flatten) Build(c *Call) *engine.Value {
+	if len(c.In[0].Shape) != 4 {
+		return c.In[0]
 	}
-	if !train || l.p == 0 {
-		return x
-	}
-	return l.one(b, engine.Dropout{P: l.p, Stream: l.stream}, x, DropoutCounter(b))
+	return c.One(engine.Flatten{}, c.In[0])
 }
+
+// Tie implements Kind: channel c is the H·W features from c·H·W on.
+func (Flatten) Tie(t *Ties) {
+	x := t.Input(0)
+	_, h, w, _, ok := t.Spec(0).NHWC()
+	if !ok {
+		t.Output(x)
+		return
+	}
+	y := make([]Elem, 0, len(x)*h*w)
+	for _, e := range x {
+		for range h * w {
+			y = append(y, e)
+		}
+	}
+	t.Output(y)
+}
+
+// Keep implements Kind.
+func (k Flatten) Keep([][]int, []int) (Kind, error) { return k, nil }
+
+// Dropout is PyTorch's nn.Dropout: in training each element is zeroed with
+// probability P and the others are divided by 1-P; in evaluation x passes.
+//
+// Its random numbers are those of DropoutCounter, an input of the graph, and of
+// the module's name.
+type Dropout struct {
+	unary
+	P float64 `json:"p"`
+}
+
+// Check implements Kind.
+func (k Dropout) Check(inputs int) error {
+	if !(k.P >= 0 && k.P < 1) {
+		return fmt.Errorf("a dropout probability of %v is not in [0, 1)", k.P)
+	}
+	return one(inputs)
+}
+
+// Build implements Kind.
+func (k Dropout) Build(c *Call) *engine.Value {
+	if !c.Train || k.P == 0 {
+		return c.In[0]
+	}
+	return c.One(engine.Dropout{P: float32(k.P), Stream: c.Stream()}, c.In[0], DropoutCounter(c.Builder))
+}
+
+// Keep implements Kind.
+func (k Dropout) Keep([][]int, []int) (Kind, error) { return k, nil }
 
 // DropoutCounter returns the graph's input of spec engine.DropoutCounter, and
 // declares it if no dropout of the graph has done so yet. Whoever runs the
 // graph binds it to the two halves of the seed and of the step's number. It is
-// recognised by its spec, which no other input may have.
+// recognized by its spec, which no other input may have.
 func DropoutCounter(b *engine.Builder) *engine.Value {
 	for _, v := range b.Graph().Inputs() {
 		if v.Equal(engine.DropoutCounter) {

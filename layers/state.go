@@ -15,11 +15,24 @@ type StateDict []Entry
 type Entry struct {
 	Name  string
 	Shape []int     // OIHW, [O,I], [C]; empty for a scalar
-	Data  []float32 // row-major in Shape
-	// Integer marks an int64 of PyTorch (num_batches_tracked), whose value
-	// Data holds rounded to float32.
-	Integer bool
+	Data  []float32 // row-major in Shape; nil for a counter
+	Int   []int64   // the values of an int64 tensor (num_batches_tracked), else nil
+	// Codes are what is stored in place of Data, which they decode to: those of
+	// a quantized model. They are nil where Data is stored in full, and whoever
+	// changes Data sets them to nil.
+	Codes *Codes
 }
+
+// Encoding returns how the entry is stored.
+func (e *Entry) Encoding() Encoding {
+	if e.Codes == nil {
+		return Encoding{}
+	}
+	return e.Codes.Encoding
+}
+
+// Integer reports whether the entry is an int64 tensor of PyTorch.
+func (e *Entry) Integer() bool { return e.Int != nil }
 
 // Find returns the entry of the given name, nil if there is none.
 func (s StateDict) Find(name string) *Entry {
@@ -31,63 +44,56 @@ func (s StateDict) Find(name string) *Entry {
 	return nil
 }
 
+// Entry returns the state_dict's entry of the slot, from the bytes that a store
+// holds of its variable.
+func (s Slot) Entry(raw []byte) (Entry, error) {
+	v := s.Variable
+	e := Entry{Name: v.Name, Shape: s.Shape()}
+	if len(raw) != v.Bytes() {
+		return e, fmt.Errorf("tensor %s: %d bytes, it has %d", v.Name, len(raw), v.Bytes())
+	}
+	if v.DType == engine.Int64 {
+		e.Int = make([]int64, v.Len())
+		copy(engine.Bytes(e.Int), raw)
+		return e, nil
+	}
+	inside := make([]float32, v.Len())
+	copy(engine.Bytes(inside), raw)
+	if s.Layout == Same {
+		e.Data = inside
+		return e, nil
+	}
+	e.Data = make([]float32, v.Len())
+	s.Layout.ToTorch(e.Data, inside, e.Shape)
+	return e, nil
+}
+
+// Raw returns the bytes by which a store holds the entry, which must be the
+// slot's: the reverse of Entry.
+func (s Slot) Raw(e *Entry) []byte {
+	if s.Variable.DType == engine.Int64 {
+		return engine.Bytes(slices.Clone(e.Int))
+	}
+	inside := make([]float32, s.Variable.Len())
+	s.Layout.ToEngine(inside, e.Data, e.Shape)
+	return engine.Bytes(inside)
+}
+
 // State copies the model's values from store.
 func (m *Model) State(store *engine.Store) (StateDict, error) {
 	out := make(StateDict, 0, len(m.slots))
 	for _, s := range m.slots {
-		v := s.Variable
-		e := Entry{Name: v.Name, Shape: s.Shape(), Data: make([]float32, v.Len())}
-		if v.DType == engine.Int64 {
-			n := make([]int64, v.Len())
-			if err := store.Get(v, engine.Bytes(n)); err != nil {
-				return nil, err
-			}
-			e.Integer = true
-			for i := range n {
-				e.Data[i] = float32(n[i])
-			}
-			out = append(out, e)
-			continue
-		}
-		inside := make([]float32, v.Len())
-		if err := store.Get(v, engine.Bytes(inside)); err != nil {
+		raw := make([]byte, s.Variable.Bytes())
+		if err := store.Get(s.Variable, raw); err != nil {
 			return nil, err
 		}
-		s.Layout.ToTorch(e.Data, inside, e.Shape)
+		e, err := s.Entry(raw)
+		if err != nil {
+			return nil, err
+		}
 		out = append(out, e)
 	}
 	return out, nil
-}
-
-// Check reports the first way in which s is not a state of this model: a
-// tensor that is missing, of another shape, named twice or not the model's.
-func (m *Model) Check(s StateDict) error {
-	byName := make(map[string]*Entry, len(s))
-	for i := range s {
-		if byName[s[i].Name] != nil {
-			return fmt.Errorf("tensor %s is there twice", s[i].Name)
-		}
-		byName[s[i].Name] = &s[i]
-	}
-	for _, slot := range m.slots {
-		name, shape := slot.Variable.Name, slot.Shape()
-		e := byName[name]
-		switch {
-		case e == nil:
-			return fmt.Errorf("tensor %s %v of %s is missing", name, shape, m.arch.Family)
-		case !slices.Equal(e.Shape, shape):
-			return fmt.Errorf("tensor %s is %v, %s needs %v", name, e.Shape, m.arch.Family, shape)
-		case len(e.Data) != slot.Variable.Len():
-			return fmt.Errorf("tensor %s has %d values for its shape %v", name, len(e.Data), shape)
-		}
-		delete(byName, name)
-	}
-	for i := range s {
-		if byName[s[i].Name] != nil {
-			return fmt.Errorf("tensor %s is not one of %s", s[i].Name, m.arch.Family)
-		}
-	}
-	return nil
 }
 
 // Load copies s into store. It is strict, as PyTorch's load_state_dict is:
@@ -98,21 +104,49 @@ func (m *Model) Load(store *engine.Store, s StateDict) error {
 		return err
 	}
 	for _, slot := range m.slots {
-		v, e := slot.Variable, s.Find(slot.Variable.Name)
-		if v.DType == engine.Int64 {
-			n := make([]int64, v.Len())
-			for i := range n {
-				n[i] = int64(e.Data[i])
-			}
-			if err := store.Set(v, engine.Bytes(n)); err != nil {
-				return err
-			}
-			continue
-		}
-		inside := make([]float32, v.Len())
-		slot.Layout.ToEngine(inside, e.Data, e.Shape)
-		if err := store.Set(v, engine.Bytes(inside)); err != nil {
+		if err := store.Set(slot.Variable, slot.Raw(s.Find(slot.Variable.Name))); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// Check reports the first way in which s is not a state of this model: a
+// tensor that is missing, of another shape, named twice or not the model's.
+func (m *Model) Check(s StateDict) error { return m.net.CheckState(s) }
+
+// CheckState reports the first way in which s is not a state of the net: a
+// tensor that is missing, of another shape, named twice or not the net's.
+func (n *Net) CheckState(s StateDict) error {
+	ts, err := n.params()
+	if err != nil {
+		return err
+	}
+	byName := make(map[string]*Entry, len(s))
+	for i := range s {
+		if byName[s[i].Name] != nil {
+			return fmt.Errorf("tensor %s is there twice", s[i].Name)
+		}
+		byName[s[i].Name] = &s[i]
+	}
+	for _, t := range ts {
+		shape := t.Layout.Torch(t.Spec.Shape)
+		e := byName[t.name]
+		switch {
+		case e == nil:
+			return fmt.Errorf("tensor %s %v of %s is missing", t.name, shape, n)
+		case !slices.Equal(e.Shape, shape):
+			return fmt.Errorf("tensor %s is %v, %s needs %v", t.name, e.Shape, n, shape)
+		case t.Spec.DType == engine.Int64 && len(e.Int) != t.Spec.Len():
+			return fmt.Errorf("tensor %s has %d integers for its shape %v", t.name, len(e.Int), shape)
+		case t.Spec.DType != engine.Int64 && len(e.Data) != t.Spec.Len():
+			return fmt.Errorf("tensor %s has %d values for its shape %v", t.name, len(e.Data), shape)
+		}
+		delete(byName, t.name)
+	}
+	for i := range s {
+		if byName[s[i].Name] != nil {
+			return fmt.Errorf("tensor %s is not one of %s", s[i].Name, n)
 		}
 	}
 	return nil

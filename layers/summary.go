@@ -12,13 +12,13 @@ type Summary struct {
 	Arch  Arch  `json:"arch"`
 	Input []int `json:"input"` // C, H, W
 	// Params counts parameters as torchsummary does: weights and biases, not
-	// the running statistics of BatchNorm2d. All of them are trainable.
+	// the running statistics of BatchNorm2d. Trainable are those that are not frozen.
 	Params    int `json:"params"`
 	Trainable int `json:"trainable"`
 	// MACs counts multiply-adds of convolutions and linear layers, one forward
 	// pass.
 	MACs int64 `json:"macs"`
-	// Bytes is the size of all tensors of the state_dict, unquantised:
+	// Bytes is the size of all tensors of the state_dict, in full:
 	// parameters, running statistics and counters.
 	Bytes int64 `json:"bytes"`
 	// The sizes in MB (2²⁰ bytes) as torchsummary prints them: the input, all
@@ -41,68 +41,57 @@ type LayerSummary struct {
 	Bytes  int64  `json:"bytes"` // of the layer's tensors, buffers included
 }
 
-// Summary lists the layers in the order of their execution for one image of
-// inH×inW pixels. The rows are torchsummary's: every leaf module once a call,
-// and every BasicBlock behind its parts, with no parameters of its own.
+// Summary lists the modules in the order of their execution for one image of
+// inH×inW pixels. The rows are torchsummary's, every leaf module once a call,
+// but for what PyTorch's modules hide: a sum of two branches (Add) is a row,
+// and a block around modules (BasicBlock) is not.
 func (m *Model) Summary(inH, inW int) (Summary, error) {
+	n := m.net
 	if inH < 1 || inW < 1 {
-		return Summary{}, fmt.Errorf("summary of %s: an image of %dx%d pixels has none", m.arch.Family, inH, inW)
+		return Summary{}, fmt.Errorf("summary of %s: an image of %dx%d pixels has none", n, inH, inW)
 	}
-	c := m.inChannels()
+	c := n.Input.Channels
 	s := Summary{Arch: m.Arch(), Input: []int{c, inH, inW}}
 	b := engine.NewBuilder(engine.NewGraph())
-	x := b.Input("image", engine.F32(1, inH, inW, c))
-	done, seen, outputs := 0, make(map[Layer]bool), int64(0)
-	trace(m.net, b, x, false, func(l Layer, y *engine.Value) {
-		row := LayerSummary{Name: l.Name(), Type: typeName(l), Output: outputShape(l, y)}
-		for _, n := range b.Graph().Nodes()[done:] {
-			row.MACs += macs(n)
+	o := m.Build(b, b.Input(Image, engine.F32(1, inH, inW, c)), false)
+	if err := b.Err(); err != nil {
+		return Summary{}, fmt.Errorf("summary of %s for %dx%dx%d: %w", n, c, inH, inW, err)
+	}
+	cost := make(map[string]int64)
+	for _, node := range b.Graph().Nodes() {
+		cost[node.Scope] += macs(node)
+	}
+	seen, outputs := make(map[string]bool), int64(0)
+	for i := range n.Modules {
+		mod := &n.Modules[i]
+		y := o.values[mod.Name]
+		row := LayerSummary{Name: mod.Name, Type: KindName(mod.Kind), Output: outputShape(mod.Kind, y), MACs: cost[mod.Name]}
+		for _, p := range mod.Kind.Params() {
+			if name := mod.Tensor(p.Role); !seen[name] {
+				seen[name] = true
+				row.Bytes += int64(p.Spec.Bytes())
+				if !p.Buffer {
+					row.Params += p.Spec.Len()
+				}
+			}
 		}
-		done = len(b.Graph().Nodes())
-		if _, ok := l.(container); !ok && !seen[l] {
-			row.Params, row.Bytes = params(l.Slots()), stateBytes(l.Slots())
-		}
-		seen[l] = true
 		outputs += int64(y.Len())
 		s.MACs += row.MACs
+		s.Bytes += row.Bytes
 		s.Layers = append(s.Layers, row)
-	})
-	if err := b.Err(); err != nil {
-		return Summary{}, fmt.Errorf("summary of %s for %dx%dx%d: %w", m.arch.Family, c, inH, inW, err)
 	}
 	const mb = 1 << 20
-	s.Params, s.Trainable, s.Bytes = m.Params(), m.Params(), stateBytes(m.slots)
+	s.Params = m.Params()
+	for _, slot := range m.slots {
+		if slot.Variable.Trainable {
+			s.Trainable += slot.Variable.Len()
+		}
+	}
 	s.InputMB = 4 * float64(c*inH*inW) / mb
 	s.ForwardBackwardMB = 2 * 4 * float64(outputs) / mb
 	s.ParamsMB = 4 * float64(s.Params) / mb
 	s.TotalMB = s.InputMB + s.ForwardBackwardMB + s.ParamsMB
 	return s, nil
-}
-
-// inChannels returns the channels of the image that the net takes: the Arch's,
-// or for a composed net those of its first convolution.
-func (m *Model) inChannels() int {
-	if m.arch.InChannels > 0 {
-		return m.arch.InChannels
-	}
-	c := 3
-	var walk func(l Layer) bool
-	walk = func(l Layer) bool {
-		if conv, ok := l.(*Conv2d); ok {
-			c = conv.in
-			return true
-		}
-		if parent, ok := l.(container); ok {
-			for _, part := range parent.children() {
-				if walk(part) {
-					return true
-				}
-			}
-		}
-		return false
-	}
-	walk(m.net)
-	return c
 }
 
 // macs returns the multiply-adds of a node, 0 for ops that are not counted.
@@ -122,27 +111,8 @@ func specs(vs []*engine.Value) []engine.Spec {
 	return out
 }
 
-func stateBytes(slots []Slot) int64 {
-	var n int64
-	for _, s := range slots {
-		n += int64(s.Variable.Bytes())
-	}
-	return n
-}
-
-// typeName returns the layer's type without its package.
-func typeName(l Layer) string {
-	s := fmt.Sprintf("%T", l)
-	for i := len(s) - 1; i >= 0; i-- {
-		if s[i] == '.' || s[i] == '*' {
-			return s[i+1:]
-		}
-	}
-	return s
-}
-
 // outputShape returns PyTorch's shape of the layer's output, without the batch.
-func outputShape(l Layer, y *engine.Value) []int {
+func outputShape(k Kind, y *engine.Value) []int {
 	if _, h, w, c, ok := y.NHWC(); ok {
 		return []int{c, h, w}
 	}
@@ -150,7 +120,7 @@ func outputShape(l Layer, y *engine.Value) []int {
 		return []int{}
 	}
 	shape := y.Shape[1:]
-	if _, ok := l.(*AdaptiveAvgPool2d); ok {
+	if _, ok := k.(AdaptiveAvgPool2d); ok {
 		return []int{shape[0], 1, 1}
 	}
 	return append([]int{}, shape...)

@@ -2,36 +2,65 @@ package prune
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// Options say how much is cut.
+func init() {
+	compress.Register(compress.Kind{Name: "prune", New: func() compress.Method { return &Options{} }, Tuned: true})
+}
+
+// Options say how much is cut. They are the method "prune".
 type Options struct {
 	// Mult, in (0, 1], is what each width that does not stay is multiplied by;
-	// the product is rounded down, to at least 1.
-	Mult float64
+	// the product is rounded down, to at least one unit of the group.
+	Mult float64 `yaml:"mult"`
 	// Keep reports whether width i of n stays; nil means [KeepEnds].
 	Keep func(i, n int) bool
 	// Widths, if not nil, are the widths to cut to, and Mult and Keep have no
 	// effect. A net that is pruned in rounds is cut to [Widths] of the widths
 	// it had before the first.
-	Widths []int
+	Widths []int `yaml:"widths"`
 }
 
 // KeepEnds is the study's choice: the first three widths and the last stay.
 func KeepEnds(i, n int) bool { return i < 3 || i == n-1 }
 
+// WidthsOf returns the widths of a net: the channels of its groups, but for the
+// image's and the classes, in the order in which they are made. For a family of
+// the study these are its own widths.
+func WidthsOf(n *layers.Net) ([]int, error) {
+	groups, err := cuttable(n)
+	if err != nil {
+		return nil, err
+	}
+	widths := make([]int, len(groups))
+	for i, g := range groups {
+		widths[i] = g.Size * g.Width
+	}
+	return widths, nil
+}
+
+func cuttable(n *layers.Net) ([]layers.Group, error) {
+	groups, err := n.Groups()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(groups, func(g layers.Group) bool { return g.Fixed != "" }), nil
+}
+
 // Widths returns what becomes of a net's widths: those that stay, by keep (nil
 // means [KeepEnds]), and int(width·mult), at least 1, of the others.
 func Widths(full []int, mult float64, keep func(i, n int) bool) ([]int, error) {
-	if !(mult > 0 && mult <= 1) {
-		return nil, fmt.Errorf("prune: the multiplier must be in (0, 1], not %v", mult)
+	if err := checkMult(mult); err != nil {
+		return nil, err
 	}
 	if keep == nil {
 		keep = KeepEnds
@@ -45,145 +74,178 @@ func Widths(full []int, mult float64, keep func(i, n int) bool) ([]int, error) {
 	return out, nil
 }
 
+func checkMult(mult float64) error {
+	if !(mult > 0 && mult <= 1) {
+		return fmt.Errorf("prune: the multiplier must be in (0, 1], not %v", mult)
+	}
+	return nil
+}
+
+// Validate implements compress.Method.
+func (o *Options) Validate() error {
+	switch {
+	case o.Widths != nil && o.Mult != 0:
+		return errors.New("prune: give either mult or widths")
+	case o.Widths != nil:
+		return nil
+	}
+	return checkMult(o.Mult)
+}
+
+// Apply implements compress.Method; it uses nothing of the environment.
+func (o *Options) Apply(_ context.Context, _ compress.Env, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, compress.Report, error) {
+	out, r, err := Slim(c, *o)
+	if err != nil {
+		return nil, nil, err
+	}
+	return out, r, nil
+}
+
 // A Report tells what was cut.
 type Report struct {
 	Before       layers.Arch `json:"before"`
 	After        layers.Arch `json:"after"`
+	WidthsBefore []int       `json:"widths_before"`
+	WidthsAfter  []int       `json:"widths_after"`
 	ParamsBefore int         `json:"params_before"`
 	ParamsAfter  int         `json:"params_after"`
-	// Kept are, for each width, the old numbers of the channels that are left,
-	// in their new order; nil where all are, in their old places.
+	// Kept are, for each width, the old numbers of the units that are left, in
+	// their new order; nil where all are, in their old places.
 	Kept [][]int `json:"kept"`
+}
+
+// Lines implements compress.Report.
+func (r *Report) Lines() [][]string {
+	return [][]string{
+		{"widths", fmt.Sprintf("%d (before: %d)", r.WidthsAfter, r.WidthsBefore)},
+		{"parameters", fmt.Sprintf("%d (before: %d)", r.ParamsAfter, r.ParamsBefore)},
+	}
 }
 
 // Slim returns a narrower copy of a checkpoint's model, and what was cut. The
 // copy has no metrics and no state of a training run, and is stored in 32 bits.
-// A family that has no rule for cutting is refused.
 func Slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report, error) {
 	out, r, err := slim(c, o)
-	if err != nil && c.Path != "" {
-		err = fmt.Errorf("%s: %w", c.Path, err)
-	}
-	return out, r, err
-}
-
-func slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report, error) {
-	if !slices.Contains(families, c.Arch.Family) {
-		return nil, nil, fmt.Errorf("prune: there is no rule for the family %s; it can be done to %s", c.Arch.Family, strings.Join(families, ", "))
-	}
-	old, err := layers.New(c.Arch)
-	if err == nil {
-		err = old.Check(c.State)
-	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("prune: %w", err)
-	}
-	widths := o.Widths
-	if widths == nil {
-		if widths, err = Widths(old.Arch().Widths, o.Mult, o.Keep); err != nil {
-			return nil, nil, err
+		err = fmt.Errorf("prune: %w", err)
+		if c.Path != "" {
+			err = fmt.Errorf("%s: %w", c.Path, err)
 		}
-	}
-	kept, err := choose(c.State, old.Arch().Widths, widths)
-	if err != nil {
 		return nil, nil, err
 	}
-	a := old.Arch()
-	a.Widths, a.Base = widths, 0
-	narrow, err := layers.New(a)
-	if err != nil {
-		return nil, nil, fmt.Errorf("prune: %w", err)
-	}
-	r := &Report{Before: old.Arch(), After: narrow.Arch(), ParamsBefore: old.Params(), ParamsAfter: narrow.Params(), Kept: kept}
-	out := &checkpoint.Checkpoint{Arch: narrow.Arch(), Classes: c.Classes, Preprocess: c.Preprocess}
-	for _, e := range c.State {
-		out.State = append(out.State, cut(e, kept))
-	}
-	if err := narrow.Check(out.State); err != nil {
-		return nil, nil, fmt.Errorf("prune: %w", err)
-	}
-	event := checkpoint.Event{Kind: "prune", Detail: fmt.Sprintf("widths %v of %v, ranked by γ", widths, r.Before.Widths)}
-	if c.Path != "" {
-		if event.Parent, err = checkpoint.Fingerprint(c.Path); err != nil {
-			return nil, nil, err
-		}
-	}
-	out.History = append(slices.Clone(c.History), event)
 	return out, r, nil
 }
 
-// families are those with depthwise blocks.
-var families = []string{"cnn-dwpw", "hw7-student"}
+func slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report, error) {
+	if err := c.Net.CheckState(c.State); err != nil {
+		return nil, nil, err
+	}
+	groups, err := cuttable(c.Net)
+	if err != nil {
+		return nil, nil, err
+	}
+	from, err := WidthsOf(c.Net)
+	if err != nil {
+		return nil, nil, err
+	}
+	to := o.Widths
+	if to == nil {
+		if to, err = Widths(from, o.Mult, o.Keep); err != nil {
+			return nil, nil, err
+		}
+		for i, g := range groups {
+			to[i] = max(to[i]/g.Width, 1) * g.Width
+		}
+	}
+	kept, err := choose(c, groups, from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	keep := make(map[string][]int)
+	for i, units := range kept {
+		if units != nil {
+			keep[groups[i].Name] = units
+		}
+	}
+	out := &checkpoint.Checkpoint{Classes: c.Classes, Preprocess: c.Preprocess}
+	if out.Net, out.State, err = layers.Select(keep)(c.Net, c.State); err != nil {
+		return nil, nil, err
+	}
+	for i := range out.State {
+		e := &out.State[i]
+		e.Data, e.Int, e.Codes = slices.Clone(e.Data), slices.Clone(e.Int), nil
+	}
+	r := &Report{Before: c.Net.Arch(), After: out.Net.Arch(), WidthsBefore: from, WidthsAfter: to, Kept: kept}
+	if r.ParamsBefore, err = params(c.Net); err != nil {
+		return nil, nil, err
+	}
+	if r.ParamsAfter, err = params(out.Net); err != nil {
+		return nil, nil, err
+	}
+	return out, r, compress.Derive(out, c, "prune", fmt.Sprintf("widths %v of %v, ranked by γ", to, from))
+}
 
-// choose ranks the channels of each width that is to be cut and returns the
-// best of them.
-func choose(s layers.StateDict, from, to []int) ([][]int, error) {
+func params(n *layers.Net) (int, error) {
+	m, err := n.Model()
+	if err != nil {
+		return 0, err
+	}
+	return m.Params(), nil
+}
+
+// choose ranks the units of each group that is to be cut and returns the best
+// of them.
+func choose(c *checkpoint.Checkpoint, groups []layers.Group, from, to []int) ([][]int, error) {
 	if len(to) != len(from) {
-		return nil, fmt.Errorf("prune: %d widths given for a net of %d", len(to), len(from))
+		return nil, fmt.Errorf("%d widths given for a net of %d", len(to), len(from))
 	}
 	kept := make([][]int, len(from))
 	for i, n := range to {
+		g := &groups[i]
 		switch {
 		case n == from[i]:
 			continue
 		case n < 1 || n > from[i]:
-			return nil, fmt.Errorf("prune: width %d cannot be cut from %d to %d channels", i, from[i], n)
-		case i == len(from)-1:
-			return nil, fmt.Errorf("prune: the last width meets no BatchNorm by which its channels could be ranked; it must stay at %d", from[i])
+			return nil, fmt.Errorf("width %d cannot be cut from %d to %d channels", i, from[i], n)
+		case n%g.Width != 0:
+			return nil, fmt.Errorf("width %d (%s) cannot be cut from %d to %d channels, for it goes %d by %d; give a multiple of %d", i, g.Name, from[i], n, g.Width, g.Width, g.Width)
 		}
-		name := fmt.Sprintf("cnn.%d.1.weight", i+1)
-		gamma := s.Find(name).Data
-		order := make([]int, len(gamma))
-		for k, g := range gamma {
-			if math.IsNaN(float64(g)) {
-				return nil, fmt.Errorf("prune: %s holds a NaN; train the net again", name)
-			}
+		score, err := rank(c, g)
+		if err != nil {
+			return nil, fmt.Errorf("width %d: %w", i, err)
+		}
+		order := make([]int, g.Size)
+		for k := range order {
 			order[k] = k
 		}
-		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(gamma[b], gamma[a]) })
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(score[b], score[a]) })
+		n /= g.Width
 		kept[i] = order[:n:n]
 	}
 	return kept, nil
 }
 
-// cut returns the part of a tensor that belongs to the kept channels.
-func cut(e layers.Entry, kept [][]int) layers.Entry {
-	var block, layer int
-	var rows, cols []int
-	if _, err := fmt.Sscanf(e.Name, "cnn.%d.%d.", &block, &layer); err == nil && len(e.Shape) > 0 {
-		switch {
-		case block == 0:
-			rows = kept[0]
-		case layer < 3: // depthwise, BN
-			rows = kept[block-1]
-		default: // pointwise
-			rows = kept[block]
-			if len(e.Shape) > 1 {
-				cols = kept[block-1]
-			}
+// rank returns the score of each unit of a group: the sum of its channels' γ,
+// signed, in the last batch norm that the group meets.
+func rank(c *checkpoint.Checkpoint, g *layers.Group) ([]float64, error) {
+	var last *layers.Use
+	for i := range g.Uses {
+		u := &g.Uses[i]
+		if _, ok := c.Net.Module(u.Module).Kind.(layers.BatchNorm2d); ok && u.Role == "weight" {
+			last = u
 		}
 	}
-	e.Shape, e.Data = slices.Clone(e.Shape), slices.Clone(e.Data)
-	if rows != nil {
-		e.Data = take(e.Data, len(e.Data)/e.Shape[0], rows)
-		e.Shape[0] = len(rows)
+	if last == nil {
+		return nil, fmt.Errorf("%s meets no BatchNorm by which its channels could be ranked; it must stay at %d", g.Name, g.Size*g.Width)
 	}
-	if cols != nil {
-		inner, wide := e.Shape[2]*e.Shape[3], e.Shape[1]
-		var data []float32
-		for o := range e.Shape[0] {
-			data = append(data, take(e.Data[o*wide*inner:(o+1)*wide*inner], inner, cols)...)
+	score := make([]float64, g.Size)
+	for i, gamma := range c.State.Find(last.Tensor).Data {
+		if math.IsNaN(float64(gamma)) {
+			return nil, fmt.Errorf("%s holds a NaN; train the net again", last.Tensor)
 		}
-		e.Data, e.Shape[1] = data, len(cols)
+		if unit := last.At[i]; unit >= 0 {
+			score[unit] += float64(gamma)
+		}
 	}
-	return e
-}
-
-// take returns the chunks of n elements with the given numbers.
-func take(data []float32, n int, numbers []int) []float32 {
-	out := make([]float32, 0, n*len(numbers))
-	for _, k := range numbers {
-		out = append(out, data[k*n:(k+1)*n]...)
-	}
-	return out
+	return score, nil
 }

@@ -1,13 +1,14 @@
 package quant
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
 
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
-	"github.com/potstill/potstill/layers/checkpoint/half"
 )
 
 // Schemes are the ways to store weights, from the coarsest.
@@ -15,7 +16,7 @@ func Schemes() []string {
 	return []string{checkpoint.Affine8, checkpoint.Affine8PerChannel, checkpoint.Float16}
 }
 
-// A Report tells what quantisation has done.
+// A Report tells what quantization has done.
 type Report struct {
 	Scheme string `json:"scheme"`
 	// BytesBefore and BytesAfter are the tensors' data: without names and the
@@ -41,65 +42,96 @@ type Tensor struct {
 	Max      float32 `json:"max"`
 }
 
-// Quantise returns a copy of the checkpoint whose weights are what the scheme's
-// codes decode to, and which checkpoint.Save stores as these codes. The copy
-// has no metrics, for they were measured on other weights, and no state of a
-// training run. A checkpoint that is quantised already is refused: its weights
-// have lost what a second scheme would be measured against.
-func Quantise(c *checkpoint.Checkpoint, scheme string) (*checkpoint.Checkpoint, *Report, error) {
-	out, r, err := quantise(c, scheme)
+// Options are the method "quantize".
+type Options struct {
+	// Scheme is one of Schemes.
+	Scheme string `yaml:"scheme"`
+}
+
+func init() {
+	compress.Register(compress.Kind{Name: "quantize", Aliases: []string{"quantise"}, New: func() compress.Method { return &Options{} }})
+}
+
+// Validate implements compress.Method.
+func (o *Options) Validate() error {
+	if !slices.Contains(Schemes(), o.Scheme) {
+		return fmt.Errorf("unknown scheme %q; choose one of %q", o.Scheme, Schemes())
+	}
+	return nil
+}
+
+// Apply implements compress.Method; it uses nothing of the environment.
+func (o *Options) Apply(_ context.Context, _ compress.Env, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, compress.Report, error) {
+	out, r, err := Quantize(c, o.Scheme)
 	if err != nil {
-		name := c.Path
-		if name == "" {
-			name = c.Arch.Family
-		}
-		return nil, nil, fmt.Errorf("quantise %s: %w", name, err)
+		return nil, nil, err
 	}
 	return out, r, nil
 }
 
-func quantise(c *checkpoint.Checkpoint, scheme string) (*checkpoint.Checkpoint, *Report, error) {
-	if !slices.Contains(Schemes(), scheme) {
-		return nil, nil, fmt.Errorf("unknown scheme %q; choose one of %q", scheme, Schemes())
+// Lines implements compress.Report.
+func (r *Report) Lines() [][]string {
+	return [][]string{
+		{"scheme", r.Scheme},
+		{"largest error", fmt.Sprintf("%.3g", r.MaxError)},
 	}
-	if c.Quant != checkpoint.Float32 {
-		return nil, nil, fmt.Errorf("it is quantised already (%s); start from the 32-bit checkpoint", c.Quant)
-	}
-	m, err := layers.New(c.Arch)
+}
+
+// Quantize returns a copy of the checkpoint whose weights are what the scheme's
+// codes decode to, and which checkpoint.Save stores as these codes. The copy
+// has no metrics, for they were measured on other weights, and no state of a
+// training run. A checkpoint that is quantized already is refused: its weights
+// have lost what a second scheme would be measured against.
+func Quantize(c *checkpoint.Checkpoint, scheme string) (*checkpoint.Checkpoint, *Report, error) {
+	out, r, err := quantize(c, scheme)
 	if err != nil {
-		return nil, nil, err
-	}
-	state, err := checkpoint.Quantise(m, c.State, scheme)
-	if err != nil {
-		return nil, nil, err
-	}
-	event := checkpoint.Event{Kind: "quantise", Detail: scheme}
-	if c.Path != "" {
-		if event.Parent, err = checkpoint.Fingerprint(c.Path); err != nil {
-			return nil, nil, err
+		name := c.Path
+		if name == "" {
+			name = c.Net.String()
 		}
+		return nil, nil, fmt.Errorf("quantize %s: %w", name, err)
 	}
-	out := &checkpoint.Checkpoint{
-		Arch: m.Arch(), Classes: c.Classes, Preprocess: c.Preprocess, Quant: scheme, State: state,
-		History: append(slices.Clone(c.History), event),
+	return out, r, nil
+}
+
+func quantize(c *checkpoint.Checkpoint, scheme string) (*checkpoint.Checkpoint, *Report, error) {
+	if err := (&Options{scheme}).Validate(); err != nil {
+		return nil, nil, err
+	}
+	if own := c.Scheme(); own != checkpoint.Float32 {
+		return nil, nil, fmt.Errorf("it is quantized already (%s); start from the 32-bit checkpoint", own)
+	}
+	if err := c.Net.CheckState(c.State); err != nil {
+		return nil, nil, err
+	}
+	out := &checkpoint.Checkpoint{Net: c.Net, Classes: c.Classes, Preprocess: c.Preprocess}
+	var err error
+	if out.State, err = checkpoint.Quantize(c.State, scheme); err != nil {
+		return nil, nil, err
 	}
 	r := &Report{Scheme: scheme}
-	for _, after := range state {
-		t := compare(*c.State.Find(after.Name), after, scheme)
+	for i, after := range out.State {
+		t := compare(c.State[i], after)
 		r.Tensors = append(r.Tensors, t)
 		r.BytesBefore += t.Before
 		r.BytesAfter += t.Bytes
 		r.MaxError = max(r.MaxError, t.MaxError)
 	}
-	return out, r, nil
+	return out, r, compress.Derive(out, c, "quantize", scheme)
 }
 
 // compare measures one tensor.
-func compare(before, after layers.Entry, scheme string) Tensor {
+func compare(before, after layers.Entry) Tensor {
 	n := int64(len(before.Data))
-	t := Tensor{Name: before.Name, Shape: before.Shape, Before: 4 * n, Bytes: size(before, scheme)}
-	if before.Integer {
-		t.Before = 8 * n
+	t := Tensor{Name: before.Name, Shape: before.Shape, Before: 4 * n, Bytes: 4 * n}
+	switch c := after.Codes; {
+	case before.Integer():
+		t.Before = 8 * int64(len(before.Int))
+		t.Bytes = t.Before
+		t.Min, t.Max = float32(slices.Min(before.Int)), float32(slices.Max(before.Int))
+	case c != nil:
+		const end = 4 // of a range, in float32
+		t.Bytes = int64(len(c.Bytes)) + end*int64(len(c.Ranges))
 	}
 	for i, w := range before.Data {
 		if i == 0 {
@@ -109,25 +141,4 @@ func compare(before, after layers.Entry, scheme string) Tensor {
 		t.MaxError = max(t.MaxError, math.Abs(float64(after.Data[i])-float64(w)))
 	}
 	return t
-}
-
-// size returns the bytes that checkpoint.Save writes for a tensor's data.
-func size(e layers.Entry, scheme string) int64 {
-	n := int64(len(e.Data))
-	const span = 8 // a range: two float32
-	switch {
-	case e.Integer:
-		return 8 * n
-	case len(e.Shape) == 0:
-		return 4 * n
-	case scheme == checkpoint.Float16 && slices.ContainsFunc(e.Data, half.Overflows):
-		return 4 * n
-	case scheme == checkpoint.Float16:
-		return 2 * n
-	case scheme == checkpoint.Affine8PerChannel && len(e.Shape) == 1:
-		return 4 * n
-	case scheme == checkpoint.Affine8PerChannel:
-		return n + span*int64(e.Shape[0])
-	}
-	return n + span
 }

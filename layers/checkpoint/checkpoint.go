@@ -1,24 +1,33 @@
 // Package checkpoint stores a trained model in one file that describes itself:
 // a sealed safetensors file (package safetensors) of the tensors under
 // PyTorch's names and in PyTorch's layouts, with one metadata entry, "potstill",
-// that holds the rest as JSON: architecture, class names, preprocessing,
-// quantisation, history, metrics, and where a training run stands.
+// that holds the rest as JSON: the net itself (layers.Net), class names,
+// preprocessing, encodings, history, metrics, and where a training run stands.
 //
 // # Tensors
 //
-// Without quantisation each float tensor of the state_dict is F32 and each
-// counter (num_batches_tracked) a scalar I64. Scalars stay so in every form.
+// A float tensor of the state_dict is F32 where it is stored in full, and a
+// counter (num_batches_tracked) a scalar I64. What is stored in codes (see
+// layers.Codes) is U8 or F16. The schemes that store a whole state so leave
+// counters and scalars as they are:
 //
 //	affine8          U8 codes, one range a tensor
-//	affine8-channel  U8 codes, one range an output channel for tensors of two
-//	                 or more axes, one range for vectors
+//	affine8-channel  U8 codes, one range an output channel, for tensors of two
+//	                 or more axes; vectors in F32
 //	float16          F16; F32 where a value is beyond ±65504
 //
-// The arithmetic is that of package affine. The ranges of all coded tensors
-// lie in one F32 tensor [ranges,2] of (min, max), named "affine/range", in the
-// order of the state_dict, a tensor's channels in order. What a training run
-// needs beside the model (moments of the optimiser, the moving average) is
+// The arithmetic is that of package affine. The ranges of the codes lie in one
+// F32 tensor [ranges,2] of (min, max), named "affine/range", in the order of
+// the state_dict, a tensor's channels in order; ranges that float32 cannot hold,
+// as the study's pickles have them, in an F64 tensor "affine/range64". The
+// description's "encodings" say which codes are read how. What a training run
+// needs beside the model (moments of the optimizer, the moving average) is
 // stored under names that begin with "train/".
+//
+// # Versions
+//
+// Version 2 holds the net. Files of version 1 described it by its family and
+// widths; they are read as if they held the net that the family makes.
 //
 // # Other programs' files
 //
@@ -36,6 +45,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,18 +56,17 @@ import (
 
 // A Checkpoint is the content of a file.
 type Checkpoint struct {
-	Arch layers.Arch
+	Net *layers.Net
 	// Classes names the classes in the order of the logits. It may be empty:
 	// then they have numbers only.
 	Classes    []string
 	Preprocess Preprocess
-	// Quant is how the tensors are stored: one of the constants below.
-	Quant string
 	// History tells how the model came about, the oldest event first.
 	History []Event
 	// Metrics are figures measured on the model, as in "val_accuracy".
 	Metrics map[string]float64
-	// State is the model's content; after Load, decoded to float32.
+	// State is the model's content. What is stored in codes has them, and what
+	// they decode to.
 	State layers.StateDict
 	// Extra are the tensors of a training run. Their names begin with ExtraPrefix.
 	Extra []safetensors.Tensor
@@ -68,16 +77,6 @@ type Checkpoint struct {
 	Path  string
 	Bytes int64
 }
-
-// The ways to store a state: in full; as 8-bit codes with one range a tensor,
-// the study's; as 8-bit codes with one range an output channel, vectors (biases,
-// BatchNorm) in full; in half precision.
-const (
-	Float32           = ""
-	Affine8           = "affine8"
-	Affine8PerChannel = "affine8-channel"
-	Float16           = "float16"
-)
 
 // ExtraPrefix begins the names of the tensors in Extra.
 const ExtraPrefix = "train/"
@@ -94,7 +93,7 @@ type Preprocess struct {
 
 // An Event is a step in a model's history.
 type Event struct {
-	Kind   string `json:"kind"` // train, distill, prune, quantise, import, …
+	Kind   string `json:"kind"` // train, distill, prune, quantize, import, …
 	Detail string `json:"detail,omitempty"`
 	Data   string `json:"data,omitempty"`   // fingerprint of the data set
 	Parent string `json:"parent,omitempty"` // Fingerprint of the file it was made from
@@ -109,18 +108,22 @@ type Event struct {
 const metadataKey = "potstill"
 
 // version is the newest form of the description that is understood.
-const version = 1
+const version = 2
 
 // description is the JSON form of all but the tensors.
 type description struct {
 	Version    int                `json:"version"`
-	Arch       layers.Arch        `json:"arch"`
+	Net        *layers.Net        `json:"net,omitempty"`
 	Classes    []string           `json:"classes,omitempty"`
 	Preprocess Preprocess         `json:"preprocess"`
-	Quant      string             `json:"quant,omitempty"`
+	Encodings  []coding           `json:"encodings,omitempty"`
 	History    []Event            `json:"history,omitempty"`
 	Metrics    map[string]float64 `json:"metrics,omitempty"`
 	Progress   json.RawMessage    `json:"progress,omitempty"`
+
+	// Of version 1, in place of Net and Encodings.
+	Arch  *layers.Arch `json:"arch,omitempty"`
+	Quant string       `json:"quant,omitempty"`
 }
 
 // Save writes c to path and returns the file's size in bytes. It is atomic: a
@@ -128,33 +131,48 @@ type description struct {
 // refuse is not written. Equal checkpoints make equal files.
 func Save(path string, c *Checkpoint) (bytes int64, err error) {
 	fail := func(err error) (int64, error) { return 0, fmt.Errorf("write %s: %w", path, err) }
-	m, err := layers.New(c.Arch)
+	if c.Net == nil {
+		return fail(errors.New("there is no net"))
+	}
+	if err := c.Net.Validate(); err != nil {
+		return fail(err)
+	}
+	if err := c.check(); err != nil {
+		return fail(err)
+	}
+	if err := c.Net.CheckState(c.State); err != nil {
+		return fail(err)
+	}
+	m, err := c.Net.Model()
 	if err != nil {
 		return fail(err)
 	}
-	if err := c.check(m); err != nil {
-		return fail(err)
+	d := description{
+		Version: version, Net: c.Net, Classes: c.Classes, Preprocess: c.Preprocess,
+		History: c.History, Metrics: c.Metrics, Progress: c.Progress,
 	}
-	if err := m.Check(c.State); err != nil {
-		return fail(err)
-	}
-	text, err := json.Marshal(description{
-		Version: version, Arch: m.Arch(), Classes: c.Classes, Preprocess: c.Preprocess,
-		Quant: c.Quant, History: c.History, Metrics: c.Metrics, Progress: c.Progress,
-	})
+	f := &safetensors.File{}
+	f.Tensors, d.Encodings = pack(inOrder(m, c.State))
+	text, err := json.Marshal(d)
 	if err != nil {
 		return fail(fmt.Errorf("describing the model: %w", err))
 	}
-	f := &safetensors.File{Metadata: map[string]string{metadataKey: string(text)}}
-	if f.Tensors, err = encode(m, c.State, c.Quant); err != nil {
-		return fail(err)
-	}
+	f.Metadata = map[string]string{metadataKey: string(text)}
 	f.Tensors = append(f.Tensors, c.Extra...)
 	return safetensors.Write(path, f)
 }
 
+// inOrder returns a state in the order of the model's state_dict.
+func inOrder(m *layers.Model, s layers.StateDict) layers.StateDict {
+	out := make(layers.StateDict, 0, len(s))
+	for _, slot := range m.Slots() {
+		out = append(out, *s.Find(slot.Variable.Name))
+	}
+	return out
+}
+
 // Load reads and verifies the checkpoint at path. What is wrong with the file
-// is a *safetensors.FormatError: one line with the file, the fault and the mend.
+// is a *safetensors.FormatError: one line with the file, the fault and what to do.
 func Load(path string) (*Checkpoint, error) {
 	f, err := read(path)
 	if err != nil {
@@ -168,7 +186,7 @@ func read(path string) (*safetensors.File, error) {
 	f, err := safetensors.Read(path)
 	var format *safetensors.FormatError
 	if errors.As(err, &format) && format.Mend == "" {
-		format.Mend = mendDamaged
+		format.Mend = hintDamaged
 	}
 	return f, err
 }
@@ -179,22 +197,19 @@ func load(path string, f *safetensors.File) (*Checkpoint, error) {
 	if !ok {
 		return nil, bad(path, "name a file that potstill has written, or import it with potstill convert", "not a potstill checkpoint: it has no metadata %q", metadataKey)
 	}
-	var d description
-	if err := json.Unmarshal([]byte(text), &d); err != nil {
-		return nil, bad(path, "", "its description is not understood: %v", err)
-	}
-	if d.Version != version {
-		return nil, bad(path, newer, "its description is of version %d, not %d", d.Version, version)
+	d, err := describe([]byte(text))
+	if err != nil {
+		return nil, bad(path, hintOf(err), "%v", err)
 	}
 	c := &Checkpoint{
-		Arch: d.Arch, Classes: d.Classes, Preprocess: d.Preprocess, Quant: d.Quant,
+		Net: d.Net, Classes: d.Classes, Preprocess: d.Preprocess,
 		History: d.History, Metrics: d.Metrics, Progress: d.Progress, Path: path,
 	}
-	m, err := layers.New(c.Arch)
+	m, err := c.Net.Model()
 	if err != nil {
 		return nil, bad(path, newer, "%v", err)
 	}
-	if err := c.check(m); err != nil {
+	if err := c.check(); err != nil {
 		return nil, bad(path, "", "%v", err)
 	}
 	var model []safetensors.Tensor
@@ -205,7 +220,7 @@ func load(path string, f *safetensors.File) (*Checkpoint, error) {
 			model = append(model, t)
 		}
 	}
-	if c.State, err = decode(m, model, c.Quant); err != nil {
+	if c.State, err = unpack(m, model, d.Encodings); err != nil {
 		return nil, bad(path, "", "%v", err)
 	}
 	if info, err := os.Stat(path); err == nil {
@@ -214,37 +229,92 @@ func load(path string, f *safetensors.File) (*Checkpoint, error) {
 	return c, nil
 }
 
-// newer is the mend for a file that this version cannot know.
-const newer = "use the version of potstill that wrote it"
+// errNewer is the error for a description that this version cannot know.
+var errNewer = errors.New("")
 
-// mendDamaged is the mend for a damaged file: there may be others of its run.
-const mendDamaged = "the file is damaged or cut short; copy it again or resume from an earlier checkpoint"
-
-// bad returns the error for a file that is not what it should be, damaged where
-// there is no other mend.
-func bad(path, mend, format string, args ...any) error {
-	if mend == "" {
-		mend = mendDamaged
+// hintOf is the hint for a description that is not understood.
+func hintOf(err error) string {
+	if errors.Is(err, errNewer) {
+		return newer
 	}
-	return &safetensors.FormatError{Path: path, Reason: fmt.Sprintf(format, args...), Mend: mend}
+	return ""
 }
 
-// check reports the first thing in c, its tensors aside, that does not fit the model.
-func (c *Checkpoint) check(m *layers.Model) error {
-	a := m.Arch()
-	if len(c.Classes) != 0 && len(c.Classes) != a.Classes {
-		return fmt.Errorf("%d class names for a model of %d classes", len(c.Classes), a.Classes)
+// describe reads the description in a file. That of version 1 comes back as
+// version 2 would have it.
+func describe(text []byte) (*description, error) {
+	var v struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(text, &v); err != nil {
+		return nil, fmt.Errorf("its description is not understood: %w", err)
+	}
+	if v.Version < 1 || v.Version > version {
+		return nil, fmt.Errorf("its description is of version %d, not %d%w", v.Version, version, errNewer)
+	}
+	d := new(description)
+	if err := json.Unmarshal(text, d); err != nil {
+		return nil, fmt.Errorf("its description is not understood: %w", err)
+	}
+	if v.Version == 1 {
+		return d, d.update()
+	}
+	if d.Net == nil || d.Arch != nil || d.Quant != "" {
+		return nil, errors.New("its description holds no net, or one of another version")
+	}
+	return d, nil
+}
+
+// update takes a description of version 1 to version 2.
+func (d *description) update() (err error) {
+	if d.Arch == nil || d.Net != nil || d.Encodings != nil {
+		return errors.New("its description holds no architecture, or one of another version")
+	}
+	if d.Net, err = d.Arch.Net(); err != nil {
+		return fmt.Errorf("%w%w", err, errNewer)
+	}
+	switch d.Quant {
+	case Float32, Float16:
+	case Affine8, Affine8PerChannel:
+		e := layers.Encoding{Rule: layers.MinMax, Bits: 8, PerChannel: d.Quant == Affine8PerChannel}
+		d.Encodings = []coding{{Encoding: e, Ranges: rangeName}}
+	default:
+		return fmt.Errorf("unknown quantization %q", d.Quant)
+	}
+	return nil
+}
+
+// newer is the hint for a file that this version cannot know.
+const newer = "use the version of potstill that wrote it"
+
+// hintDamaged is the hint for a damaged file: there may be others of its run.
+const hintDamaged = "the file is damaged or cut short; copy it again or resume from an earlier checkpoint"
+
+// bad returns the error for a file that is not what it should be, damaged where
+// there is no other hint.
+func bad(path, hint, format string, args ...any) error {
+	if hint == "" {
+		hint = hintDamaged
+	}
+	return &safetensors.FormatError{Path: path, Reason: fmt.Sprintf(format, args...), Mend: hint}
+}
+
+// check reports the first thing in c, its tensors aside, that does not fit the net.
+func (c *Checkpoint) check() error {
+	channels := c.Net.Input.Channels
+	if n := c.Net.Classes(); len(c.Classes) != 0 && len(c.Classes) != n {
+		return fmt.Errorf("%d class names for a model of %d classes", len(c.Classes), n)
 	}
 	p := c.Preprocess
 	if p.Size < 0 || p.Resize < 0 {
 		return fmt.Errorf("preprocessing to a size of %d, resized to %d: neither may be negative", p.Size, p.Resize)
 	}
-	if len(p.Mean) != len(p.Std) || len(p.Mean) != 0 && len(p.Mean) != a.InChannels {
-		return fmt.Errorf("normalisation by %d means and %d deviations for %d channels", len(p.Mean), len(p.Std), a.InChannels)
+	if len(p.Mean) != len(p.Std) || len(p.Mean) != 0 && len(p.Mean) != channels {
+		return fmt.Errorf("normalization by %d means and %d deviations for %d channels", len(p.Mean), len(p.Std), channels)
 	}
 	for i, s := range p.Std {
 		if !(s > 0) || !finite(float64(s)) || !finite(float64(p.Mean[i])) {
-			return fmt.Errorf("normalisation by mean %g and deviation %g", p.Mean[i], s)
+			return fmt.Errorf("normalization by mean %g and deviation %g", p.Mean[i], s)
 		}
 	}
 	for name, v := range c.Metrics {
@@ -257,14 +327,17 @@ func (c *Checkpoint) check(m *layers.Model) error {
 			return fmt.Errorf("the name of the training tensor %q does not begin with %q", t.Name, ExtraPrefix)
 		}
 	}
-	return checkQuant(c.Quant)
+	return nil
 }
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
+// Scheme returns how the model is stored: see Scheme.
+func (c *Checkpoint) Scheme() string { return Scheme(c.State) }
+
 // Restore builds the model and loads its state into store.
 func (c *Checkpoint) Restore(store *engine.Store) (*layers.Model, error) {
-	m, err := layers.New(c.Arch)
+	m, err := c.Net.Model()
 	if err == nil {
 		err = m.Load(store, c.State)
 	}
@@ -274,67 +347,27 @@ func (c *Checkpoint) Restore(store *engine.Store) (*layers.Model, error) {
 	return m, nil
 }
 
-// LoadInto loads the state into the model m, which was built for its own
-// purpose: weights to start a training from. A model of another family, other
-// widths or another number of classes is refused.
-func (c *Checkpoint) LoadInto(m *layers.Model, store *engine.Store) error {
-	a, own := m.Arch(), c.Arch
-	if own.Family == a.Family && own.Classes != a.Classes {
-		return c.named(fmt.Errorf("it is a model of %d classes, %d are needed; choose a checkpoint or data with the same classes", own.Classes, a.Classes))
-	}
-	if err := m.Load(store, c.State); err != nil {
-		return c.named(fmt.Errorf("it holds %s %v, not %s %v: %w", own.Family, own.Widths, a.Family, a.Widths, err))
-	}
-	return nil
-}
-
-// LoadBody loads the state into the model m, which differs in the number of its
-// classes: all but the last layer, which starts as PyTorch's does, drawn from
-// the seed. Every other tensor must fit.
-func (c *Checkpoint) LoadBody(m *layers.Model, store *engine.Store, seed uint64) error {
-	if err := m.Init(store, seed); err != nil {
-		return err
-	}
-	fresh, err := m.State(store)
+// Rewrite returns a copy of the model as a rewrite leaves it, with the same
+// class names, preprocessing and history. It has no metrics, for they were
+// measured on another net, and no state of a training run.
+func (c *Checkpoint) Rewrite(r layers.Rewrite) (*Checkpoint, error) {
+	n, s, err := r(c.Net, c.State)
 	if err != nil {
-		return err
+		return nil, c.named(err)
 	}
-	head := headOf(m)
-	var state layers.StateDict
-	for _, e := range c.State {
-		if !strings.HasPrefix(e.Name, head) {
-			state = append(state, e)
-		}
-	}
-	for _, e := range fresh {
-		if strings.HasPrefix(e.Name, head) {
-			state = append(state, e)
-		}
-	}
-	if err := m.Load(store, state); err != nil {
-		a := m.Arch()
-		return c.named(fmt.Errorf("it holds %s %v, not %s %v: %w", c.Arch.Family, c.Arch.Widths, a.Family, a.Widths, err))
-	}
-	return nil
-}
-
-// headOf returns how the names of the last layer's tensors begin, as in "fc.".
-func headOf(m *layers.Model) string {
-	slots := m.Slots()
-	name := slots[len(slots)-1].Variable.Name
-	return name[:strings.LastIndexByte(name, '.')+1]
+	return &Checkpoint{Net: n, Classes: c.Classes, Preprocess: c.Preprocess, State: s, History: slices.Clone(c.History)}, nil
 }
 
 // CheckClasses reports whether the model was made for data with the given
 // classes: as many, and where the checkpoint names them, the same names.
 func (c *Checkpoint) CheckClasses(classes []string) error {
-	const mend = "choose the data it was trained on, or train a model for these"
-	if len(classes) != c.Arch.Classes {
-		return c.named(fmt.Errorf("the model has %d classes, the data %d; %s", c.Arch.Classes, len(classes), mend))
+	const hint = "choose the data it was trained on, or train a model for these"
+	if n := c.Net.Classes(); len(classes) != n {
+		return c.named(fmt.Errorf("the model has %d classes, the data %d; %s", n, len(classes), hint))
 	}
 	for i, name := range c.Classes {
 		if classes[i] != name {
-			return c.named(fmt.Errorf("class %d of the model is %q, of the data %q; %s", i, name, classes[i], mend))
+			return c.named(fmt.Errorf("class %d of the model is %q, of the data %q; %s", i, name, classes[i], hint))
 		}
 	}
 	return nil

@@ -113,7 +113,7 @@ func partOf(name string, d safetensors.DType) string {
 	switch {
 	case strings.HasPrefix(name, ExtraPrefix):
 		return "state of a training run"
-	case name == rangeName:
+	case name == rangeName || name == rangeName64:
 		return "ranges of the codes"
 	}
 	switch d {

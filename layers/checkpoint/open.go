@@ -1,7 +1,6 @@
 package checkpoint
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +10,6 @@ import (
 	"strings"
 
 	"github.com/potstill/potstill/layers"
-	"github.com/potstill/potstill/layers/checkpoint/affine"
 	"github.com/potstill/potstill/layers/checkpoint/foreign"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 	"github.com/potstill/potstill/layers/identify"
@@ -22,6 +20,8 @@ type OpenOptions struct {
 	// Arch is the net that the file holds; its zero value leaves it to be found.
 	// Widths, classes and channels that it leaves open follow from the shapes.
 	Arch layers.Arch
+	// Net, if not nil, is the net that the file holds, up to its widths.
+	Net *layers.Net
 }
 
 // KindImport is the kind of the event that begins the history of a model from
@@ -38,11 +38,11 @@ const importSize = 256
 //
 // A file of another program says nothing of preprocessing and classes: the
 // Checkpoint has the study's centre crop to 256 and no class names. Its history
-// is one event of kind KindImport, whose Parent is the file's Fingerprint. Quant
-// is set where storing the state in that way gives back the file's very codes.
+// is one event of kind KindImport, whose Parent is the file's Fingerprint. Its
+// 8-bit codes and 16-bit floats are kept as they are.
 //
 // What is wrong with its content is a [*foreign.FormatError]: one line with the
-// file, the fault and the mend.
+// file, the fault and what to do.
 func Open(path string, o OpenOptions) (*Checkpoint, error) {
 	c, _, err := open(path, o)
 	return c, err
@@ -68,8 +68,11 @@ func open(path string, o OpenOptions) (*Checkpoint, *opened, error) {
 		}
 		if _, ok := f.Metadata[metadataKey]; ok {
 			c, err := load(path, f)
-			if err == nil && o.Arch.Family != "" && o.Arch.Family != c.Arch.Family {
-				err = bad(path, "leave the architecture out", "it says itself that it is a %s, not a %s", c.Arch.Family, o.Arch.Family)
+			if err == nil && o.Arch.Family != "" && o.Arch.Family != c.Net.Family {
+				err = bad(path, "leave the architecture out", "it says itself that it is a %s, not a %s", c.Net, o.Arch.Family)
+			}
+			if err == nil && o.Net != nil {
+				err = bad(path, "leave the architecture out", "it holds its own net")
 			}
 			return c, &opened{ours: f}, err
 		}
@@ -116,14 +119,15 @@ func unreadable(path string, err error) error {
 func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened, error) {
 	match, err := identified(f, o)
 	if err != nil {
-		mend := "if it is one, name its family with --arch: "
-		if o.Arch.Family != "" {
-			mend = "leave --arch out, or name another family: "
+		hint := "if it is one, name its family with --arch: "
+		if o.Arch.Family != "" || o.Net != nil {
+			hint = "leave --arch out, or name another family: "
 		}
-		return nil, nil, &foreign.FormatError{Path: path, Reason: err.Error(), Mend: mend + strings.Join(layers.Families(), ", ")}
+		return nil, nil, &foreign.FormatError{Path: path, Reason: err.Error(), Mend: hint + strings.Join(layers.Families(), ", ")}
 	}
+	keepCodes(match)
 	c := &Checkpoint{
-		Arch: match.Arch, Preprocess: Preprocess{Size: importSize}, State: match.State, Path: path,
+		Net: match.Net, Preprocess: Preprocess{Size: importSize}, State: match.State, Path: path,
 	}
 	event := Event{Kind: KindImport, Detail: f.Format}
 	if event.Parent, err = Fingerprint(path); err != nil {
@@ -135,10 +139,6 @@ func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened
 	}
 	c.Bytes = info.Size()
 	op := &opened{foreign: f, match: match, notes: slices.Concat(f.Notes, match.Notes)}
-	var note string
-	if c.Quant, note = quantOf(match); note != "" {
-		op.notes = append(op.notes, note)
-	}
 	for _, n := range op.notes {
 		event.Detail += "; " + n
 	}
@@ -147,39 +147,38 @@ func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened
 }
 
 func identified(f *foreign.File, o OpenOptions) (*identify.Match, error) {
-	if o.Arch.Family != "" {
+	switch {
+	case o.Net != nil:
+		return identify.IdentifyNet(o.Net, f.Tensors)
+	case o.Arch.Family != "":
 		return identify.IdentifyAs(o.Arch, f.Tensors)
 	}
 	return identify.Identify(f.Tensors)
 }
 
-// quantOf returns the way to store a state that gives back what its file holds:
-// the same 8-bit codes on the same ranges, or the same 16-bit floats. The note
-// says where codes are lost.
-func quantOf(m *identify.Match) (quant, note string) {
-	weights, coded, half := 0, 0, 0
-	same := true
+// keepCodes gives the state the codes that its file stores it in: 8-bit codes,
+// and 16-bit floats where all weights are such.
+func keepCodes(m *identify.Match) {
+	weights, halves := 0, 0
 	for i, t := range m.Sources {
-		if t == nil || m.State[i].Integer {
+		e := &m.State[i]
+		if t == nil || e.Integer() {
 			continue
 		}
 		weights++
 		switch {
 		case t.Coded:
-			coded++
-			codes, lo, hi, err := affine.Encode8(t.Float)
-			same = same && err == nil && lo == t.Min && hi == t.Max && bytes.Equal(codes, t.Codes)
+			e.Codes = &layers.Codes{
+				Encoding: layers.Encoding{Rule: layers.MinMax, Bits: 8}, Bytes: t.Codes, Ranges: []float64{t.Min, t.Max},
+			}
 		case t.DType == "float16":
-			half++
+			halves++
 		}
 	}
-	switch {
-	case coded == weights && same:
-		return Affine8, ""
-	case half == weights:
-		return Float16, ""
-	case coded > 0:
-		return Float32, fmt.Sprintf("its 8-bit codes (%d of %d tensors) are not all those of the study's rule; they are kept as the weights they stand for", coded, weights)
+	if halves < weights {
+		return
 	}
-	return Float32, ""
+	if s, err := Quantize(m.State, Float16); err == nil {
+		m.State = s
+	}
 }

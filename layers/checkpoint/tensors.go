@@ -1,8 +1,10 @@
 package checkpoint
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
@@ -11,115 +13,278 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 
-// rangeName is the tensor with the ranges of all 8-bit tensors.
-const rangeName = "affine/range"
+// The schemes by which a whole state is stored: in full; as 8-bit codes with one
+// range a tensor, the study's; as 8-bit codes with one range an output channel,
+// vectors (biases, BatchNorm) in full; in half precision.
+const (
+	Float32           = ""
+	Affine8           = "affine8"
+	Affine8PerChannel = "affine8-channel"
+	Float16           = "float16"
+	// Mixed is what Scheme says of a state that is stored in none of these.
+	Mixed = "mixed"
+)
 
-func checkQuant(quant string) error {
-	switch quant {
+// The tensors with the ranges of all 8-bit tensors, [ranges,2] of (min, max):
+// in float32, and in float64 for those that float32 cannot hold.
+const (
+	rangeName   = "affine/range"
+	rangeName64 = "affine/range64"
+)
+
+// Quantize returns the state with its tensors in the codes of a scheme, and
+// their values as these codes decode: the weights that a quantized model
+// computes with. Counters and scalars stay as they are, and so do, under
+// Float16, tensors with a value beyond ±65504.
+func Quantize(s layers.StateDict, scheme string) (layers.StateDict, error) {
+	switch scheme {
 	case Float32, Affine8, Affine8PerChannel, Float16:
-		return nil
+	default:
+		return nil, fmt.Errorf("unknown scheme %q; it is one of %q, %q, %q, or empty for 32 bits", scheme, Affine8, Affine8PerChannel, Float16)
 	}
-	return fmt.Errorf("unknown quantisation %q; it is one of %q, %q, %q, or empty for 32 bits", quant, Affine8, Affine8PerChannel, Float16)
-}
-
-// Quantise returns the state as it comes back from a file that stores it in
-// the given way: the weights that a quantised model computes with.
-func Quantise(m *layers.Model, s layers.StateDict, quant string) (layers.StateDict, error) {
-	if err := checkQuant(quant); err != nil {
-		return nil, err
-	}
-	if err := m.Check(s); err != nil {
-		return nil, err
-	}
-	tensors, err := encode(m, s, quant)
-	if err != nil {
-		return nil, err
-	}
-	return decode(m, tensors, quant)
-}
-
-// channels returns how many ranges a tensor of PyTorch's shape has. Per channel,
-// a vector (a bias, BatchNorm's tensors) has no codes: it stays in 32 bits.
-func channels(shape []int, quant string) int {
-	if quant == Affine8PerChannel {
-		return shape[0]
-	}
-	return 1
-}
-
-// encode returns the tensors that store s, in the order of the model's state_dict.
-func encode(m *layers.Model, s layers.StateDict, quant string) ([]safetensors.Tensor, error) {
-	var out []safetensors.Tensor
-	var ranges []float32
-	for _, slot := range m.Slots() {
-		e := s.Find(slot.Variable.Name)
-		t, r, err := encodeEntry(e, slot.Variable.DType, quant)
+	out := make(layers.StateDict, len(s))
+	for i, e := range s {
+		e.Codes = nil
+		err := encode(&e, scheme)
 		if err != nil {
 			return nil, fmt.Errorf("tensor %s: %w", e.Name, err)
 		}
-		out, ranges = append(out, t), append(ranges, r...)
-	}
-	if len(ranges) > 0 {
-		out = append(out, safetensors.FromFloat32(rangeName, []int{len(ranges) / 2, 2}, ranges))
+		out[i] = e
 	}
 	return out, nil
 }
 
-// encodeEntry returns the tensor that stores e, an entry of the given type, and
-// its ranges, (min, max) after (min, max).
-func encodeEntry(e *layers.Entry, d engine.DType, quant string) (t safetensors.Tensor, ranges []float32, err error) {
-	switch {
-	case d == engine.Int64:
-		n := make([]int64, len(e.Data))
-		for i, v := range e.Data {
-			n[i] = int64(v)
+// encode gives an entry the codes of a scheme, where the scheme has any for it.
+func encode(e *layers.Entry, scheme string) (err error) {
+	if e.Integer() || len(e.Shape) == 0 {
+		return nil
+	}
+	c := &layers.Codes{}
+	switch scheme {
+	case Float16:
+		if slices.ContainsFunc(e.Data, half.Overflows) {
+			return nil
 		}
-		return safetensors.FromInt64(e.Name, e.Shape, n), nil, nil
-	case quant == Float32 || len(e.Shape) == 0, quant == Affine8PerChannel && len(e.Shape) == 1:
-		return safetensors.FromFloat32(e.Name, e.Shape, e.Data), nil, nil
-	case quant == Float16 && slices.ContainsFunc(e.Data, half.Overflows):
-		return safetensors.FromFloat32(e.Name, e.Shape, e.Data), nil, nil
-	case quant == Float16:
 		codes, err := affine.Encode16(e.Data)
-		return safetensors.FromFloat16Bits(e.Name, e.Shape, codes), nil, err
+		if err != nil {
+			return err
+		}
+		c.Encoding = layers.Encoding{Rule: layers.Half, Bits: 16}
+		for _, h := range codes {
+			c.Bytes = binary.LittleEndian.AppendUint16(c.Bytes, h)
+		}
+	case Affine8:
+		c.Encoding = layers.Encoding{Rule: layers.MinMax, Bits: 8}
+		var lo, hi float32
+		c.Bytes, lo, hi, err = affine.Encode8(e.Data)
+		c.Ranges = []float64{float64(lo), float64(hi)}
+	case Affine8PerChannel:
+		if len(e.Shape) == 1 {
+			return nil
+		}
+		c.Encoding = layers.Encoding{Rule: layers.MinMax, Bits: 8, PerChannel: true}
+		var lo, hi []float32
+		c.Bytes, lo, hi, err = affine.EncodeChannels8(e.Data, e.Shape[0])
+		for i := range lo {
+			c.Ranges = append(c.Ranges, float64(lo[i]), float64(hi[i]))
+		}
+	default:
+		return nil
 	}
-	codes, lo, hi, err := affine.EncodeChannels8(e.Data, channels(e.Shape, quant))
-	for i := range lo {
-		ranges = append(ranges, lo[i], hi[i])
+	if err != nil {
+		return err
 	}
-	return safetensors.FromUint8(e.Name, e.Shape, codes), ranges, err
+	e.Codes = c
+	e.Data, err = decode(c, e.Shape)
+	return err
 }
 
-// decode returns the state that the tensors store, in the order of the model's
-// state_dict. It is strict, as layers.Model.Load is.
-func decode(m *layers.Model, tensors []safetensors.Tensor, quant string) (layers.StateDict, error) {
-	byName := make(map[string]*safetensors.Tensor, len(tensors))
-	for i := range tensors {
-		byName[tensors[i].Name] = &tensors[i]
+// decode returns the numbers that codes stand for.
+func decode(c *layers.Codes, shape []int) ([]float32, error) {
+	n := product(shape)
+	if err := c.Encoding.Check(); err != nil {
+		return nil, err
 	}
-	var ranges []float32
-	if t := byName[rangeName]; t != nil && (quant == Affine8 || quant == Affine8PerChannel) {
-		var err error
-		if ranges, err = safetensors.Float32s(t); err != nil {
-			return nil, err
+	if want := n * c.Encoding.Bits / 8; len(c.Bytes) != want {
+		return nil, fmt.Errorf("%d bytes of codes for %d values, %d are needed", len(c.Bytes), n, want)
+	}
+	out := make([]float32, n)
+	if c.Encoding.Rule == layers.Half {
+		return out, affine.Decode16(words(c.Bytes), out)
+	}
+	ranges := 1
+	if c.Encoding.PerChannel {
+		ranges = shape[0]
+	}
+	if len(c.Ranges) != 2*ranges {
+		return nil, fmt.Errorf("it has %d ends of ranges, %d are needed", len(c.Ranges), 2*ranges)
+	}
+	lo, hi := make([]float64, ranges), make([]float64, ranges)
+	for i := range lo {
+		lo[i], hi[i] = c.Ranges[2*i], c.Ranges[2*i+1]
+	}
+	return out, affine.DecodeChannels8(c.Bytes, lo, hi, out)
+}
+
+// words returns the 16-bit words of which b holds the lower byte first.
+func words(b []byte) []uint16 {
+	out := make([]uint16, len(b)/2)
+	for i := range out {
+		out[i] = binary.LittleEndian.Uint16(b[2*i:])
+	}
+	return out
+}
+
+func product(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+// Scheme returns the scheme by which a state is stored, Mixed if none is: that
+// whose codes all tensors have for which it has any.
+func Scheme(s layers.StateDict) string {
+	coded := slices.ContainsFunc(s, func(e layers.Entry) bool { return e.Codes != nil })
+	if !coded {
+		return Float32
+	}
+	for _, scheme := range []string{Affine8, Affine8PerChannel, Float16} {
+		if !slices.ContainsFunc(s, func(e layers.Entry) bool { return !stored(&e, scheme) }) {
+			return scheme
 		}
-		delete(byName, rangeName)
+	}
+	return Mixed
+}
+
+// stored reports whether an entry is stored as the scheme has it.
+func stored(e *layers.Entry, scheme string) bool {
+	var want layers.Encoding
+	switch vector := len(e.Shape) == 1; {
+	case e.Integer() || len(e.Shape) == 0:
+	case scheme == Affine8:
+		want = layers.Encoding{Rule: layers.MinMax, Bits: 8}
+	case scheme == Affine8PerChannel && !vector:
+		want = layers.Encoding{Rule: layers.MinMax, Bits: 8, PerChannel: true}
+	case scheme == Float16 && !slices.ContainsFunc(e.Data, half.Overflows):
+		want = layers.Encoding{Rule: layers.Half, Bits: 16}
+	}
+	return e.Encoding() == want
+}
+
+// A packer makes the tensors of a file.
+type packer struct {
+	tensors []safetensors.Tensor
+	narrow  []float32 // ends of ranges
+	wide    []float64
+	codings []coding
+}
+
+// A coding is an encoding in a file's description. Without names it is that of
+// every tensor of 8-bit codes that no other coding names.
+type coding struct {
+	layers.Encoding
+	// Ranges names the tensor of the file that holds the ranges (min, max) of
+	// the codes, those of the tensors in the order of the state.
+	Ranges  string   `json:"ranges,omitempty"`
+	Tensors []string `json:"tensors,omitempty"`
+}
+
+// pack returns the tensors that store s, and how their codes are to be read.
+func pack(s layers.StateDict) ([]safetensors.Tensor, []coding) {
+	var p packer
+	for i := range s {
+		p.add(&s[i])
+	}
+	if len(p.narrow) > 0 {
+		p.tensors = append(p.tensors, safetensors.FromFloat32(rangeName, []int{len(p.narrow) / 2, 2}, p.narrow))
+	}
+	if len(p.wide) > 0 {
+		p.tensors = append(p.tensors, safetensors.FromFloat64(rangeName64, []int{len(p.wide) / 2, 2}, p.wide))
+	}
+	if most := p.commonest(); most >= 0 {
+		p.codings[most].Tensors = nil
+	}
+	return p.tensors, p.codings
+}
+
+func (p *packer) add(e *layers.Entry) {
+	switch c := e.Codes; {
+	case e.Integer():
+		p.tensors = append(p.tensors, safetensors.FromInt64(e.Name, e.Shape, e.Int))
+	case c == nil:
+		p.tensors = append(p.tensors, safetensors.FromFloat32(e.Name, e.Shape, e.Data))
+	case c.Encoding.Rule == layers.Half: // the type of the tensor says it
+		p.tensors = append(p.tensors, safetensors.FromFloat16Bits(e.Name, e.Shape, words(c.Bytes)))
+	default:
+		p.tensors = append(p.tensors, safetensors.FromUint8(e.Name, e.Shape, c.Bytes))
+		p.code(e.Name, c)
+	}
+}
+
+// code notes how the codes of a tensor are to be read.
+func (p *packer) code(name string, c *layers.Codes) {
+	ranges := rangeName
+	if slices.ContainsFunc(c.Ranges, func(v float64) bool { return float64(float32(v)) != v }) {
+		ranges = rangeName64
+		p.wide = append(p.wide, c.Ranges...)
+	} else {
+		for _, v := range c.Ranges {
+			p.narrow = append(p.narrow, float32(v))
+		}
+	}
+	i := slices.IndexFunc(p.codings, func(x coding) bool { return x.Encoding == c.Encoding && x.Ranges == ranges })
+	if i < 0 {
+		i = len(p.codings)
+		p.codings = append(p.codings, coding{Encoding: c.Encoding, Ranges: ranges})
+	}
+	p.codings[i].Tensors = append(p.codings[i].Tensors, name)
+}
+
+// commonest returns the coding of most tensors, -1 if there is none.
+func (p *packer) commonest() int {
+	best := -1
+	for i, c := range p.codings {
+		if best < 0 || len(c.Tensors) > len(p.codings[best].Tensors) {
+			best = i
+		}
+	}
+	return best
+}
+
+// An unpacker reads the tensors of a file.
+type unpacker struct {
+	tensors map[string]*safetensors.Tensor
+	codings []coding
+	ranges  map[string][]float64 // that are left, by the name of their tensor
+}
+
+// unpack returns the state that the tensors of a file store, in the order of the
+// net's state_dict. It is strict, as layers.Model.Load is.
+func unpack(m *layers.Model, tensors []safetensors.Tensor, codings []coding) (layers.StateDict, error) {
+	u := &unpacker{tensors: make(map[string]*safetensors.Tensor, len(tensors)), codings: codings, ranges: make(map[string][]float64)}
+	for i := range tensors {
+		u.tensors[tensors[i].Name] = &tensors[i]
+	}
+	if err := u.readRanges(); err != nil {
+		return nil, err
 	}
 	var s layers.StateDict
 	for _, slot := range m.Slots() {
-		t := byName[slot.Variable.Name]
+		t := u.tensors[slot.Variable.Name]
 		if t == nil {
 			continue // Check tells which is missing
 		}
-		delete(byName, t.Name)
-		e, used, err := decodeTensor(t, slot.Variable.DType, quant, ranges)
+		delete(u.tensors, t.Name)
+		e, err := u.entry(t, slot.Variable.DType)
 		if err != nil {
 			return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
 		}
-		s, ranges = append(s, e), ranges[used:]
+		s = append(s, e)
 	}
 	for i := range tensors {
-		if byName[tensors[i].Name] != nil {
+		if u.tensors[tensors[i].Name] != nil {
 			s = append(s, layers.Entry{Name: tensors[i].Name}) // Check names it
 			break
 		}
@@ -127,42 +292,91 @@ func decode(m *layers.Model, tensors []safetensors.Tensor, quant string) (layers
 	if err := m.Check(s); err != nil {
 		return nil, err
 	}
-	if len(ranges) != 0 {
-		return nil, fmt.Errorf("tensor %s has %d values too many", rangeName, len(ranges))
+	for _, name := range []string{rangeName, rangeName64} {
+		if n := len(u.ranges[name]); n != 0 {
+			return nil, fmt.Errorf("tensor %s has %d values too many", name, n)
+		}
 	}
 	return s, nil
 }
 
-// decodeTensor returns the entry of type d that t stores, and how many values
-// of ranges it used.
-func decodeTensor(t *safetensors.Tensor, d engine.DType, quant string, ranges []float32) (e layers.Entry, used int, err error) {
-	e = layers.Entry{Name: t.Name, Shape: append([]int{}, t.Shape...), Integer: d == engine.Int64}
-	switch {
-	case e.Integer:
-		n, err := safetensors.Int64s(t)
+// readRanges takes the ranges of all codes out of the tensors.
+func (u *unpacker) readRanges() error {
+	for _, c := range u.codings {
+		if err := c.Encoding.Check(); err != nil {
+			return err
+		}
+		if c.Rule != layers.MinMax || c.Ranges != rangeName && c.Ranges != rangeName64 {
+			return fmt.Errorf("the encoding %+v has no ranges that are understood", c.Encoding)
+		}
+		t := u.tensors[c.Ranges]
+		if t == nil {
+			continue // the codes that want it say so
+		}
+		delete(u.tensors, c.Ranges)
+		if c.Ranges == rangeName64 {
+			v, err := safetensors.Float64s(t)
+			if err != nil {
+				return err
+			}
+			u.ranges[c.Ranges] = v
+			continue
+		}
+		v, err := safetensors.Float32s(t)
 		if err != nil {
-			return e, 0, err
+			return err
 		}
-		for _, v := range n {
-			e.Data = append(e.Data, float32(v))
+		wide := make([]float64, len(v))
+		for i := range v {
+			wide[i] = float64(v[i])
 		}
-		return e, 0, nil
-	case t.DType == safetensors.U8 && (quant == Affine8 || quant == Affine8PerChannel):
-		n := channels(t.Shape, quant)
-		if len(ranges) < 2*n {
-			return e, 0, fmt.Errorf("%s has no range for it", rangeName)
-		}
-		lo, hi := make([]float32, n), make([]float32, n)
-		for i := range n {
-			lo[i], hi[i] = ranges[2*i], ranges[2*i+1]
-		}
-		codes, err := safetensors.Uint8s(t)
-		if err != nil {
-			return e, 0, err
-		}
-		e.Data = make([]float32, len(codes))
-		return e, 2 * n, affine.DecodeChannels8(codes, lo, hi, e.Data)
+		u.ranges[c.Ranges] = wide
 	}
-	e.Data, err = safetensors.Float32s(t)
-	return e, 0, err
+	return nil
+}
+
+// entry returns the entry of type d that t stores.
+func (u *unpacker) entry(t *safetensors.Tensor, d engine.DType) (e layers.Entry, err error) {
+	e = layers.Entry{Name: t.Name, Shape: append([]int{}, t.Shape...)}
+	switch {
+	case d == engine.Int64:
+		e.Int, err = safetensors.Int64s(t)
+		return e, err
+	case t.DType == safetensors.F16:
+		e.Codes = &layers.Codes{Encoding: layers.Encoding{Rule: layers.Half, Bits: 16}, Bytes: t.Data}
+	case t.DType == safetensors.U8:
+		if e.Codes, err = u.codes(t); err != nil {
+			return e, err
+		}
+	default:
+		e.Data, err = safetensors.Float32s(t)
+		return e, err
+	}
+	e.Data, err = decode(e.Codes, e.Shape)
+	return e, err
+}
+
+// codes returns the codes of a tensor, and takes its ranges.
+func (u *unpacker) codes(t *safetensors.Tensor) (*layers.Codes, error) {
+	at := slices.IndexFunc(u.codings, func(c coding) bool { return slices.Contains(c.Tensors, t.Name) })
+	if at < 0 {
+		at = slices.IndexFunc(u.codings, func(c coding) bool { return c.Tensors == nil })
+	}
+	if at < 0 {
+		return nil, fmt.Errorf("it is of type %s, and nothing says how its codes are to be read", strings.ToLower(string(t.DType)))
+	}
+	c := u.codings[at]
+	n := 2
+	if c.PerChannel {
+		if len(t.Shape) == 0 {
+			return nil, fmt.Errorf("a scalar has no channels with ranges")
+		}
+		n = 2 * t.Shape[0]
+	}
+	if len(u.ranges[c.Ranges]) < n {
+		return nil, fmt.Errorf("%s has no range for it", c.Ranges)
+	}
+	codes := &layers.Codes{Encoding: c.Encoding, Bytes: t.Data, Ranges: u.ranges[c.Ranges][:n:n]}
+	u.ranges[c.Ranges] = u.ranges[c.Ranges][n:]
+	return codes, nil
 }

@@ -2,10 +2,10 @@
 // its widths, the number of classes, and which tensor is which.
 //
 // Names and shapes decide. For every family of package layers there is a
-// template, a model whose widths are markers: wherever a marker stands first in
-// a tensor's shape, the file's tensor in that place says what the width is. So
-// a pruned net is found as easily as a whole one, and a family that package
-// layers learns is known here at once.
+// template, a net whose channel groups (layers.Net.Groups) have unknown sizes:
+// wherever a group alone lies on an axis of a tensor, the file's tensor in that
+// place says what the size is. So a pruned net is found as easily as a whole
+// one, and a family that package layers learns is known here at once.
 //
 // Tensors come to their places in one of four ways, tried in this order:
 //

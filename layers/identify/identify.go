@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/named"
@@ -12,9 +13,9 @@ import (
 
 // A Match is the net that tensors were found to be.
 type Match struct {
-	Arch layers.Arch // filled in: widths, classes, channels
-	// State holds the tensors under PyTorch's names of the family, in the order
-	// of its state_dict. Data may share memory with the tensors.
+	Net *layers.Net // with the file's widths, classes and channels
+	// State holds the tensors under PyTorch's names of the net, in the order of
+	// its state_dict. Data may share memory with the tensors.
 	State layers.StateDict
 	// Sources holds for each entry of State the tensor that it was taken from,
 	// nil for a counter that the file lacks.
@@ -32,8 +33,8 @@ type Renaming struct{ From, To string }
 type Error struct {
 	// Nearest is the family that comes nearest; "" where none is near.
 	Nearest string
-	// Tensor is the name, in the file, of the tensor that spoilt it; "" where
-	// one is missing.
+	// Tensor is the name, in the file, of the tensor that does not fit; ""
+	// where one is missing.
 	Tensor string
 	Reason string
 }
@@ -46,25 +47,20 @@ func (e *Error) Error() string { return e.Reason }
 const maxTensors = 1 << 14
 
 // Identify returns the net that the tensors are. The error is an [*Error] that
-// names the tensor that spoilt it and the family that comes nearest.
+// names the tensor that does not fit and the family that comes nearest.
 func Identify(tensors []named.Tensor) (*Match, error) {
 	if err := tooMany(tensors); err != nil {
 		return nil, err
 	}
 	var best *attempt
-	families := layers.Families()
-	ts := make([]*template, len(families))
-	for i, f := range families {
-		t, err := newTemplate(f)
-		if err != nil {
-			return nil, err
-		}
-		ts[i] = t
+	ts, err := templates()
+	if err != nil {
+		return nil, err
 	}
 	file := newContent(tensors)
 	for _, way := range ways {
 		for _, t := range ts {
-			a := t.try(file, way, layers.Arch{})
+			a := t.try(file, way, nil)
 			if a.problem() == nil {
 				return a.match()
 			}
@@ -76,22 +72,68 @@ func Identify(tensors []named.Tensor) (*Match, error) {
 	return nil, best.explain(tensors)
 }
 
+// templates are those of all families.
+var templates = sync.OnceValues(func() ([]*template, error) {
+	var ts []*template
+	for _, f := range layers.Families() {
+		n, err := layers.Arch{Family: f, Classes: 2}.Net()
+		if err != nil {
+			return nil, err
+		}
+		t, err := newTemplate(n)
+		if err != nil {
+			return nil, err
+		}
+		ts = append(ts, t)
+	}
+	return ts, nil
+})
+
 // IdentifyAs returns the tensors as the net of a.Family. Widths, classes and
 // channels that a gives must be the file's; those that it leaves open follow
 // from the shapes. Unlike Identify it leaves out tensors that the family does
 // not have, and notes them.
 func IdentifyAs(a layers.Arch, tensors []named.Tensor) (*Match, error) {
+	full := a
+	full.Classes = cmp.Or(a.Classes, 2)
+	n, err := full.Net()
+	if err != nil {
+		return nil, err
+	}
+	groups, err := n.Groups()
+	if err != nil {
+		return nil, err
+	}
+	want := make(map[string]int)
+	for _, g := range groups {
+		switch {
+		case g.Name == layers.Image && a.InChannels != 0, g.Name == n.Head().Name && a.Classes != 0,
+			g.Fixed == "" && (a.Widths != nil || a.Base != 0):
+			want[g.Name] = g.Size
+		}
+	}
+	return identifyAs(n, want, tensors)
+}
+
+// IdentifyNet returns the tensors as those of a net whose sizes may be other
+// than n's, as those of a pruned net are. Tensors that n does not have are left
+// out, and noted.
+func IdentifyNet(n *layers.Net, tensors []named.Tensor) (*Match, error) {
+	return identifyAs(n, nil, tensors)
+}
+
+func identifyAs(n *layers.Net, want map[string]int, tensors []named.Tensor) (*Match, error) {
 	if err := tooMany(tensors); err != nil {
 		return nil, err
 	}
-	t, err := newTemplate(a.Family)
+	t, err := newTemplate(n)
 	if err != nil {
 		return nil, err
 	}
 	var best *attempt
 	file := newContent(tensors)
 	for _, way := range ways {
-		at := t.try(file, way, a)
+		at := t.try(file, way, want)
 		at.lenient = true
 		if at.problem() == nil {
 			return at.match()
@@ -101,7 +143,7 @@ func IdentifyAs(a layers.Arch, tensors []named.Tensor) (*Match, error) {
 		}
 	}
 	e := best.problem()
-	return nil, &Error{Nearest: a.Family, Tensor: e.Tensor, Reason: fmt.Sprintf("it is not a %s: %s", a.Family, e.Reason)}
+	return nil, &Error{Nearest: n.String(), Tensor: e.Tensor, Reason: fmt.Sprintf("it is not a %s: %s", n, e.Reason)}
 }
 
 func tooMany(tensors []named.Tensor) error {
@@ -117,10 +159,10 @@ func tooMany(tensors []named.Tensor) error {
 // An attempt is one way of giving the file's tensors places in a family.
 type attempt struct {
 	t       *template
-	arch    layers.Arch
-	archErr error
-	sizes   map[int]int     // what the markers stand for
-	shapes  [][]int         // of the slots, with arch's widths; nil where archErr
+	net     *layers.Net
+	netErr  error
+	sizes   []int           // of the template's groups
+	shapes  [][]int         // of the slots, with these sizes; nil where netErr
 	places  []*named.Tensor // for each slot
 	left    []*named.Tensor // without a place, in the file's order
 	lenient bool            // tensors may be left over
@@ -128,8 +170,8 @@ type attempt struct {
 
 // problem returns the first thing that does not fit, nil where all does.
 func (a *attempt) problem() *Error {
-	if a.archErr != nil {
-		return &Error{Nearest: a.t.family, Reason: a.archErr.Error()}
+	if a.netErr != nil {
+		return &Error{Nearest: a.t.net.String(), Reason: a.netErr.Error()}
 	}
 	for i, s := range a.t.slots {
 		t := a.places[i]
@@ -137,15 +179,15 @@ func (a *attempt) problem() *Error {
 			continue
 		}
 		if t == nil {
-			return &Error{Nearest: a.t.family, Reason: fmt.Sprintf("%s %v is missing", s.name, a.shapes[i])}
+			return &Error{Nearest: a.t.net.String(), Reason: fmt.Sprintf("%s %v is missing", s.name, a.shapes[i])}
 		}
 		if why := s.refuses(t, a.shapes[i]); why != "" {
-			return &Error{Nearest: a.t.family, Tensor: t.Name, Reason: "tensor " + named.Quote(t.Name) + why}
+			return &Error{Nearest: a.t.net.String(), Tensor: t.Name, Reason: "tensor " + named.Quote(t.Name) + why}
 		}
 	}
 	if len(a.left) > 0 && !a.lenient {
 		t := a.left[0]
-		return &Error{Nearest: a.t.family, Tensor: t.Name,
+		return &Error{Nearest: a.t.net.String(), Tensor: t.Name,
 			Reason: fmt.Sprintf("tensor %s %v has no place in it", named.Quote(t.Name), t.Shape)}
 	}
 	return nil
@@ -197,7 +239,7 @@ func (a *attempt) alike(s *slot, t *named.Tensor) bool {
 	case len(t.Shape) == 4 && !slices.Equal(t.Shape[2:], s.shape[2:]):
 		return false
 	}
-	return t.Shape[0] == a.sizes[s.shape[0]]
+	return t.Shape[0] == s.length(0, a.sizes)
 }
 
 // explain says why the file is of no family, of which this attempt came nearest.
@@ -209,27 +251,27 @@ func (a *attempt) explain(tensors []named.Tensor) error {
 			len(tensors), named.Quote(t.Name), t.Shape, strings.Join(layers.Families(), ", "))}
 	}
 	e := a.problem()
-	e.Reason = fmt.Sprintf("it is a net of no known family; it comes nearest to %s, but %s", a.t.family, e.Reason)
+	e.Reason = fmt.Sprintf("it is a net of no known family; it comes nearest to %s, but %s", a.t.net.String(), e.Reason)
 	return e
 }
 
 // match returns the net of an attempt that has no problem.
 func (a *attempt) match() (*Match, error) {
-	m := &Match{Arch: a.arch}
+	m := &Match{Net: a.net}
 	missing, wide := 0, 0
 	for i, s := range a.t.slots {
 		t := a.places[i]
-		e := layers.Entry{Name: s.name, Shape: a.shapes[i], Integer: s.counter}
+		e := layers.Entry{Name: s.name, Shape: a.shapes[i]}
 		switch {
 		case t == nil:
 			missing++
-			e.Data = []float32{0}
+			e.Int = []int64{0}
 		case !s.counter:
 			e.Data = t.Float
 		case len(t.Int) > 0:
-			e.Data = []float32{float32(t.Int[0])}
+			e.Int = []int64{t.Int[0]}
 		default:
-			e.Data = []float32{t.Float[0]}
+			e.Int = []int64{int64(t.Float[0])}
 		}
 		if t != nil && t.Name != s.name {
 			m.Renamed = append(m.Renamed, Renaming{t.Name, s.name})
@@ -249,7 +291,7 @@ func (a *attempt) match() (*Match, error) {
 		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors of float64 were rounded to float32", wide))
 	}
 	if n := len(a.left); n > 0 {
-		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors that %s does not have were left out: %s", n, a.arch.Family, listed(a.left)))
+		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors that %s does not have were left out: %s", n, a.net, listed(a.left)))
 	}
 	return m, nil
 }

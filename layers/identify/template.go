@@ -1,6 +1,7 @@
 package identify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -9,18 +10,10 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
-// The markers that stand for sizes in a template. No two are equal, no other
-// size of a net is as large, and widths are even for the families in groups.
-const (
-	markWidth    = 1 << 12 // of width i: markWidth + 2·i
-	markClasses  = markWidth - 1
-	markChannels = markWidth - 3
-)
-
-// A template is a family whose sizes are markers.
+// A template is a net whose sizes are not known: those of its channel groups.
 type template struct {
-	family  string
-	widths  int // how many
+	net     *layers.Net
+	groups  []layers.Group
 	slots   []slot
 	modules []module // of indices into slots
 }
@@ -28,36 +21,66 @@ type template struct {
 // A slot is a tensor of a template.
 type slot struct {
 	name    string
-	shape   []int // PyTorch's, with markers
+	shape   []int // PyTorch's, in the net as it was built
 	counter bool  // an int64, which the graph never touches
+	// axes says for each axis which groups make up its length; none where it is
+	// as it is in shape.
+	axes [][]share
 }
 
-func newTemplate(family string) (*template, error) {
-	m, err := layers.New(layers.Arch{Family: family, Classes: 1})
+// A share is a group's part in the length of an axis: so many indices a unit.
+type share struct{ group, times int }
+
+// newTemplate looks at a net.
+func newTemplate(n *layers.Net) (*template, error) {
+	m, err := n.Model()
 	if err != nil {
 		return nil, err
 	}
-	a := layers.Arch{Family: family, Classes: markClasses, InChannels: markChannels, Widths: make([]int, len(m.Arch().Widths))}
-	for i := range a.Widths {
-		a.Widths[i] = markWidth + 2*i
-	}
-	if m, err = layers.New(a); err != nil {
+	t := &template{net: n}
+	if t.groups, err = n.Groups(); err != nil {
 		return nil, err
 	}
-	t := &template{family: family, widths: len(a.Widths)}
+	at := make(map[string]int)
 	var parts []part
 	for i, s := range m.Slots() {
 		sl := slot{name: s.Variable.Name, shape: s.Shape(), counter: s.Variable.DType == engine.Int64}
+		sl.axes = make([][]share, len(sl.shape))
+		at[sl.name] = i
 		t.slots = append(t.slots, sl)
 		parts = append(parts, part{name: sl.name, shape: sl.shape, index: i})
+	}
+	for g, group := range t.groups {
+		for _, u := range group.Uses {
+			on := 0
+			for _, unit := range u.At {
+				if unit >= 0 {
+					on++
+				}
+			}
+			axes := t.slots[at[u.Tensor]].axes
+			axes[u.Axis] = append(axes[u.Axis], share{g, on / group.Size})
+		}
 	}
 	t.modules = group(parts)
 	return t, nil
 }
 
-// try gives the file's tensors places in one of the ways. What want leaves open
-// follows from the shapes.
-func (t *template) try(file *content, w way, want layers.Arch) *attempt {
+// length returns that of an axis of a slot, with groups of the given sizes.
+func (s *slot) length(axis int, sizes []int) int {
+	if len(s.axes[axis]) == 0 {
+		return s.shape[axis]
+	}
+	n := 0
+	for _, x := range s.axes[axis] {
+		n += x.times * sizes[x.group]
+	}
+	return n
+}
+
+// try gives the file's tensors places in one of the ways. The sizes that want
+// does not give, by the groups' names, follow from the shapes.
+func (t *template) try(file *content, w way, want map[string]int) *attempt {
 	a := &attempt{t: t, places: make([]*named.Tensor, len(t.slots))}
 	placed := make([]bool, len(file.tensors))
 	for i, j := range w(t, file) {
@@ -75,47 +98,41 @@ func (t *template) try(file *content, w way, want layers.Arch) *attempt {
 }
 
 // measure finds the sizes: each is what most of the tensors in its places say.
-func (a *attempt) measure(want layers.Arch) {
-	votes := make(map[int][]int)
+func (a *attempt) measure(want map[string]int) {
+	votes := make([][]int, len(a.t.groups))
 	for i, s := range a.t.slots {
 		t := a.places[i]
-		if t == nil || len(t.Shape) != len(s.shape) || len(s.shape) == 0 {
+		if t == nil || len(t.Shape) != len(s.shape) {
 			continue
 		}
-		votes[s.shape[0]] = append(votes[s.shape[0]], t.Shape[0])
-		if len(s.shape) > 1 && s.shape[1] == markChannels {
-			votes[markChannels] = append(votes[markChannels], t.Shape[1])
+		for axis, shares := range s.axes {
+			if len(shares) == 1 && t.Shape[axis]%shares[0].times == 0 {
+				g := shares[0].group
+				votes[g] = append(votes[g], t.Shape[axis]/shares[0].times)
+			}
 		}
 	}
-	a.sizes = make(map[int]int)
-	for marker, ns := range votes {
-		a.sizes[marker] = most(ns)
+	a.sizes = make([]int, len(votes))
+	sizes := make(map[string]int)
+	for g, ns := range votes {
+		name := a.t.groups[g].Name
+		a.sizes[g] = cmp.Or(want[name], most(ns))
+		sizes[name] = a.sizes[g]
 	}
-	arch := layers.Arch{Family: a.t.family, Classes: a.sizes[markClasses], InChannels: a.sizes[markChannels]}
-	for i := range a.t.widths {
-		arch.Widths = append(arch.Widths, a.sizes[markWidth+2*i])
-	}
-	if want.Classes != 0 {
-		arch.Classes = want.Classes
-	}
-	if want.InChannels != 0 {
-		arch.InChannels = want.InChannels
-	}
-	if want.Widths != nil {
-		arch.Widths = slices.Clone(want.Widths)
-	}
-	if i := slices.Index(arch.Widths, 0); i >= 0 || arch.Classes == 0 || arch.InChannels == 0 {
-		a.archErr = fmt.Errorf("%s is missing", a.absent())
+	if slices.Contains(a.sizes, 0) {
+		a.netErr = fmt.Errorf("%s is missing", a.absent())
 		return
 	}
-	m, err := layers.New(arch)
-	if err != nil {
-		a.archErr = err
+	if a.net, a.netErr = a.t.net.Resized(sizes); a.netErr != nil {
 		return
 	}
-	a.arch = m.Arch()
-	for _, s := range m.Slots() {
-		a.shapes = append(a.shapes, s.Shape())
+	for i := range a.t.slots {
+		s := &a.t.slots[i]
+		shape := make([]int, len(s.shape))
+		for axis := range shape {
+			shape[axis] = s.length(axis, a.sizes)
+		}
+		a.shapes = append(a.shapes, shape)
 	}
 }
 

@@ -64,9 +64,10 @@ func EncodeChannels8(w []float32, channels int) (codes []uint8, min, max []float
 }
 
 // Decode8 writes the weights that the codes stand for on the range [min, max]
-// to dst, which must be as long as codes. A range that is not finite or is
-// reversed is an error, and leaves dst untouched.
-func Decode8(codes []uint8, min, max float32, dst []float32) error {
+// to dst, which must be as long as codes. A range that is not finite, that
+// float32 cannot hold, or that is reversed is an error, and leaves dst untouched.
+// The ends are float64 because the study's own files have such.
+func Decode8(codes []uint8, min, max float64, dst []float32) error {
 	if len(dst) != len(codes) {
 		return fmt.Errorf("affine: %d codes do not fit a destination of %d weights", len(codes), len(dst))
 	}
@@ -81,7 +82,7 @@ func Decode8(codes []uint8, min, max float32, dst []float32) error {
 // of len(codes)/len(min) of them, is decoded on the range [min[c], max[c]]. min
 // and max must be equally long, and dst as long as codes. On an error dst is
 // left untouched.
-func DecodeChannels8(codes []uint8, min, max, dst []float32) error {
+func DecodeChannels8(codes []uint8, min, max []float64, dst []float32) error {
 	if len(min) != len(max) {
 		return fmt.Errorf("affine: %d minima but %d maxima", len(min), len(max))
 	}
@@ -175,8 +176,8 @@ func encode8(codes []uint8, w []float32) (min, max float32, err error) {
 
 // decode8 decodes onto a range that has been checked. The conversion of the
 // product forbids a fused multiply-add, which would round differently.
-func decode8(codes []uint8, min, max float32, dst []float32) {
-	lo, span := float64(min), float64(max)-float64(min)
+func decode8(codes []uint8, lo, max float64, dst []float32) {
+	span := max - lo
 	for i, q := range codes {
 		dst[i] = float32(float64(float64(q)/levels*span) + lo)
 	}
@@ -190,8 +191,8 @@ func perChannel(n, channels int) (int, error) {
 	return n / channels, nil
 }
 
-func checkRange(min, max float32) error {
-	if !finite(min) || !finite(max) || min > max {
+func checkRange(min, max float64) error {
+	if !finite(float32(min)) || !finite(float32(max)) || min > max {
 		return fmt.Errorf("affine: the range from %g to %g is not a range of weights", min, max)
 	}
 	return nil

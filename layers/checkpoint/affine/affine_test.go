@@ -53,7 +53,7 @@ func TestEqualWeightsAreExact(t *testing.T) {
 			t.Fatalf("%g: %v, %g to %g, %v", v, codes, min, max, err)
 		}
 		dst := []float32{nan, nan, nan}
-		if err := Decode8(codes, min, max, dst); err != nil || dst[0] != v || dst[2] != v {
+		if err := Decode8(codes, float64(min), float64(max), dst); err != nil || dst[0] != v || dst[2] != v {
 			t.Errorf("%g decoded to %v, %v", v, dst, err)
 		}
 	}
@@ -82,7 +82,7 @@ func TestEncode8WithinBound(t *testing.T) {
 			t.Fatal(err)
 		}
 		dst := make([]float32, len(w))
-		if err := Decode8(codes, min, max, dst); err != nil {
+		if err := Decode8(codes, float64(min), float64(max), dst); err != nil {
 			t.Fatal(err)
 		}
 		bound := Bound8(min, max)
@@ -106,7 +106,7 @@ func TestBound8IsTight(t *testing.T) {
 	}
 	codes, min, max, _ := Encode8([]float32{0, 100.5, 255})
 	dst := make([]float32, 3)
-	if err := Decode8(codes, min, max, dst); err != nil || math.Abs(float64(dst[1])-100.5) < 0.99*Bound8(min, max) {
+	if err := Decode8(codes, float64(min), float64(max), dst); err != nil || math.Abs(float64(dst[1])-100.5) < 0.99*Bound8(min, max) {
 		t.Errorf("100.5 decoded to %g, %v", dst[1], err)
 	}
 }
@@ -124,13 +124,13 @@ func TestChannelsAreTensorsOfTheirOwn(t *testing.T) {
 			t.Fatal(err)
 		}
 		dst := make([]float32, len(w))
-		if err := DecodeChannels8(codes, min, max, dst); err != nil {
+		if err := DecodeChannels8(codes, wide(min), wide(max), dst); err != nil {
 			t.Fatal(err)
 		}
 		for c := range channels {
 			q, lo, hi, _ := Encode8(w[c*n : (c+1)*n])
 			one := make([]float32, n)
-			if err := Decode8(q, lo, hi, one); err != nil {
+			if err := Decode8(q, float64(lo), float64(hi), one); err != nil {
 				t.Fatal(err)
 			}
 			if !slices.Equal(q, codes[c*n:(c+1)*n]) || lo != min[c] || hi != max[c] || !slices.Equal(one, dst[c*n:(c+1)*n]) {
@@ -167,23 +167,32 @@ func TestEncode16(t *testing.T) {
 	}
 }
 
+// wide returns the ends of ranges as Decode8 takes them.
+func wide(v []float32) []float64 {
+	out := make([]float64, len(v))
+	for i := range v {
+		out[i] = float64(v[i])
+	}
+	return out
+}
+
 func TestErrors(t *testing.T) {
-	one, two, range1 := []uint8{1}, make([]float32, 2), []float32{1}
+	one, two, range1, range2 := []uint8{1}, make([]float32, 2), []float64{1}, make([]float64, 2)
 	for name, err := range map[string]error{
 		"16 too large":     second(Encode16([]float32{65520})),
 		"16 length":        Decode16([]uint16{1}, two),
 		"8 length":         Decode8(one, 0, 1, two),
 		"8 reversed":       Decode8(one, 1, 0, two[:1]),
-		"8 NaN range":      Decode8(one, nan, 1, two[:1]),
-		"8 infinite range": Decode8(one, 0, inf, two[:1]),
+		"8 NaN range":      Decode8(one, float64(nan), 1, two[:1]),
+		"8 infinite range": Decode8(one, 0, float64(inf), two[:1]),
 		"no channels":      channelsError([]float32{1, 2}, 0),
 		"negative":         channelsError([]float32{1, 2}, -1),
 		"indivisible":      channelsError([]float32{1, 2, 3}, 2),
-		"ranges differ":    DecodeChannels8(one, range1, two, two[:1]),
+		"ranges differ":    DecodeChannels8(one, range1, range2, two[:1]),
 		"channel length":   DecodeChannels8(one, range1, range1, two),
 		"no ranges":        DecodeChannels8(one, nil, nil, two[:1]),
-		"bad share":        DecodeChannels8([]uint8{1, 2, 3}, two, two, make([]float32, 3)),
-		"channel reversed": DecodeChannels8(one, range1, []float32{0}, two[:1]),
+		"bad share":        DecodeChannels8([]uint8{1, 2, 3}, range2, range2, make([]float32, 3)),
+		"channel reversed": DecodeChannels8(one, range1, []float64{0}, two[:1]),
 	} {
 		if err == nil {
 			t.Errorf("%s: no error", name)
@@ -218,7 +227,7 @@ func Example() {
 		return
 	}
 	back := make([]float32, len(w))
-	if err := Decode8(codes, min, max, back); err != nil {
+	if err := Decode8(codes, float64(min), float64(max), back); err != nil {
 		fmt.Println(err)
 		return
 	}

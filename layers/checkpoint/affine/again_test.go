@@ -22,14 +22,14 @@ func TestAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		decoded, twice := make([]float32, len(w)), make([]float32, len(w))
-		if err := Decode8(codes, min, max, decoded); err != nil {
+		if err := Decode8(codes, float64(min), float64(max), decoded); err != nil {
 			t.Fatal(err)
 		}
 		again, lo, hi, err := Encode8(decoded)
 		if err != nil || lo != min || hi != max {
 			t.Fatalf("range %g to %g became %g to %g (%v)", min, max, lo, hi, err)
 		}
-		if err := Decode8(again, lo, hi, twice); err != nil || !slices.Equal(decoded, twice) {
+		if err := Decode8(again, float64(lo), float64(hi), twice); err != nil || !slices.Equal(decoded, twice) {
 			t.Fatalf("%g to %g: other weights the second time (%v)", min, max, err)
 		}
 		// A code moves a weight by more than its rounding to float32 twice over.

@@ -58,10 +58,10 @@ func State(t testing.TB, m *layers.Model, seed uint64) layers.StateDict {
 	if err != nil {
 		t.Fatal(err)
 	}
-	count := float32(Counter)
+	count := int64(Counter)
 	for _, e := range state {
-		if e.Integer {
-			e.Data[0] = count
+		if e.Integer() {
+			e.Int[0] = count
 			count++
 		}
 	}

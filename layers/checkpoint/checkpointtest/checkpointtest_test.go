@@ -16,12 +16,12 @@ func TestTrained(t *testing.T) {
 			t.Errorf("%s: the seed does not decide", name)
 		}
 		s = Redraw(s, 2, Trained)
-		count := float32(Counter)
+		count := int64(Counter)
 		for i, e := range s {
 			switch {
-			case e.Integer:
-				if e.Data[0] != count {
-					t.Errorf("%s: %s is %v, want %v", name, e.Name, e.Data, count)
+			case e.Integer():
+				if e.Int[0] != count {
+					t.Errorf("%s: %s is %v, want %v", name, e.Name, e.Int, count)
 				}
 				count++
 			case len(e.Data) > 1 && slices.Min(e.Data) == slices.Max(e.Data):

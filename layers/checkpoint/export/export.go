@@ -10,7 +10,7 @@
 //	onnx-codes   ONNX with the 8-bit codes of the weights, activations in float32
 //	onnx-int8    ONNX with weights and activations in 8 bits (QDQ), for integer kernels
 //
-// What a model's own quantisation is keeps its values in every format, except
+// What is stored in codes keeps its values in every format, except
 // where the format demands another: see Result.Notes. A format that has no place
 // for it loses the class names, the preprocessing and the history.
 package export
@@ -24,7 +24,6 @@ import (
 
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
-	"github.com/potstill/potstill/layers/checkpoint/half"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/onnx"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
@@ -55,18 +54,18 @@ var extensions = map[string]string{
 }
 
 // FormatOf returns the format that the name of a file stands for, for a model
-// that is stored in the given way: .safetensors is potstill's own, .pt, .pth and
+// that is stored by the given scheme: .safetensors is potstill's own, .pt, .pth and
 // .bin PyTorch's, .pkl the study's 8-bit pickle, or the 16-bit one for a float16
 // model, and .onnx ONNX, with the codes of an 8-bit model.
-func FormatOf(path, quant string) (string, error) {
+func FormatOf(path, scheme string) (string, error) {
 	f, ok := extensions[strings.ToLower(filepath.Ext(path))]
 	switch {
 	case !ok:
 		return "", fmt.Errorf("%s: the extension %q stands for no format; use .safetensors, .pt, .pth, .bin, .pkl or .onnx, or name the format: %s",
 			path, filepath.Ext(path), strings.Join(Formats(), ", "))
-	case f == Study8 && quant == checkpoint.Float16:
+	case f == Study8 && scheme == checkpoint.Float16:
 		return Study16, nil
-	case f == ONNX && (quant == checkpoint.Affine8 || quant == checkpoint.Affine8PerChannel):
+	case f == ONNX && (scheme == checkpoint.Affine8 || scheme == checkpoint.Affine8PerChannel):
 		return ONNXCodes, nil
 	}
 	return f, nil
@@ -91,11 +90,8 @@ type Result struct {
 // or the whole new one. The state of a training run (Extra, Progress) is written
 // in no format.
 func Write(path, format string, c *checkpoint.Checkpoint, o Options) (*Result, error) {
-	m, err := layers.New(c.Arch)
-	if err != nil {
-		return nil, err
-	}
 	r := &Result{}
+	var err error
 	switch format {
 	case Potstill:
 		own := *c
@@ -105,10 +101,10 @@ func Write(path, format string, c *checkpoint.Checkpoint, o Options) (*Result, e
 		r.Bytes, err = writeSafetensors(path, c)
 		r.forgets(c, false)
 	case Torch:
-		r.Bytes, err = torch.Write(path, tensors(c.State, c.Quant))
+		r.Bytes, err = torch.Write(path, tensors(c.State))
 		r.forgets(c, false)
 	case Study8, Study16:
-		err = r.study(path, format, m, c)
+		err = r.study(path, format, c)
 	case ONNX, ONNXCodes, ONNXInt8:
 		x := o.ONNX
 		x.Int8 = map[string]onnx.Int8{ONNX: onnx.NoInt8, ONNXCodes: onnx.Weights8, ONNXInt8: onnx.QDQ}[format]
@@ -129,29 +125,26 @@ func (r *Result) forgets(c *checkpoint.Checkpoint, keepsCodes bool) {
 		lost = append(lost, "class names")
 	}
 	lost = append(lost, "preprocessing", "history")
-	if !keepsCodes && (c.Quant == checkpoint.Affine8 || c.Quant == checkpoint.Affine8PerChannel) {
+	if !keepsCodes && slices.ContainsFunc(c.State, func(e layers.Entry) bool { return e.Encoding().Rule == layers.MinMax }) {
 		lost = append(lost, "8-bit codes (the weights are those that they stand for)")
 	}
 	r.Notes = append(r.Notes, "the format has no place for "+strings.Join(lost, ", "))
 }
 
-// tensors returns a state as PyTorch has it. A float16 model's tensors stay in
-// 16 bits where all their values fit.
-func tensors(s layers.StateDict, quant string) []named.Tensor {
+// tensors returns a state as PyTorch has it. What is stored as float16 stays so,
+// and 8-bit codes with one range go along for a format that has a place for them.
+func tensors(s layers.StateDict) []named.Tensor {
 	var out []named.Tensor
 	for _, e := range s {
-		t := named.Tensor{Name: e.Name, Shape: e.Shape, DType: "float32"}
-		switch {
-		case e.Integer:
-			t.DType, t.Int = "int64", make([]int64, len(e.Data))
-			for i, v := range e.Data {
-				t.Int[i] = int64(v)
-			}
-		case quant == checkpoint.Float16 && len(e.Shape) > 0 && !slices.ContainsFunc(e.Data, half.Overflows):
+		t := named.Tensor{Name: e.Name, Shape: e.Shape, DType: "float32", Float: e.Data}
+		switch c := e.Codes; {
+		case e.Integer():
+			t.DType, t.Int = "int64", e.Int
+		case c == nil:
+		case c.Encoding.Rule == layers.Half:
 			t.DType = "float16"
-			fallthrough
-		default:
-			t.Float = e.Data
+		case !c.Encoding.PerChannel:
+			t.Coded, t.Codes, t.Min, t.Max = true, c.Bytes, c.Ranges[0], c.Ranges[1]
 		}
 		out = append(out, t)
 	}
@@ -161,7 +154,7 @@ func tensors(s layers.StateDict, quant string) []named.Tensor {
 // writeSafetensors writes a file for other tools.
 func writeSafetensors(path string, c *checkpoint.Checkpoint) (int64, error) {
 	f := &safetensors.File{Metadata: map[string]string{"format": "pt"}}
-	for _, t := range tensors(c.State, c.Quant) {
+	for _, t := range tensors(c.State) {
 		switch t.DType {
 		case "int64":
 			f.Tensors = append(f.Tensors, safetensors.FromInt64(t.Name, t.Shape, t.Int))
@@ -175,19 +168,20 @@ func writeSafetensors(path string, c *checkpoint.Checkpoint) (int64, error) {
 }
 
 // study writes a pickle of the study, and measures what its rounding does.
-func (r *Result) study(path, format string, m *layers.Model, c *checkpoint.Checkpoint) (err error) {
+func (r *Result) study(path, format string, c *checkpoint.Checkpoint) (err error) {
 	scheme, write := checkpoint.Affine8, study8.Write8
 	if format == Study16 {
 		scheme, write = checkpoint.Float16, study8.Write16
 	}
-	if r.Bytes, err = write(path, tensors(c.State, checkpoint.Float32)); err != nil {
+	if r.Bytes, err = write(path, tensors(c.State)); err != nil {
 		return err
 	}
-	r.forgets(c, c.Quant == scheme)
-	if c.Quant == scheme {
+	own := c.Scheme()
+	r.forgets(c, own == scheme)
+	if own == scheme {
 		return nil
 	}
-	after, err := checkpoint.Quantise(m, c.State, scheme)
+	after, err := checkpoint.Quantize(c.State, scheme)
 	if err != nil {
 		return err
 	}
@@ -200,8 +194,8 @@ func (r *Result) study(path, format string, m *layers.Model, c *checkpoint.Check
 	if r.MaxError > 0 {
 		bits := map[string]string{Study8: "8-bit codes, a range a tensor", Study16: "16 bits"}[format]
 		was := ""
-		if c.Quant != checkpoint.Float32 {
-			was = ", from weights that had been rounded before (" + c.Quant + ")"
+		if own != checkpoint.Float32 {
+			was = ", from weights that had been rounded before (" + own + ")"
 		}
 		r.Notes = append(r.Notes, fmt.Sprintf("the weights were rounded to %s%s; the largest change is %.3g", bits, was, r.MaxError))
 	}

@@ -64,7 +64,7 @@ func TestGoldens(t *testing.T) {
 				data := bits(t, got)
 				if w.Min != nil {
 					data = got.Codes
-					if !got.Coded || float64(got.Min) != *w.Min || float64(got.Max) != *w.Max || hex.EncodeToString(bits(t, got)) != w.Decoded {
+					if !got.Coded || got.Min != *w.Min || got.Max != *w.Max || hex.EncodeToString(bits(t, got)) != w.Decoded {
 						t.Errorf("%s: coded %t on %g to %g, decoded %v", w.Name, got.Coded, got.Min, got.Max, got.Float)
 					}
 				} else if got.Coded || got.Codes != nil {

@@ -37,7 +37,7 @@ type Tensor struct {
 	// (package affine): Codes are the file's, Float is what they decode to.
 	Coded    bool
 	Codes    []uint8
-	Min, Max float32
+	Min, Max float64
 }
 
 // Len returns the number of elements that the shape asks for.
@@ -58,7 +58,7 @@ type File struct {
 	// Tensors are in the file's order. Their names differ from one another.
 	Tensors []Tensor
 	// Notes say, a line each, what was done to the names and what was left
-	// out: a prefix removed, an optimiser's state ignored.
+	// out: a prefix removed, an optimizer's state ignored.
 	Notes []string
 }
 

@@ -31,7 +31,7 @@ const (
 // preprocessing, NHWC, of Options.Size (or the checkpoint's size). Images makes
 // them of a data set.
 func Calibrate(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, o Options, images iter.Seq2[[]float32, error]) (r Ranges, err error) {
-	m, err := layers.New(c.Arch)
+	m, err := c.Net.Model()
 	if err != nil {
 		return nil, err
 	}

@@ -12,9 +12,9 @@ import (
 type exporter struct {
 	*net
 	o        Options
-	quant    string // how the checkpoint stores its weights
-	pixels   Range  // of the images
+	pixels   Range // of the images
 	arch     layers.Arch
+	model    *layers.Net
 	size     int
 	metadata [][2]string
 	entries  map[*engine.Variable]*layers.Entry
@@ -31,7 +31,7 @@ type exporter struct {
 
 // export translates the model of c.
 func export(c *checkpoint.Checkpoint, o Options) (*exporter, error) {
-	m, err := layers.New(c.Arch)
+	m, err := c.Net.Model()
 	if err != nil {
 		return nil, err
 	}
@@ -55,13 +55,12 @@ func exportModel(m *layers.Model, c *checkpoint.Checkpoint, o Options) (*exporte
 		return nil, err
 	}
 	x := &exporter{
-		net: n, o: o, quant: c.Quant, pixels: pixelRange(c.Preprocess), arch: m.Arch(), size: size,
+		net: n, o: o, pixels: pixelRange(c.Preprocess), arch: m.Arch(), model: m.Net(), size: size,
 		entries: make(map[*engine.Variable]*layers.Entry),
 		pending: make(map[*engine.Value]*engine.Node),
 		reads:   make(map[*engine.Value]string),
 		steps:   make(map[*engine.Value]step),
 	}
-	x.arch.InChannels, x.arch.Classes = n.input.Shape[3], n.logits.Shape[1]
 	if x.metadata, err = describe(c, x.arch, o); err != nil {
 		return nil, err
 	}

@@ -34,7 +34,7 @@ func newNet(m *layers.Model, batch, size int) (*net, error) {
 		uses:  make(map[*engine.Value][]*engine.Node),
 		taken: map[string]bool{inputName: true, outputName: true},
 	}
-	n.input = b.Input(inputName, engine.F32(batch, size, size, cmp.Or(m.Arch().InChannels, 3)))
+	n.input = b.Input(inputName, engine.F32(batch, size, size, m.Net().Input.Channels))
 	n.logits = m.Forward(b, n.input, false)
 	if err := b.Err(); err != nil {
 		return nil, fmt.Errorf("images of %dx%d pixels: %w", size, size, err)
@@ -54,15 +54,8 @@ func newNet(m *layers.Model, batch, size int) (*net, error) {
 	return n, nil
 }
 
-// nodeName is the name of the module that the node was built for; a sum in a
-// block is not the block's output, and says so.
-func nodeName(n *engine.Node) string {
-	name := cmp.Or(n.Scope, engine.OpName(n.Op))
-	if _, ok := n.Op.(engine.Add); ok {
-		name += ".add"
-	}
-	return name
-}
+// nodeName is the name of the module that the node was built for.
+func nodeName(n *engine.Node) string { return cmp.Or(n.Scope, engine.OpName(n.Op)) }
 
 // unique returns the name, with a number behind it where it is taken.
 func (n *net) unique(name string) string {

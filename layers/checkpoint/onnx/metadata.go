@@ -34,8 +34,8 @@ func describe(c *checkpoint.Checkpoint, a layers.Arch, o Options) ([][2]string, 
 	if err == nil {
 		err = add("preprocessing", c.Preprocess)
 	}
-	if err == nil && c.Quant != checkpoint.Float32 {
-		err = add("quantisation", c.Quant)
+	if scheme := c.Scheme(); err == nil && scheme != checkpoint.Float32 {
+		err = add("quantisation", scheme)
 	}
 	if err == nil && len(c.History) > 0 {
 		err = add("history", c.History)
@@ -68,11 +68,7 @@ func check(c *checkpoint.Checkpoint, m *layers.Model) error {
 			return fmt.Errorf("normalisation by mean %g and deviation %g", p.Mean[i], s)
 		}
 	}
-	switch c.Quant {
-	case checkpoint.Float32, checkpoint.Affine8, checkpoint.Affine8PerChannel, checkpoint.Float16:
-		return nil
-	}
-	return fmt.Errorf("unknown quantisation %q", c.Quant)
+	return nil
 }
 
 // The largest height and width of images that are believed.

@@ -1,13 +1,13 @@
 package onnx
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
-	"github.com/potstill/potstill/layers/checkpoint"
 	"github.com/potstill/potstill/layers/checkpoint/affine"
 )
 
@@ -17,8 +17,9 @@ type weights struct {
 	name, biasName string
 	shape          []int
 	data           []float32
-	factor         []float64 // nil: 1
-	bias           []float32 // folded already; nil: none
+	codes          *layers.Codes // that data decode, nil if they are stored in full
+	factor         []float64     // nil: 1
+	bias           []float32     // folded already; nil: none
 }
 
 // channels returns the number of output channels, and of weights in each.
@@ -51,7 +52,7 @@ func (x *exporter) weights(n, bn *engine.Node) (*weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{name: e.Name, biasName: nodeName(n) + ".bias", shape: e.Shape, data: e.Data}
+	w := &weights{name: e.Name, biasName: nodeName(n) + ".bias", shape: e.Shape, data: e.Data, codes: e.Codes}
 	if len(n.In) > 2 {
 		b, err := x.entry(n.In[2])
 		if err != nil {
@@ -71,22 +72,9 @@ func (x *exporter) weights(n, bn *engine.Node) (*weights, error) {
 		t[i] = e.Data
 	}
 	eps := float64(bn.Op.(engine.BatchNorm).Eps)
-	o, _ := w.channels()
-	w.factor = make([]float64, o)
-	bias := make([]float32, o)
-	for c := range o {
-		w.factor[c] = float64(t[0][c]) / math.Sqrt(float64(t[3][c])+eps)
-		b := 0.0
-		if w.bias != nil {
-			b = float64(w.bias[c])
-		}
-		bias[c] = float32(float64((b-float64(t[2][c]))*w.factor[c]) + float64(t[1][c]))
-		if !finite(float32(w.factor[c])) || !finite(bias[c]) {
-			return nil, fmt.Errorf("channel %d of BatchNorm %s with weight %g and running_var %g cannot be folded; keep the BatchNorm",
-				c, nodeName(bn), t[0][c], t[3][c])
-		}
+	if w.factor, w.bias, err = layers.BatchNormFactors(eps, t[0], t[1], t[2], t[3], w.bias); err != nil {
+		return nil, fmt.Errorf("BatchNorm %s: %w; keep the BatchNorm", nodeName(bn), err)
 	}
-	w.bias = bias
 	return w, nil
 }
 
@@ -194,21 +182,17 @@ func (x *exporter) affine(v *engine.Value, w *weights) ([]string, error) {
 // that from f·hi to f·lo and the codes are 255-q.
 func (x *exporter) codes(w *weights) (string, error) {
 	o, each := w.channels()
-	ranges := o
-	if x.quant == checkpoint.Affine8 {
-		ranges = 1
-	}
-	codes, lo, hi, err := affine.EncodeChannels8(w.data, ranges)
+	codes, ranges, err := w.eight()
 	if err != nil {
 		return "", err
 	}
 	scale, offset := make([]float32, o), make([]float32, o)
 	for c := range o {
-		r, f := c*ranges/o, 1.0
+		r, f := c*(len(ranges)/2)/o, 1.0
 		if w.factor != nil {
 			f = w.factor[c]
 		}
-		low, high := float64(lo[r]), float64(hi[r])
+		low, high := ranges[2*r], ranges[2*r+1]
 		scale[c], offset[c] = float32((high-low)/255*math.Abs(f)), float32(low*f)
 		switch {
 		case scale[c] == 0:
@@ -234,14 +218,28 @@ func (x *exporter) codes(w *weights) (string, error) {
 	return name, nil
 }
 
-// tensor adds an initialiser and returns its name.
+// eight returns the 8-bit codes of w and their ranges, (min, max) after (min,
+// max): those that the checkpoint stores, or else a range an output channel.
+func (w *weights) eight() (codes []byte, ranges []float64, err error) {
+	if c := w.codes; c != nil && c.Encoding.Rule == layers.MinMax && c.Encoding.Bits == 8 {
+		return bytes.Clone(c.Bytes), c.Ranges, nil
+	}
+	o, _ := w.channels()
+	codes, lo, hi, err := affine.EncodeChannels8(w.data, o)
+	for i := range lo {
+		ranges = append(ranges, float64(lo[i]), float64(hi[i]))
+	}
+	return codes, ranges, err
+}
+
+// tensor adds an initializer and returns its name.
 func (x *exporter) tensor(name string, dtype int64, shape []int, raw []byte) string {
 	name = x.unique(name)
 	x.tensors = append(x.tensors, tensor{name, dtype, shape, raw})
 	return name
 }
 
-// float adds a float32 initialiser.
+// float adds a float32 initializer.
 func (x *exporter) float(name string, shape []int, values ...float32) string {
 	raw := make([]byte, 0, 4*len(values))
 	for _, v := range values {

@@ -57,7 +57,7 @@ func (x *exporter) encode(w io.Writer) error {
 	for _, n := range x.nodes {
 		add(1, n.encode())
 	}
-	graphHead.string(2, x.arch.Family)
+	graphHead.string(2, x.model.String())
 	parts, size = append(parts, graphHead), size+len(graphHead)
 	for _, t := range x.tensors {
 		add(5, t.encode())

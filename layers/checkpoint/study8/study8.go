@@ -22,7 +22,6 @@ package study8
 
 import (
 	"bytes"
-	"fmt"
 	"math"
 
 	"github.com/potstill/potstill/layers/checkpoint/affine"
@@ -86,25 +85,18 @@ func Decode(b []byte) (*named.File, error) {
 		return nil, err
 	}
 	f.Tensors = make([]named.Tensor, 0, len(d.Keys))
-	wide := 0
 	for i, k := range d.Keys {
 		name, ok := k.(string)
 		if !ok {
 			return nil, named.Refused(mendShape, "its pickle holds a dict with %s as a key, not a name", pickle.Describe(k))
 		}
-		t, exact, err := entry(name, d.Values[i], budget)
+		t, err := entry(name, d.Values[i], budget)
 		if err != nil {
 			return nil, err
-		}
-		if !exact {
-			wide++
 		}
 		f.Tensors = append(f.Tensors, t)
 	}
 	f.Format = format(d, f)
-	if wide > 0 {
-		f.Notes = append(f.Notes, fmt.Sprintf("%d tensors have ranges that no float32 holds: they were decoded, and their codes dropped", wide))
-	}
 	f.Unwrap()
 	return f, nil
 }
@@ -124,21 +116,19 @@ func format(d *pickle.Dict, f *named.File) string {
 	return FormatPlain
 }
 
-// entry decodes what stands under a name. exact says that its range, if it has
-// one, is of float32.
-func entry(name string, v any, b *named.Budget) (t named.Tensor, exact bool, err error) {
+// entry decodes what stands under a name.
+func entry(name string, v any, b *named.Budget) (named.Tensor, error) {
 	switch v := v.(type) {
 	case *pickle.Array:
-		t, err := array(name, v, b)
-		return t, true, err
+		return array(name, v, b)
 	case float64:
-		return named.Tensor{Name: name, Shape: []int{}, DType: "float64", Float: []float32{float32(v)}, Double: []float64{v}}, true, nil
+		return named.Tensor{Name: name, Shape: []int{}, DType: "float64", Float: []float32{float32(v)}, Double: []float64{v}}, nil
 	case int64:
-		return named.Tensor{Name: name, Shape: []int{}, DType: "int64", Int: []int64{v}}, true, nil
+		return named.Tensor{Name: name, Shape: []int{}, DType: "int64", Int: []int64{v}}, nil
 	case pickle.Tuple:
 		return coded(name, v, b)
 	}
-	return t, false, named.Refused(mendShape, "under the name %s it has %s, not an array", named.Quote(name), pickle.Describe(v))
+	return named.Tensor{}, named.Refused(mendShape, "under the name %s it has %s, not an array", named.Quote(name), pickle.Describe(v))
 }
 
 func array(name string, a *pickle.Array, b *named.Budget) (named.Tensor, error) {
@@ -152,42 +142,34 @@ func array(name string, a *pickle.Array, b *named.Budget) (named.Tensor, error) 
 }
 
 // coded decodes (min, max, codes).
-func coded(name string, v pickle.Tuple, b *named.Budget) (t named.Tensor, exact bool, err error) {
+func coded(name string, v pickle.Tuple, b *named.Budget) (t named.Tensor, err error) {
 	if len(v) != 3 {
-		return t, false, named.Refused(mendShape, "under the name %s it has a tuple of %d, not (min, max, codes)", named.Quote(name), len(v))
+		return t, named.Refused(mendShape, "under the name %s it has a tuple of %d, not (min, max, codes)", named.Quote(name), len(v))
 	}
 	lo, loOK := number(v[0])
 	hi, hiOK := number(v[1])
 	a, ok := v[2].(*pickle.Array)
 	if !loOK || !hiOK || !ok || a.DType != "uint8" {
-		return t, false, named.Refused(mendShape, "under the name %s it has a tuple that is not two numbers and a uint8 array", named.Quote(name))
+		return t, named.Refused(mendShape, "under the name %s it has a tuple that is not two numbers and a uint8 array", named.Quote(name))
 	}
 	finite := func(v float64) bool { return v-v == 0 && math.Abs(v) <= math.MaxFloat32 }
 	if !finite(lo) || !finite(hi) || lo > hi {
-		return t, false, named.Damaged("the codes of %s lie on the impossible range from %g to %g", named.Quote(name), lo, hi)
+		return t, named.Damaged("the codes of %s lie on the impossible range from %g to %g", named.Quote(name), lo, hi)
 	}
 	t, err = array(name, a, b)
 	if err != nil {
-		return t, false, err
+		return t, err
 	}
 	if err := b.Take(len(t.Int), 5); err != nil {
-		return t, false, err
+		return t, err
 	}
 	t.Codes = make([]uint8, len(t.Int))
 	for i, q := range t.Int {
 		t.Codes[i] = uint8(q)
 	}
 	t.Int, t.Float = nil, make([]float32, len(t.Codes))
-	t.Min, t.Max = float32(lo), float32(hi)
-	if float64(t.Min) == lo && float64(t.Max) == hi {
-		t.Coded = true
-		return t, true, affine.Decode8(t.Codes, t.Min, t.Max, t.Float)
-	}
-	for i, q := range t.Codes {
-		t.Float[i] = float32(float64(float64(q)/255*(hi-lo)) + lo)
-	}
-	t.DType, t.Codes, t.Min, t.Max = "float32", nil, 0, 0
-	return t, false, nil
+	t.Coded, t.Min, t.Max = true, lo, hi
+	return t, affine.Decode8(t.Codes, lo, hi, t.Float)
 }
 
 // number returns the value of a scalar of NumPy's or Python's.

@@ -68,10 +68,10 @@ func TestWrite8(t *testing.T) {
 		default:
 			codes, lo, hi, err := affine.Encode8(w.Float)
 			decoded := make([]float32, len(codes))
-			if err != nil || affine.Decode8(codes, lo, hi, decoded) != nil {
+			if err != nil || affine.Decode8(codes, float64(lo), float64(hi), decoded) != nil {
 				t.Fatal(err)
 			}
-			if !got.Coded || got.Min != lo || got.Max != hi || !slices.Equal(got.Codes, codes) || !slices.Equal(got.Float, decoded) {
+			if !got.Coded || got.Min != float64(lo) || got.Max != float64(hi) || !slices.Equal(got.Codes, codes) || !slices.Equal(got.Float, decoded) {
 				t.Errorf("%s is %+v", w.Name, got)
 			}
 		}

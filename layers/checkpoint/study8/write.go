@@ -45,13 +45,15 @@ func Encode8(tensors []named.Tensor) ([]byte, error) {
 	return encode(tensors, func(w *writer, t *named.Tensor) error {
 		codes, lo, hi := t.Codes, t.Min, t.Max
 		if !t.Coded {
+			var min, max float32
 			var err error
-			if codes, lo, hi, err = affine.Encode8(t.Float); err != nil {
+			if codes, min, max, err = affine.Encode8(t.Float); err != nil {
 				return err
 			}
+			lo, hi = float64(min), float64(max)
 		}
-		w.scalar("f8", float64Bits(float64(lo)))
-		w.scalar("f8", float64Bits(float64(hi)))
+		w.scalar("f8", float64Bits(lo))
+		w.scalar("f8", float64Bits(hi))
 		w.array("u1", t.Shape, codes)
 		w.Tuple(3)
 		w.Put()

@@ -1,0 +1,46 @@
+package layers
+
+import "slices"
+
+// A NetBuilder writes a net down module by module:
+//
+//	b := layers.NewNetBuilder(layers.Input{Channels: 3})
+//	x := b.Add("conv1", layers.Conv(3, 16, 3), layers.Image)
+//	x = b.Add("relu1", layers.ReLU{}, x)
+//	x = b.Add("pool", layers.AdaptiveAvgPool2d{}, x)
+//	net, err := b.Net(b.Add("fc", layers.Linear{InFeatures: 16, OutFeatures: 10, Bias: true}, x))
+type NetBuilder struct {
+	net Net
+}
+
+// NewNetBuilder returns a builder of a net for such images.
+func NewNetBuilder(in Input) *NetBuilder {
+	return &NetBuilder{Net{Version: NetVersion, Input: in}}
+}
+
+// Add adds a module that reads the modules of the given names, or Image, and
+// returns its own name.
+func (b *NetBuilder) Add(name string, k Kind, in ...string) string {
+	b.net.Modules = append(b.net.Modules, Module{Name: name, In: slices.Clone(in), Kind: k})
+	return name
+}
+
+// Share makes the module last added use a tensor of another name for a role.
+func (b *NetBuilder) Share(role, tensor string) {
+	m := &b.net.Modules[len(b.net.Modules)-1]
+	if m.Tensors == nil {
+		m.Tensors = make(map[string]string)
+	}
+	m.Tensors[role] = tensor
+}
+
+// Net returns the net whose logits are the output of the given module, or says
+// in one line what is wrong with it.
+func (b *NetBuilder) Net(output string) (*Net, error) {
+	n := b.net.clone()
+	n.Output = output
+	if err := n.Validate(); err != nil {
+		return nil, err
+	}
+	return n, nil
+}

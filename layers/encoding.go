@@ -1,0 +1,48 @@
+package layers
+
+import "fmt"
+
+// An Encoding says how a stored tensor's bytes become its numbers. The zero
+// value stands for numbers stored in full: float32, or int64.
+type Encoding struct {
+	// Rule is one of the constants below.
+	Rule string `json:"rule,omitempty"`
+	// Bits is the size of a code.
+	Bits int `json:"bits,omitempty"`
+	// PerChannel says that each output channel, the first axis in PyTorch's
+	// layout, has a range of its own; else the tensor has one.
+	PerChannel bool `json:"per_channel,omitempty"`
+}
+
+// Codes are what is stored of a tensor in place of its numbers.
+type Codes struct {
+	Encoding Encoding
+	// Bytes hold the codes, row-major in the entry's shape: one byte each, or
+	// for Half two, the lower one first.
+	Bytes []byte
+	// Ranges are, for MinMax, (min, max): one pair, or one a channel. They are
+	// float32 values, but for those of the study's pickles, which have float64.
+	Ranges []float64
+}
+
+// The rules.
+const (
+	// MinMax maps the range [min, max] of the weights linearly onto the codes 0
+	// to 2^Bits-1, w = q/(2^Bits-1)·(max-min)+min, evaluated in float64 and
+	// rounded once to float32: the study's rule (package affine).
+	MinMax = "minmax"
+	// Half is IEEE 754's binary16.
+	Half = "float16"
+)
+
+// Check reports an encoding that is not understood.
+func (e Encoding) Check() error {
+	switch {
+	case e == Encoding{}:
+	case e.Rule == Half && e == Encoding{Rule: Half, Bits: 16}:
+	case e.Rule == MinMax && e.Bits == 8:
+	default:
+		return fmt.Errorf("the encoding %+v is not understood; there are %s in 8 bits and %s in 16", e, MinMax, Half)
+	}
+	return nil
+}

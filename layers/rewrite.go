@@ -1,0 +1,53 @@
+package layers
+
+import (
+	"fmt"
+	"slices"
+)
+
+// A Rewrite turns a net and its values into another net and its values, and
+// leaves both as they are. The state may be nil: then the net alone is
+// rewritten, and the state that is returned is nil too.
+type Rewrite func(*Net, StateDict) (*Net, StateDict, error)
+
+// ReplaceHead returns the rewrite that gives the net another number of classes:
+// the last layer, see Net.Head, gets a new weight and bias, which start as they
+// do in Model.Init, drawn from the seed. Everything else stays.
+func ReplaceHead(classes int, seed uint64) Rewrite {
+	return func(n *Net, s StateDict) (*Net, StateDict, error) {
+		if classes < 1 || classes > maxClasses {
+			return nil, nil, fmt.Errorf("%s: %d classes; give a number from 1 to %d", n, classes, maxClasses)
+		}
+		g, err := n.groups()
+		if err != nil {
+			return nil, nil, err
+		}
+		logits := g.values[n.Output]
+		group := &g.groups[g.group[logits[0]]]
+		head := n.Head()
+		if head == nil || group.Name != head.Name || len(group.Uses) == 0 || group.Size != len(logits) {
+			return nil, nil, fmt.Errorf("%s: the classes do not come from one layer, and cannot be replaced", n)
+		}
+		out, err := n.Resized(map[string]int{group.Name: classes})
+		if err != nil {
+			return nil, nil, err
+		}
+		if s == nil {
+			return out, nil, nil
+		}
+		if err := n.CheckState(s); err != nil {
+			return nil, nil, err
+		}
+		ts, err := out.params()
+		if err != nil {
+			return nil, nil, err
+		}
+		state := slices.Clone(s)
+		for _, t := range ts {
+			if m := out.Module(head.Name); slices.ContainsFunc(m.Kind.Params(), func(p Param) bool { return m.Tensor(p.Role) == t.name }) {
+				*state.Find(t.name) = t.start(seed)
+			}
+		}
+		return out, state, nil
+	}
+}
