@@ -31,9 +31,7 @@ type EvalOptions struct {
 }
 
 // Evaluate measures a checkpoint's model on the images of s, after the
-// checkpoint's own preprocessing. Like Predict, it lets a model of 8-bit codes
-// compute in integers where the backend has them, which rounds the activations
-// before pointwise convolutions to a byte: see engine.PointwiseInt8.
+// checkpoint's own preprocessing.
 func Evaluate(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, s *data.Split, o EvalOptions) (ev *train.Evaluation, err error) {
 	if o.Classes != nil {
 		if err := c.CheckClasses(o.Classes); err != nil {
@@ -106,7 +104,7 @@ func withEvaluator(b engine.Backend, c *checkpoint.Checkpoint, o EvalOptions, f 
 		return fmt.Errorf("%s: the model takes images of %d channels; only 3 can be evaluated", c.Arch.Family, n)
 	}
 	e, err := train.NewEvaluator(m, store, c.Arch.Classes, train.EvalOptions{
-		Batch: o.Batch, Workers: o.Workers, Transform: EvalTransform(c.Preprocess), Int8: checkpoint.Int8(c.Quant),
+		Batch: o.Batch, Workers: o.Workers, Transform: EvalTransform(c.Preprocess),
 	})
 	if err != nil {
 		return err

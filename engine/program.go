@@ -14,9 +14,6 @@ type Options struct {
 	Outputs []*Value
 	// NoFuse leaves every operator as it was written.
 	NoFuse bool
-	// Int8 lets pointwise convolutions behind a ReLU6 compute in integers, where
-	// the backend has them, on weights that were quantised in the given way.
-	Int8 Int8
 }
 
 // A Program is a graph compiled for one backend: its steps in order, every
@@ -77,7 +74,6 @@ func (g *Graph) plan(b Backend, o Options) (*plan, aliases, error) {
 	p.drop()
 	if !o.NoFuse {
 		p.fuse()
-		p.int8(o.Int8)
 	}
 	if err := p.checkUpdates(a); err != nil {
 		return nil, nil, err

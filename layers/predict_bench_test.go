@@ -9,25 +9,18 @@ import (
 	"github.com/potstill/potstill/layers"
 )
 
-// BenchmarkPredict measures the latency of one picture of 256 pixels, with
-// weights in float32 and in bytes; the runs alternate with -count:
+// BenchmarkPredict measures the latency of pictures of 256 pixels:
 //
 //	go test ./layers -run '^$' -bench Predict -benchtime 200x -count 20
 func BenchmarkPredict(b *testing.B) {
 	for _, family := range []string{"cnn-dwpw", "cnn-group"} {
 		for _, batch := range []int{1, 32} {
-			for how, name := range []string{engine.NoInt8: "float32", engine.Int8PerChannel: "int8"} {
-				if name != "" {
-					b.Run(fmt.Sprintf("%s/%d/%s", family, batch, name), func(b *testing.B) {
-						benchmarkPredict(b, family, batch, engine.Int8(how))
-					})
-				}
-			}
+			b.Run(fmt.Sprintf("%s/%d", family, batch), func(b *testing.B) { benchmarkPredict(b, family, batch) })
 		}
 	}
 }
 
-func benchmarkPredict(b *testing.B, family string, batch int, how engine.Int8) {
+func benchmarkPredict(b *testing.B, family string, batch int) {
 	backend, err := cpu.New(cpu.Options{})
 	if err != nil {
 		b.Fatal(err)
@@ -48,7 +41,7 @@ func benchmarkPredict(b *testing.B, family string, batch int, how engine.Int8) {
 	if err := bd.Err(); err != nil {
 		b.Fatal(err)
 	}
-	p, err := bd.Graph().Compile(backend, engine.Options{Store: store, Outputs: []*engine.Value{logits}, Int8: how})
+	p, err := bd.Graph().Compile(backend, engine.Options{Store: store, Outputs: []*engine.Value{logits}})
 	if err != nil {
 		b.Fatal(err)
 	}

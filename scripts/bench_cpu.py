@@ -27,13 +27,9 @@ import time
 from bench_pytorch import CASES, MODES
 
 WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_pytorch.py")
-INT8, FLOAT = "int8_predict_1_256", "dwpw_predict_1_256"
 MEMORY, MEMORY_CASE = "dwpw_train_128_memory", "dwpw_train_128"
 GORGONIA, GORGONIA_CASE = "gorgonia_block_64", "block_train_64"
 TOLERANCE = 1e-3
-# Where Potstill computes in 8 bits while PyTorch computes in 32 with the same
-# stored weights, the activations' rounding shows.
-TOLERANCE_INT8 = 2e-2
 BUSY = 0.05
 
 
@@ -152,7 +148,6 @@ class Comparison:
     def load(self, name):
         """Has every mode load the case, and returns those that compute what Potstill does."""
         ours, good = self.ours(name, 0.01), []
-        limit = TOLERANCE_INT8 if ours["weights"] == "int8" else TOLERANCE
         for mode, worker in self.modes.items():
             begin = time.time()
             try:
@@ -165,21 +160,17 @@ class Comparison:
             self.torch = reply["torch"]
             d = difference(CASES[name][1], ours["check"], reply["check"])
             say(f"  {mode}: loaded in {time.time() - begin:.0f} s, the first results differ by {d:.1e}")
-            if not d <= limit:
-                raise Failure(f"{mode}: the first results differ by {d:.2e} relative, more than {limit:.0e}: not the same work")
+            if not d <= TOLERANCE:
+                raise Failure(f"{mode}: the first results differ by {d:.2e} relative, more than {TOLERANCE:.0e}: not the same work")
             good.append(mode)
         return good
 
     def case(self, name):
         """Times a case in turns and keeps its ratios."""
         modes = self.load(name)
-        ours, single, theirs, weights = [], [], {m: [] for m in modes}, ""
+        ours, theirs = [], {m: [] for m in modes}
         for i in range(self.o.rounds):
-            r = self.ours(name)
-            ours.append(r["ms"])
-            weights = r["weights"]
-            if name == INT8:
-                single.append(self.ours(FLOAT)["ms"])
+            ours.append(self.ours(name)["ms"])
             for m in modes:
                 theirs[m].append(self.modes[m].ask(do="time", seconds=self.o.time)["ms"])
                 self.pause()
@@ -187,11 +178,6 @@ class Comparison:
         best = min(modes, key=lambda m: statistics.median(theirs[m]))
         medians = {m: statistics.median(t) for m, t in theirs.items()}
         self.keep(name, statistics.median(ours), medians, [t / u for t, u in zip(theirs[best], ours)], best, "ms")
-        if name == INT8:
-            how = {"int8": "with 8-bit arithmetic", "dequantised": "decoded to 32 bits: there is no 8-bit path here"}.get(weights, weights)
-            ratios = [t / u for t, u in zip(single, ours)]
-            self.note(f"{name}: Potstill runs the 8-bit model {how}; its own 32-bit model takes {statistics.median(single):.2f} ms, "
-                      f"{statistics.median(ratios):.2f} ({min(ratios):.2f}..{max(ratios):.2f}) of the 8-bit model's time")
 
     def memory(self):
         """Peak resident sets of fresh processes that run the student's training step."""

@@ -90,8 +90,8 @@ type stepBench struct {
 	Milliseconds float64   `json:"ms"`    // a step, the median
 	Steps        int       `json:"steps"` // that were timed
 	Check        []float32 `json:"check"` // losses of the first steps, or logits
-	// Weights says what an inference computes with: float32, int8, or
-	// dequantised where the stored codes are decoded to 32 bits first.
+	// Weights says what an inference computes with: float32, or dequantised
+	// where stored codes are decoded to 32 bits first.
 	Weights string `json:"weights"`
 	// PeakBytes is the largest resident set of this process; 0: not known.
 	PeakBytes int64 `json:"peak_bytes"`
@@ -165,20 +165,15 @@ func (c *benchStepCmd) measure(a *app, b engine.Backend, sc stepCase, in *stepIn
 	}
 	r.Steps-- // the first warms up
 	r.Milliseconds = float64(t) / float64(time.Millisecond)
-	r.Weights = s.weights(sc)
+	r.Weights = sc.weights()
 	r.PeakBytes = peakBytes()
 	return r, nil
 }
 
-// weights tells what the program computes with; see stepBench.
-func (s *stepper) weights(sc stepCase) string {
+// weights tells what the case computes with; see stepBench.
+func (sc stepCase) weights() string {
 	if sc.quant == checkpoint.Float32 {
 		return "float32"
-	}
-	for _, step := range s.Plan().Steps {
-		if step.Op == engine.OpName(engine.PointwiseInt8{}) {
-			return "int8"
-		}
 	}
 	return "dequantised"
 }

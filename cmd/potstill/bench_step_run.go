@@ -9,7 +9,6 @@ import (
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
-	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // A stepper runs the steps of a case one after the other.
@@ -21,9 +20,6 @@ type stepper struct {
 // newStepper compiles a case on its weights and its batch.
 func newStepper(b engine.Backend, sc stepCase, in *stepInput) (s *stepper, err error) {
 	spec := programSpec{batch: sc.batch, height: sc.size, width: sc.size, train: sc.mode != modeInfer}
-	if sc.quant == checkpoint.Affine8PerChannel {
-		spec.int8 = engine.Int8PerChannel
-	}
 	if spec.net, err = sc.model(); err != nil {
 		return nil, err
 	}

@@ -14,13 +14,16 @@ import (
 func TestBenchStep(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "case.safetensors")
 	quick := []string{"--time", "1ms", "--threads", "2", "--json"}
-	for _, name := range []string{"block_train_64", "int8_predict_1_256"} {
+	for name, weights := range map[string]string{"block_train_64": "float32", "int8_predict_1_256": "dequantised"} {
 		succeeds(t, "bench", "step", name, "--save", file)
 		loaded := decode(t, succeeds(t, with([]string{"bench", "step", name, "--load", file}, quick...)...).out)
 		has(t, loaded, "name", "device", "threads", "ms", "steps", "check", "weights", "peak_bytes")
 		made := decode(t, succeeds(t, with([]string{"bench", "step", name}, quick...)...).out)
 		if a, b := loaded["check"].([]any), made["check"].([]any); !slices.Equal(a, b) || len(a) < 3 {
 			t.Errorf("%s: the file's weights give %v, its own %v", name, a, b)
+		}
+		if loaded["weights"] != weights {
+			t.Errorf("%s computes with %v weights, not %s", name, loaded["weights"], weights)
 		}
 		if loaded["ms"].(float64) <= 0 || loaded["steps"].(float64) < 3 {
 			t.Errorf("%s: %v ms, %v steps", name, loaded["ms"], loaded["steps"])

@@ -25,8 +25,7 @@ type evalCmd struct {
 
 // Help is printed below the flags' summary.
 func (evalCmd) Help() string {
-	return `Images are prepared as the model's file says. A model of 8-bit weights computes in integers where the processor
-gains from it (AVX-512 VNNI); POTSTILL_INT8=0 in the environment decodes the weights instead.
+	return `Images are prepared as the model's file says.
 
 Example:
 

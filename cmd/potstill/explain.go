@@ -5,7 +5,6 @@ import (
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
-	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // explainCmd is potstill explain.
@@ -22,7 +21,7 @@ type explainCmd struct {
 // Help is printed below the flags' summary.
 func (explainCmd) Help() string {
 	return `Lists the steps in their order with what they are fused from, their arithmetic and the memory they move, and
-the size of the arena that all tensors share. A file of 8-bit weights shows which layers compute in integers.
+the size of the arena that all tensors share.
 
 Example:
 
@@ -37,14 +36,11 @@ func (c *explainCmd) Run(a *app) error {
 	if c.Teacher != "" && !c.Train {
 		return errors.New("--teacher is for a training step; add --train")
 	}
-	m, ck, err := c.load()
+	m, _, err := c.load()
 	if err != nil {
 		return err
 	}
 	s := programSpec{net: m, batch: c.Batch, height: c.Input.H, width: c.Input.W, train: c.Train, noFuse: c.NoFuse}
-	if ck != nil && !c.Train {
-		s.int8 = checkpoint.Int8(ck.Quant)
-	}
 	if s.teacher, err = c.teacher(m.Arch()); err != nil {
 		return err
 	}

@@ -33,9 +33,7 @@ type predictCmd struct {
 
 // Help is printed below the flags' summary.
 func (predictCmd) Help() string {
-	return `Images are prepared as the model's file says. With --json, each image is one line of JSON. A model of 8-bit
-weights computes in integers where the processor gains from it (AVX-512 VNNI); POTSTILL_INT8=0 in the environment
-decodes the weights instead.
+	return `Images are prepared as the model's file says. With --json, each image is one line of JSON.
 
 Example:
 

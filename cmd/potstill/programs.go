@@ -19,9 +19,8 @@ type programSpec struct {
 	height, width int
 	train         bool // a whole step with AdamW, else inference
 	noFuse        bool
-	int8          engine.Int8 // how an inference may compute with 8-bit weights
-	bfloat16      bool        // mixed precision
-	resident      bool        // the images are on the device, where an Augment makes the batch
+	bfloat16      bool // mixed precision
+	resident      bool // the images are on the device, where an Augment makes the batch
 }
 
 // A program is one compiled, with a store of its own and constant inputs.
@@ -65,7 +64,7 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 		return nil, err
 	}
 	p.out = out
-	p.Program, err = bd.Graph().Compile(b, engine.Options{Store: p.store, Outputs: []*engine.Value{out}, NoFuse: s.noFuse, Int8: s.int8})
+	p.Program, err = bd.Graph().Compile(b, engine.Options{Store: p.store, Outputs: []*engine.Value{out}, NoFuse: s.noFuse})
 	return p, err
 }
 

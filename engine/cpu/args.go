@@ -44,8 +44,6 @@ const (
 	kMix
 	kSumSq
 	kClip
-	kQuantizeWeight
-	kPointwiseInt8
 	kernelCount
 )
 
@@ -56,7 +54,6 @@ var kernelNames = [kernelCount]string{
 	"kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
-	"quantize_weight", "pointwise_int8",
 }
 
 // The arguments of the kernels, field for field as in kernels.h, where they

@@ -30,7 +30,6 @@ type Options struct {
 type Backend struct {
 	variant string
 	threads int
-	int8    bool // has the kernels of int8.h
 	lib     *library
 	queue   queue
 	closed  bool
@@ -64,7 +63,7 @@ func New(o Options) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cpu: starting %d threads: %w", o.Threads, err)
 	}
-	return &Backend{variant: o.Variant, threads: o.Threads, int8: hasInt8(o.Variant), lib: lib}, nil
+	return &Backend{variant: o.Variant, threads: o.Threads, lib: lib}, nil
 }
 
 // Name returns "cpu/" and the instruction set.

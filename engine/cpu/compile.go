@@ -12,7 +12,7 @@ import (
 type lowering func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer)
 
 // Fuses implements engine.Fuser: this backend has every fused op, but pools
-// only in windows that tile the picture, and integers where the machine does.
+// only in windows that tile the picture.
 func (b *Backend) Fuses(op engine.Op) bool {
 	switch op := op.(type) {
 	case engine.BatchNormAct:
@@ -21,10 +21,6 @@ func (b *Backend) Fuses(op engine.Op) bool {
 		return fusesPool(op.Pool)
 	case engine.FoldBatchNorm, engine.Conv2D:
 		return true
-	case engine.QuantizeWeight:
-		return b.int8
-	case engine.PointwiseInt8:
-		return b.int8 && (op.Pool == nil || op.Pool.Tiles() && op.Pool.Kernel == 2)
 	}
 	return false
 }
@@ -38,12 +34,6 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	}
 	if err := engine.CheckSpecs(op, in, out); err != nil {
 		return nil, err
-	}
-	switch op.(type) {
-	case engine.QuantizeWeight, engine.PointwiseInt8:
-		if !b.Fuses(op) {
-			return nil, fmt.Errorf("%s %+v on %s: %w", engine.OpName(op), op, b.Name(), engine.ErrUnsupported)
-		}
 	}
 	ws, low, err := lower(op, in, out)
 	if err != nil {
@@ -89,10 +79,6 @@ func lower(op engine.Op, in, out []engine.Spec) (ws int, low lowering, err error
 		return lowerBatchNormEvalBackward(op, in[0])
 	case engine.FoldBatchNorm:
 		return 0, lowerFoldBatchNorm(op, in[0]), nil
-	case engine.QuantizeWeight:
-		return 0, lowerQuantizeWeight(op, in[0]), nil
-	case engine.PointwiseInt8:
-		return 0, lowerPointwiseInt8(op, in[0], out[0]), nil
 	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward:
 		return 0, lowerLoss(op, in[0]), nil
 	case engine.Adam, engine.SGD, engine.ClipScale, engine.Accumulate, engine.EMA:

@@ -24,8 +24,7 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(bn_grad_apply) X(bn_fold)                                                  \
   X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb) X(rgb_weight)              \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
-  X(adam) X(sgd) X(mix) X(sumsq) X(clip)                                 \
-  X(quantize_weight) X(pointwise_int8)
+  X(adam) X(sgd) X(mix) X(sumsq) X(clip)
 
 typedef struct {
   float *y;

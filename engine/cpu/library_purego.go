@@ -113,9 +113,9 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, crossEntropy, crossEntropyBackward,
 	klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
-	bnGradApply, bnFold, pack, padImage, igemm, wgrad, reduce, nil, nil, depthwise, depthwiseData,
-	depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
-	nil, nil, // no integers: see machineHasInt8; nor rgb: see compiled
+	bnGradApply, bnFold, pack, padImage, igemm, wgrad, reduce,
+	nil, nil, // no rgb: see compiled
+	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
 }
 
 // f32 is the array of n floats at p; nil for a null pointer.

@@ -12,7 +12,6 @@
 #include "rgb.h"
 #include "depthwise.h"
 #include "optimizer.h"
-#include "int8.h"
 
 #define ENTRY(name) name,
 const ps_kernel PS_TABLE[] = {PS_KERNELS(ENTRY)};

@@ -7,7 +7,6 @@ PS_TARGET_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #define GEMM_ROWS 8
 #define GEMM_VECTORS 4
 #define PS_MASK_AVX512
-#define PS_INT8
 #define PS_TABLE ps_avx512
 #include "variant.h"
 PS_TARGET_END

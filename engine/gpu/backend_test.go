@@ -213,14 +213,6 @@ func TestBadSpecs(t *testing.T) {
 			t.Errorf("%s%v → %v: %v", engine.OpName(c.op), c.in, c.out, err)
 		}
 	}
-	int8 := []engine.Spec{engine.F32(1, 1, 16, 16)}
-	out, err := engine.QuantizeWeight{}.Infer(int8)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.Compile(engine.QuantizeWeight{}, int8, out); !errors.Is(err, engine.ErrUnsupported) || b.Fuses(engine.QuantizeWeight{}) {
-		t.Errorf("integers: %v", err)
-	}
 }
 
 // TestLostDevice shows that a fault of the device surfaces where its work is

@@ -64,7 +64,7 @@ func fused(op engine.Op) bool {
 	switch op := op.(type) {
 	case engine.Conv2D:
 		return op.Epilogue != engine.Epilogue{}
-	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm, engine.QuantizeWeight, engine.PointwiseInt8,
+	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm,
 		engine.DistillLoss, engine.DistillLossBackward:
 		return true
 	}

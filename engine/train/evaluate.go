@@ -21,9 +21,6 @@ type EvalOptions struct {
 	// Workers is the number of goroutines that prepare images; 0 leaves it to
 	// the data package.
 	Workers int
-	// Int8 lets the net compute in integers on weights that were quantised so;
-	// see engine.Options.
-	Int8 engine.Int8
 }
 
 // An Evaluation is how a net does on a set of images.
@@ -307,7 +304,7 @@ func (e *Evaluator) build(k stepKey) (*engine.Graph, *inference, error) {
 }
 
 func (e *Evaluator) options(p *inference) engine.Options {
-	return engine.Options{Store: e.store, Outputs: []*engine.Value{p.logits}, Int8: e.o.Int8}
+	return engine.Options{Store: e.store, Outputs: []*engine.Value{p.logits}}
 }
 
 // arena returns the bytes that the program for such batches takes.
