@@ -5,9 +5,9 @@ import (
 	"math"
 	"slices"
 
+	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
-	"github.com/potstill/potstill/layers/checkpoint/half"
 )
 
 // Schemes are the ways to store weights, from the coarsest.

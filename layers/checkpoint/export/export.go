@@ -22,9 +22,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
-	"github.com/potstill/potstill/layers/checkpoint/half"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/onnx"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
