@@ -1,22 +1,6 @@
 package engine
 
-import (
-	"fmt"
-	"math"
-)
-
-// ToBFloat16 returns the bfloat16 nearest to v, the even one of two equally near.
-// A NaN stays a NaN; what is too large becomes infinite.
-func ToBFloat16(v float32) uint16 {
-	u := math.Float32bits(v)
-	if u&0x7fffffff > 0x7f800000 { // NaN
-		return uint16(u>>16) | 0x40
-	}
-	return uint16((u + 0x7fff + u>>16&1) >> 16)
-}
-
-// FromBFloat16 returns the value of a bfloat16, which a float32 holds exactly.
-func FromBFloat16(v uint16) float32 { return math.Float32frombits(uint32(v) << 16) }
+import "fmt"
 
 // Mixed precision: activations and their gradients may be stored as bfloat16,
 // all of an op's alike, and are then rounded once when they are written; the

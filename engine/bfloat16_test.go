@@ -2,43 +2,8 @@ package engine
 
 import (
 	"errors"
-	"math"
 	"testing"
 )
-
-// TestBFloat16 holds the rounding to its definition: no bfloat16 is nearer, and
-// of two equally near ones the even is taken.
-func TestBFloat16(t *testing.T) {
-	for u := range 1 << 16 {
-		b := uint16(u)
-		v := FromBFloat16(b)
-		if v != v {
-			if got := FromBFloat16(ToBFloat16(v)); got == got {
-				t.Fatalf("the NaN %#04x becomes %g", b, got)
-			}
-			continue
-		}
-		if got := ToBFloat16(v); got != b {
-			t.Fatalf("%g goes from %#04x to %#04x", v, b, got)
-		}
-		if b&0x7fff >= 0x7f7f {
-			continue // no finite number is next
-		}
-		half := math.Float32frombits(math.Float32bits(v) | 0x8000)
-		below, above := math.Float32frombits(math.Float32bits(half)-1), math.Float32frombits(math.Float32bits(half)+1)
-		if even := b + b&1; ToBFloat16(half) != even || ToBFloat16(below) != b || ToBFloat16(above) != b+1 {
-			t.Fatalf("around %g: %#04x, %#04x, %#04x; want %#04x, %#04x, %#04x",
-				half, ToBFloat16(below), ToBFloat16(half), ToBFloat16(above), b, even, b+1)
-		}
-	}
-	if got := FromBFloat16(ToBFloat16(math.MaxFloat32)); !math.IsInf(float64(got), 1) {
-		t.Errorf("the largest float32 becomes %g", got)
-	}
-	// A NaN whose payload lies in the lower half only.
-	if got := FromBFloat16(ToBFloat16(math.Float32frombits(0x7f800001))); got == got {
-		t.Errorf("a NaN becomes %g", got)
-	}
-}
 
 // TestElementTypes checks what the operators make of element types.
 func TestElementTypes(t *testing.T) {

@@ -1,6 +1,10 @@
 package engine
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/potstill/potstill/engine/wire"
+)
 
 // Augment makes a training batch on the device, from images that stay there:
 // each image of the batch is a crop of one of the images, mirrored, turned,
@@ -12,7 +16,7 @@ import "fmt"
 // a row of random choices an image; table [3,256] float32, the value that each
 // byte of a channel becomes. Output: [B,Height,Width,3] float32.
 //
-// A row of params holds these fields. Signed ones are the bits of an int32,
+// A row of params holds these fields, whose numbers package wire has. Signed ones are the bits of an int32,
 // factors those of a float32; a row of zeros but for AugmentAX = AugmentBY = 1<<16
 // and AugmentX0 = AugmentY0 = 1<<15 is a crop at the upper left corner.
 //
@@ -54,39 +58,11 @@ type Augment struct {
 	Jitter bool
 }
 
-// The fields of a row of Augment's params. There are AugmentParams, so that a row is
-// 64 bytes; the last is not used.
-const (
-	AugmentY = iota
-	AugmentX
-	AugmentFlags
-	AugmentPadding
-	AugmentX0
-	AugmentAX
-	AugmentBX
-	AugmentY0
-	AugmentAY
-	AugmentBY
-	AugmentOrder
-	AugmentParams = 16
-)
-
-// What the fields AugmentFlags and AugmentOrder are made of.
-const (
-	AugmentFlip      = 1
-	AugmentSymmetric = 2
-
-	AugmentBrightness = 1
-	AugmentContrast   = 2
-	AugmentSaturation = 3
-	AugmentHue        = 4
-)
-
 // augmentSide is the largest output side: coordinates in 16.16 stay in range.
 const augmentSide = 1 << 13
 
 // AugmentTable is the spec of Augment's last input.
-var AugmentTable = F32(3, 256)
+var AugmentTable = F32(wire.AugmentChannels, wire.AugmentLevels)
 
 // Infer implements Op.
 func (op Augment) Infer(in []Spec) ([]Spec, error) {
@@ -104,7 +80,7 @@ func (op Augment) Infer(in []Spec) ([]Spec, error) {
 		return nil, fmt.Errorf("%w: index is a vector of uint32, not %v", ErrShape, in[1])
 	}
 	b := in[1].Shape[0]
-	if params := (Spec{Shape: []int{b, AugmentParams}, DType: Uint32}); !in[2].Equal(params) || !in[3].Equal(AugmentTable) {
+	if params := (Spec{Shape: []int{b, wire.AugmentParams}, DType: Uint32}); !in[2].Equal(params) || !in[3].Equal(AugmentTable) {
 		return nil, fmt.Errorf("%w: params and table are %v and %v, not %v and %v", ErrShape, params, AugmentTable, in[2], in[3])
 	}
 	return []Spec{F32(b, op.Height, op.Width, 3)}, nil

@@ -6,7 +6,7 @@ import (
 	"math"
 
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/random"
 )
 
 // An Init is the distribution that a tensor starts from. Its zero value is the
@@ -35,7 +35,7 @@ func Uniform(bound float64) Init { return Init{uniform, bound} }
 func Normal(std float64) Init { return Init{normal, std} }
 
 // useInit keeps initialization apart from the other users of random numbers.
-const useInit = data.UseOther
+const useInit = random.UseOther
 
 // fill draws a tensor. Its values depend on seed and name alone, not on the
 // net that the tensor is part of or on the tensors drawn before.
@@ -43,7 +43,7 @@ func (d Init) fill(dst []float32, seed uint64, name string) {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(name)) // never fails
 	id := h.Sum64()
-	r := data.NewRand(seed, int(id>>32), int(id&math.MaxUint32), useInit)
+	r := random.New(seed, int(id>>32), int(id&math.MaxUint32), useInit)
 	for i := range dst {
 		switch d.dist {
 		case uniform:

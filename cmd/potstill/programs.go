@@ -8,6 +8,7 @@ import (
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/wire"
 	"github.com/potstill/potstill/layers"
 )
 
@@ -98,15 +99,15 @@ func (s programSpec) augmented(bd *engine.Builder, p *program) (*engine.Value, e
 	if err := errors.Join(p.store.Set(set, pixels), p.store.Set(values, engine.Bytes(table))); err != nil {
 		return nil, err
 	}
-	index, params := make([]uint32, s.batch), make([]uint32, s.batch*engine.AugmentParams)
+	index, params := make([]uint32, s.batch), make([]uint32, s.batch*wire.AugmentParams)
 	for i := range index {
-		row := params[i*engine.AugmentParams:]
+		row := params[i*wire.AugmentParams:]
 		index[i] = uint32(i)
-		row[engine.AugmentAX], row[engine.AugmentBY] = 1<<16, 1<<16
-		row[engine.AugmentX0], row[engine.AugmentY0] = 1<<15, 1<<15
+		row[wire.AugmentAX], row[wire.AugmentBY] = 1<<16, 1<<16
+		row[wire.AugmentX0], row[wire.AugmentY0] = 1<<15, 1<<15
 	}
 	in := bd.Input("index", engine.Spec{Shape: []int{s.batch}, DType: engine.Uint32})
-	rows := bd.Input("params", engine.Spec{Shape: []int{s.batch, engine.AugmentParams}, DType: engine.Uint32})
+	rows := bd.Input("params", engine.Spec{Shape: []int{s.batch, wire.AugmentParams}, DType: engine.Uint32})
 	p.in[in], p.in[rows] = engine.Bytes(index), engine.Bytes(params)
 	return bd.One(engine.Augment{Height: s.height, Width: s.width}, bd.Variable(set), in, rows, bd.Variable(values)), nil
 }

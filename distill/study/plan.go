@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/potstill/potstill/distill/quant"
+	"github.com/potstill/potstill/engine/yamldoc"
 	"github.com/potstill/potstill/layers"
 )
 
@@ -98,7 +99,7 @@ func (p *planner) add(s *Step) error {
 // need returns the unit whose model s takes by the reference name, which
 // stands at key.
 func (p *planner) need(s *Step, key, name string) (*unit, error) {
-	at := join(join("steps", s.name), key)
+	at := yamldoc.Join(yamldoc.Join("steps", s.name), key)
 	other := p.r.step(name)
 	switch {
 	case other == nil:
@@ -126,12 +127,12 @@ func (r *Recipe) names() string {
 
 // validateStep checks what can be said of a step alone.
 func (r *Recipe) validateStep(s *Step) error {
-	at := join("steps", s.name)
+	at := yamldoc.Join("steps", s.name)
 	if !validName(s.name) {
 		return r.errAt(at+"#", "the step's name %q becomes that of a folder: use letters, digits, - and _", s.name)
 	}
 	if !slices.Contains(kinds, s.Kind) {
-		return r.errAt(join(at, "kind"), "step %s is of kind %q; the kinds are %s", s.name, s.Kind, strings.Join(kinds, ", "))
+		return r.errAt(yamldoc.Join(at, "kind"), "step %s is of kind %q; the kinds are %s", s.name, s.Kind, strings.Join(kinds, ", "))
 	}
 	if err := r.validateKeys(s, at); err != nil {
 		return err
@@ -142,7 +143,7 @@ func (r *Recipe) validateStep(s *Step) error {
 		}
 	}
 	if s.Kind != kindEvaluate && len(s.From) > 1 {
-		return r.errAt(join(at, "from"), "step %s can start from one model, not from %d", s.name, len(s.From))
+		return r.errAt(yamldoc.Join(at, "from"), "step %s can start from one model, not from %d", s.name, len(s.From))
 	}
 	switch s.Kind {
 	case kindTrain, kindDistill:
@@ -153,7 +154,7 @@ func (r *Recipe) validateStep(s *Step) error {
 		return r.validatePrune(s, at)
 	case kindQuantise:
 		if all := quant.Schemes(); !slices.Contains(all, s.Scheme) {
-			return r.errAt(join(at, "scheme"), "unknown scheme %q; there are %s", s.Scheme, strings.Join(all, ", "))
+			return r.errAt(yamldoc.Join(at, "scheme"), "unknown scheme %q; there are %s", s.Scheme, strings.Join(all, ", "))
 		}
 	case kindEvaluate:
 		if s.Passes < 0 || s.Passes > 1000 || s.Mistakes > 24 {
@@ -170,16 +171,15 @@ func (r *Recipe) validateStep(s *Step) error {
 func (r *Recipe) validateKeys(s *Step, at string) error {
 	allowed := append([]string{"kind", "rows"}, kindKeys[s.Kind]...)
 	if trains(s.Kind) {
-		settings := keys(reflect.TypeFor[Settings]())
+		settings := yamldoc.Keys(reflect.TypeFor[Settings]())
 		if s.Kind != kindDistill {
 			settings = slices.DeleteFunc(settings, func(k string) bool { return k == "temperature" || k == "alpha" })
 		}
 		allowed = append(allowed, settings...)
 	}
-	for _, key := range keys(reflect.TypeFor[Step]()) {
-		if p, ok := r.pos[join(at, key)+"#"]; ok && !slices.Contains(allowed, key) {
-			return &RecipeError{File: r.file, Line: p.line, Column: p.column,
-				Reason: fmt.Sprintf("%q has no effect in a step of kind %s; remove it", key, s.Kind)}
+	for _, key := range yamldoc.Keys(reflect.TypeFor[Step]()) {
+		if k := yamldoc.Join(at, key) + "#"; r.source.Has(k) && !slices.Contains(allowed, key) {
+			return r.errAt(k, "%q has no effect in a step of kind %s; remove it", key, s.Kind)
 		}
 	}
 	return nil
@@ -199,7 +199,7 @@ func (r *Recipe) validateArch(s *Step, at string) error {
 		return r.errAt(at+"#", "step %s names no architecture; add arch:, one of %s", s.name, strings.Join(layers.Families(), ", "))
 	}
 	if _, err := layers.New(s.arch(2)); err != nil {
-		return r.errAt(join(at, "arch"), "step %s: %v", s.name, err)
+		return r.errAt(yamldoc.Join(at, "arch"), "step %s: %v", s.name, err)
 	}
 	return nil
 }
@@ -209,7 +209,7 @@ func (r *Recipe) validateImport(s *Step, at string) error {
 		return r.errAt(at+"#", "step %s imports no file; add file: and the path of a model", s.name)
 	}
 	if s.Arch != "" && !slices.Contains(layers.Families(), s.Arch) {
-		return r.errAt(join(at, "arch"), "step %s: unknown model family %q; there are %s", s.name, s.Arch, strings.Join(layers.Families(), ", "))
+		return r.errAt(yamldoc.Join(at, "arch"), "step %s: unknown model family %q; there are %s", s.name, s.Arch, strings.Join(layers.Families(), ", "))
 	}
 	return nil
 }
@@ -218,13 +218,13 @@ func (r *Recipe) validatePrune(s *Step, at string) error {
 	chain := s.Rate != 0 || s.Rounds != nil
 	switch {
 	case chain && s.Mult != 0:
-		return r.errAt(join(at, "mult"), "step %s has both mult, for one prune, and rate and rounds, for a chain; choose", s.name)
+		return r.errAt(yamldoc.Join(at, "mult"), "step %s has both mult, for one prune, and rate and rounds, for a chain; choose", s.name)
 	case chain && !(s.Rate > 0 && s.Rate < 1):
-		return r.errAt(join(at, "rate"), "step %s: the rate must lie between 0 and 1, not be %g", s.name, s.Rate)
+		return r.errAt(yamldoc.Join(at, "rate"), "step %s: the rate must lie between 0 and 1, not be %g", s.name, s.Rate)
 	case chain && len(s.Rounds) == 0:
 		return r.errAt(at+"#", "step %s has a rate but no rounds; add rounds: [1, 2, 3]", s.name)
 	case !chain && !(s.Mult > 0 && s.Mult <= 1):
-		return r.errAt(join(at, "mult"), "step %s: mult must lie between 0 and 1, not be %g", s.name, s.Mult)
+		return r.errAt(yamldoc.Join(at, "mult"), "step %s: mult must lie between 0 and 1, not be %g", s.name, s.Mult)
 	}
 	for i, k := range s.Rounds {
 		if k < 1 || k > 1000 || i > 0 && k <= s.Rounds[i-1] {
@@ -252,7 +252,7 @@ func (r *Recipe) expand(s *Step, froms []*unit, teacher *unit) ([]*unit, error) 
 			err = u.train.validate(r.Data.sized())
 		}
 		if err != nil {
-			return nil, r.errAt(join("steps", s.name)+"#", "step %s: %v", s.name, err)
+			return nil, r.errAt(yamldoc.Join("steps", s.name)+"#", "step %s: %v", s.name, err)
 		}
 	}
 	if s.Kind == kindEvaluate {

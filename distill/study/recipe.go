@@ -6,7 +6,13 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/potstill/potstill/engine/yamldoc"
 )
+
+// A RecipeError is a mistake in a recipe: where it stands, what it is, and what
+// to do about it.
+type RecipeError = yamldoc.Error
 
 // A Recipe says what a study does: its steps, what they share, and the
 // statements that it is to bear out. It comes from [Builtin] or [Load].
@@ -17,13 +23,13 @@ type Recipe struct {
 	Seed          uint64   `yaml:"seed"`           // of every step that names none; 1 if 0
 	Data          DataSpec `yaml:"data"`
 	Defaults      Settings `yaml:"defaults"` // for every step that trains
-	Steps         []*Step  `yaml:"steps"`
+	Steps         Steps    `yaml:"steps"`
 	Checks        []Check  `yaml:"checks"`
 
 	file    string
 	text    string
 	builtin string // the name under which it is built in
-	pos     map[string]position
+	source  *yamldoc.Source
 }
 
 // DataSpec says what is learned from, and how images come to the net.
@@ -89,7 +95,17 @@ type Step struct {
 	Curve string `yaml:"curve"` // of rounds: what the published curve looks like
 }
 
-func (s *Step) setName(name string) { s.name = name }
+// Steps are the steps of a recipe, which are written under their names.
+type Steps []*Step
+
+// DecodeNode implements yamldoc.NodeDecoder.
+func (s *Steps) DecodeNode(n *yamldoc.Node) error {
+	return n.Each(func(name string, v *yamldoc.Node) error {
+		step := &Step{name: name}
+		*s = append(*s, step)
+		return v.Decode(step)
+	})
+}
 
 // Name returns the step's name.
 func (s *Step) Name() string { return s.name }
@@ -166,9 +182,10 @@ func Load(path string) (*Recipe, error) {
 
 // Parse reads a recipe from its text; file is its name in errors.
 func Parse(file string, text []byte) (*Recipe, error) {
-	r := &Recipe{file: file, text: string(text), pos: make(map[string]position)}
-	d := &decoder{file: file, pos: r.pos}
-	if err := d.decode(text, r); err != nil {
+	r := &Recipe{file: file, text: string(text)}
+	d := yamldoc.Decoder{File: file, Document: "recipe", Empties: "it needs steps", Shared: "put what steps share under defaults"}
+	var err error
+	if r.source, err = d.Decode(text, r); err != nil {
 		return nil, err
 	}
 	if r.Seed == 0 {
@@ -192,26 +209,7 @@ func (r *Recipe) Text() string { return r.text }
 // errAt returns the error for what stands at a path, or, where that is left
 // out, at the nearest part around it.
 func (r *Recipe) errAt(path, format string, args ...any) error {
-	e := &RecipeError{File: r.file, Line: 1, Column: 1, Reason: fmt.Sprintf(format, args...)}
-	for p := path; p != ""; p = parent(p) {
-		at, ok := r.pos[p]
-		if key, is := r.pos[p+"#"]; is && p != path {
-			at, ok = key, true // a part begins at its name
-		}
-		if ok {
-			e.Line, e.Column = at.line, at.column
-			break
-		}
-	}
-	return e
-}
-
-func parent(path string) string {
-	i := strings.LastIndexAny(path, ".[")
-	if i < 0 {
-		return ""
-	}
-	return path[:i]
+	return r.source.Errorf(path, format, args...)
 }
 
 // step returns the step of that name.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/potstill/potstill/distill/study/report"
+	"github.com/potstill/potstill/engine/yamldoc"
 )
 
 // results puts together what the units have come to. It depends on their
@@ -196,10 +197,10 @@ func (r *Recipe) validateChecks() error {
 				continue
 			}
 			if (b.Of == "") == (b.Value == nil) {
-				return r.errAt(join(at, key), "check %q needs of:, a step to compare with, or value:, a number; and only one of them", c.Name)
+				return r.errAt(yamldoc.Join(at, key), "check %q needs of:, a step to compare with, or value:, a number; and only one of them", c.Name)
 			}
 			if b.Of != "" {
-				if err := r.validateCheckStep(join(join(at, key), "of"), b.Of); err != nil {
+				if err := r.validateCheckStep(yamldoc.Join(yamldoc.Join(at, key), "of"), b.Of); err != nil {
 					return err
 				}
 			}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/wire"
 )
 
 func init() { register(augmentCases) }
@@ -61,28 +62,28 @@ func greyCases() (cases []testCase) {
 
 // choices is an input of rows of Augment's params.
 func choices(batch, h, w, oh, ow int, what string, jitter bool) input {
-	var row [engine.AugmentParams]uint32
+	var row [wire.AugmentParams]uint32
 	fill := func(rng *rand.Rand) {
 		clear(row[:])
 		within := func(least, most int) uint32 { return uint32(int32(least + rng.IntN(most-least+1))) }
-		row[engine.AugmentY], row[engine.AugmentX] = within(-2*oh, 2*h), within(-2*ow, 2*w)
+		row[wire.AugmentY], row[wire.AugmentX] = within(-2*oh, 2*h), within(-2*ow, 2*w)
 		if what == "plain" {
-			row[engine.AugmentY], row[engine.AugmentX] = within(min(0, h-oh), max(0, h-oh)), within(min(0, w-ow), max(0, w-ow))
+			row[wire.AugmentY], row[wire.AugmentX] = within(min(0, h-oh), max(0, h-oh)), within(min(0, w-ow), max(0, w-ow))
 		}
-		row[engine.AugmentFlags] = uint32(rng.IntN(2)) * engine.AugmentFlip
+		row[wire.AugmentFlags] = uint32(rng.IntN(2)) * wire.AugmentFlip
 		if what != "plain" && rng.IntN(3) > 0 {
-			row[engine.AugmentFlags] |= engine.AugmentSymmetric
-			row[engine.AugmentPadding] = uint32(rng.IntN(5) * rng.IntN(2))
+			row[wire.AugmentFlags] |= wire.AugmentSymmetric
+			row[wire.AugmentPadding] = uint32(rng.IntN(5) * rng.IntN(2))
 		}
-		row[engine.AugmentX0], row[engine.AugmentAX] = 1<<15, 1<<16
-		row[engine.AugmentY0], row[engine.AugmentBY] = 1<<15, 1<<16
+		row[wire.AugmentX0], row[wire.AugmentAX] = 1<<15, 1<<16
+		row[wire.AugmentY0], row[wire.AugmentBY] = 1<<15, 1<<16
 		if what == "turned" {
-			for _, i := range []int{engine.AugmentX0, engine.AugmentAX, engine.AugmentBX, engine.AugmentY0, engine.AugmentAY, engine.AugmentBY} {
+			for _, i := range []int{wire.AugmentX0, wire.AugmentAX, wire.AugmentBX, wire.AugmentY0, wire.AugmentAY, wire.AugmentBY} {
 				row[i] += within(-80000, 80000)
 			}
 		}
 		if jitter {
-			drawJitter(rng, row[engine.AugmentOrder:])
+			drawJitter(rng, row[wire.AugmentOrder:])
 		}
 	}
 	return input{engine.Spec{Shape: []int{batch, len(row)}, DType: engine.Uint32}, func(rng *rand.Rand, i int) float64 {
@@ -101,8 +102,8 @@ func drawJitter(rng *rand.Rand, row []uint32) {
 			row[0] |= uint32(k+1) << (8 * i)
 		}
 	}
-	for k := engine.AugmentBrightness; k <= engine.AugmentSaturation; k++ {
+	for k := wire.AugmentBrightness; k <= wire.AugmentSaturation; k++ {
 		row[k] = math.Float32bits(float32(2.5 * rng.Float64()))
 	}
-	row[engine.AugmentHue] = uint32(rng.IntN(256))
+	row[wire.AugmentHue] = uint32(rng.IntN(256))
 }

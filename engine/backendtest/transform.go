@@ -7,7 +7,9 @@ import (
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/random"
 	"github.com/potstill/potstill/engine/ref"
+	"github.com/potstill/potstill/engine/wire"
 )
 
 // checkTransform holds Augment, with what data.Transform.Draw draws, to
@@ -64,20 +66,20 @@ func compareTransform(b engine.Backend, rng *rand.Rand) error {
 	for i := range images {
 		images[i] = byte(rng.Uint32())
 	}
-	chosen, params := make([]uint32, batch), make([]uint32, batch*data.DrawLen)
+	chosen, params := make([]uint32, batch), make([]uint32, batch*wire.AugmentParams)
 	want := make([]float32, batch*size)
 	for k := range chosen {
 		i := rng.IntN(n)
 		chosen[k] = uint32(i)
 		src := data.Image{Pix: images[i*h*w*3 : (i+1)*h*w*3], H: h, W: w}
-		apply := data.NewRand(rng.Uint64(), 1, i, data.UseAugment)
-		draw, random := apply, [2]*data.Rand{&apply, nil}[rng.IntN(6)/5]
-		tr.Apply(want[k*size:(k+1)*size], src, random)
-		if random != nil {
-			random = &draw
+		apply := random.New(rng.Uint64(), 1, i, random.UseAugment)
+		draw, r := apply, [2]*random.Rand{&apply, nil}[rng.IntN(6)/5]
+		tr.Apply(want[k*size:(k+1)*size], src, r)
+		if r != nil {
+			r = &draw
 		}
-		tr.Draw(params[k*data.DrawLen:], h, w, random)
-		if random != nil && apply != draw {
+		tr.Draw(params[k*wire.AugmentParams:], h, w, r)
+		if r != nil && apply != draw {
 			return fmt.Errorf("%s: Draw has drawn other numbers than Apply", what)
 		}
 	}
@@ -85,7 +87,7 @@ func compareTransform(b engine.Backend, rng *rand.Rand) error {
 	in := []ref.Array{
 		ref.Decode(engine.Spec{Shape: []int{n, h, w, 3}, DType: engine.Uint8}, images),
 		ref.Decode(engine.Spec{Shape: []int{batch}, DType: engine.Uint32}, engine.Bytes(chosen)),
-		ref.Decode(engine.Spec{Shape: []int{batch, data.DrawLen}, DType: engine.Uint32}, engine.Bytes(params)),
+		ref.Decode(engine.Spec{Shape: []int{batch, wire.AugmentParams}, DType: engine.Uint32}, engine.Bytes(params)),
 		ref.Decode(engine.AugmentTable, engine.Bytes(tr.Table())),
 	}
 	spec := engine.F32(batch, oh, ow, 3)

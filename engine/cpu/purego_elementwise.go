@@ -3,8 +3,9 @@
 package cpu
 
 import (
-	"math/bits"
 	"unsafe"
+
+	"github.com/potstill/potstill/engine/random"
 )
 
 func fill(p ptr, task int64) {
@@ -62,25 +63,13 @@ func transpose(p ptr, task int64) {
 	}
 }
 
-// philox is Philox4x32-10 (Salmon et al., SC 2011).
-func philox(c [4]uint32, k0, k1 uint32) [4]uint32 {
-	for range 10 {
-		h0, l0 := bits.Mul32(0xD2511F53, c[0])
-		h1, l1 := bits.Mul32(0xCD9E8D57, c[2])
-		c = [4]uint32{h1 ^ c[1] ^ k0, l1, h0 ^ c[3] ^ k1, l0}
-		k0 += 0x9E3779B9
-		k1 += 0xBB67AE85
-	}
-	return c
-}
-
 func dropout(p ptr, task int64) {
 	a := (*dropoutArgs)(p)
 	lo, hi := taskRange(task, spanFloats, a.n)
 	x, y := f32(a.x, a.n), f32(a.y, a.n)
 	counter := unsafe.Slice((*uint32)(a.counter), 4)
 	for i := lo; i < hi; i += 4 {
-		words := philox([4]uint32{uint32(i / 4), uint32(a.stream), counter[2], counter[3]}, counter[0], counter[1])
+		words := random.Philox([4]uint32{uint32(i / 4), uint32(a.stream), counter[2], counter[3]}, [2]uint32(counter))
 		for j := i; j < min(i+4, hi); j++ {
 			y[j] = x[j] * float32(a.scale)
 			if words[j-i] < uint32(a.threshold) {

@@ -52,7 +52,7 @@
 //
 // # Randomness
 //
-// [Rand] is counter-based: the numbers of one image's augmentation are a
+// [random.Rand] is counter-based: the numbers of one image's augmentation are a
 // function of the seed, the epoch, the image and the use. So a [Loader] gives
 // the same batches whatever the number of its workers, and an epoch that starts
 // in the middle gives exactly the rest of the whole one, which is what makes a

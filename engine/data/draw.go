@@ -1,6 +1,11 @@
 package data
 
-import "math"
+import (
+	"math"
+
+	"github.com/potstill/potstill/engine/random"
+	"github.com/potstill/potstill/engine/wire"
+)
 
 // A choice is everything random about one image's way through a transform, and
 // what is decided with it: the place of the crop.
@@ -18,7 +23,7 @@ type choice struct {
 
 // choose draws the choice for an image of ih×iw, as it is after Resize, and an
 // output of h×w. It draws in the order of the stages. A nil r is evaluation.
-func (t *Transform) choose(ih, iw, h, w int, r *Rand) (c choice) {
+func (t *Transform) choose(ih, iw, h, w int, r *random.Rand) (c choice) {
 	switch {
 	case r != nil && t.RandomResizedCrop != nil:
 		p := &c.part
@@ -46,10 +51,6 @@ func (t *Transform) choose(ih, iw, h, w int, r *Rand) (c choice) {
 	return c
 }
 
-// DrawLen is the length of what [Transform.Draw] writes: one row of the params
-// of engine.Augment.
-const DrawLen = 16
-
 // OnDevice reports whether engine.Augment can do what the transform does to
 // images of h×w: all but scaling and perspective.
 func (t Transform) OnDevice(h, w int) bool {
@@ -63,44 +64,45 @@ func (t Transform) OnDevice(h, w int) bool {
 }
 
 // Draw makes the random choices that Apply would make with the same r for an
-// image of h×w, and writes them to dst, DrawLen words, as engine.Augment takes
-// them; the transform must be OnDevice. A nil r means evaluation. engine.Augment
-// then makes, to the bit, the image that Apply makes. Draw allocates nothing.
-func (t Transform) Draw(dst []uint32, h, w int, r *Rand) {
+// image of h×w, and writes them to dst: one row of the params of
+// engine.Augment, wire.AugmentParams words. The transform must be OnDevice. A
+// nil r means evaluation. engine.Augment then makes, to the bit, the image that
+// Apply makes. Draw allocates nothing.
+func (t Transform) Draw(dst []uint32, h, w int, r *random.Rand) {
 	oh, ow := t.OutSize(h, w)
 	c := t.choose(h, w, oh, ow, r)
-	dst = dst[:DrawLen]
+	dst = dst[:wire.AugmentParams]
 	clear(dst)
-	dst[0], dst[1] = uint32(c.y), uint32(c.x)
+	dst[wire.AugmentY], dst[wire.AugmentX] = uint32(c.y), uint32(c.x)
 	if c.flip {
-		dst[2] |= 1
+		dst[wire.AugmentFlags] |= wire.AugmentFlip
 	}
 	if c.symmetric {
-		dst[2] |= 2
-		dst[3] = uint32(c.padding)
+		dst[wire.AugmentFlags] |= wire.AugmentSymmetric
+		dst[wire.AugmentPadding] = uint32(c.padding)
 	}
 	x0, ax, bx, y0, ay, by := rotation(oh, ow, c.angle)
 	for i, v := range [6]int32{x0, ax, bx, y0, ay, by} {
-		dst[4+i] = uint32(v)
+		dst[wire.AugmentX0+i] = uint32(v)
 	}
-	const order = 10
 	for i, a := range c.jitter {
-		dst[order] |= uint32(a.kind) << (8 * i)
+		dst[wire.AugmentOrder] |= uint32(a.kind) << (8 * i)
 		switch a.kind {
 		case brightness, contrast, saturation:
-			dst[order+a.kind] = math.Float32bits(float32(a.amount))
+			dst[wire.AugmentOrder+a.kind] = math.Float32bits(float32(a.amount))
 		case hue:
-			dst[order+a.kind] = uint32(hueShift(a.amount))
+			dst[wire.AugmentOrder+a.kind] = uint32(hueShift(a.amount))
 		}
 	}
 }
 
-// Table returns what the bytes of each channel become, layout [3,256]: v/255, less
-// the mean, over the standard deviation. It is the table of engine.Augment.
+// Table returns what the bytes of each channel become: v/255, less the mean, over
+// the standard deviation. It is the table of engine.Augment, layout
+// [wire.AugmentChannels,wire.AugmentLevels].
 func (t Transform) Table() []float32 {
 	s := new(scratch)
 	s.prepareLUT(t.Mean, t.Std)
-	table := make([]float32, 0, 3*256)
+	table := make([]float32, 0, wire.AugmentChannels*wire.AugmentLevels)
 	for c := range s.lut {
 		table = append(table, s.lut[c][:]...)
 	}

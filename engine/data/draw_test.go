@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/potstill/potstill/engine/random"
+	"github.com/potstill/potstill/engine/wire"
 )
 
 func TestOnDevice(t *testing.T) {
@@ -50,16 +53,16 @@ func TestLoaderOnDevice(t *testing.T) {
 	if len(got) != len(want) {
 		t.Fatalf("%d batches, not %d", len(got), len(want))
 	}
-	row := make([]uint32, DrawLen)
+	row := make([]uint32, wire.AugmentParams)
 	for i, b := range got {
-		if b.Images != nil || b.H != want[i].H || b.N != want[i].N || len(b.Params) != b.N*DrawLen ||
+		if b.Images != nil || b.H != want[i].H || b.N != want[i].N || len(b.Params) != b.N*wire.AugmentParams ||
 			!slices.Equal(b.Targets, want[i].Targets) || !slices.Equal(b.Labels, want[i].Labels) || !slices.Equal(b.Index, want[i].Index) {
 			t.Fatalf("batch %d differs", i)
 		}
 		for k, n := range b.Index {
-			r := NewRand(5, 2, n, UseAugment)
+			r := random.New(5, 2, n, random.UseAugment)
 			o.Augment.Draw(row, 28, 28, &r)
-			if b.Numbers[k] != uint32(n) || !slices.Equal(b.Params[k*DrawLen:(k+1)*DrawLen], row) {
+			if b.Numbers[k] != uint32(n) || !slices.Equal(b.Params[k*wire.AugmentParams:(k+1)*wire.AugmentParams], row) {
 				t.Fatalf("image %d of batch %d is drawn otherwise", k, i)
 			}
 		}
@@ -69,8 +72,8 @@ func TestLoaderOnDevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.Augment.Draw(row, 28, 28, nil)
-	if b := run(t, device, 0, 0)[0]; !slices.Equal(b.Params[:DrawLen], row) || row[2] != 0 || row[10] != 0 {
-		t.Errorf("evaluation draws %v", b.Params[:DrawLen])
+	if b := run(t, device, 0, 0)[0]; !slices.Equal(b.Params[:wire.AugmentParams], row) || row[2] != 0 || row[10] != 0 {
+		t.Errorf("evaluation draws %v", b.Params[:wire.AugmentParams])
 	}
 	for want, o := range map[string]LoaderOptions{
 		"mixup":       {Batch: 2, OnDevice: true, MixupAlpha: 1},
@@ -122,10 +125,10 @@ func TestUniform(t *testing.T) {
 }
 
 func BenchmarkDraw(b *testing.B) {
-	t, row, i := jittered(), make([]uint32, DrawLen), 0
+	t, row, i := jittered(), make([]uint32, wire.AugmentParams), 0
 	b.ReportAllocs()
 	for b.Loop() {
-		r := NewRand(1, 0, i, UseAugment)
+		r := random.New(1, 0, i, random.UseAugment)
 		t.Draw(row, 28, 28, &r)
 		i++
 	}

@@ -1,6 +1,10 @@
 package data
 
-import "math"
+import (
+	"math"
+
+	"github.com/potstill/potstill/engine/random"
+)
 
 // symmetric maps an index of a line of n samples that is continued by
 // reflection with the edge sample repeated (… 1 0 | 0 1 … n-1 | n-1 n-2 …, NumPy's
@@ -20,7 +24,7 @@ func symmetric(i, n int) int {
 // n samples. As torchvision does, the line is first padded by pad on both sides,
 // and then, where it is still shorter than the crop, by (crop - length) on both
 // sides; the second padding reflects what the first one made.
-func symmetricCrop(n, size, pad int, r *Rand) int {
+func symmetricCrop(n, size, pad int, r *random.Rand) int {
 	padded := n + 2*pad
 	extra := max(size-padded, 0)
 	return r.IntN(padded+2*extra-size+1) - extra - pad
@@ -54,7 +58,7 @@ func (c *choice) fill(idx []int32, start, n int) {
 // draw chooses RandomResizedCrop's rectangle in an image of h×w: ten attempts
 // at an area and an aspect ratio, then the largest central part of an allowed
 // ratio.
-func (c *ScaleRatio) draw(h, w int, r *Rand) (y, x, ch, cw int) {
+func (c *ScaleRatio) draw(h, w int, r *random.Rand) (y, x, ch, cw int) {
 	area := float64(h) * float64(w)
 	l0, l1 := math.Log(c.Ratio[0]), math.Log(c.Ratio[1])
 	for range 10 {

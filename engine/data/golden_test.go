@@ -5,6 +5,8 @@ import (
 	"os"
 	"slices"
 	"testing"
+
+	"github.com/potstill/potstill/engine/random"
 )
 
 // The goldens are made by scripts/golden_data.py with torchvision and PIL.
@@ -168,9 +170,9 @@ func TestSymmetricPadding(t *testing.T) {
 	for _, p := range goldens(t).Pads {
 		seen := map[int]bool{}
 		for sample := range 400 {
-			r := NewRand(1, 0, sample, UseAugment)
+			r := random.New(1, 0, sample, random.UseAugment)
 			idx := symmetricLine(p.N, p.Size, p.Pad, &r)
-			again := NewRand(1, 0, sample, UseAugment)
+			again := random.New(1, 0, sample, random.UseAugment)
 			start := again.IntN(len(p.Line) - p.Size + 1)
 			seen[start] = true
 			for i, v := range idx {
@@ -188,7 +190,7 @@ func TestSymmetricPadding(t *testing.T) {
 func TestRandomResizedCropFallback(t *testing.T) {
 	c := ScaleRatio{Scale: [2]float64{4, 4}, Ratio: [2]float64{3.0 / 4, 4.0 / 3}}
 	for _, v := range goldens(t).Central {
-		r := NewRand(0, 0, 0, UseAugment)
+		r := random.New(0, 0, 0, random.UseAugment)
 		y, x, h, w := c.draw(v[0], v[1], &r)
 		if got := [6]int{v[0], v[1], y, x, h, w}; got != v {
 			t.Errorf("got %v, want %v", got, v)

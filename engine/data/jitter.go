@@ -1,13 +1,18 @@
 package data
 
-import "math"
+import (
+	"math"
+
+	"github.com/potstill/potstill/engine/random"
+	"github.com/potstill/potstill/engine/wire"
+)
 
 // The adjustments, as engine.Augment numbers them; 0 is none.
 const (
-	brightness = 1 + iota
-	contrast
-	saturation
-	hue
+	brightness = wire.AugmentBrightness
+	contrast   = wire.AugmentContrast
+	saturation = wire.AugmentSaturation
+	hue        = wire.AugmentHue
 )
 
 // An adjustment is one step of a jitter: amount is the factor, or the hue's
@@ -18,7 +23,7 @@ type adjustment struct {
 }
 
 // draw chooses the adjustments; they come first, and what is left is none.
-func (j *ColorJitter) draw(r *Rand) (steps [4]adjustment) {
+func (j *ColorJitter) draw(r *random.Rand) (steps [4]adjustment) {
 	var order [4]int
 	r.Shuffle(order[:])
 	factor := func(v float64) float64 { return r.Uniform(max(0, 1-v), 1+v) }

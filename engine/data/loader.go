@@ -8,6 +8,9 @@ import (
 	"math"
 	"runtime"
 	"sync"
+
+	"github.com/potstill/potstill/engine/random"
+	"github.com/potstill/potstill/engine/wire"
 )
 
 // LoaderOptions say how a split is batched.
@@ -49,7 +52,7 @@ type Batch struct {
 
 	// What engine.Augment makes the images from, if OnDevice; else nil.
 	Numbers []uint32 // N: Index
-	Params  []uint32 // N·DrawLen: see Transform.Draw
+	Params  []uint32 // N·wire.AugmentParams: see Transform.Draw
 }
 
 // slot is one buffer of an epoch's ring.
@@ -160,7 +163,7 @@ func (l *Loader) Epoch(ctx context.Context, epoch, start int) *Epoch {
 	e.ring, e.order = l.take()
 	if l.o.Shuffle {
 		e.order = grow(e.order, l.s.Len())
-		r := NewRand(l.o.Seed, epoch, 0, UseShuffle)
+		r := random.New(l.o.Seed, epoch, 0, random.UseShuffle)
 		r.Shuffle(e.order)
 	} else {
 		e.order = nil
@@ -200,7 +203,7 @@ func (l *Loader) take() ([]*slot, []int) {
 			Targets: make([]float32, b*l.classes), Labels: make([]int32, b), Index: make([]int, b),
 		}}
 		if l.o.OnDevice {
-			ring[i].b.Numbers, ring[i].b.Params = make([]uint32, b), make([]uint32, b*DrawLen)
+			ring[i].b.Numbers, ring[i].b.Params = make([]uint32, b), make([]uint32, b*wire.AugmentParams)
 		} else {
 			ring[i].b.Images = make([]float32, b*l.h*l.w*3)
 		}
@@ -302,7 +305,7 @@ func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 		e.image(b, k, i, s)
 	}
 	if l.o.MixupAlpha > 0 && b.N > 1 && !l.o.Eval {
-		s.rand = NewRand(l.o.Seed, e.epoch, step, UseMixup)
+		s.rand = random.New(l.o.Seed, e.epoch, step, random.UseMixup)
 		s.mixup(b, l.o.MixupAlpha)
 	}
 }
@@ -311,7 +314,7 @@ func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 func (b *Batch) resize(onDevice bool) {
 	b.Targets, b.Labels, b.Index = b.Targets[:b.N*b.Classes], b.Labels[:b.N], b.Index[:b.N]
 	if onDevice {
-		b.Numbers, b.Params = b.Numbers[:b.N], b.Params[:b.N*DrawLen]
+		b.Numbers, b.Params = b.Numbers[:b.N], b.Params[:b.N*wire.AugmentParams]
 	} else {
 		b.Images = b.Images[:b.N*b.H*b.W*b.C]
 	}
@@ -321,15 +324,15 @@ func (b *Batch) resize(onDevice bool) {
 // device is to make it.
 func (e *Epoch) image(b *Batch, k, i int, s *scratch) {
 	o := &e.l.o
-	var r *Rand
+	var r *random.Rand
 	if !o.Eval {
-		s.rand = NewRand(o.Seed, e.epoch, i, UseAugment)
+		s.rand = random.New(o.Seed, e.epoch, i, random.UseAugment)
 		r = &s.rand
 	}
 	src := e.l.s.Image(i)
 	if o.OnDevice {
 		b.Numbers[k] = uint32(i)
-		o.Augment.Draw(b.Params[k*DrawLen:], src.H, src.W, r)
+		o.Augment.Draw(b.Params[k*wire.AugmentParams:], src.H, src.W, r)
 		return
 	}
 	px := b.H * b.W * b.C

@@ -1,13 +1,17 @@
 package data
 
-import "math"
+import (
+	"math"
+
+	"github.com/potstill/potstill/engine/random"
+)
 
 // point is a pixel's column and row.
 type point struct{ x, y int }
 
 // randomPerspective draws the four corners' new places and returns the inverse
 // map's coefficients.
-func randomPerspective(w, h int, scale float64, r *Rand) [8]float64 {
+func randomPerspective(w, h int, scale float64, r *random.Rand) [8]float64 {
 	dx, dy := int(scale*float64(w/2)), int(scale*float64(h/2))
 	// Each corner moves inwards by 0…dx columns and 0…dy rows.
 	left := func() int { return r.IntN(dx + 1) }

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/potstill/potstill/engine/random"
 )
 
 // Transform is what one image goes through on its way into a batch. Stages run
@@ -143,7 +145,7 @@ func (t Transform) OutSize(h, w int) (int, int) {
 // evaluation. Every random choice comes from r, and the draws depend only on
 // the transform and on src's size. Apply allocates nothing once its pooled
 // scratch has grown to the images' size. t must be valid (see Validate).
-func (t Transform) Apply(dst []float32, src Image, r *Rand) {
+func (t Transform) Apply(dst []float32, src Image, r *random.Rand) {
 	s := scratchPool.Get().(*scratch)
 	s.apply(&t, dst, src, r)
 	scratchPool.Put(s)
@@ -159,14 +161,14 @@ type scratch struct {
 	lutReady         bool
 	lutMean, lutStd  [3]float32
 	lutNormalised    bool
-	resized, part    []uint8   // the image after Resize, and RandomResizedCrop's part of it
-	jittered, turned []uint8   // the crop after the jitter, and after the rotation that a perspective follows
-	rand             Rand      // of the image or batch under way; here so that it does not escape
-	perm             []int     // mixup's partners
-	copy             []float32 // mixup's unmixed batch
+	resized, part    []uint8     // the image after Resize, and RandomResizedCrop's part of it
+	jittered, turned []uint8     // the crop after the jitter, and after the rotation that a perspective follows
+	rand             random.Rand // of the image or batch under way; here so that it does not escape
+	perm             []int       // mixup's partners
+	copy             []float32   // mixup's unmixed batch
 }
 
-func (s *scratch) apply(t *Transform, dst []float32, src Image, r *Rand) {
+func (s *scratch) apply(t *Transform, dst []float32, src Image, r *random.Rand) {
 	s.prepareLUT(t.Mean, t.Std)
 	h, w := t.OutSize(src.H, src.W)
 	dst = dst[:h*w*3]

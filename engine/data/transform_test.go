@@ -5,10 +5,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/potstill/potstill/engine/random"
 )
 
 func noise(h, w int, key int) Image {
-	r := NewRand(9, 0, key, UseOther)
+	r := random.New(9, 0, key, random.UseOther)
 	m := Image{Pix: make([]uint8, h*w*3), H: h, W: w}
 	for i := range m.Pix {
 		m.Pix[i] = uint8(r.Uint32())
@@ -18,7 +20,7 @@ func noise(h, w int, key int) Image {
 
 // symmetricLine draws a random crop of size along one axis of n samples, padded
 // by pad, and returns the sample that each of the crop's shows.
-func symmetricLine(n, size, pad int, r *Rand) []int32 {
+func symmetricLine(n, size, pad int, r *random.Rand) []int32 {
 	idx := make([]int32, size)
 	c := choice{symmetric: true, padding: pad}
 	c.fill(idx, symmetricCrop(n, size, pad, r), n)
@@ -27,7 +29,7 @@ func symmetricLine(n, size, pad int, r *Rand) []int32 {
 
 // slowRecipe is the study's training transform in separate steps, from the
 // definitions: pad, crop, flip, rotate each pixel about the centre.
-func slowRecipe(t Transform, src Image, r *Rand) []float32 {
+func slowRecipe(t Transform, src Image, r *random.Rand) []float32 {
 	rows := symmetricLine(src.H, t.Size, t.Padding, r)
 	cols := symmetricLine(src.W, t.Size, t.Padding, r)
 	n := t.Size
@@ -77,7 +79,7 @@ func TestFusedPassEqualsSteps(t *testing.T) {
 		dst := make([]float32, c.size*c.size*3)
 		border := 0
 		for sample := range 20 {
-			a := NewRand(1, 0, sample, UseAugment)
+			a := random.New(1, 0, sample, random.UseAugment)
 			b := a
 			tr.Apply(dst, src, &a)
 			for i, v := range slowRecipe(tr, src, &b) {
@@ -114,12 +116,12 @@ func TestEveryStage(t *testing.T) {
 		h, w := tr.OutSize(src.H, src.W)
 		dst, again := make([]float32, h*w*3), make([]float32, h*w*3)
 		for sample := range 12 {
-			r := NewRand(2, 0, sample, UseAugment)
+			r := random.New(2, 0, sample, random.UseAugment)
 			p := &r
 			if sample == 0 {
 				p = nil
 			}
-			fill := func(d []float32, r *Rand) {
+			fill := func(d []float32, r *random.Rand) {
 				for i := range d {
 					d[i] = float32(math.NaN())
 				}
@@ -171,7 +173,7 @@ func benchmarkApply(b *testing.B, tr Transform, side int) {
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		r := NewRand(1, 0, i, UseAugment)
+		r := random.New(1, 0, i, random.UseAugment)
 		tr.Apply(dst, src, &r)
 		i++
 	}

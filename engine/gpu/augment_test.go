@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/wire"
 )
 
 func init() {
@@ -34,7 +35,7 @@ func TestAugmentIsThere(t *testing.T) {
 	compile := func(batch, side int) error {
 		op := engine.Augment{Height: side, Width: side, Jitter: true}
 		in := []engine.Spec{{Shape: []int{2, 5, 3, 3}, DType: engine.Uint8}, {Shape: []int{batch}, DType: engine.Uint32},
-			{Shape: []int{batch, engine.AugmentParams}, DType: engine.Uint32}, engine.AugmentTable}
+			{Shape: []int{batch, wire.AugmentParams}, DType: engine.Uint32}, engine.AugmentTable}
 		out, err := op.Infer(in)
 		if err == nil {
 			_, err = b.Compile(op, in, out)

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/wire"
 )
 
 func init() { define(augment) }
@@ -16,7 +17,7 @@ type rgb [3]uint8
 func augment(op engine.Augment, in, out []Array) {
 	table, size := in[3].V, op.Height*op.Width*3
 	for b := range in[1].V {
-		row := make([]uint32, engine.AugmentParams)
+		row := make([]uint32, wire.AugmentParams)
 		for i := range row {
 			row[i] = uint32(in[2].V[b*len(row)+i])
 		}
@@ -46,8 +47,8 @@ func augmented(op engine.Augment, images Array, index int, row []uint32) []rgb {
 	}
 	for y := range op.Height {
 		for x := range op.Width {
-			cx := at(engine.AugmentX0, engine.AugmentAX, engine.AugmentBX, int32(y), int32(x))
-			cy := at(engine.AugmentY0, engine.AugmentAY, engine.AugmentBY, int32(y), int32(x))
+			cx := at(wire.AugmentX0, wire.AugmentAX, wire.AugmentBX, int32(y), int32(x))
+			cy := at(wire.AugmentY0, wire.AugmentAY, wire.AugmentBY, int32(y), int32(x))
 			if cx >= 0 && cx < op.Width && cy >= 0 && cy < op.Height {
 				out[y*op.Width+x] = crop[cy*op.Width+cx]
 			}
@@ -59,13 +60,13 @@ func augmented(op engine.Augment, images Array, index int, row []uint32) []rgb {
 // cropped returns pixel (y, x) of the mirrored crop.
 func cropped(op engine.Augment, images Array, index int, row []uint32, y, x int) (p rgb) {
 	n, h, w, _, _ := images.NHWC()
-	if row[engine.AugmentFlags]&engine.AugmentFlip != 0 {
+	if row[wire.AugmentFlags]&wire.AugmentFlip != 0 {
 		x = op.Width - 1 - x
 	}
-	y += int(int32(row[engine.AugmentY]))
-	x += int(int32(row[engine.AugmentX]))
-	if row[engine.AugmentFlags]&engine.AugmentSymmetric != 0 {
-		pad := int(int32(row[engine.AugmentPadding]))
+	y += int(int32(row[wire.AugmentY]))
+	x += int(int32(row[wire.AugmentX]))
+	if row[wire.AugmentFlags]&wire.AugmentSymmetric != 0 {
+		pad := int(int32(row[wire.AugmentPadding]))
 		y = reflected(reflected(y+pad, h+2*pad)-pad, h)
 		x = reflected(reflected(x+pad, w+2*pad)-pad, w)
 	}
@@ -94,23 +95,23 @@ func reflected(i, n int) int {
 
 // jitter adjusts the colours of a crop in the row's order.
 func jitter(crop []rgb, row []uint32) {
-	for order := row[engine.AugmentOrder]; order != 0; order >>= 8 {
+	for order := row[wire.AugmentOrder]; order != 0; order >>= 8 {
 		kind := order & 255
-		if kind < engine.AugmentBrightness || kind > engine.AugmentHue {
+		if kind < wire.AugmentBrightness || kind > wire.AugmentHue {
 			continue
 		}
-		amount := row[engine.AugmentOrder+kind]
+		amount := row[wire.AugmentOrder+kind]
 		f := math.Float32frombits(amount)
 		mean := meanLuma(crop)
 		for i, p := range crop {
 			switch kind {
-			case engine.AugmentBrightness:
+			case wire.AugmentBrightness:
 				crop[i] = p.mixed(0, f)
-			case engine.AugmentContrast:
+			case wire.AugmentContrast:
 				crop[i] = p.mixed(mean, f)
-			case engine.AugmentSaturation:
+			case wire.AugmentSaturation:
 				crop[i] = p.mixed(p.luma(), f)
-			case engine.AugmentHue:
+			case wire.AugmentHue:
 				h, s, v := p.hsv()
 				crop[i] = fromHSV(h+uint8(amount), s, v)
 			}

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/half"
 )
 
 // An Option changes a backend made by New.
@@ -200,7 +201,7 @@ func Decode(s engine.Spec, data []byte) Array {
 		case engine.Uint8:
 			a.V[i] = float64(b[0])
 		case engine.BFloat16:
-			a.V[i] = float64(engine.FromBFloat16(ne.Uint16(b)))
+			a.V[i] = float64(half.BFloat16(ne.Uint16(b)).Float32())
 		}
 	}
 	return a
@@ -221,7 +222,7 @@ func (a Array) Encode() []byte {
 		case engine.Uint8:
 			data = append(data, byte(v))
 		case engine.BFloat16:
-			data = ne.AppendUint16(data, engine.ToBFloat16(float32(v)))
+			data = ne.AppendUint16(data, uint16(half.ToBFloat16(float32(v))))
 		}
 	}
 	return data

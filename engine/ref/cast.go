@@ -4,13 +4,14 @@ import (
 	"math"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/half"
 )
 
 func init() { define(cast) }
 
 // toBFloat16 rounds x to bfloat16, nearest and even.
 func toBFloat16(x float64) float64 {
-	return float64(engine.FromBFloat16(engine.ToBFloat16(float32(x))))
+	return float64(half.ToBFloat16(float32(x)).Float32())
 }
 
 func cast(op engine.Cast, in, out []Array) {

@@ -13,6 +13,7 @@ import (
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/random"
 	"github.com/potstill/potstill/engine/ref"
 )
 
@@ -45,7 +46,7 @@ func goldenPixel(i int) func(y, x, c int) uint8 {
 
 // noisyPixel is noise around a colour of the class's own.
 func noisyPixel(class, i int) func(y, x, c int) uint8 {
-	r := data.NewRand(7, class, i, data.UseOther)
+	r := random.New(7, class, i, random.UseOther)
 	return func(_, _, c int) uint8 {
 		v := 60 + r.IntN(80)
 		if c == class {
@@ -136,7 +137,7 @@ func fill(t testing.TB, store *engine.Store, vars []*engine.Variable, seed uint6
 		if v.DType != engine.Float32 {
 			continue
 		}
-		r := data.NewRand(seed, i, 0, data.UseOther)
+		r := random.New(seed, i, 0, random.UseOther)
 		x := make([]float32, v.Len())
 		for j := range x {
 			switch v.Name {

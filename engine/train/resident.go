@@ -8,6 +8,7 @@ import (
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/wire"
 )
 
 // A resident is the training set on the device. Steps then begin with
@@ -95,7 +96,7 @@ func (t *Trainer) unfit() error {
 func indexSpec(n int) engine.Spec { return engine.Spec{Shape: []int{n}, DType: engine.Uint32} }
 
 func paramsSpec(n int) engine.Spec {
-	return engine.Spec{Shape: []int{n, engine.AugmentParams}, DType: engine.Uint32}
+	return engine.Spec{Shape: []int{n, wire.AugmentParams}, DType: engine.Uint32}
 }
 
 // upload takes the training set to the device. Where that fails, nothing of it

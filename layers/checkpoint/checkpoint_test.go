@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
-	"github.com/potstill/potstill/layers/checkpoint/half"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 

@@ -7,9 +7,9 @@ import (
 	"strings"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/affine"
-	"github.com/potstill/potstill/layers/checkpoint/half"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 

@@ -22,6 +22,7 @@ import (
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/random"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 	"github.com/potstill/potstill/layers/checkpoint/onnx"
@@ -46,7 +47,7 @@ func main() {
 	var err error
 	switch a := os.Args[1:]; len(a) {
 	case 1:
-		err = random(a[0])
+		err = drawn(a[0])
 	case 4, 5:
 		n := 500
 		if len(a) == 5 {
@@ -127,8 +128,8 @@ func (k *checker) forward(images []float32, n, h, w, c int) ([]float32, error) {
 	return logits, p.Read(out, engine.Bytes(logits))
 }
 
-// random writes nets with random weights and statistics.
-func random(dir string) error {
+// drawn writes nets with random weights and statistics.
+func drawn(dir string) error {
 	backend, err := cpu.New(cpu.Options{})
 	if err != nil {
 		return err
@@ -145,22 +146,22 @@ func random(dir string) error {
 	}
 	for i, a := range nets {
 		k := &checker{dir: dir, name: fmt.Sprintf("random%d-%s", i, a.Family), backend: backend}
-		if err := k.random(a); err != nil {
+		if err := k.drawn(a); err != nil {
 			return fmt.Errorf("%s: %w", k.name, err)
 		}
 	}
 	return nil
 }
 
-// random writes one net with random weights.
-func (k *checker) random(a layers.Arch) error {
+// drawn writes one net with random weights.
+func (k *checker) drawn(a layers.Arch) error {
 	m, err := layers.New(a)
 	if err != nil {
 		return err
 	}
 	const n, size = 5, 48
 	c := m.Arch().InChannels
-	r := data.NewRand(7, 0, 0, data.UseOther)
+	r := random.New(7, 0, 0, random.UseOther)
 	k.c = &checkpoint.Checkpoint{Arch: a, Preprocess: checkpoint.Preprocess{Size: size}}
 	store := engine.NewStore(k.backend)
 	defer store.Close()

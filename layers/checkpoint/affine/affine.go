@@ -23,7 +23,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/potstill/potstill/layers/checkpoint/half"
+	"github.com/potstill/potstill/engine/half"
 )
 
 // levels is the largest code.

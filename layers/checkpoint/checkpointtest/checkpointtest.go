@@ -11,7 +11,7 @@ import (
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
-	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/random"
 	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
@@ -72,7 +72,7 @@ func State(t testing.TB, m *layers.Model, seed uint64) layers.StateDict {
 // gives for its tensor, from lo to but without hi. Where lo is hi the tensor is
 // left as it is. It returns the state.
 func Redraw(s layers.StateDict, seed uint64, rule func(e layers.Entry) (lo, hi float64)) layers.StateDict {
-	r := data.NewRand(seed, 0, 0, data.UseOther)
+	r := random.New(seed, 0, 0, random.UseOther)
 	for _, e := range s {
 		lo, hi := rule(e)
 		if lo == hi {
@@ -121,7 +121,7 @@ func Logits(t testing.TB, restore func(*engine.Store) (*layers.Model, error)) []
 	}
 	defer e.Close()
 	images := make([]float32, batch*size*size*3)
-	r := data.NewRand(1, 0, 0, data.UseOther)
+	r := random.New(1, 0, 0, random.UseOther)
 	for i := range images {
 		images[i] = float32(r.Float64())
 	}

@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 	"github.com/potstill/potstill/layers/checkpoint/named"

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/potstill/potstill/layers/checkpoint/half"
+	"github.com/potstill/potstill/engine/half"
 )
 
 // Stored returns the type that the values of t are written in: its DType, or

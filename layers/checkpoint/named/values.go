@@ -5,7 +5,7 @@ import (
 	"math"
 	"math/bits"
 
-	"github.com/potstill/potstill/layers/checkpoint/half"
+	"github.com/potstill/potstill/engine/half"
 )
 
 // sizes are the bytes of an element of each type that is taken.

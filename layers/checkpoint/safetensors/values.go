@@ -6,7 +6,7 @@ import (
 	"math"
 	"slices"
 
-	"github.com/potstill/potstill/layers/checkpoint/half"
+	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 

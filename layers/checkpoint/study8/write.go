@@ -7,8 +7,8 @@ import (
 	"math"
 	"unicode/utf8"
 
+	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/layers/checkpoint/affine"
-	"github.com/potstill/potstill/layers/checkpoint/half"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/pickle"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"

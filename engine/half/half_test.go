@@ -45,7 +45,7 @@ func TestFloat16RoundTrip(t *testing.T) {
 		h := Float16(i)
 		want := h
 		if h&0x7C00 == 0x7C00 && h&0x3FF != 0 {
-			want |= 0x0200 // signalling NaNs become quiet
+			want |= 0x0200 // signaling NaNs become quiet
 		}
 		if got := ToFloat16(h.Float32()); got != want {
 			t.Fatalf("%#04x became %#04x", uint16(h), uint16(got))
@@ -148,6 +148,9 @@ func TestBFloat16(t *testing.T) {
 	}
 	if got := ToBFloat16(float32(math.Inf(-1))); got != 0xFF80 {
 		t.Errorf("-Inf became %#04x", uint16(got))
+	}
+	if got := ToBFloat16(math.MaxFloat32); got != 0x7F80 {
+		t.Errorf("the largest float32 became %#04x", uint16(got))
 	}
 	for _, bits := range []uint32{0x7F80_0001, 0x7FFF_FFFF, 0xFF80_0001} {
 		got := ToBFloat16(math.Float32frombits(bits))

@@ -1,4 +1,8 @@
-package data
+// Package random has counter-based random numbers: every number is a pure
+// function of a seed and of what it is for, so that it does not depend on the
+// goroutine that draws it, on what was drawn before, or on where a run was
+// resumed.
+package random
 
 import (
 	"math"
@@ -6,13 +10,13 @@ import (
 )
 
 // Uses of random numbers. A use keeps the streams of two purposes apart that
-// share a seed, an epoch and a sample. Packages that draw numbers of their own
-// (dropout, initialisation) take values from UseOther upwards.
+// share a seed, an epoch and a sample. Other packages that draw numbers, such
+// as layers for the initial weights, take values from UseOther upwards.
 const (
 	UseShuffle uint32 = 1  // order of an epoch, see [Perm]
 	UseAugment uint32 = 2  // one image's augmentation
 	UseMixup   uint32 = 3  // one batch's mixing weight and partners
-	UseOther   uint32 = 16 // first value that this package leaves free
+	UseOther   uint32 = 16 // first value that is free
 )
 
 // Rand is a counter-based random number generator, Philox 4x32 with 10 rounds
@@ -29,18 +33,20 @@ type Rand struct {
 	left int // unread words of out
 }
 
-// NewRand returns the generator of one stream. Epoch and sample are taken
+// New returns the generator of one stream. Epoch and sample are taken
 // modulo 2^32. A stream repeats after 2^34 words.
-func NewRand(seed uint64, epoch, sample int, use uint32) Rand {
+func New(seed uint64, epoch, sample int, use uint32) Rand {
 	return Rand{
 		key: [2]uint32{uint32(seed), uint32(seed >> 32)},
 		ctr: [4]uint32{0, uint32(sample), uint32(epoch), use},
 	}
 }
 
-// philox is the bijection of Philox4x32-10: ten rounds of two 32x32→64-bit
-// multiplications, with the key bumped by the Weyl constants between rounds.
-func philox(c [4]uint32, k [2]uint32) [4]uint32 {
+// Philox returns the four words of Philox4x32-10 for a counter and a key
+// (Salmon, Moraes, Dror and Shaw, SC 2011, section 3.3): ten rounds of two
+// 32x32→64-bit multiplications, between which the Weyl constants are added to
+// the key.
+func Philox(c [4]uint32, k [2]uint32) [4]uint32 {
 	const (
 		m0, m1 = 0xD2511F53, 0xCD9E8D57
 		w0, w1 = 0x9E3779B9, 0xBB67AE85
@@ -58,7 +64,7 @@ func philox(c [4]uint32, k [2]uint32) [4]uint32 {
 // Uint32 returns 32 uniform bits.
 func (r *Rand) Uint32() uint32 {
 	if r.left == 0 {
-		r.out = philox(r.ctr, r.key)
+		r.out = Philox(r.ctr, r.key)
 		r.ctr[0]++
 		r.left = 4
 	}
@@ -151,7 +157,7 @@ func (r *Rand) Shuffle(p []int) {
 // Perm returns the order in which an epoch visits n samples: a uniform
 // permutation that depends on seed and epoch alone.
 func Perm(seed uint64, epoch, n int) []int {
-	r := NewRand(seed, epoch, 0, UseShuffle)
+	r := New(seed, epoch, 0, UseShuffle)
 	p := make([]int, n)
 	r.Shuffle(p)
 	return p
