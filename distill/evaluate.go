@@ -46,7 +46,7 @@ func Evaluate(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, s
 }
 
 // Predict returns the logits of every image, after the checkpoint's own
-// preprocessing: one slice an image, Arch.Classes long.
+// preprocessing: one slice an image, with a logit a class.
 func Predict(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, images []data.Image) (logits [][]float32, err error) {
 	for i, m := range images {
 		if m.H < 1 || m.W < 1 || len(m.Pix) < m.H*m.W*3 {
@@ -67,7 +67,7 @@ func Predict(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, im
 			if err != nil {
 				return err
 			}
-			for k := c.Arch.Classes; len(out) > 0; out = out[k:] {
+			for k := c.Net.Classes(); len(out) > 0; out = out[k:] {
 				logits = append(logits, out[:k:k])
 			}
 			images = images[n:]
@@ -100,10 +100,10 @@ func withEvaluator(b engine.Backend, c *checkpoint.Checkpoint, o EvalOptions, f 
 	if err != nil {
 		return err
 	}
-	if n := m.Arch().InChannels; n != 3 {
-		return fmt.Errorf("%s: the model takes images of %d channels; only 3 can be evaluated", c.Arch.Family, n)
+	if n := m.Net().Input.Channels; n != 3 {
+		return fmt.Errorf("%s: the model takes images of %d channels; only 3 can be evaluated", m.Net(), n)
 	}
-	e, err := train.NewEvaluator(m, store, c.Arch.Classes, train.EvalOptions{
+	e, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
 		Batch: o.Batch, Workers: o.Workers, Transform: EvalTransform(c.Preprocess),
 	})
 	if err != nil {

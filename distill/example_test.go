@@ -28,8 +28,12 @@ func Example() {
 	defer ds.Close()
 	ds.Train, ds.Val = ds.Train.Subset(100), ds.Val.Subset(50)
 
+	plain, err := layers.Arch{Family: "cnn-plain", Base: 4, Classes: len(ds.Classes)}.Net()
+	if err != nil {
+		log.Fatal(err)
+	}
 	job := distill.Job{
-		Arch: layers.Arch{Family: "cnn-plain", Base: 4},
+		Net:  plain,
 		Data: ds,
 		Config: train.Config{
 			Epochs: 1, Batch: 20, Shuffle: true,
@@ -41,7 +45,9 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	job.Arch.Family = "cnn-dwpw"
+	if job.Net, err = (layers.Arch{Family: "cnn-dwpw", Base: 4, Classes: len(ds.Classes)}).Net(); err != nil {
+		log.Fatal(err)
+	}
 	job.Teacher, job.KD = teacher.Best, distill.Settings{T: 20, Alpha: 0.5}
 	student, err := distill.Train(ctx, backend, job)
 	if err != nil {

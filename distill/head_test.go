@@ -34,19 +34,19 @@ func TestNewHead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := out.Best.Arch; a.Family != "resnet18" || a.Classes != 10 || a.Base != 4 {
+	if a := out.Best.Net.Arch(); a.Family != "resnet18" || a.Classes != 10 || a.Base != 4 {
 		t.Errorf("trained %+v", a)
 	}
 	if text := said.String(); strings.Count(text, "last layer") != 1 || !strings.Contains(text, "for 1000 classes") || !strings.Contains(text, "the 10 of") {
 		t.Errorf("the log says %q", text)
 	}
-	fresh := drawn(t, out.Best.Arch, j.Config.Seed)
-	for i, e := range out.Best.State { // the stale optimiser moves running statistics alone
+	fresh := drawn(t, out.Best.Net.Arch(), j.Config.Seed)
+	for i, e := range out.Best.State { // the stale optimizer moves running statistics alone
 		want := c.State[i].Data
 		switch {
 		case strings.HasPrefix(e.Name, "fc."):
 			want = fresh.State[i].Data
-		case strings.Contains(e.Name, "running_") || e.Integer:
+		case strings.Contains(e.Name, "running_") || e.Integer():
 			continue
 		}
 		if !slices.Equal(e.Data, want) {
@@ -69,7 +69,7 @@ func TestNewHead(t *testing.T) {
 		j := small(ds, "")
 		j.Config.Epochs, j.Config.EMA = 1, 0
 		named := *c
-		for i := range c.Arch.Classes {
+		for i := range c.Net.Classes() {
 			named.Classes = append(named.Classes, strings.Repeat("x", i+1))
 		}
 		j.Init = &named

@@ -52,7 +52,7 @@ func fashion(t *testing.T) *data.Dataset {
 // small is a run of three epochs of four steps, the last of them smaller.
 func small(ds *data.Dataset, dir string) Job {
 	return Job{
-		Arch: layers.Arch{Family: "cnn-dwpw", Base: 4},
+		Net:  net(layers.Arch{Family: "cnn-dwpw", Base: 4, Classes: len(ds.Classes)}),
 		Data: ds,
 		Config: train.Config{
 			Epochs: 3, Batch: 16, Seed: 7, Shuffle: true, EMA: 0.9,
@@ -63,14 +63,23 @@ func small(ds *data.Dataset, dir string) Job {
 	}
 }
 
+// net returns the net of an architecture that is known to be good.
+func net(a layers.Arch) *layers.Net {
+	n, err := a.Net()
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
 // drawn returns a checkpoint of freshly drawn weights.
 func drawn(t *testing.T, a layers.Arch, seed uint64) *checkpoint.Checkpoint {
 	t.Helper()
 	m, state := checkpointtest.Draw(t, a, seed)
-	return &checkpoint.Checkpoint{Arch: m.Arch(), State: state, Preprocess: checkpoint.Preprocess{Size: 28}}
+	return &checkpoint.Checkpoint{Net: m.Net(), State: state, Preprocess: checkpoint.Preprocess{Size: 28}}
 }
 
-// distilled gives small a teacher whose images are normalised otherwise.
+// distilled gives small a teacher whose images are normalized otherwise.
 func distilled(t *testing.T, ds *data.Dataset, dir string) Job {
 	j := small(ds, dir)
 	j.Teacher = drawn(t, layers.Arch{Family: "cnn-plain", Base: 4, Classes: len(ds.Classes)}, 3)

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"reflect"
+	"strconv"
+	"strings"
 
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
@@ -25,17 +28,21 @@ const (
 type Job struct {
 	// Name is put in front of errors, where there is one.
 	Name string
-	// Arch is the net to train. Where Init is given it is ignored; where its
-	// Classes are 0, they are the data's.
-	Arch layers.Arch
-	// Init holds the weights to start from; nil means PyTorch's initialisation,
-	// drawn from Config.Seed.
+	// Net is the net to train. Where Init is given it is ignored.
+	Net *layers.Net
+	// Init holds the net and the weights to start from; nil means the weights
+	// that the net's kinds begin with, drawn from Config.Seed.
 	Init *checkpoint.Checkpoint
 	// NewHead replaces Init's last layer by a new one for the classes of the
-	// data, PyTorch's initialisation drawn from Config.Seed. It is implied where
+	// data, its weights drawn from Config.Seed. It is implied where
 	// Init names no classes, as other programs' files do not, and their number
 	// differs.
 	NewHead bool
+	// Freeze names tensors that are not trained, and LRScales the factors of the
+	// learning rate of others, by the patterns of layers.Model.Freeze. Where two
+	// patterns name a tensor, the later one counts.
+	Freeze   []string
+	LRScales []LRScale
 	// Teacher, if not nil, is distilled from, with the settings KD.
 	Teacher *checkpoint.Checkpoint
 	KD      Settings
@@ -67,6 +74,22 @@ type Job struct {
 	// Step and Epoch are told of progress. They must be quick.
 	Step  func(train.StepInfo)
 	Epoch func(train.EpochInfo)
+}
+
+// An LRScale multiplies the learning rate of the tensors that a pattern names.
+type LRScale struct {
+	Pattern string
+	Factor  float64
+}
+
+// ParseLRScale reads PATTERN=FACTOR, as in "layer1.*=0.1".
+func ParseLRScale(text string) (LRScale, error) {
+	pattern, number, ok := strings.Cut(text, "=")
+	factor, err := strconv.ParseFloat(number, 64)
+	if !ok || pattern == "" || err != nil || !(factor >= 0) || math.IsInf(factor, 0) {
+		return LRScale{}, fmt.Errorf("%q is no PATTERN=FACTOR with a factor from 0 up, as in layer1.*=0.1", text)
+	}
+	return LRScale{Pattern: pattern, Factor: factor}, nil
 }
 
 // An Outcome is what a run has come to.
@@ -116,11 +139,11 @@ func (j *Job) prepare() error {
 	if err := j.prepareInit(classes); err != nil {
 		return err
 	}
-	if j.Arch.Classes == 0 {
-		j.Arch.Classes = len(classes)
+	if j.Net == nil {
+		return errors.New("there is no net to train")
 	}
-	if j.Arch.Classes != len(classes) {
-		return fmt.Errorf("the model has %d classes, the data %s %d; give the model %d", j.Arch.Classes, j.Data.Name, len(classes), len(classes))
+	if n := j.Net.Classes(); n != len(classes) {
+		return fmt.Errorf("the model has %d classes, the data %s %d; give the model %d", n, j.Data.Name, len(classes), len(classes))
 	}
 	if j.Teacher != nil {
 		if err := j.Teacher.CheckClasses(classes); err != nil {
@@ -142,11 +165,12 @@ func (j *Job) prepareInit(classes []string) error {
 	if j.Init == nil {
 		return nil
 	}
-	j.Arch = j.Init.Arch
-	j.NewHead = j.NewHead || len(j.Init.Classes) == 0 && j.Init.Arch.Classes != len(classes)
+	j.Net = j.Init.Net
+	j.NewHead = j.NewHead || len(j.Init.Classes) == 0 && j.Net.Classes() != len(classes)
 	if j.NewHead {
-		j.Arch.Classes = len(classes)
-		return nil
+		n, _, err := layers.ReplaceHead(len(classes), j.Config.Seed)(j.Net, nil)
+		j.Net = n
+		return err
 	}
 	if err := j.Init.CheckClasses(classes); err != nil {
 		return fmt.Errorf("%w, or replace its last layer with --new-head", err)
@@ -188,13 +212,19 @@ func (j *Job) history() ([]checkpoint.Event, error) {
 	}
 	e := checkpoint.Event{Kind: "train", Data: j.Data.Fingerprint, Recipe: j.Recipe}
 	e.Detail = fmt.Sprintf("%s, %d epochs in batches of %d, %s, learning rate %g, seed %d",
-		j.Arch.Family, c.Epochs, c.Batch, kind, c.Optimizer.LR, c.Seed)
+		j.Net, c.Epochs, c.Batch, kind, c.Optimizer.LR, c.Seed)
 	if j.Teacher != nil {
 		e.Kind = "distill"
-		e.Detail += fmt.Sprintf("; teacher %s, T=%g, alpha=%g", j.Teacher.Arch.Family, j.KD.T, j.KD.Alpha)
+		e.Detail += fmt.Sprintf("; teacher %s, T=%g, alpha=%g", j.Teacher.Net, j.KD.T, j.KD.Alpha)
+	}
+	if len(j.Freeze) > 0 {
+		e.Detail += "; frozen: " + strings.Join(j.Freeze, ", ")
+	}
+	for _, s := range j.LRScales {
+		e.Detail += fmt.Sprintf("; learning rate of %s times %g", s.Pattern, s.Factor)
 	}
 	if j.NewHead {
-		e.Detail += fmt.Sprintf("; a new last layer for %d classes in place of one for %d", j.Arch.Classes, j.Init.Arch.Classes)
+		e.Detail += fmt.Sprintf("; a new last layer for %d classes in place of one for %d", j.Net.Classes(), j.Init.Net.Classes())
 	}
 	var err error
 	if e.Parent, err = fingerprint(j.Init); err != nil {

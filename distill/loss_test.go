@@ -17,7 +17,12 @@ func lossOf(t *testing.T, s Settings, smoothing float32, teacherSees, studentSee
 	t.Helper()
 	store := engine.NewStore(backend(t))
 	defer store.Close()
-	teacher, err := layers.Compose("mean", layers.NewAdaptiveAvgPool2d("pool"), layers.NewLinear("fc", 3, 3))
+	nb := layers.NewNetBuilder("mean", layers.Input{Channels: 3})
+	mean, err := nb.Net(nb.Add("fc", layers.Linear{InFeatures: 3, OutFeatures: 3, Bias: true}, nb.Add("pool", layers.AdaptiveAvgPool2d{}, layers.Image)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	teacher, err := mean.Model()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/potstill/potstill/engine"
@@ -22,6 +23,7 @@ import (
 type identity struct {
 	Teacher string    `json:"teacher,omitempty"` // SHA-256 of its state
 	KD      *Settings `json:"kd,omitempty"`
+	Freeze  []string  `json:"freeze,omitempty"` // patterns
 }
 
 // A position is what last.safetensors holds as Progress.
@@ -30,18 +32,22 @@ type position struct {
 	Trainer json.RawMessage `json:"trainer"`
 }
 
-// identify returns the identity of a distilled run.
-func identify(teacher *checkpoint.Checkpoint, kd Settings) identity {
+// distilled adds the teacher.
+func (i *identity) distilled(teacher *checkpoint.Checkpoint, kd Settings) {
 	h := sha256.New()
 	var word [8]byte
 	for _, e := range teacher.State {
 		_, _ = io.WriteString(h, e.Name+"\x00")
-		for _, v := range e.Data {
+		data := e.Data
+		for _, n := range e.Int {
+			data = append(data, float32(n)) // as runs of version 1 have it
+		}
+		for _, v := range data {
 			binary.LittleEndian.PutUint32(word[:], math.Float32bits(v))
 			_, _ = h.Write(word[:4]) // never fails
 		}
 	}
-	return identity{Teacher: hex.EncodeToString(h.Sum(nil)), KD: &kd}
+	i.Teacher, i.KD = hex.EncodeToString(h.Sum(nil)), &kd
 }
 
 // differs says in what the loss of a run differs from that of the run before.
@@ -53,6 +59,8 @@ func (i identity) differs(now identity) error {
 		return fmt.Errorf("the run had a teacher and has none now; name it, or start afresh")
 	case i.Teacher != now.Teacher:
 		return fmt.Errorf("the run had another teacher; name that one, or start afresh")
+	case !slices.Equal(i.Freeze, now.Freeze):
+		return fmt.Errorf("frozen was %q and is %q now; name the same, or start afresh", i.Freeze, now.Freeze)
 	case i.KD != nil && now.KD != nil && *i.KD != *now.KD:
 		return fmt.Errorf("the distillation was %+v and is %+v now; use the old settings, or start afresh", *i.KD, *now.KD)
 	}
@@ -99,7 +107,7 @@ func (s *session) write(kind string, snap *train.Snapshot) error {
 func (s *session) checkpoint(snap *train.Snapshot, whole bool) (*checkpoint.Checkpoint, error) {
 	var err error
 	c := &checkpoint.Checkpoint{
-		Arch: s.model.Arch(), Classes: s.j.Data.Classes, Preprocess: s.j.Preprocess, History: s.history,
+		Net: s.model.Net(), Classes: s.j.Data.Classes, Preprocess: s.j.Preprocess, History: s.history,
 	}
 	if c.Metrics, err = metrics(snap); err != nil {
 		return nil, err
@@ -156,13 +164,9 @@ func stateOf(m *layers.Model, snap *train.Snapshot) (layers.StateDict, error) {
 		if !ok || len(raw) != v.Bytes() {
 			return nil, fmt.Errorf("the snapshot lacks %s", v.Name)
 		}
-		e := layers.Entry{Name: v.Name, Shape: slot.Shape(), Data: make([]float32, v.Len()), Integer: v.DType == engine.Int64}
-		if e.Integer {
-			for i := range e.Data {
-				e.Data[i] = float32(int64(binary.NativeEndian.Uint64(raw[8*i:])))
-			}
-		} else {
-			slot.Layout.ToTorch(e.Data, floats(raw), e.Shape)
+		e, err := slot.Entry(raw)
+		if err != nil {
+			return nil, err
 		}
 		out = append(out, e)
 	}
@@ -178,18 +182,7 @@ func snapshotOf(m *layers.Model, c *checkpoint.Checkpoint) (*train.Snapshot, ide
 	snap := &train.Snapshot{Progress: p.Trainer}
 	for _, slot := range m.Slots() {
 		v, e := slot.Variable, c.State.Find(slot.Variable.Name)
-		t := train.SnapTensor{Name: v.Name, Variable: v, Spec: v.Spec}
-		if v.DType == engine.Int64 {
-			n := make([]int64, len(e.Data))
-			for i, x := range e.Data {
-				n[i] = int64(x)
-			}
-			t.Data = engine.Bytes(n)
-		} else {
-			inside := make([]float32, len(e.Data))
-			slot.Layout.ToEngine(inside, e.Data, e.Shape)
-			t.Data = engine.Bytes(inside)
-		}
+		t := train.SnapTensor{Name: v.Name, Variable: v, Spec: v.Spec, Data: slot.Raw(e)}
 		snap.Tensors = append(snap.Tensors, t)
 	}
 	for i := range c.Extra {
@@ -210,9 +203,8 @@ func (s *session) resume(t *train.Trainer, last *checkpoint.Checkpoint) error {
 	if last == nil {
 		return nil
 	}
-	if a := s.model.Arch(); !reflect.DeepEqual(a, last.Arch) {
-		return fmt.Errorf("resume: %s is a run of %s %v, not of %s %v; name the same model, or start afresh",
-			last.Path, last.Arch.Family, last.Arch.Widths, a.Family, a.Widths)
+	if err := sameNet(s.model.Net(), last.Net); err != nil {
+		return fmt.Errorf("resume: %s is a run of %w; name the same model, or start afresh", last.Path, err)
 	}
 	if err := last.CheckClasses(s.j.Data.Classes); err != nil {
 		return fmt.Errorf("resume: %w", err)
@@ -235,6 +227,18 @@ func (s *session) resume(t *train.Trainer, last *checkpoint.Checkpoint) error {
 		return fmt.Errorf("resume: the best weights so far are lost: %w", err)
 	}
 	return nil
+}
+
+// sameNet says what the net of a run is, where it is not the one named now.
+func sameNet(now, run *layers.Net) error {
+	a, b := run.Arch(), now.Arch()
+	switch {
+	case now.Equal(run):
+		return nil
+	case !reflect.DeepEqual(a, b):
+		return fmt.Errorf("%s %v, not of %s %v", run, a.Widths, now, b.Widths)
+	}
+	return fmt.Errorf("another %s", run)
 }
 
 // toTensor converts what belongs to a run and not to its model. It is in the

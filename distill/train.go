@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/potstill/potstill/engine"
@@ -58,7 +59,7 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s := &session{j: &j, stop: cancel}
-	if s.model, err = layers.New(j.Arch); err != nil {
+	if s.model, err = s.build(); err != nil {
 		return nil, err
 	}
 	var last *checkpoint.Checkpoint
@@ -98,6 +99,35 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	return s.outcome(r)
 }
 
+// build makes the model, with what is frozen and what learns more slowly.
+func (s *session) build() (*layers.Model, error) {
+	m, err := s.j.Net.Model()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Freeze(s.j.Freeze...); err != nil {
+		return nil, fmt.Errorf("freeze: %w", err)
+	}
+	s.ident.Freeze = s.j.Freeze
+	if !slices.ContainsFunc(m.Variables(), func(v *engine.Variable) bool { return v.Trainable }) {
+		return nil, fmt.Errorf("freeze: nothing of %s is left to train; leave a pattern out", m.Net())
+	}
+	o := &s.j.Config.Optimizer
+	for _, x := range s.j.LRScales {
+		names := m.Matches(x.Pattern)
+		if len(names) == 0 {
+			return nil, fmt.Errorf("lr-scale: no tensor that is trained fits the pattern %q; potstill summary lists the modules", x.Pattern)
+		}
+		if o.LRScale == nil {
+			o.LRScale = make(map[string]float64)
+		}
+		for _, name := range names {
+			o.LRScale[name] = x.Factor
+		}
+	}
+	return m, nil
+}
+
 // path returns that of a file in the job's folder.
 func (s *session) path(name string) string { return filepath.Join(s.j.Dir, name) }
 
@@ -107,16 +137,17 @@ func (s *session) hooks(store *engine.Store) (train.Hooks, error) {
 	if s.j.Teacher == nil {
 		return h, nil
 	}
-	s.ident = identify(s.j.Teacher, s.j.KD)
+	s.ident.distilled(s.j.Teacher, s.j.KD)
 	teacher, err := s.j.Teacher.Restore(store)
 	if err != nil {
 		return h, fmt.Errorf("teacher: %w", err)
 	}
-	if c := s.model.Arch().InChannels; teacher.Arch().InChannels != c {
-		return h, fmt.Errorf("the teacher takes images of %d channels, the student of %d", teacher.Arch().InChannels, c)
+	own, other := s.model.Net().Input.Channels, teacher.Net().Input.Channels
+	if own != other {
+		return h, fmt.Errorf("the teacher takes images of %d channels, the student of %d", other, own)
 	}
 	h.Loss, h.Extra = Loss(s.j.KD, teacher, s.j.Config.LabelSmoothing), teacher.Variables()
-	a, err := newAdapter(store, s.j.Preprocess, s.j.Teacher.Preprocess, s.model.Arch().InChannels)
+	a, err := newAdapter(store, s.j.Preprocess, s.j.Teacher.Preprocess, own)
 	if err != nil {
 		return h, err
 	}
@@ -133,15 +164,19 @@ func (s *session) start(store *engine.Store, last *checkpoint.Checkpoint) ([]che
 	case last != nil:
 		return last.History, nil
 	case s.j.Init != nil && s.j.NewHead:
-		if err := s.j.Init.LoadBody(s.model, store, s.j.Config.Seed); err != nil {
+		_, state, err := layers.ReplaceHead(len(s.j.Data.Classes), s.j.Config.Seed)(s.j.Init.Net, s.j.Init.State)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.model.Load(store, state); err != nil {
 			return nil, err
 		}
 		if log := s.j.Logger; log != nil {
 			log.Info(fmt.Sprintf("%s: its last layer, for %d classes, is replaced by a new one for the %d of %s",
-				cmp.Or(s.j.Init.Path, s.j.Init.Arch.Family), s.j.Init.Arch.Classes, s.j.Arch.Classes, s.j.Data.Name))
+				cmp.Or(s.j.Init.Path, s.j.Init.Net.String()), s.j.Init.Net.Classes(), s.j.Net.Classes(), s.j.Data.Name))
 		}
 	case s.j.Init != nil:
-		if err := s.j.Init.LoadInto(s.model, store); err != nil {
+		if err := s.model.Load(store, s.j.Init.State); err != nil {
 			return nil, err
 		}
 	default:

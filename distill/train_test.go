@@ -178,9 +178,9 @@ func TestResumeRefuses(t *testing.T) {
 	last := filepath.Join(dir, LastFile)
 	for want, set := range map[string]func(*Job){
 		"had a teacher and has none":     func(j *Job) { j.Teacher = nil },
-		"had another teacher":            func(j *Job) { j.Teacher = drawn(t, j.Teacher.Arch, 8) },
+		"had another teacher":            func(j *Job) { j.Teacher = drawn(t, j.Teacher.Net.Arch(), 8) },
 		"the distillation was":           func(j *Job) { j.KD = Settings{T: 2, Alpha: 0.5} },
-		"name the same model":            func(j *Job) { j.Arch.Base = 8 },
+		"name the same model":            func(j *Job) { j.Net = net(layers.Arch{Family: "cnn-dwpw", Base: 8, Classes: 10}) },
 		"seed was 7 and is 8":            func(j *Job) { j.Config.Seed = 8 },
 		"start without --resume":         func(j *Job) { j.Dir = filepath.Join(dir, "none") },
 		"there is no output folder":      func(j *Job) { j.Dir = "" },
@@ -221,15 +221,15 @@ func TestInitStartsFromItsWeights(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := small(ds, "")
-	j.Arch, j.Init = layers.Arch{}, load(t, path)
+	j.Net, j.Init = nil, load(t, path)
 	j.Config.EMA, j.Config.Optimizer.Kind = 0, train.Stale
 	out, err := Train(context.Background(), backend(t), j)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i, e := range out.Best.State {
-		moved := !slices.Equal(e.Data, c.State[i].Data)
-		running := strings.Contains(e.Name, "running_") || e.Integer
+		moved := !slices.Equal(e.Data, c.State[i].Data) || !slices.Equal(e.Int, c.State[i].Int)
+		running := strings.Contains(e.Name, "running_") || e.Integer()
 		if moved != running {
 			t.Errorf("%s moved: %v", e.Name, moved)
 		}
@@ -253,7 +253,7 @@ func TestTrainRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, set := range map[string]func(*Job){
-		"the model has 5 classes, the data":             func(j *Job) { j.Arch = other },
+		"the model has 5 classes, the data":             func(j *Job) { j.Net = net(other) },
 		"teacher: the model has 5 classes, the data 10": func(j *Job) { j.Teacher = drawn(t, other, 1) },
 		"the model has 5 classes, the data 10; choose the": func(j *Job) {
 			j.Init = drawn(t, other, 1)
@@ -265,7 +265,10 @@ func TestTrainRefuses(t *testing.T) {
 		"alpha must be in [0, 1]":      func(j *Job) { j.Teacher, j.KD = drawn(t, plain, 1), Settings{T: 1, Alpha: 2} },
 		"leave one of them out":        func(j *Job) { j.Preprocess.Size = 24 },
 		"larger than the data":         func(j *Job) { j.Config.Batch = 1000 },
-		"unknown model family":         func(j *Job) { j.Arch.Family = "vgg" },
+		"there is no net to train":     func(j *Job) { j.Net = nil },
+		"no tensor fits":               func(j *Job) { j.Freeze = []string{"layer9"} },
+		"nothing of cnn-dwpw is left":  func(j *Job) { j.Freeze = []string{"*"} },
+		"no tensor that is trained":    func(j *Job) { j.Freeze, j.LRScales = []string{"fc.0"}, []LRScale{{"fc.0", 2}} },
 		"there are no data":            func(j *Job) { j.Data = nil },
 		file:                           func(j *Job) { j.Dir = filepath.Join(file, "sub") },
 		"teacher takes images of 1 ch": func(j *Job) { one := plain; one.InChannels = 1; j.Teacher = drawn(t, one, 1) },
@@ -276,7 +279,7 @@ func TestTrainRefuses(t *testing.T) {
 		oneLine(t, err, want)
 	}
 	j := small(ds, "")
-	j.Name, j.Arch = "student", other
+	j.Name, j.Net = "student", net(other)
 	_, err := Train(context.Background(), backend(t), j)
 	oneLine(t, err, "student: the model has")
 	_, err = Evaluate(context.Background(), backend(t), drawn(t, other, 1), ds.Val, EvalOptions{Classes: ds.Classes})

@@ -62,8 +62,7 @@ func (a Arch) Net() (*Net, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := NewNetBuilder(Input{Channels: a.InChannels})
-	b.net.Family = f.name
+	b := NewNetBuilder(f.name, Input{Channels: a.InChannels})
 	return b.Net(f.build(b, a))
 }
 
@@ -86,7 +85,7 @@ func (n *Net) Arch() Arch {
 		return a
 	}
 	same, err := full.Net()
-	if err != nil || !same.equal(n) {
+	if err != nil || !same.Equal(n) {
 		return a
 	}
 	return full
@@ -100,7 +99,7 @@ func (f family) widthsOf(n *Net) []int {
 	for i := range marks {
 		marks[i] = (i + 1) * f.groups
 	}
-	b := NewNetBuilder(Input{Channels: n.Input.Channels})
+	b := NewNetBuilder(f.name, Input{Channels: n.Input.Channels})
 	f.build(b, Arch{Family: f.name, Classes: 1, InChannels: n.Input.Channels, Widths: marks})
 	if len(b.net.Modules) != len(n.Modules) {
 		return nil
@@ -122,8 +121,8 @@ func (f family) widthsOf(n *Net) []int {
 	return widths
 }
 
-// equal reports whether two nets are the same module by module.
-func (n *Net) equal(o *Net) bool {
+// Equal reports whether two nets are the same module by module.
+func (n *Net) Equal(o *Net) bool {
 	return n.Input == o.Input && n.Output == o.Output && slices.Equal(n.StateOrder, o.StateOrder) &&
 		slices.EqualFunc(n.Modules, o.Modules, func(a, b Module) bool {
 			return a.Name == b.Name && slices.Equal(a.In, b.In) && maps.Equal(a.Tensors, b.Tensors) && reflect.DeepEqual(a.Kind, b.Kind)

@@ -4,7 +4,7 @@ import "slices"
 
 // A NetBuilder writes a net down module by module:
 //
-//	b := layers.NewNetBuilder(layers.Input{Channels: 3})
+//	b := layers.NewNetBuilder("small", layers.Input{Channels: 3})
 //	x := b.Add("conv1", layers.Conv(3, 16, 3), layers.Image)
 //	x = b.Add("relu1", layers.ReLU{}, x)
 //	x = b.Add("pool", layers.AdaptiveAvgPool2d{}, x)
@@ -13,9 +13,10 @@ type NetBuilder struct {
 	net Net
 }
 
-// NewNetBuilder returns a builder of a net for such images.
-func NewNetBuilder(in Input) *NetBuilder {
-	return &NetBuilder{Net{Version: NetVersion, Input: in}}
+// NewNetBuilder returns a builder of a net for such images. The name is the
+// net's Family.
+func NewNetBuilder(name string, in Input) *NetBuilder {
+	return &NetBuilder{Net{Version: NetVersion, Family: name, Input: in}}
 }
 
 // Add adds a module that reads the modules of the given names, or Image, and

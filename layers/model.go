@@ -203,6 +203,21 @@ func (m *Model) Variables() []*engine.Variable {
 	return vs
 }
 
+// Counters returns the num_batches_tracked of the batch norms that count: those
+// that are not frozen.
+func (m *Model) Counters() []*engine.Variable {
+	var out []*engine.Variable
+	for i := range m.net.Modules {
+		mod := &m.net.Modules[i]
+		for _, p := range mod.Kind.Params() {
+			if p.Spec.DType == engine.Int64 && !m.frozen[mod.Name] {
+				out = append(out, m.values[mod.Tensor(p.Role)])
+			}
+		}
+	}
+	return out
+}
+
 // Params returns the number of parameters, frozen ones included.
 func (m *Model) Params() int {
 	n := 0

@@ -61,11 +61,17 @@ func (sc stepCase) model() (*layers.Model, error) {
 	if sc.arch.Family != blockNet {
 		return layers.New(sc.arch)
 	}
-	return layers.Compose(blockNet,
-		layers.NewConv2d("conv", 3, blockWidth, 3, layers.Conv2dOptions{Padding: 1}),
-		layers.NewBatchNorm2d("bn", blockWidth),
-		layers.NewMaxPool2d("pool", engine.Window{Kernel: 2}),
-		layers.NewAdaptiveAvgPool2d("mean"))
+	b := layers.NewNetBuilder(blockNet, layers.Input{Channels: 3})
+	conv := layers.Conv(3, blockWidth, 3)
+	conv.Padding = 1
+	x := b.Add("conv", conv, layers.Image)
+	x = b.Add("bn", layers.BatchNorm(blockWidth), x)
+	x = b.Add("pool", layers.MaxPool2d{KernelSize: 2}, x)
+	n, err := b.Net(b.Add("mean", layers.AdaptiveAvgPool2d{}, x))
+	if err != nil {
+		return nil, err
+	}
+	return n.Model()
 }
 
 // stepCases are the comparisons of scripts/bench_cpu.sh by name.

@@ -43,11 +43,7 @@ func newStepInput(ctx context.Context, b engine.Backend, sc stepCase) (in *stepI
 		return nil, err
 	}
 	if sc.quant != checkpoint.Float32 {
-		m, err := sc.model()
-		if err != nil {
-			return nil, err
-		}
-		if in.net, err = checkpoint.Quantise(m, in.net, sc.quant); err != nil {
+		if in.net, err = checkpoint.Quantize(in.net, sc.quant); err != nil {
 			return nil, err
 		}
 	}
@@ -112,12 +108,17 @@ func (in *stepInput) save(path, name string) error {
 		safetensors.FromFloat32(stepImage, in.shape, in.image),
 		safetensors.FromInt64(stepTarget, []int{len(in.target)}, in.target),
 	}}
-	for _, e := range in.net {
-		f.Tensors = append(f.Tensors, safetensors.FromFloat32(stepNet+e.Name, e.Shape, e.Data))
+	add := func(prefix string, state layers.StateDict) {
+		for _, e := range state {
+			data := e.Data
+			for _, n := range e.Int {
+				data = append(data, float32(n)) // a counter, which the other tool has no use for
+			}
+			f.Tensors = append(f.Tensors, safetensors.FromFloat32(prefix+e.Name, e.Shape, data))
+		}
 	}
-	for _, e := range in.teacher {
-		f.Tensors = append(f.Tensors, safetensors.FromFloat32(stepTeacher+e.Name, e.Shape, e.Data))
-	}
+	add(stepNet, in.net)
+	add(stepTeacher, in.teacher)
 	_, err := safetensors.Write(path, f)
 	return err
 }
@@ -163,6 +164,9 @@ func (in *stepInput) take(t *safetensors.Tensor, classes int) (err error) {
 	e := layers.Entry{Shape: t.Shape}
 	if e.Data, err = safetensors.Float32s(t); err != nil {
 		return err
+	}
+	if strings.HasSuffix(t.Name, ".num_batches_tracked") && len(e.Data) == 1 {
+		e.Data, e.Int = nil, []int64{int64(e.Data[0])}
 	}
 	if name, ok := strings.CutPrefix(t.Name, stepTeacher); ok {
 		e.Name = name

@@ -99,9 +99,13 @@ func (c *benchTrainCmd) Run(a *app) error {
 	})
 }
 
-// net builds a net of the family.
+// net builds a net of the family, or of a YAML file.
 func (c *benchFlags) net(family string) (*layers.Model, error) {
-	return layers.New(layers.Arch{Family: family, Classes: c.Classes, Base: c.Base})
+	n, err := layers.Open(layers.Arch{Family: family, Classes: c.Classes, Base: c.Base})
+	if err != nil {
+		return nil, err
+	}
+	return n.Model()
 }
 
 func (c *benchTrainCmd) row(a *app, b engine.Backend, arch, mode string) (r trainRow, err error) {

@@ -23,7 +23,7 @@ type convertCmd struct {
 	In   string `arg:"" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
 	Out  string `arg:"" help:"Where it goes."`
 	To   string `enum:",potstill,safetensors,torch,study8,study16,onnx,onnx-codes,onnx-int8" default:"" placeholder:"FORMAT" help:"Its format, if the extension of OUT does not say it: potstill, safetensors, torch, study8, study16, onnx, onnx-codes, onnx-int8."`
-	Arch string `placeholder:"FAMILY" help:"Family of another program's file, where it is not found from the file."`
+	Arch string `placeholder:"FAMILY|YAML" help:"Family of another program's file, where it is not found from the file, or a YAML file of its net."`
 
 	Classes   string    `placeholder:"FILE" group:"What the file does not say:" help:"Names of the classes, a line each, in the order of the logits."`
 	Size      int       `placeholder:"N" group:"What the file does not say:" help:"Height and width of the centre crop that images go through."`
@@ -104,12 +104,12 @@ func (c *convertCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	m, err := layers.New(model.Arch)
+	m, err := model.Net.Model()
 	if err != nil {
 		return err
 	}
 	out := converted{
-		From: fileInfo{c.In, i.Format, i.Quant, i.Bytes, i.SHA256}, To: fileInfo{File: c.Out, Format: format, Bytes: r.Bytes},
+		From: fileInfo{c.In, i.Format, i.Scheme(), i.Bytes, i.SHA256}, To: fileInfo{File: c.Out, Format: format, Bytes: r.Bytes},
 		Arch: m.Arch(), Params: m.Params(), Renamed: i.Renamed, MaxError: r.MaxError, Notes: append(i.Notes, r.Notes...),
 	}
 	if out.To.SHA256, err = checkpoint.Fingerprint(c.Out); err != nil {
@@ -125,7 +125,7 @@ func (c *convertCmd) prepare(i *checkpoint.Info) (model *checkpoint.Checkpoint, 
 		return nil, "", cmp.Or(err, fmt.Errorf("%s is the model to convert; choose another name for the result", c.Out))
 	}
 	if format = c.To; format == "" {
-		if format, err = export.FormatOf(c.Out, model.Quant); err != nil {
+		if format, err = export.FormatOf(c.Out, model.Scheme()); err != nil {
 			return nil, "", fmt.Errorf("%w with --to", err)
 		}
 	}
@@ -135,7 +135,7 @@ func (c *convertCmd) prepare(i *checkpoint.Info) (model *checkpoint.Checkpoint, 
 		p.Mean, p.Std = c.Normalise.mean, c.Normalise.std
 	}
 	if c.Classes != "" {
-		if model.Classes, err = classNames(c.Classes, model.Arch.Classes); err != nil {
+		if model.Classes, err = classNames(c.Classes, model.Net.Classes()); err != nil {
 			return nil, "", err
 		}
 	}
@@ -213,7 +213,7 @@ func (c *convertCmd) print(a *app, o converted) error {
 	}
 	rows := [][]string{
 		{"from", fmt.Sprintf("%s, %s, %s, %s bytes", o.From.File, o.From.Format, weights(o.From.Quant), thousands(o.From.Bytes))},
-		{"net", fmt.Sprintf("%s %d, %d classes, %s parameters", o.Arch.Family, o.Arch.Widths, o.Arch.Classes, thousands(o.Params))},
+		{"net", fmt.Sprintf("%s, %s parameters", describeArch(o.Arch), thousands(o.Params))},
 		{"to", fmt.Sprintf("%s, %s, %s bytes", o.To.File, o.To.Format, thousands(o.To.Bytes))},
 	}
 	for i, n := range o.Notes {

@@ -15,14 +15,14 @@ import (
 
 // distillCmd is potstill distill.
 type distillCmd struct {
-	Arch string `default:"cnn-dwpw" help:"Family of the student."`
+	Arch string `default:"cnn-dwpw" help:"Family of the student, or a YAML file of a net."`
 	archFlags
 	initFlags
 
 	T             float64 `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature."`
 	Alpha         float64 `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss."`
 	Teacher       string  `placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher."`
-	TeacherArch   string  `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first."`
+	TeacherArch   string  `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first, or a YAML file of a net."`
 	TeacherBase   int     `placeholder:"N" group:"Distillation:" help:"Its base width."`
 	TeacherEpochs int     `placeholder:"N" group:"Distillation:" help:"Its epochs; --epochs if not given."`
 
@@ -55,7 +55,7 @@ func (c *distillCmd) Run(a *app) error {
 }
 
 func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
-	j, err := c.jobOf(ds, c.arch(c.Arch, len(ds.Classes)), c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
+	j, err := c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
 	if err != nil {
 		return err
 	}
@@ -93,8 +93,12 @@ func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resu
 		return loadModel(c.Teacher, "")
 	}
 	j := student
-	j.Arch = archFlags{Base: c.TeacherBase}.arch(c.TeacherArch, student.Arch.Classes)
+	var err error
+	if j.Net, err = (archFlags{Base: c.TeacherBase}).net(c.TeacherArch, len(j.Data.Classes)); err != nil {
+		return nil, err
+	}
 	j.Init, j.NewHead, j.KD, j.Dir, j.Resume = nil, false, distill.Settings{}, c.teacherDir(), resume
+	j.Freeze, j.LRScales = nil, nil
 	if c.TeacherEpochs > 0 {
 		j.Config.Epochs = c.TeacherEpochs
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -83,9 +84,18 @@ type archFlags struct {
 	Widths []int `placeholder:"N" help:"Channels of every block, instead of --base."`
 }
 
-// arch returns the description of a net of the family.
-func (f archFlags) arch(family string, classes int) layers.Arch {
-	return layers.Arch{Family: family, Classes: classes, Base: f.Base, Widths: f.Widths}
+// net returns the net of a family, or that of a YAML file.
+func (f archFlags) net(family string, classes int) (*layers.Net, error) {
+	return layers.Open(layers.Arch{Family: family, Classes: classes, Base: f.Base, Widths: f.Widths})
+}
+
+// describeArch describes a net in a few words.
+func describeArch(a layers.Arch) string {
+	text := cmp.Or(a.Family, "net")
+	if len(a.Widths) > 0 {
+		text += fmt.Sprintf(" %d", a.Widths)
+	}
+	return fmt.Sprintf("%s, %d classes", text, a.Classes)
 }
 
 // imageSize is CxHxW, as in 3x256x256.

@@ -13,7 +13,7 @@ import (
 // fileFlags name a model's file.
 type fileFlags struct {
 	Model string `required:"" placeholder:"FILE" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
-	Arch  string `placeholder:"FAMILY" help:"Family of another program's file, where it is not found from the file."`
+	Arch  string `placeholder:"FAMILY|YAML" help:"Family of another program's file, where it is not found from the file, or a YAML file of its net."`
 }
 
 // load reads the file.
@@ -34,7 +34,14 @@ func inspectModel(path, family string, whole bool) (i *checkpoint.Info, err erro
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a folder; name the file in it, as in %s", path, filepath.Join(path, "best.safetensors"))
 	}
-	o := checkpoint.OpenOptions{Arch: layers.Arch{Family: family}}
+	o := checkpoint.OpenOptions{}
+	if layers.IsYAML(family) {
+		if o.Net, err = layers.Open(layers.Arch{Family: family, Classes: anyClasses}); err != nil {
+			return nil, err
+		}
+	} else {
+		o.Arch.Family = family
+	}
 	if whole {
 		i, err = checkpoint.Inspect(path, o)
 	} else {
@@ -50,10 +57,15 @@ func inspectModel(path, family string, whole bool) (i *checkpoint.Info, err erro
 	return i, nil
 }
 
+// anyClasses stands for a number of classes that a file's tensors will tell.
+const anyClasses = 2
+
 // initFlags name the weights that a training starts from.
 type initFlags struct {
-	Init    string `placeholder:"FILE" help:"Start from the weights, and the net, in FILE, of any format that summary reads."`
-	NewHead bool   `help:"Replace its last layer by a new one for the classes of the data. Done without asking where another program's file has another number of classes."`
+	Init    string   `placeholder:"FILE" help:"Start from the weights, and the net, in FILE, of any format that summary reads."`
+	NewHead bool     `help:"Replace its last layer by a new one for the classes of the data. Done without asking where another program's file has another number of classes."`
+	Freeze  []string `sep:"none" placeholder:"PATTERN" help:"Keep the tensors of this name, or of this module or container, from training; * stands for any characters, as in layer1 or *.bias. Their batch norms keep their statistics. May be given several times."`
+	LRScale []string `name:"lr-scale" sep:"none" placeholder:"PATTERN=FACTOR" help:"Multiply the learning rate of such tensors, as in layer4=0.1. May be given several times."`
 }
 
 // load reads the file; nil for none.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,9 +44,8 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 	if err := s.net.Init(p.store, 1); err != nil {
 		return nil, err
 	}
-	a := s.net.Arch()
 	bd := engine.NewBuilder(engine.NewGraph())
-	images, err := s.images(bd, p, cmp.Or(a.InChannels, 3))
+	images, err := s.images(bd, p, s.net.Net().Input.Channels)
 	if err != nil {
 		return nil, err
 	}

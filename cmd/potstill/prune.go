@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/prune"
+	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // pruneCmd is potstill prune.
@@ -19,8 +21,8 @@ type pruneCmd struct {
 
 // Help is printed below the flags' summary.
 func (pruneCmd) Help() string {
-	return `Channels are ranked by the scale of their batch norm (BN-gamma slimming), and the best are kept. The pruned
-net is trained again with train --init. The model must be a cnn-dwpw or an hw7-student.
+	return `Channels are ranked by the scale of their batch norm (BN-gamma slimming), and the best are kept, with all that
+they are tied to. The pruned net is trained again with train --init.
 
 Example:
 
@@ -44,10 +46,11 @@ func (c *pruneCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	out, report, err := prune.Slim(m, prune.Options{Mult: c.Mult, Widths: c.Widths})
+	out, r, err := compressed(a, "prune", m, func(m *prune.Options) { m.Mult, m.Widths = c.Mult, c.Widths })
 	if err != nil {
 		return err
 	}
+	report := r.(*prune.Report)
 	path := modelPath(c.Out, "pruned.safetensors")
 	bytes, err := saveModel(path, out)
 	if err != nil {
@@ -58,10 +61,25 @@ func (c *pruneCmd) Run(a *app) error {
 	}
 	return table(a.out, [][]string{
 		{"pruned model", path},
-		{"widths", fmt.Sprintf("%d (before: %d)", report.After.Widths, report.Before.Widths)},
+		{"widths", fmt.Sprintf("%d (before: %d)", report.WidthsAfter, report.WidthsBefore)},
 		{"parameters", fmt.Sprintf("%s (before: %s)", thousands(report.ParamsAfter), thousands(report.ParamsBefore))},
 		{"bytes", fmt.Sprintf("%s (before: %s)", thousands(bytes), thousands(m.Bytes))},
 	})
+}
+
+// compressed applies a method of the table of compression methods to a model,
+// with the settings that set makes.
+func compressed[M compress.Method](a *app, name string, c *checkpoint.Checkpoint, set func(M)) (*checkpoint.Checkpoint, compress.Report, error) {
+	kind, ok := compress.Find(name)
+	if !ok {
+		return nil, nil, fmt.Errorf("there is no compression method %q", name)
+	}
+	m := kind.New()
+	set(m.(M))
+	if err := m.Validate(); err != nil {
+		return nil, nil, err
+	}
+	return m.Apply(a.ctx, compress.Env{Log: a.log}, c)
 }
 
 // modelPath returns the file that --out means: itself, or name in a folder.

@@ -10,7 +10,7 @@ import (
 type quantizeCmd struct {
 	fileFlags
 	Scheme string `enum:"affine8,affine8-channel,float16" default:"affine8" help:"affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16."`
-	Out    string `default:"out/quantized.safetensors" placeholder:"FILE|DIR" help:"Where the quantised model goes (${default})."`
+	Out    string `default:"out/quantized.safetensors" placeholder:"FILE|DIR" help:"Where the quantized model goes (${default})."`
 	jsonFlag
 }
 
@@ -32,16 +32,17 @@ type quantized struct {
 	ParentBytes int64  `json:"parent_bytes"`
 }
 
-// Run quantises.
+// Run quantizes.
 func (c *quantizeCmd) Run(a *app) error {
 	m, err := c.fileFlags.load()
 	if err != nil {
 		return err
 	}
-	out, report, err := quant.Quantise(m, c.Scheme)
+	out, r, err := compressed(a, "quantize", m, func(m *quant.Options) { m.Scheme = c.Scheme })
 	if err != nil {
 		return err
 	}
+	report := r.(*quant.Report)
 	path := modelPath(c.Out, "quantized.safetensors")
 	bytes, err := saveModel(path, out)
 	if err != nil {
@@ -51,7 +52,7 @@ func (c *quantizeCmd) Run(a *app) error {
 		return printJSON(a.out, quantized{report, path, bytes, m.Bytes})
 	}
 	return table(a.out, [][]string{
-		{"quantised model", path},
+		{"quantized model", path},
 		{"scheme", report.Scheme},
 		{"bytes", fmt.Sprintf("%s (before: %s)", thousands(bytes), thousands(m.Bytes))},
 		{"largest error", fmt.Sprintf("%.3g", report.MaxError)},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,14 +13,15 @@ import (
 // summaryCmd is potstill summary.
 type summaryCmd struct {
 	modelFlags
+	YAML bool `name:"yaml" help:"Write the net as YAML, to change and to give to --arch."`
 	jsonFlag
 }
 
 // modelFlags name a net: a family or a file.
 type modelFlags struct {
-	Model string    `arg:"" help:"A family (cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student, resnet18) or a model's file."`
+	Model string    `arg:"" help:"A family (cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student, resnet18), a YAML file of a net, or a model's file."`
 	Input imageSize `placeholder:"3x256x256" help:"Size of an image; what the file says, or 3x256x256, if not given."`
-	Arch  string    `placeholder:"FAMILY" help:"Family of another program's file, where it is not found from the file."`
+	Arch  string    `placeholder:"FAMILY|YAML" help:"Family of another program's file, where it is not found from the file, or a YAML file of its net."`
 	archFlags
 	Classes int `default:"11" help:"Classes of a family."`
 }
@@ -33,7 +35,8 @@ Example:
 
     potstill summary cnn-dwpw --input 3x256x256
     potstill summary out/dwpw/best.safetensors --json
-    potstill summary resnet18-f37072fd.pth`
+    potstill summary resnet18-f37072fd.pth
+    potstill summary resnet18 --yaml > mine.yaml`
 }
 
 // load builds the net; c is nil for a family. The input's size is filled in.
@@ -47,25 +50,32 @@ func (f *modelFlags) load() (m *layers.Model, c *checkpoint.Checkpoint, err erro
 
 // inspect is load that tells all about a file, if asked for.
 func (f *modelFlags) inspect(whole bool) (m *layers.Model, c *checkpoint.Info, err error) {
-	arch := f.arch(f.Model, f.Classes)
-	arch.InChannels = f.Input.C
 	size := 256
-	if !slices.Contains(layers.Families(), f.Model) {
+	var n *layers.Net
+	if layers.IsYAML(f.Model) || slices.Contains(layers.Families(), f.Model) {
+		n, err = layers.Open(layers.Arch{Family: f.Model, Classes: f.Classes, Base: f.Base, Widths: f.Widths, InChannels: f.Input.C})
+		if err != nil {
+			return nil, nil, err
+		}
+	} else {
 		if c, err = inspectModel(f.Model, f.Arch, whole); err != nil {
 			if ok, _ := exists(f.Model); !ok {
 				err = fmt.Errorf("%s is neither a model's file nor a family; the families are %s", f.Model, strings.Join(layers.Families(), ", "))
 			}
 			return nil, nil, err
 		}
-		arch = c.Arch
+		n = c.Net
 		if c.Preprocess.Size > 0 {
 			size = c.Preprocess.Size
 		}
 	}
-	if m, err = layers.New(arch); err != nil {
+	if m, err = n.Model(); err != nil {
 		return nil, nil, err
 	}
-	channels := m.Arch().InChannels
+	channels := n.Input.Channels
+	if n.Input.Height > 0 {
+		size = n.Input.Height
+	}
 	if f.Input == (imageSize{}) {
 		f.Input = imageSize{channels, size, size}
 	}
@@ -79,6 +89,7 @@ func (f *modelFlags) inspect(whole bool) (m *layers.Model, c *checkpoint.Info, e
 // it tells.
 type fileSummary struct {
 	layers.Summary
+	Net        *layers.Net            `json:"net"`
 	File       string                 `json:"file,omitempty"`
 	FileBytes  int64                  `json:"file_bytes,omitempty"`
 	Format     string                 `json:"format,omitempty"`
@@ -100,13 +111,21 @@ func (c *summaryCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if c.YAML {
+		text, err := m.Net().YAML()
+		if err != nil {
+			return err
+		}
+		_, err = a.out.Write(text)
+		return err
+	}
 	sum, err := m.Summary(c.Input.H, c.Input.W)
 	if err != nil {
 		return err
 	}
-	s := fileSummary{Summary: sum}
+	s := fileSummary{Summary: sum, Net: m.Net()}
 	if i != nil {
-		s.File, s.FileBytes, s.Quant, s.Classes = i.Path, i.Bytes, i.Quant, i.Classes
+		s.File, s.FileBytes, s.Quant, s.Classes = i.Path, i.Bytes, i.Scheme(), i.Classes
 		s.Preprocess, s.Metrics, s.History = &i.Preprocess, i.Metrics, i.History
 		s.Format, s.SHA256, s.Sealed, s.Parts, s.Renamed, s.Notes = i.Format, i.SHA256, i.Sealed, i.Parts, i.Renamed, i.Notes
 	}
@@ -121,7 +140,7 @@ func (s fileSummary) print(a *app) error {
 	for _, l := range s.Layers {
 		rows = append(rows, []string{l.Name, l.Type, dims(l.Output), thousands(l.Params), thousands(l.MACs), thousands(l.Bytes)})
 	}
-	rows = append(rows, []string{"total", s.Arch.Family, dims(s.Input), thousands(s.Params), thousands(s.MACs), thousands(s.Bytes)})
+	rows = append(rows, []string{"total", cmp.Or(s.Arch.Family, "net"), dims(s.Input), thousands(s.Params), thousands(s.MACs), thousands(s.Bytes)})
 	if err := table(a.out, rows); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func (s fileSummary) printFile(a *app) error {
 	rows := [][]string{
 		{"file", s.File},
 		{"format", s.Format},
-		{"architecture", fmt.Sprintf("%s %d, %d classes, images of %d channels", s.Arch.Family, s.Arch.Widths, s.Arch.Classes, s.Arch.InChannels)},
+		{"architecture", fmt.Sprintf("%s, images of %d channels", describeArch(s.Arch), s.Arch.InChannels)},
 		{"weights", weights(s.Quant)},
 		{"images", prepared(s.Preprocess)},
 		{"classes", strings.Join(s.Classes, ", ")},
@@ -64,6 +64,8 @@ func weights(quant string) string {
 		return "8-bit codes, a range an output channel; vectors in 32 bits (affine8-channel)"
 	case checkpoint.Float16:
 		return "float16"
+	case checkpoint.Mixed:
+		return "mixed: 8-bit codes, float16 and float32"
 	}
 	return "float32"
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -8,13 +9,12 @@ import (
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
-	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // trainCmd is potstill train.
 type trainCmd struct {
-	Arch string `default:"cnn-dwpw" help:"Family of the net: cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student or resnet18."`
+	Arch string `default:"cnn-dwpw" help:"Family of the net (cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student, resnet18), or a YAML file of a net of your own."`
 	archFlags
 	initFlags
 	dataFlags
@@ -57,16 +57,29 @@ func (c *trainCmd) Run(a *app) error {
 
 // job returns what the flags describe.
 func (c *trainCmd) job(ds *data.Dataset) (distill.Job, error) {
-	return c.jobOf(ds, c.arch(c.Arch, len(ds.Classes)), c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
+	return c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
 }
 
 // jobOf is a job with the settings that all training commands share.
-func (f outFlags) jobOf(ds *data.Dataset, arch layers.Arch, init initFlags, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
-	j = distill.Job{Arch: arch, Data: ds, Dir: f.Out, Resume: f.Resume, Preprocess: i.preprocess(d)}
+func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init initFlags, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
+	j = distill.Job{Data: ds, Dir: f.Out, Resume: f.Resume, NewHead: init.NewHead, Freeze: init.Freeze}
 	if j.Init, err = init.load(); err != nil {
 		return j, err
 	}
-	j.NewHead = init.NewHead
+	if j.Init != nil {
+		j.Net = j.Init.Net
+	} else if j.Net, err = widths.net(arch, len(ds.Classes)); err != nil {
+		return j, err
+	}
+	for _, text := range init.LRScale {
+		s, err := distill.ParseLRScale(text)
+		if err != nil {
+			return j, fmt.Errorf("--lr-scale: %w", err)
+		}
+		j.LRScales = append(j.LRScales, s)
+	}
+	i.Size = cmp.Or(i.Size, j.Net.Input.Height)
+	j.Preprocess = i.preprocess(d)
 	if j.Config, err = r.config(); err != nil {
 		return j, err
 	}
@@ -135,7 +148,7 @@ type teacherOutcome struct {
 
 // printOutcome prints the figures of a run.
 func printOutcome(a *app, asJSON bool, out *distill.Outcome, teacher *teacherOutcome) error {
-	m, err := layers.New(out.Best.Arch)
+	m, err := out.Best.Net.Model()
 	if err != nil {
 		return err
 	}

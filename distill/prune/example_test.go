@@ -27,11 +27,11 @@ func ExampleSlim() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	c := &checkpoint.Checkpoint{Arch: model.Arch(), State: state}
+	c := &checkpoint.Checkpoint{Net: model.Net(), State: state}
 	pruned, report, err := prune.Slim(c, prune.Options{Mult: 0.35})
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(pruned.Arch.Widths, report.ParamsBefore, report.ParamsAfter)
+	fmt.Println(pruned.Net.Arch().Widths, report.ParamsBefore, report.ParamsAfter)
 	// Output: [16 32 64 44 44 44 89 89 256] 224011 52902
 }

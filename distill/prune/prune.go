@@ -212,7 +212,7 @@ func choose(c *checkpoint.Checkpoint, groups []layers.Group, from, to []int) ([]
 		}
 		score, err := rank(c, g)
 		if err != nil {
-			return nil, fmt.Errorf("width %d: %w", i, err)
+			return nil, err
 		}
 		order := make([]int, g.Size)
 		for k := range order {
@@ -236,7 +236,7 @@ func rank(c *checkpoint.Checkpoint, g *layers.Group) ([]float64, error) {
 		}
 	}
 	if last == nil {
-		return nil, fmt.Errorf("%s meets no BatchNorm by which its channels could be ranked; it must stay at %d", g.Name, g.Size*g.Width)
+		return nil, fmt.Errorf("the width of %s meets no BatchNorm by which its channels could be ranked; it must stay at %d", g.Name, g.Size*g.Width)
 	}
 	score := make([]float64, g.Size)
 	for i, gamma := range c.State.Find(last.Tensor).Data {

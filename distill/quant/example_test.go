@@ -13,7 +13,7 @@ import (
 
 // A student is brought to 8 bits; checkpoint.Save then stores a quarter of its
 // bytes.
-func ExampleQuantise() {
+func ExampleQuantize() {
 	model, err := layers.New(layers.Arch{Family: "cnn-dwpw", Classes: 11})
 	if err != nil {
 		log.Fatal(err)
@@ -27,12 +27,12 @@ func ExampleQuantise() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	c := &checkpoint.Checkpoint{Arch: model.Arch(), State: state}
-	small, report, err := quant.Quantise(c, checkpoint.Affine8)
+	c := &checkpoint.Checkpoint{Net: model.Net(), State: state}
+	small, report, err := quant.Quantize(c, checkpoint.Affine8)
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(small.Quant, report.BytesBefore, report.BytesAfter)
+	fmt.Println(small.Scheme(), report.BytesBefore, report.BytesAfter)
 	fc := report.Tensors[len(report.Tensors)-2]
 	fmt.Println(fc.Name, fc.Shape, fc.Bytes, fc.MaxError <= float64(fc.Max-fc.Min)/509)
 	// Output:

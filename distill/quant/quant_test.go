@@ -19,7 +19,7 @@ func drawn(t *testing.T, a layers.Arch) *checkpoint.Checkpoint {
 	t.Helper()
 	m, state := checkpointtest.Draw(t, a, 9)
 	state = checkpointtest.Redraw(state, 4, checkpointtest.Trained)
-	return &checkpoint.Checkpoint{Arch: m.Arch(), State: state, Preprocess: checkpoint.Preprocess{Size: 32}, Metrics: map[string]float64{"val_accuracy": 1}}
+	return &checkpoint.Checkpoint{Net: m.Net(), State: state, Preprocess: checkpoint.Preprocess{Size: 32}, Metrics: map[string]float64{"val_accuracy": 1}}
 }
 
 // A net that was saved in few bits and loaded computes what the net in memory
@@ -34,7 +34,7 @@ func TestSavedAndLoaded(t *testing.T) {
 		want := checkpointtest.Logits(t, c.Restore)
 		for _, scheme := range Schemes() {
 			t.Run(family+"/"+scheme, func(t *testing.T) {
-				q, r, err := Quantise(c, scheme)
+				q, r, err := Quantize(c, scheme)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -54,8 +54,8 @@ func TestSavedAndLoaded(t *testing.T) {
 				if slices.Equal(got, want) {
 					t.Error("quantisation changed nothing")
 				}
-				if len(q.Metrics) != 0 || q.Quant != scheme || len(q.History) != 1 {
-					t.Errorf("%v, %q, %v", q.Metrics, q.Quant, q.History)
+				if len(q.Metrics) != 0 || q.Scheme() != scheme || len(q.History) != 1 {
+					t.Errorf("%v, %q, %v", q.Metrics, q.Scheme(), q.History)
 				}
 				checkReport(t, r, path, c, q, scheme)
 				t.Logf("%d of %d bytes, largest error %.3g", size, full, r.MaxError)
@@ -81,6 +81,12 @@ func checkReport(t *testing.T, r *Report, path string, before, after *checkpoint
 	}
 	for i, e := range before.State {
 		row := r.Tensors[i]
+		if e.Integer() {
+			if row.Name != e.Name || row.Min != float32(e.Int[0]) || row.Bytes != 8 {
+				t.Errorf("row %+v of %s", row, e.Name)
+			}
+			continue
+		}
 		if row.Name != e.Name || row.Min != slices.Min(e.Data) || row.Max != slices.Max(e.Data) {
 			t.Errorf("row %+v of %s", row, e.Name)
 		}
@@ -115,7 +121,7 @@ func TestSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for scheme, share := range map[string]float64{checkpoint.Affine8: 0.25, checkpoint.Affine8PerChannel: 0.25, checkpoint.Float16: 0.5} {
-		q, r, err := Quantise(c, scheme)
+		q, r, err := Quantize(c, scheme)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +142,7 @@ func TestSizes(t *testing.T) {
 func TestLargeWeights(t *testing.T) {
 	c := drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4})
 	c.State[0].Data[0] = 70000
-	q, r, err := Quantise(c, checkpoint.Float16)
+	q, r, err := Quantize(c, checkpoint.Float16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +166,7 @@ func TestLargeWeights(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	c := drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4})
-	q, _, err := Quantise(c, checkpoint.Affine8)
+	q, _, err := Quantize(c, checkpoint.Affine8)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,10 +179,10 @@ func TestRefusals(t *testing.T) {
 		c            *checkpoint.Checkpoint
 	}{
 		{`unknown scheme "int4"`, "int4", c},
-		{"quantised already (affine8)", checkpoint.Float16, q},
+		{"quantized already (affine8)", checkpoint.Float16, q},
 		{"tensor " + bad.State[2].Name, checkpoint.Affine8, &bad},
 	} {
-		_, _, err := Quantise(x.c, x.scheme)
+		_, _, err := Quantize(x.c, x.scheme)
 		if err == nil || !strings.Contains(err.Error(), x.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("want %q, got: %v", x.want, err)
 		}
@@ -193,12 +199,12 @@ func TestParent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, _, err := Quantise(c, checkpoint.Affine8)
+	q, _, err := Quantize(c, checkpoint.Affine8)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want, err := checkpoint.Fingerprint(path)
-	if err != nil || q.History[0].Parent != want || q.History[0].Kind != "quantise" {
+	if err != nil || q.History[0].Parent != want || q.History[0].Kind != "quantize" {
 		t.Errorf("%+v (%v)", q.History, err)
 	}
 }

@@ -21,7 +21,7 @@ func torchFile(t *testing.T, path string, a layers.Arch) {
 	var out []foreign.Tensor
 	for _, e := range state {
 		x := foreign.Tensor{Name: e.Name, Shape: e.Shape, DType: "float32", Float: e.Data}
-		if e.Integer {
+		if e.Integer() {
 			x.DType, x.Float, x.Int = "int64", nil, []int64{0}
 		}
 		out = append(out, x)
@@ -80,10 +80,10 @@ func TestImport(t *testing.T) {
 	if c.Preprocess.Size != 28 {
 		t.Errorf("the teacher's images are %+v", c.Preprocess)
 	}
-	if c := kept(t, o.Dir, "tuned", "best.safetensors"); c.Arch.Classes != 10 || !strings.Contains(c.History[1].Detail, "new last layer") {
-		t.Errorf("the tuned net is %+v, %+v", c.Arch, c.History)
+	if c := kept(t, o.Dir, "tuned", "best.safetensors"); c.Net.Classes() != 10 || !strings.Contains(c.History[1].Detail, "new last layer") {
+		t.Errorf("the tuned net is %+v, %+v", c.Net.Arch(), c.History)
 	}
-	if c := kept(t, o.Dir, "int8", quantisedFile); len(c.History) != 2 || !strings.HasSuffix(c.History[1].Recipe, "step int8") {
+	if c := kept(t, o.Dir, "int8", compressedFile); len(c.History) != 2 || !strings.HasSuffix(c.History[1].Recipe, "step int8") {
 		t.Errorf("the quantised net's history is %+v", c.History)
 	}
 

@@ -14,8 +14,8 @@ import (
 	"slices"
 
 	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/prune"
-	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/train"
@@ -25,9 +25,9 @@ import (
 
 // The files of a unit beside those of package distill.
 const (
-	prunedFile    = "pruned.safetensors" // before fine-tuning
-	quantisedFile = "quantised.safetensors"
-	importedFile  = "imported.safetensors"
+	prunedFile     = "pruned.safetensors" // before fine-tuning
+	compressedFile = "compressed.safetensors"
+	importedFile   = "imported.safetensors"
 )
 
 // maxMistakes is how many mistakes an outcome keeps.
@@ -35,19 +35,24 @@ const maxMistakes = 24
 
 // make does the work of one unit and fills in its outcome.
 func (s *session) make(ctx context.Context, u *unit, o *outcome) error {
-	switch u.step.Kind {
-	case kindQuantise:
-		if err := s.quantise(u, o); err != nil {
-			return err
-		}
-	case kindImport:
+	switch {
+	case u.step.Kind == kindImport:
 		if err := s.importModel(u, o); err != nil {
 			return err
 		}
-	case kindEvaluate:
+	case u.step.Kind == kindEvaluate:
 		return s.measure(ctx, u, o, u.from.file(), s.passes(u))
-	default:
+	case trains(u.step.Kind):
 		if err := s.train(ctx, u, o); err != nil {
+			return err
+		}
+	default:
+		c, err := checkpoint.Load(u.from.file())
+		if err != nil {
+			return err
+		}
+		o.File = compressedFile
+		if o.Bytes, err = s.compress(ctx, u, c, o.File); err != nil {
 			return err
 		}
 	}
@@ -69,18 +74,25 @@ func (u *unit) file() string { return filepath.Join(u.dir, u.out.File) }
 // checkpoint if there is one.
 func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 	j := distill.Job{
-		Arch: u.step.arch(len(s.ds.Classes)), Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config,
+		Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config, Freeze: u.train.Freeze, LRScales: u.train.LRScales,
 		Dir: u.dir, Logger: s.o.Logger, Recipe: s.recipeOf(u),
 	}
 	j.Config.Workers = s.o.Workers
 	var err error
-	if u.from != nil {
-		if j.Init, err = checkpoint.Load(u.from.file()); err != nil {
+	if u.from == nil {
+		j.Net, err = layers.Open(u.step.arch(len(s.ds.Classes)))
+	} else {
+		j.Init, err = checkpoint.Load(u.from.file())
+	}
+	if err != nil {
+		return err
+	}
+	if _, ok := compress.Find(u.step.Kind); ok {
+		// The result is kept, so that its fine-tuning names a file as its origin.
+		if _, err := s.compress(ctx, u, j.Init, prunedFile); err != nil {
 			return err
 		}
-	}
-	if u.step.Kind == kindPrune {
-		if j.Init, err = s.prune(u, j.Init); err != nil {
+		if j.Init, err = checkpoint.Load(filepath.Join(u.dir, prunedFile)); err != nil {
 			return err
 		}
 	}
@@ -140,45 +152,42 @@ func (s *session) resumable(u *unit) (bool, error) {
 	return false, os.Remove(path)
 }
 
-// prune cuts the model c and keeps the result, so that its fine-tuning names a
-// file as its origin.
-func (s *session) prune(u *unit, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, error) {
-	widths, err := prune.Widths(u.base.out.Arch.Widths, u.mult, nil)
+// compress applies the unit's method to the model c and keeps the result in a
+// file of the unit's folder, whose size it returns.
+func (s *session) compress(ctx context.Context, u *unit, c *checkpoint.Checkpoint, file string) (int64, error) {
+	method := u.method
+	if method == nil { // a round of a chain of prunes
+		widths, err := prune.Widths(u.base.widths(), u.mult, nil)
+		if err != nil {
+			return 0, err
+		}
+		method = &prune.Options{Widths: widths}
+	}
+	out, _, err := method.Apply(ctx, compress.Env{Backend: s.b, Data: s.ds, Dir: u.dir, Log: s.o.Logger}, c)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
-	pruned, _, err := prune.Slim(c, prune.Options{Widths: widths})
-	if err != nil {
-		return nil, err
-	}
-	s.sign(u, pruned)
-	path := filepath.Join(u.dir, prunedFile)
-	if _, err := checkpoint.Save(path, pruned); err != nil {
-		return nil, mended(err)
-	}
-	return checkpoint.Load(path)
+	s.sign(u, out)
+	bytes, err := checkpoint.Save(filepath.Join(u.dir, file), out)
+	return bytes, hinted(err)
 }
 
-// quantise stores the model of u.from in few bits.
-func (s *session) quantise(u *unit, o *outcome) error {
-	c, err := checkpoint.Load(u.from.file())
-	if err != nil {
-		return err
+// widths returns those of a finished unit's model.
+func (u *unit) widths() []int {
+	if u.out.Widths == nil && u.out.Arch != nil {
+		return u.out.Arch.Widths // of a unit that was finished by an earlier version
 	}
-	q, _, err := quant.Quantise(c, u.step.Scheme)
-	if err != nil {
-		return err
-	}
-	s.sign(u, q)
-	o.File = quantisedFile
-	o.Bytes, err = checkpoint.Save(filepath.Join(u.dir, o.File), q)
-	return mended(err)
+	return u.out.Widths
 }
 
 // importModel keeps another program's model as one of ours, prepared as the
 // study's images are.
 func (s *session) importModel(u *unit, o *outcome) error {
-	i, err := checkpoint.Inspect(u.step.File, checkpoint.OpenOptions{Arch: layers.Arch{Family: u.step.Arch}})
+	options, err := openOptions(u.step.Arch)
+	if err != nil {
+		return err
+	}
+	i, err := checkpoint.Inspect(u.step.File, options)
 	if err != nil {
 		return err
 	}
@@ -190,17 +199,20 @@ func (s *session) importModel(u *unit, o *outcome) error {
 		c.History = append(c.History, checkpoint.Event{Kind: checkpoint.KindImport, Detail: i.Format, Parent: i.SHA256})
 	}
 	s.sign(u, c)
-	m, err := layers.New(c.Arch)
+	m, err := c.Net.Model()
 	if err != nil {
 		return err
 	}
-	o.Params, o.Arch, o.Unmeasured = int64(m.Params()), new(m.Arch()), c.Arch.Classes != len(s.ds.Classes)
+	if err := o.describe(m); err != nil {
+		return err
+	}
+	o.Unmeasured = c.Net.Classes() != len(s.ds.Classes)
 	if o.Unmeasured {
-		s.o.Logger.Info("an imported model has other classes than the data: it is not measured", "step", u.name, "classes", c.Arch.Classes)
+		s.o.Logger.Info("an imported model has other classes than the data: it is not measured", "step", u.name, "classes", c.Net.Classes())
 	}
 	o.File = importedFile
 	o.Bytes, err = checkpoint.Save(filepath.Join(u.dir, o.File), c)
-	return mended(err)
+	return hinted(err)
 }
 
 // recipeOf names the recipe and the step for a model's history.
@@ -232,7 +244,7 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string,
 	if err != nil {
 		return err
 	}
-	ev, err := train.NewEvaluator(m, store, c.Arch.Classes, train.EvalOptions{
+	ev, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
 		Batch: cmp.Or(s.o.Batch, evalBatch), Transform: distill.EvalTransform(c.Preprocess), Workers: s.o.Workers,
 	})
 	if err != nil {
@@ -253,12 +265,32 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string,
 	slices.SortStableFunc(wrong, func(a, b mistake) int {
 		return cmp.Or(cmp.Compare(b.Prob, a.Prob), cmp.Compare(a.Index, b.Index))
 	})
-	o.Accuracy, o.Loss, o.Params, o.Arch = got.Top1, got.Loss, int64(m.Params()), new(m.Arch())
+	o.Accuracy, o.Loss = got.Top1, got.Loss
+	if err := o.describe(m); err != nil {
+		return err
+	}
 	if passes > 0 {
 		o.Confusion, o.Mistakes = got.Confusion, wrong[:min(len(wrong), maxMistakes)]
 		o.ImagesPerSecond, err = s.throughput(ctx, u, ev, passes)
 	}
 	return err
+}
+
+// describe fills in what the outcome tells of the net.
+func (o *outcome) describe(m *layers.Model) (err error) {
+	o.Params, o.Arch = int64(m.Params()), new(m.Arch())
+	o.Widths, err = prune.WidthsOf(m.Net())
+	return err
+}
+
+// openOptions says what a file of another program holds, where the recipe does.
+func openOptions(arch string) (o checkpoint.OpenOptions, err error) {
+	if layers.IsYAML(arch) {
+		o.Net, err = layers.Open(layers.Arch{Family: arch, Classes: 2}) // the file has the number of classes
+		return o, err
+	}
+	o.Arch.Family = arch
+	return o, nil
 }
 
 // evalBatch is the batch of measurements, unless the user says otherwise.

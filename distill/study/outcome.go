@@ -13,6 +13,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/prune"
+	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
@@ -40,6 +43,7 @@ type outcome struct {
 	SHA256 string         `json:"sha256,omitempty"`
 	Params int64          `json:"params,omitempty"`
 	Arch   *layers.Arch   `json:"arch,omitempty"`
+	Widths []int          `json:"widths,omitempty"` // see prune.WidthsOf
 	Epochs []report.Epoch `json:"epochs,omitempty"`
 
 	// Unmeasured says of an imported model that it has other classes than the
@@ -68,6 +72,8 @@ type content struct {
 	Version   int
 	Kind      string
 	Arch      *layers.Arch `json:",omitempty"`
+	Net       string       `json:",omitempty"` // the SHA-256 of a net of one's own
+	Method    any          `json:",omitempty"` // a compression method's settings, but those below
 	Train     *training    `json:",omitempty"`
 	From      string       `json:",omitempty"`
 	Base      string       `json:",omitempty"`
@@ -85,15 +91,27 @@ type content struct {
 // setKey gives u its key and its folder. The units it needs have theirs.
 func (s *session) setKey(u *unit) error {
 	c := content{
-		Version: codeVersion, Kind: u.step.Kind, Mult: u.mult, Scheme: u.step.Scheme, Passes: u.step.Passes,
+		Version: codeVersion, Kind: u.step.Kind, Mult: u.mult, Passes: u.step.Passes,
 		Data: s.ds.Fingerprint, Limit: s.r.Data.Limit, Transform: s.r.Data.preprocess(), Device: deviceClass(s.b),
 	}
+	c.method(u.method)
 	if trains(u.step.Kind) {
 		c.Train = &u.train
 	}
 	if u.from == nil {
 		a := u.step.arch(len(s.ds.Classes))
-		c.Arch = &a
+		if c.Arch = &a; layers.IsYAML(a.Family) && u.step.Kind != kindImport {
+			n, err := layers.Open(a)
+			if err != nil {
+				return fmt.Errorf("step %s: %w", u.name, err)
+			}
+			text, err := json.Marshal(n)
+			if err != nil {
+				return fmt.Errorf("step %s: %w", u.name, err)
+			}
+			sum := sha256.Sum256(text)
+			c.Net = hex.EncodeToString(sum[:])
+		}
 	}
 	if u.step.Kind == kindImport {
 		var err error
@@ -117,6 +135,22 @@ func (s *session) setKey(u *unit) error {
 	u.key = hex.EncodeToString(sum[:])
 	u.dir = filepath.Join(s.o.Dir, "work", u.name+"-"+u.key[:12])
 	return nil
+}
+
+// method puts a compression method into the content, the way it stands in the
+// keys of studies that were run before there was a table of methods.
+func (c *content) method(m compress.Method) {
+	switch m := m.(type) {
+	case nil:
+	case *quant.Options:
+		c.Kind, c.Scheme = "quantise", m.Scheme
+	case *prune.Options:
+		if m.Widths != nil {
+			c.Method = m.Widths
+		}
+	default:
+		c.Method = m
+	}
 }
 
 // deviceClass is the kind of a backend: its variants round differently, but
@@ -162,11 +196,11 @@ func (u *unit) findOutcome() *outcome {
 func (u *unit) prepare() error {
 	if _, err := os.Stat(filepath.Join(u.dir, outcomeFile)); err == nil {
 		if err := os.RemoveAll(u.dir); err != nil {
-			return mended(writing(u.dir, err))
+			return hinted(writing(u.dir, err))
 		}
 	}
 	if err := os.MkdirAll(u.dir, 0o777); err != nil {
-		return mended(writing(u.dir, err))
+		return hinted(writing(u.dir, err))
 	}
 	return nil
 }
@@ -205,8 +239,8 @@ func writing(path string, err error) error {
 	return fmt.Errorf("writing %s: %w", path, bare(err))
 }
 
-// mended adds to an error of writing what can be done about it.
-func mended(err error) error {
+// hinted adds to an error of writing what can be done about it.
+func hinted(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("%w; free some space and run the same command again: what is finished is kept", err)

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/potstill/potstill/distill/quant"
+	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/prune"
 	"github.com/potstill/potstill/engine/yamldoc"
 	"github.com/potstill/potstill/layers"
 )
@@ -22,6 +23,7 @@ type unit struct {
 	teacher *unit
 	round   int     // of a chain of prunes
 	mult    float64 // of prune: share of base's widths
+	method  compress.Method
 	train   training
 
 	key string
@@ -131,8 +133,8 @@ func (r *Recipe) validateStep(s *Step) error {
 	if !validName(s.name) {
 		return r.errAt(at+"#", "the step's name %q becomes that of a folder: use letters, digits, - and _", s.name)
 	}
-	if !slices.Contains(kinds, s.Kind) {
-		return r.errAt(yamldoc.Join(at, "kind"), "step %s is of kind %q; the kinds are %s", s.name, s.Kind, strings.Join(kinds, ", "))
+	if s.method == nil && !slices.Contains(kinds(), s.Kind) {
+		return r.errAt(yamldoc.Join(at, "kind"), "step %s is of kind %q; the kinds are %s", s.name, s.Kind, strings.Join(kinds(), ", "))
 	}
 	if err := r.validateKeys(s, at); err != nil {
 		return err
@@ -152,10 +154,6 @@ func (r *Recipe) validateStep(s *Step) error {
 		return r.validateImport(s, at)
 	case kindPrune:
 		return r.validatePrune(s, at)
-	case kindQuantise:
-		if all := quant.Schemes(); !slices.Contains(all, s.Scheme) {
-			return r.errAt(yamldoc.Join(at, "scheme"), "unknown scheme %q; there are %s", s.Scheme, strings.Join(all, ", "))
-		}
 	case kindEvaluate:
 		if s.Passes < 0 || s.Passes > 1000 || s.Mistakes > 24 {
 			return r.errAt(at, "passes go up to 1000 and mistakes to 24, not %d and %d", s.Passes, s.Mistakes)
@@ -164,12 +162,33 @@ func (r *Recipe) validateStep(s *Step) error {
 	if len(s.From) == 0 {
 		return r.errAt(at+"#", "step %s needs a model to work on; add from: and the name of a step", s.name)
 	}
+	if s.method != nil {
+		return r.validateMethod(s, at)
+	}
 	return nil
+}
+
+// validateMethod reports settings of a compression method that make no sense,
+// at the first of them.
+func (r *Recipe) validateMethod(s *Step, at string) error {
+	err := s.method.Validate()
+	if err == nil {
+		return nil
+	}
+	for _, key := range yamldoc.Keys(reflect.TypeOf(s.method).Elem()) {
+		if r.source.Has(yamldoc.Join(at, key)) {
+			return r.errAt(yamldoc.Join(at, key), "step %s: %v", s.name, err)
+		}
+	}
+	return r.errAt(at+"#", "step %s: %v", s.name, err)
 }
 
 // validateKeys refuses keys that would have no effect.
 func (r *Recipe) validateKeys(s *Step, at string) error {
 	allowed := append([]string{"kind", "rows"}, kindKeys[s.Kind]...)
+	if s.method != nil {
+		allowed = append(append(allowed, "from"), yamldoc.Keys(reflect.TypeOf(s.method).Elem())...)
+	}
 	if trains(s.Kind) {
 		settings := yamldoc.Keys(reflect.TypeFor[Settings]())
 		if s.Kind != kindDistill {
@@ -177,7 +196,7 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 		}
 		allowed = append(allowed, settings...)
 	}
-	for _, key := range yamldoc.Keys(reflect.TypeFor[Step]()) {
+	for _, key := range stepKeys() {
 		if k := yamldoc.Join(at, key) + "#"; r.source.Has(k) && !slices.Contains(allowed, key) {
 			return r.errAt(k, "%q has no effect in a step of kind %s; remove it", key, s.Kind)
 		}
@@ -198,7 +217,7 @@ func (r *Recipe) validateArch(s *Step, at string) error {
 	if s.Arch == "" {
 		return r.errAt(at+"#", "step %s names no architecture; add arch:, one of %s", s.name, strings.Join(layers.Families(), ", "))
 	}
-	if _, err := layers.New(s.arch(2)); err != nil {
+	if _, err := layers.Open(s.arch(2)); err != nil {
 		return r.errAt(yamldoc.Join(at, "arch"), "step %s: %v", s.name, err)
 	}
 	return nil
@@ -208,7 +227,7 @@ func (r *Recipe) validateImport(s *Step, at string) error {
 	if s.File == "" {
 		return r.errAt(at+"#", "step %s imports no file; add file: and the path of a model", s.name)
 	}
-	if s.Arch != "" && !slices.Contains(layers.Families(), s.Arch) {
+	if s.Arch != "" && !layers.IsYAML(s.Arch) && !slices.Contains(layers.Families(), s.Arch) {
 		return r.errAt(yamldoc.Join(at, "arch"), "step %s: unknown model family %q; there are %s", s.name, s.Arch, strings.Join(layers.Families(), ", "))
 	}
 	return nil
@@ -216,15 +235,16 @@ func (r *Recipe) validateImport(s *Step, at string) error {
 
 func (r *Recipe) validatePrune(s *Step, at string) error {
 	chain := s.Rate != 0 || s.Rounds != nil
+	o := s.method.(*prune.Options)
 	switch {
-	case chain && s.Mult != 0:
+	case chain && (o.Mult != 0 || o.Widths != nil):
 		return r.errAt(yamldoc.Join(at, "mult"), "step %s has both mult, for one prune, and rate and rounds, for a chain; choose", s.name)
 	case chain && !(s.Rate > 0 && s.Rate < 1):
 		return r.errAt(yamldoc.Join(at, "rate"), "step %s: the rate must lie between 0 and 1, not be %g", s.name, s.Rate)
 	case chain && len(s.Rounds) == 0:
 		return r.errAt(at+"#", "step %s has a rate but no rounds; add rounds: [1, 2, 3]", s.name)
-	case !chain && !(s.Mult > 0 && s.Mult <= 1):
-		return r.errAt(yamldoc.Join(at, "mult"), "step %s: mult must lie between 0 and 1, not be %g", s.name, s.Mult)
+	case !chain && o.Widths == nil && !(o.Mult > 0 && o.Mult <= 1):
+		return r.errAt(yamldoc.Join(at, "mult"), "step %s: mult must lie between 0 and 1, not be %g", s.name, o.Mult)
 	}
 	for i, k := range s.Rounds {
 		if k < 1 || k > 1000 || i > 0 && k <= s.Rounds[i-1] {
@@ -234,7 +254,10 @@ func (r *Recipe) validatePrune(s *Step, at string) error {
 	if len(s.From) == 0 {
 		return r.errAt(at+"#", "step %s needs a model to prune; add from: and the name of a step", s.name)
 	}
-	return nil
+	if chain {
+		return nil
+	}
+	return r.validateMethod(s, at)
 }
 
 // arch returns the architecture of a step for data of so many classes.
@@ -244,7 +267,7 @@ func (s *Step) arch(classes int) layers.Arch {
 
 // expand makes the units of a step.
 func (r *Recipe) expand(s *Step, froms []*unit, teacher *unit) ([]*unit, error) {
-	u := unit{step: s, name: s.name, teacher: teacher}
+	u := unit{step: s, name: s.name, teacher: teacher, method: s.method}
 	if trains(s.Kind) {
 		var err error
 		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill)
@@ -272,12 +295,16 @@ func (r *Recipe) expand(s *Step, froms []*unit, teacher *unit) ([]*unit, error) 
 			v := u
 			v.name, v.base, v.from = fmt.Sprintf("%s.%d", s.name, k), u.from, prev
 			v.round, v.mult = k, math.Pow(s.Rate, float64(k))
+			v.method = nil                   // which widths are left is known once the first model is there
 			v.train.Config.Seed += uint64(k) // other pictures than the round before
 			out, prev = append(out, &v), &v
 		}
 		return out, nil
 	}
-	u.mult, u.base = s.Mult, u.from
+	u.base = u.from
+	if o, ok := s.method.(*prune.Options); ok {
+		u.mult = o.Mult
+	}
 	return []*unit{&u}, nil
 }
 

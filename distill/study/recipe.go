@@ -4,10 +4,15 @@ import (
 	"embed"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/engine/yamldoc"
+
+	_ "github.com/potstill/potstill/distill/prune" // methods that recipes name
+	_ "github.com/potstill/potstill/distill/quant"
 )
 
 // A RecipeError is a mistake in a recipe: where it stands, what it is, and what
@@ -52,10 +57,11 @@ type Limit struct {
 const (
 	kindTrain    = "train"
 	kindDistill  = "distill"
-	kindPrune    = "prune"
-	kindQuantise = "quantise"
 	kindEvaluate = "evaluate"
 	kindImport   = "import"
+	// Every compression method (package compress) is a kind too. Of prune, the
+	// study knows chains.
+	kindPrune = "prune"
 )
 
 // A Step makes a model from data and other steps' models, or measures some.
@@ -66,8 +72,9 @@ type Step struct {
 	// Of import: the model's file, of any format that checkpoint.Open takes.
 	File string `yaml:"file"`
 
-	// Of train and distill: the architecture. The data give the classes. Of
-	// import: the file's, where it is not found from the file.
+	// Of train and distill: the architecture, a family or the path of a net's
+	// YAML file. The data give the classes. Of import: the file's, where it is
+	// not found from the file.
 	Arch   string `yaml:"arch"`
 	Base   int    `yaml:"base"`
 	Widths []int  `yaml:"widths"`
@@ -75,13 +82,13 @@ type Step struct {
 	From    []string `yaml:"from"`    // the step whose model this starts from; several for evaluate
 	Teacher string   `yaml:"teacher"` // of distill
 
-	// Of prune: one prune to Mult of the widths, or a chain of them: round k
-	// has Rate^k of the first model's widths and starts from the round before.
-	Mult   float64 `yaml:"mult"`
+	// Of a compression method: its settings.
+	method compress.Method
+
+	// Of prune: a chain of prunes in place of one. Round k has Rate^k of the
+	// first model's widths and starts from the round before.
 	Rate   float64 `yaml:"rate"`
 	Rounds []int   `yaml:"rounds"`
-
-	Scheme string `yaml:"scheme"` // of quantise
 
 	// Of evaluate.
 	Passes    int  `yaml:"passes"`    // over the images; the throughput is their median
@@ -103,8 +110,39 @@ func (s *Steps) DecodeNode(n *yamldoc.Node) error {
 	return n.Each(func(name string, v *yamldoc.Node) error {
 		step := &Step{name: name}
 		*s = append(*s, step)
-		return v.Decode(step)
+		if _, err := v.Key("kind", &step.Kind); err != nil {
+			return err
+		}
+		kind, ok := compress.Find(step.Kind)
+		if !ok {
+			return v.Decode(step, others(reflect.TypeFor[Step]())...)
+		}
+		step.method = kind.New()
+		settings := reflect.TypeOf(step.method).Elem()
+		if err := v.Decode(step.method, others(settings)...); err != nil {
+			return err
+		}
+		return v.Decode(step, others(reflect.TypeFor[Step](), yamldoc.Keys(settings)...)...)
 	})
+}
+
+// stepKeys returns the keys that some kind of step takes.
+func stepKeys() []string {
+	all := yamldoc.Keys(reflect.TypeFor[Step]())
+	for _, k := range compress.Kinds() {
+		for _, key := range yamldoc.Keys(reflect.TypeOf(k.New()).Elem()) {
+			if !slices.Contains(all, key) {
+				all = append(all, key)
+			}
+		}
+	}
+	return all
+}
+
+// others returns the keys of steps that a type has no field for, and more.
+func others(t reflect.Type, more ...string) []string {
+	own := yamldoc.Keys(t)
+	return append(slices.DeleteFunc(stepKeys(), func(key string) bool { return slices.Contains(own, key) }), more...)
 }
 
 // Name returns the step's name.

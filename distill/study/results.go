@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine/yamldoc"
 )
@@ -76,7 +77,7 @@ func (s *session) addStep(res *report.Results, step *Step) {
 }
 
 func point(u *unit) report.Point {
-	return report.Point{Params: u.out.Params, Bytes: u.out.Bytes, ValAccuracy: u.out.Accuracy, Round: u.round, Widths: u.out.Arch.Widths}
+	return report.Point{Params: u.out.Params, Bytes: u.out.Bytes, ValAccuracy: u.out.Accuracy, Round: u.round, Widths: u.widths()}
 }
 
 // row is a line of a table for the model of u.
@@ -92,7 +93,7 @@ func (s *session) row(u *unit, w Row) report.Row {
 		row.Name = u.step.name
 	}
 	if row.Method == "" {
-		row.Method = u.method()
+		row.Method = u.made()
 	}
 	switch {
 	case u.from != nil:
@@ -106,17 +107,21 @@ func (s *session) row(u *unit, w Row) report.Row {
 	return row
 }
 
-// method says how a unit's model was made.
-func (u *unit) method() string {
+// made says how a unit's model was made.
+func (u *unit) made() string {
 	switch s := u.step; s.Kind {
 	case kindDistill:
 		return "distilled"
 	case kindPrune:
 		return fmt.Sprintf("γ slimming to %.3g of the widths, %s", u.mult, u.train.Config.Optimizer.Kind)
-	case kindQuantise:
-		return s.Scheme
 	case kindImport:
 		return "imported"
+	}
+	if q, ok := u.method.(*quant.Options); ok {
+		return q.Scheme
+	}
+	if u.method != nil {
+		return u.step.Kind
 	}
 	if u.from != nil {
 		return "trained further"

@@ -110,7 +110,7 @@ func Run(ctx context.Context, b engine.Backend, r *Recipe, o Options) (res *repo
 		return nil, paths, err
 	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "work"), 0o777); err != nil {
-		return nil, paths, mended(writing(o.Dir, err))
+		return nil, paths, hinted(writing(o.Dir, err))
 	}
 	if s.ds, err = data.Open(ctx, r.Data.Source, o.Open); err != nil {
 		return nil, paths, err
@@ -125,7 +125,7 @@ func Run(ctx context.Context, b engine.Backend, r *Recipe, o Options) (res *repo
 	}
 	res = s.results()
 	paths, err = report.WriteAll(o.Dir, res)
-	return res, paths, mended(err)
+	return res, paths, hinted(err)
 }
 
 // override returns the recipe with the options in place of its own data, size
@@ -214,7 +214,7 @@ func (s *session) do(ctx context.Context, u *unit) error {
 	}
 	if err == nil {
 		o.Seconds = time.Since(begin).Seconds()
-		err = mended(u.writeOutcome(o))
+		err = hinted(u.writeOutcome(o))
 	}
 	switch {
 	case err == nil:

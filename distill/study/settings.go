@@ -2,9 +2,9 @@ package study
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -33,6 +33,8 @@ type Settings struct {
 	Mixup          *float64  `yaml:"mixup"`
 	Precision      *string   `yaml:"precision"` // of activations in training: float32, or bfloat16 on a CUDA device
 	Patience       *int      `yaml:"patience"`
+	Freeze         []string  `yaml:"freeze"`   // patterns of tensors that are not trained: see layers.Model.Freeze
+	LRScale        []string  `yaml:"lr_scale"` // PATTERN=FACTOR: tensors that learn faster or more slowly
 	Temperature    *float64  `yaml:"temperature"`
 	Alpha          *float64  `yaml:"alpha"`
 	Augment        *Augment  `yaml:"augment"`
@@ -72,7 +74,7 @@ type ScaleRatio struct {
 	Ratio []float64 `yaml:"ratio"`
 }
 
-// Jitter are the ranges of colour jitter.
+// Jitter are the ranges of color jitter.
 type Jitter struct {
 	Brightness float64 `yaml:"brightness"`
 	Contrast   float64 `yaml:"contrast"`
@@ -84,6 +86,9 @@ type Jitter struct {
 type training struct {
 	Config train.Config
 	KD     *distill.Settings `json:",omitempty"` // of distill
+
+	Freeze   []string          `json:",omitempty"`
+	LRScales []distill.LRScale `json:",omitempty"`
 }
 
 // or returns the first value that is given, or last.
@@ -136,6 +141,21 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 			return t, err
 		}
 	}
+	t.Freeze = s.Freeze
+	if t.Freeze == nil {
+		t.Freeze = d.Freeze
+	}
+	scales := s.LRScale
+	if scales == nil {
+		scales = d.LRScale
+	}
+	for _, text := range scales {
+		x, err := distill.ParseLRScale(text)
+		if err != nil {
+			return t, err
+		}
+		t.LRScales = append(t.LRScales, x)
+	}
 	a := or(Augment{Crop: true, Flip: 0.5, Rotation: 15}, s.Augment, d.Augment)
 	var err error
 	c.Train, err = a.transform()
@@ -150,7 +170,7 @@ func (s Schedule) config() train.ScheduleConfig {
 	}
 }
 
-// transform returns the transform without size and normalisation, which are
+// transform returns the transform without size and normalization, which are
 // the data's.
 func (a Augment) transform() (data.Transform, error) {
 	t := data.Transform{RandomCrop: a.Crop, Padding: a.Padding, HFlip: a.Flip, Rotation: a.Rotation, Perspective: a.Perspective}
@@ -174,7 +194,7 @@ func (a Augment) transform() (data.Transform, error) {
 	return t, nil
 }
 
-// place fits a transform to the data's size and normalisation.
+// place fits a transform to the data's size and normalization.
 func (s DataSpec) place(t data.Transform) data.Transform {
 	p := s.preprocess()
 	t.Size, t.Resize, t.Mean, t.Std = p.Size, p.Resize, p.Mean, p.Std
@@ -205,16 +225,22 @@ func (t training) validate(s DataSpec) error {
 var kindKeys = map[string][]string{
 	kindTrain:    {"arch", "base", "widths", "from"},
 	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha"},
-	kindPrune:    {"from", "mult", "rate", "rounds", "curve"},
-	kindQuantise: {"from", "scheme"},
+	kindPrune:    {"from", "rate", "rounds", "curve"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
 	kindImport:   {"file", "arch"},
 }
 
 // kinds lists them as a person would.
-var kinds = []string{kindTrain, kindDistill, kindPrune, kindQuantise, kindEvaluate, kindImport}
+func kinds() []string {
+	all := []string{kindTrain, kindDistill}
+	for _, k := range compress.Kinds() {
+		all = append(all, k.Name)
+	}
+	return append(all, kindEvaluate, kindImport)
+}
 
 // trains reports whether a kind of step has a training run in it.
 func trains(kind string) bool {
-	return slices.Contains([]string{kindTrain, kindDistill, kindPrune}, kind)
+	k, ok := compress.Find(kind)
+	return kind == kindTrain || kind == kindDistill || ok && k.Tuned
 }

@@ -20,6 +20,14 @@ type Net interface {
 	Variables() []*engine.Variable
 }
 
+// A Counter is a Net whose batch norms count the batches that they have seen.
+type Counter interface {
+	Net
+	// Counters returns the variables, scalars of int64, that the trainer is to
+	// advance by one a batch: those of batch norms in training.
+	Counters() []*engine.Variable
+}
+
 // A LossFunc builds the training loss, a scalar and a mean over the batch, from
 // the logits [N, classes]. Target is [N, classes] too, its rows sum to one. The
 // images [N,H,W,C] are there for a second net in the same graph: a teacher.

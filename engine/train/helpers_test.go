@@ -117,6 +117,8 @@ func newConvNet(dropout float32) *convNet {
 
 func (n *convNet) Variables() []*engine.Variable { return n.vars }
 
+func (n *convNet) Counters() []*engine.Variable { return n.vars[6:7] }
+
 func (n *convNet) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
 	v := func(i int) *engine.Value { return b.Variable(n.vars[i]) }
 	x = b.One(engine.Conv2D{Pad: 1}, x, v(0), v(1))

@@ -40,7 +40,6 @@ func (t *Trainer) group(ctx context.Context, batches *data.Epoch) error {
 }
 
 func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
-	t.c.Optimizer.hyper(t.scalars.hyper, t.schedule.LR(t.next.Update), t.next.Update)
 	u := float32(t.next.Update)
 	t.scalars.decay[0] = min(t.c.EMA, (1+u)/(10+u))
 	k := min(t.c.Accumulate, t.loader.Steps()-t.next.Batch)
@@ -61,6 +60,7 @@ func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
 		if err != nil {
 			return err
 		}
+		t.setHyper(t.next.Update)
 		t.scalars.batchNumber(t.next.Batches)
 		t.next.Batch++
 		t.next.Batches++
@@ -79,6 +79,7 @@ func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
 	if err != nil {
 		return err
 	}
+	t.setHyper(t.next.Update)
 	t.next.Update++
 	return t.launch(ctx, nil, launch{s: s, ends: true})
 }

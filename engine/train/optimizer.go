@@ -2,12 +2,14 @@ package train
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/potstill/potstill/engine"
 )
 
-// The kinds of optimiser.
+// The kinds of optimizer.
 const (
 	AdamW = "adamw"
 	Adam  = "adam"
@@ -15,7 +17,7 @@ const (
 	Stale = "stale"
 )
 
-// OptimizerConfig selects an optimiser, each with PyTorch's update rule (see
+// OptimizerConfig selects an optimizer, each with PyTorch's update rule (see
 // [engine.Adam] and [engine.SGD]):
 //
 //	adamw   torch.optim.AdamW: weight decay apart from the gradient
@@ -23,11 +25,11 @@ const (
 //	sgd     torch.optim.SGD, with Momentum and Nesterov
 //	stale   parameters never move
 //
-// "stale" is the published fine-tuning of the study: there the optimiser had
+// "stale" is the published fine-tuning of the study: there the optimizer had
 // been built for another net, so that a training step moved nothing but
 // BatchNorm's running statistics. No gradient is computed.
 //
-// Weight decay acts on every parameter, as in PyTorch without parameter groups.
+// Weight decay acts on every parameter that is trained.
 type OptimizerConfig struct {
 	Kind        string     `json:"kind,omitempty"` // "" means adamw
 	LR          float64    `json:"lr"`
@@ -36,6 +38,9 @@ type OptimizerConfig struct {
 	Eps         float64    `json:"eps"`   // of Adam; zero means 1e-8
 	Momentum    float64    `json:"momentum"`
 	Nesterov    bool       `json:"nesterov"`
+	// LRScale multiplies the learning rate of the variables that it names, as
+	// PyTorch's parameter groups do; of the others the factor is 1.
+	LRScale map[string]float64 `json:"lr_scale,omitempty"`
 }
 
 func (c OptimizerConfig) normalized() OptimizerConfig {
@@ -75,10 +80,15 @@ func (c OptimizerConfig) Validate() error {
 	case c.Nesterov && c.Momentum == 0:
 		return fmt.Errorf("optimizer: nesterov needs a momentum")
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.LRScale)) {
+		if f := c.LRScale[name]; !(f >= 0) || math.IsInf(f, 0) {
+			return fmt.Errorf("optimizer: the learning rate of %s cannot be multiplied by %v; give a number from 0 up", name, f)
+		}
+	}
 	return nil
 }
 
-// slots returns the names, after PyTorch's, of the state that the optimiser
+// slots returns the names, after PyTorch's, of the state that the optimizer
 // keeps for each parameter.
 func (c OptimizerConfig) slots() []string {
 	switch {
@@ -98,6 +108,14 @@ func (c OptimizerConfig) op(k int) engine.Op {
 	return engine.Adam{K: k, Beta1: float32(c.Betas[0]), Beta2: float32(c.Betas[1]), Eps: float32(c.Eps), Decoupled: c.Kind == AdamW}
 }
 
+// factor returns what the learning rate of a variable is multiplied by.
+func (c OptimizerConfig) factor(v *engine.Variable) float64 {
+	if f, ok := c.LRScale[v.Name]; ok {
+		return f
+	}
+	return 1
+}
+
 // hyper fills in what changes from step to step. T counts the steps from 0.
 func (c OptimizerConfig) hyper(dst []float32, lr float64, t int) {
 	n := float64(t + 1)
@@ -112,7 +130,7 @@ func (c OptimizerConfig) hyper(dst []float32, lr float64, t int) {
 }
 
 // A state is what the trainer keeps on the device beside the net: for every
-// parameter the optimiser's slots and the accumulated gradient, for every
+// parameter the optimizer's slots and the accumulated gradient, for every
 // float32 variable its average.
 type state struct {
 	params []*engine.Variable   // the net's, trainable

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
+	"reflect"
 
 	"github.com/potstill/potstill/engine"
 )
@@ -125,7 +125,7 @@ func (s settings) differs(o settings) error {
 		{"mixup", s.Mixup, o.Mixup}, {"precision", s.Precision, o.Precision}, {"training transform", s.Train, o.Train}, {"evaluation transform", s.Eval, o.Eval},
 		{"number of training images", s.Images, o.Images}, {"data", s.Data, o.Data},
 	} {
-		if d.old != d.now {
+		if !reflect.DeepEqual(d.old, d.now) {
 			return fmt.Errorf("%s was %+v and is %+v now; use the old one, or start afresh", d.name, d.old, d.now)
 		}
 	}
@@ -296,10 +296,11 @@ func (t *Trainer) syncCounters() error {
 	if delta == 0 {
 		return nil
 	}
-	for _, v := range t.vars {
-		if v.DType != engine.Int64 || v.Len() != 1 || !strings.HasSuffix(v.Name, "num_batches_tracked") {
-			continue
-		}
+	net, ok := t.net.(Counter)
+	if !ok {
+		return nil
+	}
+	for _, v := range net.Counters() {
 		n := make([]int64, 1)
 		if err := t.store.Get(v, engine.Bytes(n)); err != nil {
 			return fault(t.store.Backend(), err)

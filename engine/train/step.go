@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
@@ -15,7 +16,7 @@ type stepKey struct {
 }
 
 // A step is a compiled training step for one shape of batch: the whole of it,
-// or, when accumulating, everything before the optimiser.
+// or, when accumulating, everything before the optimizer.
 type step struct {
 	prog               *engine.Program
 	in                 engine.Bindings
@@ -31,17 +32,27 @@ type step struct {
 // scalars are small vectors that are bound to every program of a trainer and
 // rewritten before each run.
 type scalars struct {
-	hyper   []float32 // of the optimiser
-	first   []float32 // 1 at the first batch of an accumulation
-	decay   []float32 // of the average
-	counter []uint32  // of dropout: seed and batch number, low halves first
+	hyper   [][]float32 // of the optimizer, for each group of parameters
+	factors []float64   // of the learning rate, likewise
+	first   []float32   // 1 at the first batch of an accumulation
+	decay   []float32   // of the average
+	counter []uint32    // of dropout: seed and batch number, low halves first
 }
 
 func newScalars(seed uint64) scalars {
 	return scalars{
-		hyper: make([]float32, engine.HyperLen), first: make([]float32, 1), decay: make([]float32, 1),
+		first: make([]float32, 1), decay: make([]float32, 1),
 		counter: []uint32{uint32(seed), uint32(seed >> 32), 0, 0},
 	}
+}
+
+// group returns what the optimizer is told of a group of parameters. The groups
+// of all programs are the same.
+func (s *scalars) group(i int, factor float64) []float32 {
+	if i == len(s.hyper) {
+		s.hyper, s.factors = append(s.hyper, make([]float32, engine.HyperLen)), append(s.factors, factor)
+	}
+	return s.hyper[i]
 }
 
 // batchNumber sets the dropout counter to the n-th batch of the run.
@@ -112,7 +123,7 @@ func (t *Trainer) writeStep(g *engine.Graph, s *step, k stepKey) error {
 }
 
 // gradients builds those of the parameters that the loss depends on; t.active
-// lists these. PyTorch's optimisers likewise pass over parameters without one.
+// lists these. PyTorch's optimizers likewise pass over parameters without one.
 func (t *Trainer) gradients(b *engine.Builder, loss *engine.Value) ([]*engine.Value, error) {
 	wrt := make([]*engine.Value, len(t.state.params))
 	for i, p := range t.state.params {
@@ -153,11 +164,40 @@ func (t *Trainer) accumulate(b *engine.Builder, s *step, grads []*engine.Value, 
 	b.Apply(engine.Accumulate{K: len(grads), Weight: weight}, t.pick(b, in, t.state.accs)...)
 }
 
+// A group is the parameters that share a factor of the learning rate: places in
+// the list of the active ones.
+type group struct {
+	factor float64
+	at     []int
+}
+
+// parameterGroups puts the active parameters into groups, in the order in which
+// their factors are met. Without factors there is one.
+func (t *Trainer) parameterGroups() []group {
+	var out []group
+	for k, i := range t.active {
+		f := t.c.Optimizer.factor(t.state.params[i])
+		g := slices.IndexFunc(out, func(g group) bool { return g.factor == f })
+		if g < 0 {
+			g = len(out)
+			out = append(out, group{factor: f})
+		}
+		out[g].at = append(out[g].at, k)
+	}
+	return out
+}
+
+// setHyper fills in what the optimizer is told of the step.
+func (t *Trainer) setHyper(update int) {
+	lr := t.schedule.LR(update)
+	for g, factor := range t.scalars.factors {
+		t.c.Optimizer.hyper(t.scalars.hyper[g], lr*factor, update)
+	}
+}
+
 // update clips, moves the parameters along the gradients, and averages.
 func (t *Trainer) update(b *engine.Builder, s *step, grads []*engine.Value) {
 	defer b.Scope("optimizer")()
-	hyper := b.Input("hyper", engine.F32(engine.HyperLen))
-	s.in[hyper] = engine.Bytes(t.scalars.hyper)
 	var scale *engine.Value
 	if t.c.ClipNorm > 0 {
 		out := b.Apply(engine.ClipScale{MaxNorm: t.c.ClipNorm}, grads...)
@@ -165,12 +205,22 @@ func (t *Trainer) update(b *engine.Builder, s *step, grads []*engine.Value) {
 	} else {
 		scale = b.One(engine.Fill{Value: 1})
 	}
-	in := t.pick(b, []*engine.Value{hyper, scale}, t.state.params)
-	in = append(in, grads...)
-	for _, slot := range t.state.slots {
-		in = t.pick(b, in, slot)
+	params := t.pick(b, nil, t.state.params)
+	slots := make([][]*engine.Value, len(t.state.slots))
+	for i, slot := range t.state.slots {
+		slots[i] = t.pick(b, nil, slot)
 	}
-	b.Apply(t.c.Optimizer.op(len(grads)), in...)
+	for i, g := range t.parameterGroups() {
+		hyper := b.Input("hyper", engine.F32(engine.HyperLen))
+		s.in[hyper] = engine.Bytes(t.scalars.group(i, g.factor))
+		in := []*engine.Value{hyper, scale}
+		for _, list := range append([][]*engine.Value{params, grads}, slots...) {
+			for _, k := range g.at {
+				in = append(in, list[k])
+			}
+		}
+		b.Apply(t.c.Optimizer.op(len(g.at)), in...)
+	}
 	t.average(b, s)
 }
 

@@ -143,6 +143,9 @@ func Save(path string, c *Checkpoint) (bytes int64, err error) {
 	if err := c.Net.CheckState(c.State); err != nil {
 		return fail(err)
 	}
+	if err := checkCodes(c.State); err != nil {
+		return fail(err)
+	}
 	m, err := c.Net.Model()
 	if err != nil {
 		return fail(err)

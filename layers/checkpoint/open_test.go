@@ -4,12 +4,12 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/potstill/potstill/layers"
-	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 	"github.com/potstill/potstill/layers/checkpoint/study8"
@@ -21,8 +21,8 @@ func tensorsOf(s layers.StateDict) []named.Tensor {
 	var out []named.Tensor
 	for _, e := range s {
 		t := named.Tensor{Name: e.Name, Shape: e.Shape, DType: "float32", Float: e.Data}
-		if e.Integer {
-			t.DType, t.Float, t.Int = "int64", nil, []int64{int64(e.Data[0])}
+		if e.Integer() {
+			t.DType, t.Int = "int64", e.Int
 		}
 		out = append(out, t)
 	}
@@ -51,7 +51,7 @@ func TestOpenImports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Path != path || got.Bytes != info.Size() || got.Preprocess.Size != 256 || got.Classes != nil || got.Quant != Float32 {
+	if got.Path != path || got.Bytes != info.Size() || got.Preprocess.Size != 256 || got.Classes != nil || got.Scheme() != Float32 {
 		t.Errorf("came as %+v", got)
 	}
 	if len(got.History) != 1 || got.History[0].Kind != KindImport || got.History[0].Parent != sum || !strings.HasPrefix(got.History[0].Detail, "PyTorch zip; ") {
@@ -69,14 +69,14 @@ func TestOpenImports(t *testing.T) {
 	if _, err := Save(path+".safetensors", got); err != nil {
 		t.Error(err)
 	}
-	if own, err := Open(path+".safetensors", OpenOptions{}); err != nil || len(own.History) != 1 || own.Arch.Family != "hw7-student" {
+	if own, err := Open(path+".safetensors", OpenOptions{}); err != nil || len(own.History) != 1 || own.Net.Family != "hw7-student" {
 		t.Errorf("our own file of it: %+v (%v)", own, err)
 	}
 }
 
-// TestOpenCodes keeps codes that are of the study's rule, and drops others.
+// TestOpenCodes keeps the codes of a file and their ranges, whatever they are.
 func TestOpenCodes(t *testing.T) {
-	c, m := sample(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 2}, Float32)
+	c, _ := sample(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 2}, Float32)
 	path := filepath.Join(t.TempDir(), "model.pkl")
 	open := func(tensors []named.Tensor) *Info {
 		t.Helper()
@@ -89,30 +89,41 @@ func TestOpenCodes(t *testing.T) {
 		}
 		return i
 	}
-	want, err := Quantise(m, c.State, Affine8)
+	want, err := Quantize(c.State, Affine8)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := open(tensorsOf(c.State))
-	if got.Quant != Affine8 || len(got.Notes) != 0 {
-		t.Errorf("the study's codes come as %q, %q", got.Quant, got.Notes)
+	if got.Scheme() != Affine8 || len(got.Notes) != 0 {
+		t.Errorf("the study's codes come as %q, %q", got.Scheme(), got.Notes)
 	}
 	for i, e := range got.State {
 		if !slices.Equal(e.Data, want[i].Data) {
 			t.Fatalf("%s: other weights than those of the codes", e.Name)
 		}
 	}
-	// A range that the weights do not fill is not of the rule.
+	// Ranges that the weights do not fill, or that float32 does not hold.
 	tensors := tensorsOf(c.State)
+	const third = 1. / 3
+	tensors[1].Coded, tensors[1].Min, tensors[1].Max = true, -third, third
+	tensors[1].Codes = make([]uint8, tensors[1].Len())
 	tensors[0].Coded, tensors[0].Min, tensors[0].Max = true, -1, 1
 	tensors[0].Codes = make([]uint8, tensors[0].Len())
 	tensors[0].Codes[0] = 200
 	got = open(tensors)
-	if got.Quant != Float32 || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "32 of 32 tensors") {
-		t.Errorf("other codes come as %q, %q", got.Quant, got.Notes)
+	if got.Scheme() != Affine8 || len(got.Notes) != 0 || got.State[0].Codes.Bytes[0] != 200 {
+		t.Errorf("other codes come as %q, %q", got.Scheme(), got.Notes)
 	}
 	if v := got.State[0].Data[0]; math.Abs(float64(v)-(200./255*2-1)) > 1e-7 || got.State[0].Data[1] != -1 {
 		t.Errorf("code 200 of [-1,1] is %g", v)
+	}
+	own := filepath.Join(t.TempDir(), "own.safetensors")
+	if _, err := Save(own, got.Checkpoint); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(own)
+	if err != nil || !reflect.DeepEqual(again.State, got.State) || again.State[1].Codes.Ranges[1] != third {
+		t.Errorf("the codes come back changed (%v)", err)
 	}
 }
 
@@ -179,39 +190,5 @@ func TestOpenText(t *testing.T) {
 	}
 	if _, err := Open(path, OpenOptions{}); err == nil || !strings.Contains(err.Error(), `its 1 tensors, of which the first is "ab{"`) {
 		t.Errorf("Open says %v", err)
-	}
-}
-
-// TestLoadBody gives a net a new last layer, and keeps every other tensor.
-func TestLoadBody(t *testing.T) {
-	for _, family := range layers.Families() {
-		c, _ := sample(t, layers.Arch{Family: family, Classes: 7, Base: 4}, Float32)
-		m, err := layers.New(layers.Arch{Family: family, Classes: 2, Base: 4})
-		if err != nil {
-			t.Fatal(err)
-		}
-		store := newStore(t)
-		if err := c.LoadBody(m, store, 3); err != nil {
-			t.Fatal(err)
-		}
-		got, err := m.State(store)
-		if err != nil {
-			t.Fatal(err)
-		}
-		init := checkpointtest.State(t, m, 3)
-		for i, e := range got {
-			want := c.State[i].Data
-			if i >= len(got)-2 {
-				want = init[i].Data
-			}
-			if !slices.Equal(e.Data, want) {
-				t.Errorf("%s: %s is not what it should be", family, e.Name)
-			}
-		}
-		other, err := layers.New(layers.Arch{Family: family, Classes: 2, Base: 8})
-		if err != nil {
-			t.Fatal(err)
-		}
-		oneLine(t, c.LoadBody(other, newStore(t), 3), "it holds "+family)
 	}
 }

@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -133,6 +134,24 @@ func words(b []byte) []uint16 {
 		out[i] = binary.LittleEndian.Uint16(b[2*i:])
 	}
 	return out
+}
+
+// checkCodes makes sure that the codes of a state are those of its values.
+func checkCodes(s layers.StateDict) error {
+	for i := range s {
+		e := &s[i]
+		if e.Codes == nil {
+			continue
+		}
+		v, err := decode(e.Codes, e.Shape)
+		if err == nil && !slices.Equal(v, e.Data) {
+			err = errors.New("its codes stand for other values than it has")
+		}
+		if err != nil {
+			return fmt.Errorf("tensor %s: %w", e.Name, err)
+		}
+	}
+	return nil
 }
 
 func product(shape []int) int {

@@ -99,25 +99,34 @@ func (t *template) try(file *content, w way, want map[string]int) *attempt {
 
 // measure finds the sizes: each is what most of the tensors in its places say.
 func (a *attempt) measure(want map[string]int) {
-	votes := make([][]int, len(a.t.groups))
+	votes := make([][]vote, len(a.t.groups))
 	for i, s := range a.t.slots {
 		t := a.places[i]
 		if t == nil || len(t.Shape) != len(s.shape) {
 			continue
 		}
 		for axis, shares := range s.axes {
-			if len(shares) == 1 && t.Shape[axis]%shares[0].times == 0 {
-				g := shares[0].group
-				votes[g] = append(votes[g], t.Shape[axis]/shares[0].times)
+			if len(shares) == 1 {
+				g, times := shares[0].group, shares[0].times
+				votes[g] = append(votes[g], vote{t.Shape[axis] / times, t.Shape[axis] % times})
 			}
 		}
 	}
 	a.sizes = make([]int, len(votes))
 	sizes := make(map[string]int)
-	for g, ns := range votes {
+	var odd error
+	for g, vs := range votes {
 		name := a.t.groups[g].Name
-		a.sizes[g] = cmp.Or(want[name], most(ns))
+		v := most(vs)
+		a.sizes[g] = cmp.Or(want[name], v.size)
 		sizes[name] = a.sizes[g]
+		if v.rest != 0 && odd == nil {
+			w := a.t.groups[g].Width
+			odd = fmt.Errorf("%d channels of %s do not divide into %d groups", v.size*w+v.rest, name, w)
+		}
+	}
+	if a.netErr = odd; odd != nil {
+		return
 	}
 	if slices.Contains(a.sizes, 0) {
 		a.netErr = fmt.Errorf("%s is missing", a.absent())
@@ -146,16 +155,20 @@ func (a *attempt) absent() string {
 	return a.t.slots[0].name + " of a fitting rank"
 }
 
-// most returns the most frequent number, the earliest of several, 0 for none.
-func most(ns []int) int {
-	count := make(map[int]int)
-	for _, n := range ns {
-		count[n]++
+// A vote is the size that an axis says a group has, and the channels that are
+// too many for it.
+type vote struct{ size, rest int }
+
+// most returns the most frequent vote, the earliest of several, zeros for none.
+func most(vs []vote) vote {
+	count := make(map[vote]int)
+	for _, v := range vs {
+		count[v]++
 	}
-	best := 0
-	for _, n := range ns {
-		if best == 0 || count[n] > count[best] {
-			best = n
+	var best vote
+	for _, v := range vs {
+		if count[v] > count[best] {
+			best = v
 		}
 	}
 	return best

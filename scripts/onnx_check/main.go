@@ -162,7 +162,7 @@ func (k *checker) drawn(a layers.Arch) error {
 	const n, size = 5, 48
 	c := m.Arch().InChannels
 	r := random.New(7, 0, 0, random.UseOther)
-	k.c = &checkpoint.Checkpoint{Arch: a, Preprocess: checkpoint.Preprocess{Size: size}}
+	k.c = &checkpoint.Checkpoint{Net: m.Net(), Preprocess: checkpoint.Preprocess{Size: size}}
 	store := engine.NewStore(k.backend)
 	defer store.Close()
 	if err := m.Init(store, 3); err != nil {
@@ -234,15 +234,10 @@ func trained(dir, name, model, spec string, n int) (err error) {
 	tensors := []safetensors.Tensor{safetensors.FromInt64("labels", []int{n}, labels)}
 	calibration := func() iter.Seq2[[]float32, error] { return onnx.Images(ctx, ds.Train, t, calibrationImages) }
 	whole := k.c
-	for _, quant := range slices.Compact([]string{whole.Quant, checkpoint.Affine8PerChannel, checkpoint.Affine8}) {
+	for _, quant := range slices.Compact([]string{whole.Scheme(), checkpoint.Affine8PerChannel, checkpoint.Affine8}) {
 		coded := *whole
-		coded.Quant = quant
-		if quant != whole.Quant {
-			m, err := layers.New(whole.Arch)
-			if err != nil {
-				return err
-			}
-			if coded.State, err = checkpoint.Quantise(m, whole.State, quant); err != nil {
+		if quant != whole.Scheme() {
+			if coded.State, err = checkpoint.Quantize(whole.State, quant); err != nil {
 				return err
 			}
 		}
@@ -269,9 +264,9 @@ func (k *checker) precisions(ctx context.Context, o onnx.Options, images []float
 		}
 		logits = append(logits, l...)
 	}
-	near, quant := claim{Logits: "logits" + k.c.Quant, MaxError: 1e-4}, ""
-	if k.c.Quant != checkpoint.Float32 {
-		quant = "-" + k.c.Quant
+	near, quant := claim{Logits: "logits" + k.c.Scheme(), MaxError: 1e-4}, ""
+	if k.c.Scheme() != checkpoint.Float32 {
+		quant = "-" + k.c.Scheme()
 		o.Int8 = onnx.Weights8
 		if err := k.export(quant+"-codes", o, near); err != nil {
 			return nil, err

@@ -22,7 +22,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 	"github.com/potstill/potstill/layers/checkpoint/named"
@@ -91,6 +90,9 @@ type Result struct {
 // or the whole new one. The state of a training run (Extra, Progress) is written
 // in no format.
 func Write(path, format string, c *checkpoint.Checkpoint, o Options) (*Result, error) {
+	if err := c.Net.CheckState(c.State); err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
 	r := &Result{}
 	var err error
 	switch format {

@@ -27,12 +27,12 @@ func sample(t *testing.T, a layers.Arch, quant string) *checkpoint.Checkpoint {
 	state = checkpointtest.Redraw(state, 8, checkpointtest.Trained)
 	if quant != checkpoint.Float32 {
 		var err error
-		if state, err = checkpoint.Quantise(m, state, quant); err != nil {
+		if state, err = checkpoint.Quantize(state, quant); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c := &checkpoint.Checkpoint{
-		Arch: m.Arch(), Quant: quant, State: state, Preprocess: checkpoint.Preprocess{Size: 32},
+		Net: m.Net(), State: state, Preprocess: checkpoint.Preprocess{Size: 32},
 		History: []checkpoint.Event{{Kind: "train"}},
 	}
 	for i := range a.Classes {
@@ -67,15 +67,15 @@ func roundTrip(t *testing.T, c *checkpoint.Checkpoint, format string) {
 		t.Errorf("%d bytes reported, %d read, the file has %d (%v)", r.Bytes, i.Bytes, info.Size(), err)
 	}
 	checkParts(t, i)
-	if !reflect.DeepEqual(i.Arch, c.Arch) {
-		t.Fatalf("came back as %+v, want %+v", i.Arch, c.Arch)
+	if !i.Net.Equal(c.Net) {
+		t.Fatalf("came back as %+v, want %+v", i.Net.Arch(), c.Net.Arch())
 	}
 	want, quant := kept(t, c, format)
-	if i.Quant != quant {
-		t.Errorf("came back in %q, want %q", i.Quant, quant)
+	if got := i.Scheme(); got != quant {
+		t.Errorf("came back in %q, want %q", got, quant)
 	}
 	for k, e := range i.State {
-		if w := want[k]; e.Name != w.Name || !slices.Equal(e.Shape, w.Shape) || e.Integer != w.Integer || !sameBits(e.Data, w.Data) {
+		if w := want[k]; e.Name != w.Name || !slices.Equal(e.Shape, w.Shape) || !slices.Equal(e.Int, w.Int) || !sameBits(e.Data, w.Data) {
 			t.Fatalf("tensor %d, %s %v, is not %s %v to the bit", k, e.Name, e.Shape, w.Name, w.Shape)
 		}
 	}
@@ -86,7 +86,7 @@ func roundTrip(t *testing.T, c *checkpoint.Checkpoint, format string) {
 // study's pickles round to their own scheme, all others keep every bit.
 func kept(t *testing.T, c *checkpoint.Checkpoint, format string) (layers.StateDict, string) {
 	t.Helper()
-	quant := c.Quant
+	quant := c.Scheme()
 	switch {
 	case format == Study8:
 		quant = checkpoint.Affine8
@@ -95,14 +95,10 @@ func kept(t *testing.T, c *checkpoint.Checkpoint, format string) (layers.StateDi
 	case format != Potstill && quant != checkpoint.Float16:
 		return c.State, checkpoint.Float32
 	}
-	if quant == c.Quant {
+	if quant == c.Scheme() {
 		return c.State, quant
 	}
-	m, err := layers.New(c.Arch)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := checkpoint.Quantise(m, c.State, quant)
+	s, err := checkpoint.Quantize(c.State, quant)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,11 +248,11 @@ func TestRefusals(t *testing.T) {
 	nan := sample(t, layers.Arch{Family: "cnn-plain", Classes: 2, Base: 2}, checkpoint.Float32)
 	nan.State[0].Data[0] = float32(math.NaN())
 	wrong := *c
-	wrong.Arch.Family = "x"
+	wrong.State = wrong.State[1:]
 	for want, f := range map[string]func() (*Result, error){
-		"unknown format":       func() (*Result, error) { return Write(filepath.Join(dir, "a"), "h5", c, Options{}) },
-		"finite":               func() (*Result, error) { return Write(filepath.Join(dir, "b"), Study8, nan, Options{}) },
-		"unknown model family": func() (*Result, error) { return Write(filepath.Join(dir, "c"), Torch, &wrong, Options{}) },
+		"unknown format": func() (*Result, error) { return Write(filepath.Join(dir, "a"), "h5", c, Options{}) },
+		"finite":         func() (*Result, error) { return Write(filepath.Join(dir, "b"), Study8, nan, Options{}) },
+		"is missing":     func() (*Result, error) { return Write(filepath.Join(dir, "c"), Torch, &wrong, Options{}) },
 	} {
 		if _, err := f(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)

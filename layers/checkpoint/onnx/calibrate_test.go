@@ -50,7 +50,7 @@ func calibrate(t *testing.T, c *checkpoint.Checkpoint, o Options) Ranges {
 func TestCalibrate(t *testing.T) {
 	c := sample(t, small(t, "resnet18"), "")
 	got := calibrate(t, c, Options{})
-	m, err := layers.New(c.Arch)
+	m, err := c.Net.Model()
 	if err != nil {
 		t.Fatal(err)
 	}

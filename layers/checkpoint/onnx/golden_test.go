@@ -44,22 +44,37 @@ func goldenCases(t *testing.T) []goldenCase {
 	)
 }
 
-// composed has the layers that no family has, and a BatchNorm without a
+// composed has the kinds that no family has, and a BatchNorm without a
 // convolution before it.
 func composed(t *testing.T) *layers.Model {
 	t.Helper()
-	m, err := layers.Compose("composed",
-		layers.NewBatchNorm2d("norm", 3),
-		layers.NewConv2d("conv", 3, 4, 5, layers.Conv2dOptions{Stride: 2, Padding: 2, Dilation: 2, NoBias: true}),
-		layers.NewReLU("relu"),
-		layers.NewAvgPool2d("pool", engine.Window{Kernel: 3, Stride: 2, Pad: 1}),
-		layers.NewBasicBlock("block", 4, 4, 1),
-		layers.NewDropout("drop", 0.5, 1),
-		weighted{},
-		layers.NewFlatten("flat"),
-		layers.NewLinear("hidden", 100, 5),
-		layers.NewReLU6("bound"),
-		layers.NewLinear("out", 5, 4))
+	conv := layers.Conv2d{InChannels: 3, OutChannels: 4, KernelSize: 5, Stride: 2, Padding: 2, Dilation: 2, Groups: 1}
+	same := layers.Conv2d{
+		InChannels: 4, OutChannels: 4, KernelSize: 3, Stride: 1, Padding: 1, Dilation: 1, Groups: 1,
+		WeightInit: layers.KaimingNormalFanOut,
+	}
+	b := layers.NewNetBuilder("composed", layers.Input{Channels: 3, Height: testSize, Width: testSize})
+	x := b.Add("norm", layers.BatchNorm(3), layers.Image)
+	x = b.Add("conv", conv, x)
+	x = b.Add("relu", layers.ReLU{}, x)
+	x = b.Add("pool", layers.AvgPool2d{KernelSize: 3, Stride: 2, Padding: 1}, x)
+	y := b.Add("block.conv1", same, x)
+	y = b.Add("block.bn1", layers.BatchNorm(4), y)
+	y = b.Add("block.relu", layers.ReLU{}, y)
+	y = b.Add("block.conv2", same, y)
+	y = b.Add("block.bn2", layers.BatchNorm(4), y)
+	x = b.Add("block.add", layers.Add{}, y, x)
+	x = b.Add("block.relu_1", layers.ReLU{}, x)
+	x = b.Add("drop", layers.Dropout{P: 0.5}, x)
+	x = b.Add("weighted", weighted{}, x)
+	x = b.Add("flat", layers.Flatten{}, x)
+	x = b.Add("hidden", layers.Linear{InFeatures: 100, OutFeatures: 5, Bias: true}, x)
+	x = b.Add("bound", layers.ReLU6{}, x)
+	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 5, OutFeatures: 4, Bias: true}, x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +84,18 @@ func composed(t *testing.T) *layers.Model {
 // weighted is 0.5·x - 2·relu(x) + x, in one operator.
 type weighted struct{}
 
-func (weighted) Name() string         { return "weighted" }
-func (weighted) Slots() []layers.Slot { return nil }
-func (weighted) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	r := b.One(engine.Activation{F: engine.ReLU}, x)
-	id := b.One(engine.Activation{}, x)
-	return b.One(engine.Add{Weights: []float32{0.5, -2, 1}}, x, r, id)
+func (weighted) Check(int) error                            { return nil }
+func (weighted) Params() []layers.Param                     { return nil }
+func (weighted) Tie(t *layers.Ties)                         { t.Output(t.Input(0)) }
+func (w weighted) Keep([][]int, []int) (layers.Kind, error) { return w, nil }
+func (weighted) Build(c *layers.Call) *engine.Value {
+	restore := c.Scope("") // names that are those of operators
+	r := c.One(engine.Activation{F: engine.ReLU}, c.In[0])
+	id := c.One(engine.Activation{}, c.In[0])
+	c.Scope("Add.add")
+	y := c.One(engine.Add{Weights: []float32{0.5, -2, 1}}, c.In[0], r, id)
+	restore()
+	return y
 }
 
 // logits runs c's model on the tests' images by the reference.

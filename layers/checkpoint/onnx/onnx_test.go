@@ -26,11 +26,11 @@ const testSize = 24
 // the given way. Some of BatchNorm's factors are negative.
 func sample(t *testing.T, m *layers.Model, quant string) *checkpoint.Checkpoint {
 	t.Helper()
-	s, err := checkpoint.Quantise(m, checkpointtest.Redraw(checkpointtest.State(t, m, 5), 11, uneven), quant)
+	s, err := checkpoint.Quantize(checkpointtest.Redraw(checkpointtest.State(t, m, 5), 11, uneven), quant)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &checkpoint.Checkpoint{Arch: m.Arch(), State: s, Quant: quant, Preprocess: checkpoint.Preprocess{Size: testSize}}
+	return &checkpoint.Checkpoint{Net: m.Net(), State: s, Preprocess: checkpoint.Preprocess{Size: testSize}}
 }
 
 // uneven is the rule by which the samples' statistics and factors are drawn.
@@ -87,7 +87,7 @@ func TestKeptTensors(t *testing.T) {
 		m := readBack(t, encode(t, c, Options{KeepBatchNorm: true}))
 		m.wired(t)
 		for _, e := range c.State {
-			if e.Integer {
+			if e.Integer() {
 				continue
 			}
 			if got := m.floats(t, e.Name); !slices.Equal(bits(got), bits(e.Data)) || !slices.Equal(m.tensors[e.Name].shape, e.Shape) {
@@ -137,7 +137,7 @@ func TestHeader(t *testing.T) {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
-	if !reflect.DeepEqual(pre, c.Preprocess) || !reflect.DeepEqual(arch, c.Arch) || !reflect.DeepEqual(classes, c.Classes) || !reflect.DeepEqual(history, c.History) {
+	if !reflect.DeepEqual(pre, c.Preprocess) || !reflect.DeepEqual(arch, c.Net.Arch()) || !reflect.DeepEqual(classes, c.Classes) || !reflect.DeepEqual(history, c.History) {
 		t.Errorf("metadata: %v %v %v %v", pre, arch, classes, history)
 	}
 	if m.metadata["producer"] != "potstill v1" || m.metadata["quantisation"] != `"affine8"` {
@@ -198,12 +198,16 @@ func TestFolding(t *testing.T) {
 func TestCodes(t *testing.T) {
 	for _, quant := range []string{"", checkpoint.Affine8, checkpoint.Affine8PerChannel} {
 		for _, keep := range []bool{false, true} {
-			c := sample(t, small(t, "cnn-group"), quant)
+			c := sample(t, small(t, "cnn-group"), "")
 			if w := c.State.Find("cnn.3.3.weight"); quant != checkpoint.Affine8 {
 				n := len(w.Data) / w.Shape[0]
 				for i := range n { // a channel of equal weights
 					w.Data[i] = 0.25
 				}
+			}
+			var err error
+			if c.State, err = checkpoint.Quantize(c.State, quant); err != nil {
+				t.Fatal(err)
 			}
 			m := readBack(t, encode(t, c, Options{Int8: Weights8, KeepBatchNorm: keep}))
 			m.wired(t)
@@ -254,9 +258,13 @@ func TestCodes(t *testing.T) {
 
 // TestQDQ follows a net of 8 bits throughout.
 func TestQDQ(t *testing.T) {
-	c := sample(t, small(t, "cnn-dwpw"), checkpoint.Affine8PerChannel)
+	c := sample(t, small(t, "cnn-dwpw"), "")
 	for i := range c.State.Find("cnn.2.0.weight").Data {
 		c.State.Find("cnn.2.0.weight").Data[i] = 0 // only biases are left
+	}
+	var err error
+	if c.State, err = checkpoint.Quantize(c.State, checkpoint.Affine8PerChannel); err != nil {
+		t.Fatal(err)
 	}
 	r := calibrate(t, c, Options{})
 	m := readBack(t, encode(t, c, Options{Int8: QDQ, Calibration: r}))

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -21,8 +20,7 @@ var farFuture = time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)
 func TestRefused(t *testing.T) {
 	nan := float32(math.NaN())
 	for want, change := range map[string]func(c *checkpoint.Checkpoint, o *Options){
-		"unknown model family":   func(c *checkpoint.Checkpoint, _ *Options) { c.Arch.Family = "x" },
-		"widths given":           func(c *checkpoint.Checkpoint, _ *Options) { c.Arch.Widths = []int{1} },
+		"the output \"x\" is no": func(c *checkpoint.Checkpoint, _ *Options) { n := *c.Net; n.Output = "x"; c.Net = &n },
 		"is missing":             func(c *checkpoint.Checkpoint, _ *Options) { c.State = c.State[1:] },
 		"values for its shape":   func(c *checkpoint.Checkpoint, _ *Options) { c.State[0].Data = c.State[0].Data[1:] },
 		"is [1], cnn-dwpw needs": func(c *checkpoint.Checkpoint, _ *Options) { c.State[0].Shape = []int{1} },
@@ -38,7 +36,6 @@ func TestRefused(t *testing.T) {
 		"deviation 0": func(c *checkpoint.Checkpoint, _ *Options) {
 			c.Preprocess.Mean, c.Preprocess.Std = make([]float32, 3), make([]float32, 3)
 		},
-		"unknown quantisation":   func(c *checkpoint.Checkpoint, _ *Options) { c.Quant = "int4" },
 		"-3x-3 pixels":           func(_ *checkpoint.Checkpoint, o *Options) { o.Size = -3 },
 		"give a size from 1 to":  func(c *checkpoint.Checkpoint, _ *Options) { c.Preprocess.Size = 1 << 60 },
 		"images of 3x3 pixels":   func(_ *checkpoint.Checkpoint, o *Options) { o.Size = 3 },
@@ -97,7 +94,7 @@ func TestExtremes(t *testing.T) {
 // everything returns a range for each value of a net.
 func everything(t *testing.T, c *checkpoint.Checkpoint, v float32) Ranges {
 	t.Helper()
-	m, err := layers.New(c.Arch)
+	m, err := c.Net.Model()
 	if err != nil {
 		t.Fatal(err)
 	}
