@@ -4,6 +4,7 @@
 #include "simd.h"
 
 #include "elementwise.h"
+#include "concat.h"
 #include "pool2d.h"
 #include "loss.h"
 #include "batchnorm.h"
