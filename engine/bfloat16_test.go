@@ -70,6 +70,8 @@ func TestElementTypes(t *testing.T) {
 		{Slice{Start: 1, End: 3}, []Spec{x}, []Spec{half(2, 5, 5, 2)}},
 		{SliceBackward{Start: 1, X: x}, []Spec{half(2, 5, 5, 2)}, []Spec{x}},
 		{SliceBackward{Start: 1, X: x}, []Spec{F32(2, 5, 5, 2)}, nil},
+		{ChannelShuffle{Groups: 2}, []Spec{x}, []Spec{x}},
+		{ChannelShuffle{Groups: 3}, []Spec{x}, nil},
 		{Flatten{}, []Spec{x}, []Spec{half(2, 100)}},
 		{Linear{}, []Spec{half(2, 3), F32(3, 5), F32(5)}, []Spec{half(2, 5)}},
 		{LinearBackwardWeight{}, []Spec{half(2, 3), half(2, 5)}, []Spec{F32(3, 5)}},

@@ -145,6 +145,9 @@ func mixedElements() (cases []testCase) {
 		cases = append(cases, slicesOn([]int{3, 5, 7}, c[0]+c[1]+3, c[0], c[0]+c[1])...)
 		cases = append(cases, slicesOn([]int{9}, 2*c[0], c[0], 2*c[0])...)
 	}
+	for _, s := range [][]int{{2, 116}, {4, 20}, {3, 33}} {
+		cases = append(cases, channelShuffleOn(s[0], 3, 5, 7, s[1]), channelShuffleOn(s[1]/s[0], 9, s[1]))
+	}
 	for _, s := range [][3]int{{3, 5, 7}, {32, 256, 16}, {8, 121, 89}} {
 		cases = append(cases, linearOn(s[0], s[1], s[2])...)
 	}

@@ -27,6 +27,10 @@ func channelBugs() []bug {
 			}
 			return op
 		})},
+		{name: "shuffled back", stem: "ChannelShuffle", eval: func(op engine.Op, in []ref.Array) ([]ref.Array, error) {
+			s := in[0].Shape
+			return ref.Eval(engine.ChannelShuffle{Groups: s[len(s)-1] / op.(engine.ChannelShuffle).Groups}, in)
+		}},
 		{name: "channels that nothing was taken from keep what they had", stem: "SliceBackward", after: func(c call) {
 			op, k := c.out[0].Shape[len(c.out[0].Shape)-1], c.in[0].Shape[len(c.in[0].Shape)-1]
 			if k < op && c.n > 0 {

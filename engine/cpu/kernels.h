@@ -19,6 +19,7 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(fill) X(add) X(act) X(act_backward)                                        \
   X(maxpool) X(maxpool_backward) X(avgpool) X(avgpool_backward)                \
   X(globalpool) X(globalpool_backward) X(transpose) X(dropout) X(strip)        \
+  X(channel_shuffle)                                                           \
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
   X(bn_grad_apply) X(bn_fold)                                                  \
@@ -86,6 +87,14 @@ typedef struct {
   int64_t n, fill;
   int64_t rows, tasks; // rows a task
 } strip_args;
+
+// y[r][j·groups+i] = x[r][i·each+j]
+typedef struct {
+  const float *x;
+  float *y;
+  int64_t m, groups, each; // rows of groups·each channels
+  int64_t rows;            // rows a task
+} shuffle_args;
 
 typedef struct {
   const float *x, *t, *dloss; // logits; target or teacher's logits

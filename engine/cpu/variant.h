@@ -5,6 +5,7 @@
 
 #include "elementwise.h"
 #include "concat.h"
+#include "channelshuffle.h"
 #include "pool2d.h"
 #include "loss.h"
 #include "batchnorm.h"

@@ -87,18 +87,12 @@ func (b *Backend) newStrip(x, y engine.Spec, xFirst, yFirst int, fill bool) (*st
 	return s, err
 }
 
-// run launches the strip, in parts if there are very many rows.
+// run launches the strip.
 func (s *strip) run(b *Backend, x, y cuda.Ptr) error {
-	most := maxItems / s.each
-	for at := 0; at < s.rows; at += most {
-		rows := min(most, s.rows-at)
+	return inParts(s.rows, s.each, func(first, rows int) error {
 		a := &s.args
-		a.x, a.y = x+cuda.Ptr(at*int(a.xRow)*s.unit), y+cuda.Ptr(at*int(a.yRow)*s.unit)
+		a.x, a.y = x+cuda.Ptr(first*int(a.xRow)*s.unit), y+cuda.Ptr(first*int(a.yRow)*s.unit)
 		a.items = uint32(rows * s.each)
-		grid := [3]int{b.resident(rows*s.each, elementThreads, elementBlocks), 1, 1}
-		if err := launch(b, s.f, grid, [3]int{elementThreads, 1, 1}, 0, a); err != nil {
-			return err
-		}
-	}
-	return nil
+		return launch(b, s.f, b.items(rows*s.each), [3]int{elementThreads, 1, 1}, 0, a)
+	})
 }

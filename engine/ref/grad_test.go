@@ -54,6 +54,8 @@ func gradCases() []gradCase {
 		{op: engine.Flatten{}, in: []engine.Spec{x}},
 		{op: engine.Concat{}, in: []engine.Spec{x, f32(2, 5, 4, 1), f32(2, 5, 4, 2)}},
 		{op: engine.Concat{}, in: []engine.Spec{f32(3, 2), f32(3, 4)}},
+		{op: engine.ChannelShuffle{Groups: 3}, in: []engine.Spec{f32(2, 2, 3, 12)}},
+		{op: engine.ChannelShuffle{Groups: 2}, in: []engine.Spec{f32(3, 6)}},
 		{op: engine.Slice{Start: 1, End: 3}, in: []engine.Spec{x}},
 		{op: engine.Slice{End: 2}, in: []engine.Spec{f32(3, 5)}},
 		{op: engine.Dropout{P: 0.4, Stream: 3}, in: []engine.Spec{x, engine.DropoutCounter}, wrt: 1},
