@@ -55,12 +55,16 @@
 	type *name = (type *)name##_
 #endif
 
+/* ROLLED stands before a loop over a grid's stride: what is in flight comes from
+ * the number of threads, and counting the rounds of a stride would take a division. */
 #if ON_DEVICE
+#define ROLLED _Pragma("unroll 1")
 #define UNROLL _Pragma("unroll")
 #define UNROLL2 _Pragma("unroll 2")
 #define UNROLL8 _Pragma("unroll 8")
 #define ALIGNED(n) __align__(n)
 #else
+#define ROLLED
 #define UNROLL
 #define UNROLL2
 #define UNROLL8

@@ -2,14 +2,6 @@
  * sixteen bytes at a time, in grid-stride loops. Tensors start at multiples of
  * sixteen bytes, so only the last few elements are taken one by one. */
 
-/* A loop that is not unrolled: what is in flight comes from the number of
- * threads, and counting the rounds of a stride would take a division. */
-#if ON_DEVICE
-#define ROLLED _Pragma("unroll 1")
-#else
-#define ROLLED
-#endif
-
 /* Runs over the whole vectors of n elements, then over the rest: V is the first
  * element of a vector, E a single element. */
 #define FIRST ((i64)blockIdx.x * blockDim.x + threadIdx.x)

@@ -50,12 +50,6 @@ typedef struct {
 	fastdiv by_c, by_col, by_row, by_stride;
 } pool_args, max_pool_args, max_pool_backward_cells_args, max_pool_backward_args, avg_pool_args, avg_pool_backward_args;
 
-/* Not unrolled: what is in flight comes from the number of threads. */
-#if ON_DEVICE
-#define ROLLED _Pragma("unroll 1")
-#else
-#define ROLLED
-#endif
 #define ITEMS(i, a) \
 	ROLLED for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < (a).items; i += gridDim.x * blockDim.x)
 

@@ -39,6 +39,9 @@ func (c testCase) inBFloat16() testCase {
 	case engine.FlattenBackward:
 		op.X.DType = engine.BFloat16
 		c.op = op
+	case engine.SliceBackward:
+		op.X.DType = engine.BFloat16
+		c.op = op
 	}
 	return c
 }
@@ -55,7 +58,7 @@ func activations(op engine.Op, inputs int) []int {
 	case engine.Conv2DBackwardWeight, engine.LinearBackwardWeight, engine.BatchNormBackward, engine.BatchNormActBackward,
 		engine.BatchNormEvalBackward, engine.ActivationBackward, engine.MaxPool2DBackward:
 		return []int{0, 1}
-	case engine.Add:
+	case engine.Add, engine.Concat:
 		all := make([]int, inputs)
 		for k := range all {
 			all[k] = k
@@ -137,6 +140,14 @@ func mixedElements() (cases []testCase) {
 	x := randn(2, 3, 5, 7)
 	cases = append(cases, testCase{label: x.String(), op: engine.Flatten{}, in: []input{x}},
 		testCase{label: x.String(), op: engine.FlattenBackward{X: x.Spec}, in: []input{randn(2, 3*5*7)}})
+	for _, c := range [][]int{{3, 16, 1}, {16, 32}, {8, 24, 20}, {44, 89}, {2, 6}} {
+		cases = append(cases, concatOn([]int{3, 5, 7}, c...))
+		cases = append(cases, slicesOn([]int{3, 5, 7}, c[0]+c[1]+3, c[0], c[0]+c[1])...)
+		cases = append(cases, slicesOn([]int{9}, 2*c[0], c[0], 2*c[0])...)
+	}
+	for _, s := range [][]int{{2, 116}, {4, 20}, {3, 33}} {
+		cases = append(cases, channelShuffleOn(s[0], 3, 5, 7, s[1]), channelShuffleOn(s[1]/s[0], 9, s[1]))
+	}
 	for _, s := range [][3]int{{3, 5, 7}, {32, 256, 16}, {8, 121, 89}} {
 		cases = append(cases, linearOn(s[0], s[1], s[2])...)
 	}

@@ -382,7 +382,7 @@ func (v *verdict) Logf(string, ...any) {}
 // TestPlantedBugs fails where the suite passes a backend with a bug in it.
 func TestPlantedBugs(t *testing.T) {
 	_, cases := suite()
-	for _, b := range slices.Concat(memoryBugs(), layerBugs(), placeBugs(), trainingBugs(), bfloat16Bugs(), lastElementBugs()) {
+	for _, b := range slices.Concat(memoryBugs(), layerBugs(), placeBugs(), trainingBugs(), bfloat16Bugs(), channelBugs(), lastElementBugs()) {
 		t.Run(b.name, func(t *testing.T) {
 			if len(cases[b.stem]) == 0 {
 				t.Fatalf("no cases of %s", b.stem)

@@ -18,6 +18,8 @@ const (
 	kGlobalPoolBackward
 	kTranspose
 	kDropout
+	kStrip
+	kChannelShuffle
 	kCrossEntropy
 	kCrossEntropyBackward
 	kKLDiv
@@ -50,7 +52,7 @@ const (
 // kernelNames are the C names, to check the order against the library's.
 var kernelNames = [kernelCount]string{
 	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
-	"globalpool", "globalpool_backward", "transpose", "dropout", "cross_entropy", "cross_entropy_backward",
+	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle", "cross_entropy", "cross_entropy_backward",
 	"kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
@@ -92,6 +94,17 @@ type (
 		x, counter, y        ptr
 		n, stream, threshold int64
 		scale                float64
+	}
+	stripArgs struct {
+		x, y              ptr
+		m, xc, x0, yc, y0 int64
+		n, fill           int64
+		rows, tasks       int64
+	}
+	shuffleArgs struct {
+		x, y            ptr
+		m, groups, each int64
+		rows            int64
 	}
 	lossArgs struct {
 		x, t, dloss, y ptr

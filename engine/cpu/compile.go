@@ -79,6 +79,11 @@ func lower(op engine.Op, in, out []engine.Spec) (ws int, low lowering, err error
 		return lowerBatchNormEvalBackward(op, in[0])
 	case engine.FoldBatchNorm:
 		return 0, lowerFoldBatchNorm(op, in[0]), nil
+	case engine.Concat, engine.Slice, engine.SliceBackward:
+		low, err = lowerConcat(op, in, out)
+		return 0, low, err
+	case engine.ChannelShuffle:
+		return 0, lowerChannelShuffle(op, in[0]), nil
 	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward:
 		return 0, lowerLoss(op, in[0]), nil
 	case engine.Adam, engine.SGD, engine.ClipScale, engine.Accumulate, engine.EMA:

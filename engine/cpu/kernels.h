@@ -18,7 +18,8 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
 #define PS_KERNELS(X)                                                          \
   X(fill) X(add) X(act) X(act_backward)                                        \
   X(maxpool) X(maxpool_backward) X(avgpool) X(avgpool_backward)                \
-  X(globalpool) X(globalpool_backward) X(transpose) X(dropout)                 \
+  X(globalpool) X(globalpool_backward) X(transpose) X(dropout) X(strip)        \
+  X(channel_shuffle)                                                           \
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
   X(bn_grad_apply) X(bn_fold)                                                  \
@@ -77,6 +78,23 @@ typedef struct {
   int64_t n, stream, threshold;
   double scale;
 } dropout_args;
+
+// y[r][y0+c] = x[r][x0+c] for c < n; with fill the rest of y's rows is zero.
+typedef struct {
+  const float *x;
+  float *y;
+  int64_t m, xc, x0, yc, y0; // rows; channels of x and y, and the first that is moved
+  int64_t n, fill;
+  int64_t rows, tasks; // rows a task
+} strip_args;
+
+// y[r][j·groups+i] = x[r][i·each+j]
+typedef struct {
+  const float *x;
+  float *y;
+  int64_t m, groups, each; // rows of groups·each channels
+  int64_t rows;            // rows a task
+} shuffle_args;
 
 typedef struct {
   const float *x, *t, *dloss; // logits; target or teacher's logits

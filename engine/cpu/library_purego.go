@@ -111,7 +111,7 @@ func (a *arena) free()  {}
 // said beside its twin in C.
 var kernels = [kernelCount]func(args ptr, task int64){
 	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
-	globalPool, globalPoolBackward, transpose, dropout, crossEntropy, crossEntropyBackward,
+	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle, crossEntropy, crossEntropyBackward,
 	klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, pack, padImage, igemm, wgrad, reduce,
 	nil, nil, // no rgb: see compiled

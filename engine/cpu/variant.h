@@ -4,6 +4,8 @@
 #include "simd.h"
 
 #include "elementwise.h"
+#include "concat.h"
+#include "channelshuffle.h"
 #include "pool2d.h"
 #include "loss.h"
 #include "batchnorm.h"

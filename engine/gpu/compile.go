@@ -91,6 +91,10 @@ func (b *Backend) lower(op engine.Op, in, out []engine.Spec) (lowering, error) {
 	case engine.MaxPool2D, engine.MaxPool2DBackward, engine.AvgPool2D, engine.AvgPool2DBackward,
 		engine.GlobalAvgPool, engine.GlobalAvgPoolBackward:
 		return b.lowerPool(op, in, out)
+	case engine.Concat, engine.Slice, engine.SliceBackward:
+		return b.lowerConcat(op, in, out)
+	case engine.ChannelShuffle:
+		return b.lowerChannelShuffle(op, in[0])
 	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward,
 		engine.DistillLoss, engine.DistillLossBackward:
 		return b.lowerLoss(op, in, out)

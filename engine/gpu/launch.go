@@ -55,6 +55,23 @@ func ceilDiv(a, b int) int { return (a + b - 1) / b }
 // cut into parts at that alignment.
 func roundUp(n int) int { return (n + 255) &^ 255 }
 
+// inParts calls launch for parts of so many rows, each of no more items than a
+// kernel counts (maxItems).
+func inParts(rows, items int, launch func(first, rows int) error) error {
+	most := max(maxItems/items, 1)
+	for first := 0; first < rows; first += most {
+		if err := launch(first, min(most, rows-first)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// items returns the grid of blocks of elementThreads that stride over n items.
+func (b *Backend) items(n int) [3]int {
+	return [3]int{b.resident(n, elementThreads, elementBlocks), 1, 1}
+}
+
 // resident returns how many blocks a kernel that strides over its elements
 // needs: as many as there are elements for, but no more than perSM on each
 // multiprocessor.

@@ -155,6 +155,10 @@ var plants = []plant{
 	{"the kernel not turned", "depthwise3x3", "Conv2DBackwardData", "flip ? 8 - t : t", "t"},
 	{"the first group's weights", "conv2d", "Conv2D", "const int group = group0 + col / SLOT, n = col % SLOT;", "const int group = col / SLOT, n = col % SLOT;"},
 	{"the running variance of all pixels", "batchnorm", "BatchNorm", "(q / (m - 1))", "(q / m)"},
+	{"the row's first channels", "concat", "Slice", "a.x_row + a.x_first + c]", "a.x_row + c]"},
+	{"a channel too many", "concat", "SliceBackward", "c < a.count) v", "c <= a.count) v"},
+	{"the row of the other side", "concat", "Concat", "a.y[(i64)r * a.y_row + k]", "a.y[(i64)r * a.x_row + k]"},
+	{"group and channel swapped", "channelshuffle", "ChannelShuffle", "x[(i64)mod_by(o, q, a.by_groups) * a.each + q]", "x[(i64)q * a.each + mod_by(o, q, a.by_groups)]"},
 	{"a random word twice", "elementwise", "Dropout", "philox((u32)(i / 4) + (u32)q,", "philox((u32)(i / 4),"},
 	// Barriers.
 	{"no barrier before the transpose is read", "elementwise", "Flatten", sync2 + "\t\tUNROLL\n\t\tfor (int u = 0; u < TILE; u += TILE_ROWS) {\n\t\t\tint r = row + tx",
