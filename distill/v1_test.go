@@ -95,12 +95,20 @@ func digest(t *testing.T, path string) string {
 	return checkpointtest.Digest(state)
 }
 
+func version1Net(a layers.Arch) *layers.Net {
+	n, err := a.Net()
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
 // version1Train is a run with everything that has a state: an average of the
 // weights, the moments, a schedule, every random choice.
 func version1Train() distill.Job {
 	return distill.Job{
 		Name:       "train",
-		Arch:       layers.Arch{Family: "cnn-group", Widths: []int{4, 6, 8, 8, 8, 10}},
+		Net:        version1Net(layers.Arch{Family: "cnn-group", Widths: []int{4, 6, 8, 8, 8, 10}, Classes: 10}),
 		Preprocess: checkpoint.Preprocess{Size: 16, Mean: []float32{0.25, 0.25, 0.25}, Std: []float32{0.5, 0.5, 0.5}},
 		Config: train.Config{
 			Epochs: 4, Batch: 16, Seed: 1, Shuffle: true, EMA: 0.75, ClipNorm: 2, LabelSmoothing: 0.125,
@@ -116,7 +124,7 @@ func version1Train() distill.Job {
 func version1Distill(teacher *checkpoint.Checkpoint) distill.Job {
 	return distill.Job{
 		Name: "distill",
-		Arch: layers.Arch{Family: "cnn-plain", Widths: []int{3, 4, 5, 4, 6}}, Teacher: teacher, KD: distill.Settings{T: 4, Alpha: 0.75},
+		Net:  version1Net(layers.Arch{Family: "cnn-plain", Widths: []int{3, 4, 5, 4, 6}, Classes: 10}), Teacher: teacher, KD: distill.Settings{T: 4, Alpha: 0.75},
 		Config: train.Config{
 			Epochs: 4, Batch: 16, Seed: 1, Shuffle: true, Accumulate: 2,
 			Optimizer: train.OptimizerConfig{Kind: train.SGD, LR: 0.05, Momentum: 0.9, Nesterov: true},

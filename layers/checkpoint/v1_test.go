@@ -82,9 +82,9 @@ func goldens(t *testing.T) map[string]golden {
 // check holds a checkpoint to the golden.
 func (g golden) check(t *testing.T, c *checkpoint.Checkpoint) {
 	t.Helper()
-	if !slices.Equal(c.Classes, g.Classes) || !reflect.DeepEqual(c.Preprocess, g.Preprocess) || c.Quant != g.Quant ||
+	if !slices.Equal(c.Classes, g.Classes) || !reflect.DeepEqual(c.Preprocess, g.Preprocess) || c.Scheme() != g.Quant ||
 		!reflect.DeepEqual(c.History, g.History) || !reflect.DeepEqual(c.Metrics, g.Metrics) {
-		t.Errorf("the file says %v, %+v, %q, %+v, %v;\nwant %v, %+v, %q, %+v, %v", c.Classes, c.Preprocess, c.Quant, c.History, c.Metrics,
+		t.Errorf("the file says %v, %+v, %q, %+v, %v;\nwant %v, %+v, %q, %+v, %v", c.Classes, c.Preprocess, c.Scheme(), c.History, c.Metrics,
 			g.Classes, g.Preprocess, g.Quant, g.History, g.Metrics)
 	}
 	state, logits := evaluate(t, c)

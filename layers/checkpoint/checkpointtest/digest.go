@@ -19,7 +19,11 @@ func Digest(s layers.StateDict) string {
 	h := sha256.New()
 	for _, e := range s {
 		fmt.Fprintf(h, "%s %v\n", e.Name, e.Shape)
-		_ = binary.Write(h, binary.LittleEndian, e.Data) // a hash's Write never fails
+		data := e.Data
+		for _, n := range e.Int {
+			data = append(data, float32(n))
+		}
+		_ = binary.Write(h, binary.LittleEndian, data) // a hash's Write never fails
 	}
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
