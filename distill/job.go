@@ -154,7 +154,19 @@ func (j *Job) prepare() error {
 		}
 		j.KD = j.KD.normalized()
 	}
-	return j.agree()
+	if err := j.agree(); err != nil {
+		return err
+	}
+	return j.checkSize()
+}
+
+// checkSize compares the size of the images with that which the net takes.
+func (j *Job) checkSize() error {
+	in, size := j.Net.Input, j.Preprocess.Size
+	if in.Height == 0 || size == 0 || in.Height == size && in.Width == size {
+		return nil
+	}
+	return fmt.Errorf("%s takes images of %dx%d pixels and would get %dx%d; set the size to what it takes", j.Net, in.Height, in.Width, size, size)
 }
 
 // prepareInit makes the net that of Init, with the last layer that the data need.

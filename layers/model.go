@@ -179,7 +179,7 @@ func (n *Net) checkShapes() error {
 	for i := range n.Modules {
 		v := s[n.Modules[i].Name]
 		c := v.Shape[len(v.Shape)-1]
-		if total += c; v.Len() > maxValue || c > maxFeatures || total > 4*maxFeatures {
+		if total += c; v.Len() > maxValue || c > maxFeatures || total > maxFeatures {
 			return fmt.Errorf("%s: its output %v is too large", n.Modules[i].Name, v)
 		}
 	}
@@ -216,6 +216,20 @@ func (m *Model) Counters() []*engine.Variable {
 		}
 	}
 	return out
+}
+
+// Moves reports whether a step of training changes one of the model's variables:
+// a parameter that is not frozen, or a statistic of a batch norm that is not.
+func (m *Model) Moves(v *engine.Variable) bool {
+	for i := range m.net.Modules {
+		mod := &m.net.Modules[i]
+		for _, p := range mod.Kind.Params() {
+			if m.values[mod.Tensor(p.Role)] == v && p.Buffer && !m.frozen[mod.Name] {
+				return true
+			}
+		}
+	}
+	return v.Trainable
 }
 
 // Params returns the number of parameters, frozen ones included.

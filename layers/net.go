@@ -71,7 +71,7 @@ const (
 	maxIn       = 1 << 10 // inputs of a module
 	maxName     = 1 << 8  // bytes of a name
 	maxWidth    = 1 << 14 // channels, and height and width of an image
-	maxFeatures = 1 << 24 // elements of a flat vector
+	maxFeatures = 1 << 22 // elements of a flat vector, and channels of all modules
 	maxClasses  = 1 << 20
 	maxKernel   = 1 << 8
 	maxParams   = 1 << 30 // elements of all tensors: 4 GiB

@@ -102,7 +102,11 @@ func (g *grouping) keep(n *Net, s StateDict, keep map[string][]int) (*Net, State
 		for k, from := range m.In {
 			in[k] = p.pick(g.values[from])
 		}
-		kind, err := m.Kind.Keep(in, p.pick(g.values[m.Name]))
+		kept := p.pick(g.values[m.Name])
+		if kept != nil && len(kept) == 0 {
+			return nil, nil, fmt.Errorf("%s: %s: none of its %d channels would be left; keep at least one", n, m.Name, len(g.values[m.Name]))
+		}
+		kind, err := m.Kind.Keep(in, kept)
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %s: %w", n, m.Name, err)
 		}

@@ -198,7 +198,7 @@ func (n *Net) complete(classes int) (at string, err error) {
 	b := engine.NewBuilder(engine.NewGraph())
 	values := map[string]*engine.Value{Image: b.Input(Image, n.Input.trial())}
 	seen := make(map[string]bool)
-	flat := false
+	flat := make(map[string]bool) // whose width depends on the size of the images
 	for i := range n.Modules {
 		m := &n.Modules[i]
 		var specs []engine.Spec
@@ -209,6 +209,7 @@ func (n *Net) complete(classes int) (at string, err error) {
 				return m.Name, fmt.Errorf("%s: its input %q is no module before it", m.Name, from)
 			}
 			c.In, specs = append(c.In, v), append(specs, v.Spec)
+			flat[m.Name] = flat[m.Name] || flat[from]
 		}
 		if k, ok := m.Kind.(sizer); ok {
 			out := 0
@@ -216,13 +217,17 @@ func (n *Net) complete(classes int) (at string, err error) {
 				out = classes
 			}
 			sized := k.sized(specs, out)
-			if flat && n.Input.Height == 0 && sized != m.Kind {
+			if flat[m.Name] && n.Input.Height == 0 && sized != m.Kind {
 				return m.Name, fmt.Errorf("%s: what it takes depends on the size of the images behind a Flatten; give the input a height and a width", m.Name)
 			}
 			m.Kind = sized
 		}
-		_, isFlatten := m.Kind.(Flatten)
-		flat = isFlatten && len(specs) > 0 && len(specs[0].Shape) == 4
+		switch m.Kind.(type) {
+		case Flatten:
+			flat[m.Name] = flat[m.Name] || len(specs) > 0 && len(specs[0].Shape) == 4
+		case Linear:
+			flat[m.Name] = false
+		}
 		if err := m.check(seen); err != nil {
 			return m.Name, err
 		}

@@ -20,12 +20,16 @@ type Net interface {
 	Variables() []*engine.Variable
 }
 
-// A Counter is a Net whose batch norms count the batches that they have seen.
-type Counter interface {
+// A Tracker is a Net that knows more of its variables than whether they are
+// Trainable.
+type Tracker interface {
 	Net
 	// Counters returns the variables, scalars of int64, that the trainer is to
 	// advance by one a batch: those of batch norms in training.
 	Counters() []*engine.Variable
+	// Moves reports whether a step of training changes the variable. What it
+	// does not change, frozen weights and statistics, is not averaged.
+	Moves(v *engine.Variable) bool
 }
 
 // A LossFunc builds the training loss, a scalar and a mean over the batch, from

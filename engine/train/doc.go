@@ -46,6 +46,6 @@
 //
 // The images are NHWC, the logits [N, classes]. A graph input of the spec
 // [engine.DropoutCounter], whatever its name, is bound to the seed and to the
-// number of the batch. The counters of a [Counter] are brought up to date whenever
+// number of the batch. The counters of a [Tracker] are brought up to date whenever
 // a snapshot is taken and when a run ends.
 package train

@@ -117,6 +117,8 @@ func newConvNet(dropout float32) *convNet {
 
 func (n *convNet) Variables() []*engine.Variable { return n.vars }
 
+func (n *convNet) Moves(*engine.Variable) bool { return true }
+
 func (n *convNet) Counters() []*engine.Variable { return n.vars[6:7] }
 
 func (n *convNet) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {

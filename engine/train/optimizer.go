@@ -131,7 +131,7 @@ func (c OptimizerConfig) hyper(dst []float32, lr float64, t int) {
 
 // A state is what the trainer keeps on the device beside the net: for every
 // parameter the optimizer's slots and the accumulated gradient, for every
-// float32 variable its average.
+// float32 variable that moves its average.
 type state struct {
 	params []*engine.Variable   // the net's, trainable
 	slots  [][]*engine.Variable // [slot][parameter]
@@ -140,13 +140,14 @@ type state struct {
 	ema    []*engine.Variable   // its averages
 }
 
-func newState(vars []*engine.Variable, c Config) *state {
+func newState(net Net, c Config) *state {
 	s := &state{}
-	for _, v := range vars {
+	tracker, tracks := net.(Tracker)
+	for _, v := range net.Variables() {
 		if v.Trainable {
 			s.params = append(s.params, v)
 		}
-		if c.EMA > 0 && v.DType == engine.Float32 {
+		if c.EMA > 0 && v.DType == engine.Float32 && !(tracks && !tracker.Moves(v)) {
 			s.source = append(s.source, v)
 			s.ema = append(s.ema, &engine.Variable{Name: "ema." + v.Name, Spec: v.Spec})
 		}

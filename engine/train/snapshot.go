@@ -296,7 +296,7 @@ func (t *Trainer) syncCounters() error {
 	if delta == 0 {
 		return nil
 	}
-	net, ok := t.net.(Counter)
+	net, ok := t.net.(Tracker)
 	if !ok {
 		return nil
 	}

@@ -96,7 +96,7 @@ func (t *Trainer) open() (err error) {
 	if t.schedule, err = NewSchedule(c.Schedule, c.Optimizer.LR, c.Epochs, t.groups()); err != nil {
 		return err
 	}
-	t.state = newState(t.vars, c)
+	t.state = newState(t.net, c)
 	if c.EMA > 0 {
 		t.evalStore = engine.NewStore(t.store.Backend())
 	}
