@@ -113,6 +113,16 @@ func (x *exporter) translate(n *engine.Node) (err error) {
 		x.node(node{op: "Flatten", name: name, in: []string{pooled}, out: name, attrs: []attr{intAttr("axis", 1)}})
 	case engine.Flatten:
 		x.emit(n, "Flatten", intAttr("axis", 1))
+	case engine.Concat:
+		x.emit(n, "Concat", intAttr("axis", 1))
+	case engine.Slice:
+		x.slice(n, op)
+	case engine.ChannelShuffle:
+		x.shuffle(n, op)
+	case engine.LayerNorm:
+		err = x.layerNorm(n, op)
+	case engine.GroupNorm:
+		err = x.groupNorm(n, op)
 	default:
 		return fmt.Errorf("operator %s has no form in ONNX here", engine.OpName(op))
 	}

@@ -35,6 +35,8 @@ func goldenCases(t *testing.T) []goldenCase {
 		cases = append(cases, goldenCase{family + ".onnx", small(t, family), "", Options{}, exact})
 	}
 	return append(cases,
+		goldenCase{"joined.onnx", joined(t), "", Options{}, exact},
+		goldenCase{"joined-qdq.onnx", joined(t), "", Options{Int8: QDQ}, 0.03},
 		goldenCase{"cnn-dwpw-bn.onnx", small(t, "cnn-dwpw"), "", Options{KeepBatchNorm: true}, exact},
 		goldenCase{"cnn-dwpw-codes.onnx", small(t, "cnn-dwpw"), checkpoint.Affine8PerChannel, Options{Int8: Weights8}, exact},
 		goldenCase{"resnet18-codes.onnx", small(t, "resnet18"), checkpoint.Affine8, Options{Int8: Weights8}, exact},
@@ -71,6 +73,37 @@ func composed(t *testing.T) *layers.Model {
 	x = b.Add("hidden", layers.Linear{InFeatures: 100, OutFeatures: 5, Bias: true}, x)
 	x = b.Add("bound", layers.ReLU6{}, x)
 	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 5, OutFeatures: 4, Bias: true}, x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// joined has the kinds that part, join and normalize channels, on images and on
+// vectors.
+func joined(t *testing.T) *layers.Model {
+	t.Helper()
+	b := layers.NewNetBuilder("joined", layers.Input{Channels: 3, Height: testSize, Width: testSize})
+	x := b.Add("conv1", layers.Conv(3, 8, 3), layers.Image)
+	left := b.Add("left", layers.Slice{Start: 0, End: 4}, x)
+	right := b.Add("right", layers.Slice{Start: 4, End: 8}, x)
+	right = b.Add("conv2", layers.Conv(4, 4, 1), right)
+	x = b.Add("cat", layers.Concat{}, left, right)
+	x = b.Add("shuffle", layers.ChannelShuffle{Groups: 2}, x)
+	x = b.Add("layer_norm", layers.LayerNorm2d{NumChannels: 8, Eps: 1e-6}, x)
+	x = b.Add("conv3", layers.Conv(8, 6, 3), x)
+	x = b.Add("group_norm", layers.GroupNorm{NumGroups: 3, NumChannels: 6, Eps: 1e-5}, x)
+	x = b.Add("relu", layers.ReLU{}, x)
+	x = b.Add("pool", layers.AdaptiveAvgPool2d{}, x)
+	x = b.Add("norm", layers.LayerNorm2d{NumChannels: 6, Eps: 1e-5}, x)
+	y := b.Add("part", layers.Slice{Start: 2, End: 4}, x)
+	x = b.Add("cat2", layers.Concat{}, x, y)
+	x = b.Add("shuffle2", layers.ChannelShuffle{Groups: 4}, x)
+	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 8, OutFeatures: 4, Bias: true}, x))
 	if err != nil {
 		t.Fatal(err)
 	}

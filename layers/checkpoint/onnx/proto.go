@@ -12,6 +12,7 @@ const (
 	typeUint8 = 2
 	typeInt8  = 3
 	typeInt32 = 6
+	typeInt64 = 7
 )
 
 // The types of attributes, as AttributeProto.AttributeType counts them.

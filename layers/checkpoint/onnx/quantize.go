@@ -84,7 +84,7 @@ func (x *exporter) step(v *engine.Value) (step, error) {
 		if op.F == engine.ReLU6 {
 			return newStep(Range{0, 6})
 		}
-	case engine.MaxPool2D, engine.Flatten:
+	case engine.MaxPool2D, engine.Flatten, engine.Slice, engine.ChannelShuffle:
 		if quantized {
 			return before, nil
 		}
