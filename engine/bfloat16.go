@@ -5,7 +5,7 @@ import "fmt"
 // Mixed precision: activations and their gradients may be stored as bfloat16,
 // all of an op's alike, and are then rounded once when they are written; the
 // arithmetic is that of float32. Weights, biases, the vectors and statistics of
-// BatchNorm, the gradients of parameters and losses are float32 always.
+// the normalizations, the gradients of parameters and losses are float32 always.
 // GlobalAvgPool makes float32 of bfloat16, and Cast takes either to the other.
 // Where x is bfloat16, Conv2D and Linear and their gradients to x round w to
 // bfloat16 before the product, as tensor cores do; a backend may leave that out.

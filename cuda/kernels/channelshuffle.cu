@@ -1,5 +1,5 @@
-/* ChannelShuffle. A thread writes WIDTH neighbouring channels of a row at once,
- * and gathers them one by one: what it leaves of a line its neighbours read. */
+/* ChannelShuffle. A thread writes WIDTH neighboring channels of a row at once,
+ * and gathers them one by one: what it leaves of a line its neighbors read. */
 
 #ifndef WIDTH
 #define WIDTH VEC

@@ -1,10 +1,8 @@
-/* Pooling. A thread takes WIDTH neighbouring channels of one place: 1, 4, or
+/* Pooling. A thread takes WIDTH neighboring channels of one place: 1, 4, or
  * what sixteen bytes hold. Backward passes gather: each dx is written once, by
  * one thread, which adds the dy of all windows that hold it in a fixed order. */
 
-#ifndef WIDTH
-#define WIDTH VEC
-#endif
+#include "wide.cuh"
 
 /* A place in a window, row·kernel + column; WINNER=int where a byte is too small. */
 #ifndef WINNER
@@ -14,27 +12,6 @@
 #define WINNER_ALIGN 4
 #endif
 typedef struct ALIGNED(WINNER_ALIGN) { WINNER at[WIDTH]; } winners;
-
-DEVICE void load(const real *p, float *v) {
-#if WIDTH == 1
-	v[0] = ld(p);
-#elif WIDTH == VEC
-	ldv(p, v);
-#else
-	float4 r = ld4(p);
-	v[0] = r.x, v[1] = r.y, v[2] = r.z, v[3] = r.w;
-#endif
-}
-
-DEVICE void store(real *p, const float *v) {
-#if WIDTH == 1
-	st(p, v[0]);
-#elif WIDTH == VEC
-	stv(p, v);
-#else
-	st4(p, make_float4(v[0], v[1], v[2], v[3]));
-#endif
-}
 
 /* The large side is [.,h,w,c], the small one [.,oh,ow,c], with c in units of
  * WIDTH channels. Threads run over items, the vectors of one of the sides (or of

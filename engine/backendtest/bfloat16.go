@@ -56,7 +56,7 @@ func activations(op engine.Op, inputs int) []int {
 			return []int{0, inputs - 1}
 		}
 	case engine.Conv2DBackwardWeight, engine.LinearBackwardWeight, engine.BatchNormBackward, engine.BatchNormActBackward,
-		engine.BatchNormEvalBackward, engine.ActivationBackward, engine.MaxPool2DBackward:
+		engine.BatchNormEvalBackward, engine.LayerNormBackward, engine.GroupNormBackward, engine.ActivationBackward, engine.MaxPool2DBackward:
 		return []int{0, 1}
 	case engine.Add, engine.Concat:
 		all := make([]int, inputs)
@@ -97,6 +97,12 @@ func mixedNorms() (cases []testCase) {
 	for _, s := range [][]int{{1, 1, 2, 1}, {3, 5, 7, 3}, {1, 31, 33, 16}, {3, 7, 7, 44}, {2, 3, 5, 89}, {5, 2, 2, 256}, {1, 3, 3, 257}, {2, 1, 3, 2056}} {
 		cases = append(cases, batchNormOn(train, "", scaled(1, 0.5, s...))...)
 		cases = append(cases, batchNormOn(engine.BatchNorm{Eps: 1e-5}, "", scaled(1, 0.5, s...))...)
+	}
+	for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {3, 7, 7, 44}, {2, 3, 5, 89}, {2, 1, 3, 2056}, {9, 96}} {
+		cases = append(cases, layerNormOn(1e-6, "", scaled(1, 0.5, s...))...)
+	}
+	for _, s := range [][]int{{3, 3, 5, 7, 3}, {4, 1, 31, 33, 16}, {22, 3, 7, 7, 44}, {1, 2, 3, 5, 89}, {89, 2, 3, 5, 89}, {8, 2, 3, 1, 2056}} {
+		cases = append(cases, groupNormOn(s[0], 1e-5, "", scaled(1, 0.5, s[1:]...))...)
 	}
 	cases = append(cases, batchNormOn(train, "_mean-300", scaled(9, -300, 1, 31, 33, 3))...)
 	for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {3, 7, 7, 44}, {2, 3, 5, 89}} {

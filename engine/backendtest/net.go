@@ -27,8 +27,8 @@ const netClasses = 5
 
 // A net is a small classifier with one layer of each kind: conv3x3 – BatchNorm
 // – ReLU6 – max pool, depthwise – BatchNorm – ReLU6, pointwise – ReLU, grouped
-// conv of stride 2, residual, global pool, Linear. Its activations are of the
-// type of the image.
+// conv of stride 2, residual, global pool, to which a branch is joined (see
+// there), Linear. Its activations are of the type of the image.
 type net struct {
 	name  string // begins the names of its variables
 	width int
@@ -57,6 +57,7 @@ func (n *net) norm(b *engine.Builder, x *engine.Value, name string, train bool) 
 func (n *net) forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
 	p := func(name string, shape ...int) *engine.Value { return n.add(b, name, true, shape...) }
 	w, v := n.width, n.width*3/2
+	branch := n.branch(b, x)
 	x = b.One(engine.Conv2D{Pad: 1}, x, p("stem.weight", 3, 3, 3, w), p("stem.bias", w))
 	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, n.norm(b, x, "bn1", train))
 	x = b.One(engine.Conv2D{Pad: 1, Groups: w}, x, p("depthwise.weight", 3, 3, 1, w), p("depthwise.bias", w))
@@ -65,7 +66,22 @@ func (n *net) forward(b *engine.Builder, x *engine.Value, train bool) *engine.Va
 	x = b.One(engine.Activation{F: engine.ReLU}, x)
 	x = b.One(engine.Conv2D{Pad: 1, Stride: 2, Groups: 2}, x, p("grouped.weight", 3, 3, v/2, v))
 	x = b.One(engine.Add{}, x, b.One(engine.Conv2D{Pad: 1}, x, p("dense.weight", 3, 3, v, v)))
-	return b.One(engine.Linear{}, b.One(engine.GlobalAvgPool{}, x), p("fc.weight", v, netClasses), p("fc.bias", netClasses))
+	x = b.One(engine.Concat{}, b.One(engine.GlobalAvgPool{}, x), branch)
+	return b.One(engine.Linear{}, x, p("fc.weight", v+w, netClasses), p("fc.bias", netClasses))
+}
+
+// branch is pointwise – LayerNorm, then GroupNorm of half of the channels, which
+// are shuffled with the others, average pool and global pool.
+func (n *net) branch(b *engine.Builder, x *engine.Value) *engine.Value {
+	p := func(name string, shape ...int) *engine.Value { return n.add(b, name, true, shape...) }
+	w := n.width
+	x = b.One(engine.Conv2D{}, x, p("branch.weight", 1, 1, 3, w), p("branch.bias", w))
+	x = b.One(engine.LayerNorm{Eps: 1e-5}, x, p("layernorm.weight", w), p("layernorm.bias", w))
+	y := b.One(engine.Slice{End: w / 2}, x)
+	y = b.One(engine.GroupNorm{Groups: 2, Eps: 1e-5}, y, p("groupnorm.weight", w/2), p("groupnorm.bias", w/2))
+	x = b.One(engine.Concat{}, y, b.One(engine.Slice{Start: w / 2, End: w}, x))
+	x = b.One(engine.ChannelShuffle{Groups: 2}, x)
+	return b.One(engine.GlobalAvgPool{}, b.One(engine.AvgPool2D{Window: engine.Window{Kernel: 2}}, x))
 }
 
 // trainable returns the parameters in the graph.

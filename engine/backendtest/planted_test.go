@@ -327,7 +327,7 @@ func placeBugs() []bug {
 	}
 }
 
-// trainingBugs are wrong in random numbers, losses and optimisers.
+// trainingBugs are wrong in random numbers, losses and optimizers.
 func trainingBugs() []bug {
 	swap := func(i, j int) func(engine.Op, []ref.Array) {
 		return func(_ engine.Op, in []ref.Array) { in[1].V[i], in[1].V[j] = in[1].V[j], in[1].V[i] }
@@ -382,7 +382,7 @@ func (v *verdict) Logf(string, ...any) {}
 // TestPlantedBugs fails where the suite passes a backend with a bug in it.
 func TestPlantedBugs(t *testing.T) {
 	_, cases := suite()
-	for _, b := range slices.Concat(memoryBugs(), layerBugs(), placeBugs(), trainingBugs(), bfloat16Bugs(), channelBugs(), lastElementBugs()) {
+	for _, b := range slices.Concat(memoryBugs(), layerBugs(), placeBugs(), trainingBugs(), bfloat16Bugs(), channelBugs(), normBugs(), lastElementBugs()) {
 		t.Run(b.name, func(t *testing.T) {
 			if len(cases[b.stem]) == 0 {
 				t.Fatalf("no cases of %s", b.stem)

@@ -31,6 +31,15 @@ const (
 	kBNGradFinish
 	kBNGradApply
 	kBNFold
+	kLayerNorm
+	kLayerNormBackward
+	kNormTotal
+	kGroupNormStats
+	kGroupNormFinish
+	kGroupNorm
+	kGroupNormGrad
+	kGroupNormCoef
+	kGroupNormBackward
 	kPack
 	kPad
 	kIGemm
@@ -54,7 +63,8 @@ var kernelNames = [kernelCount]string{
 	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
 	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle", "cross_entropy", "cross_entropy_backward",
 	"kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
-	"bn_grad_apply", "bn_fold", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
+	"bn_grad_apply", "bn_fold", "layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
+	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
 }
 
@@ -133,6 +143,20 @@ type (
 		wout, bout                           ptr
 		k, o                                 int64
 		eps                                  float64
+	}
+	layerNormArgs struct {
+		x, dy, gamma, beta, y, part ptr
+		m, c, rows                  int64
+		eps                         float64
+	}
+	normTotalArgs struct {
+		part, dgamma, dbeta ptr
+		c, parts            int64
+	}
+	groupNormArgs struct {
+		x, dy, gamma, beta, mu, r, y, part, coef ptr
+		m, c, groups, rows, chunks               int64
+		eps                                      float64
 	}
 	packArgs struct {
 		w, dst                                        ptr

@@ -1,10 +1,10 @@
-// Batch normalisation over x [m, c], with the activation and the max pool that
+// Batch normalization over x [m, c], with the activation and the max pool that
 // the planner has fused behind it.
 
 // Rows of a sub-block: small enough to be read twice from the cache.
 INLINE int64_t bn_block(int64_t c) { return max64(8, 4096 / c); }
 
-// Adds a block of `count` rows with mean `mean` and centred squares `m2` to a
+// Adds a block of `count` rows with mean `mean` and centered squares `m2` to a
 // running result of n rows (Chan, Golub and LeVeque, 1979).
 INLINE void bn_merge(double *mu, double *m2, double n, double count, double mean, double sq) {
   const double d = mean - *mu, total = n + count;
@@ -12,31 +12,37 @@ INLINE void bn_merge(double *mu, double *m2, double n, double count, double mean
   *m2 += sq + d * d * n * count / total;
 }
 
-// Mean and centred squares of a task's rows: part[task] = [c means, c squares].
-static void bn_stats(const void *args, int64_t task) {
-  const bn_args *a = args;
-  TASK_RANGE(lo, hi, task, a->rows, a->m);
-  double *mu = a->part + task * 2 * a->c, *m2 = mu + a->c;
-  memset(mu, 0, 2 * a->c * sizeof *mu);
-  for (int64_t r = lo; r < hi; r += bn_block(a->c)) {
-    const int64_t end = min64(hi, r + bn_block(a->c)), count = end - r;
-    for (int64_t c = 0; c < a->c; c += VL) {
-      const int64_t n = a->c - c;
+// Mean and centered squares of each of the channels of x [rows, channels].
+INLINE void bn_moments(const float *x, int64_t rows, int64_t channels, double *mu, double *m2) {
+  memset(mu, 0, channels * sizeof *mu);
+  memset(m2, 0, channels * sizeof *m2);
+  for (int64_t r = 0; r < rows; r += bn_block(channels)) {
+    const int64_t end = min64(rows, r + bn_block(channels)), count = end - r;
+    for (int64_t c = 0; c < channels; c += VL) {
+      const int64_t n = channels - c;
       vf s = splat(0), q = splat(0);
-      for (int64_t i = r; i < end; i++) s += load_n(a->x + i * a->c + c, n);
+      for (int64_t i = r; i < end; i++) s += load_n(x + i * channels + c, n);
       const vf mean = s * splat(1.0f / (float)count);
       vf rest = splat(0); // what the rounded mean leaves over
       for (int64_t i = r; i < end; i++) {
-        const vf d = load_n(a->x + i * a->c + c, n) - mean;
+        const vf d = load_n(x + i * channels + c, n) - mean;
         rest += d;
         q += d * d;
       }
       for (int64_t j = 0; j < min64(VL, n); j++) {
         const double off = (double)rest[j] / count;
-        bn_merge(mu + c + j, m2 + c + j, r - lo, count, mean[j] + off, q[j] - off * rest[j]);
+        bn_merge(mu + c + j, m2 + c + j, r, count, mean[j] + off, q[j] - off * rest[j]);
       }
     }
   }
+}
+
+// Mean and centered squares of a task's rows: part[task] = [c means, c squares].
+static void bn_stats(const void *args, int64_t task) {
+  const bn_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->m);
+  double *part = a->part + task * 2 * a->c;
+  bn_moments(a->x + lo * a->c, hi - lo, a->c, part, part + a->c);
 }
 
 // Merges the parts, moves the running statistics.

@@ -5,8 +5,8 @@ INLINE void shuffle_row(const float *restrict x, float *restrict y, int64_t grou
     for (int64_t i = 0; i < groups; i++) y[j * groups + i] = x[i * each + j];
 }
 
-// Two groups, and the gradient of that, are the usual case: the compiler makes
-// vectors of it.
+// Few groups, and the gradient of two, are the usual cases: where the number is
+// known, the compiler makes vectors of them.
 static void channel_shuffle(const void *args, int64_t task) {
   const shuffle_args *a = args;
   const int64_t c = a->groups * a->each;
@@ -15,6 +15,8 @@ static void channel_shuffle(const void *args, int64_t task) {
   float *y = a->y + lo * c;
   for (int64_t r = lo; r < hi; r++, x += c, y += c) {
     if (a->groups == 2) shuffle_row(x, y, 2, a->each);
+    else if (a->groups == 3) shuffle_row(x, y, 3, a->each);
+    else if (a->groups == 4) shuffle_row(x, y, 4, a->each);
     else if (a->each == 2) shuffle_row(x, y, a->groups, 2);
     else shuffle_row(x, y, a->groups, a->each);
   }

@@ -79,6 +79,17 @@ func lower(op engine.Op, in, out []engine.Spec) (ws int, low lowering, err error
 		return lowerBatchNormEvalBackward(op, in[0])
 	case engine.FoldBatchNorm:
 		return 0, lowerFoldBatchNorm(op, in[0]), nil
+	case engine.LayerNorm:
+		return 0, lowerLayerNorm(op, in[0]), nil
+	case engine.LayerNormBackward:
+		ws, low = lowerLayerNormBackward(op, in[0])
+		return ws, low, nil
+	case engine.GroupNorm:
+		ws, low = lowerGroupNorm(op, in[0])
+		return ws, low, nil
+	case engine.GroupNormBackward:
+		ws, low = lowerGroupNormBackward(in)
+		return ws, low, nil
 	case engine.Concat, engine.Slice, engine.SliceBackward:
 		low, err = lowerConcat(op, in, out)
 		return 0, low, err

@@ -23,6 +23,9 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
   X(bn_grad_apply) X(bn_fold)                                                  \
+  X(layer_norm) X(layer_norm_backward) X(norm_total)                           \
+  X(group_norm_stats) X(group_norm_finish) X(group_norm)                       \
+  X(group_norm_grad) X(group_norm_coef) X(group_norm_backward)                 \
   X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb) X(rgb_weight)              \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
   X(adam) X(sgd) X(mix) X(sumsq) X(clip)
@@ -38,7 +41,7 @@ typedef struct {
 typedef struct {
   float *p;       // the tensor that is written
   const float *g; // the one that is read: gradient, source
-  float *m, *v;   // optimiser state
+  float *m, *v;   // optimizer state
   int64_t n;
 } span;
 
@@ -127,6 +130,32 @@ typedef struct {
   int64_t k, o;
   double eps;
 } fold_args;
+
+typedef struct {
+  const float *x, *dy, *gamma, *beta;
+  float *y;     // y or dx
+  double *part; // tasks × 2 × c partial sums
+  int64_t m, c; // rows (pixels) and channels
+  int64_t rows; // rows a task
+  double eps;
+} layer_norm_args;
+
+typedef struct {
+  const double *part; // parts × 2 × c
+  float *dgamma, *dbeta;
+  int64_t c, parts;
+} norm_total_args;
+
+typedef struct {
+  const float *x, *dy, *gamma, *beta;
+  float *mu, *r;               // of each image's groups
+  float *y;                    // y or dx
+  double *part;                // tasks × 2 × c partial results
+  float *coef;                 // of each image 2 × groups, what group_norm_backward multiplies with
+  int64_t m, c, groups;        // pixels of an image, channels
+  int64_t rows, chunks;        // pixels a task, tasks an image
+  double eps;
+} group_norm_args;
 
 // dst: for each group, panels of columns (see panel_at); in each panel, for
 // each tap and each k, the panel's columns.

@@ -113,7 +113,8 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle, crossEntropy, crossEntropyBackward,
 	klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
-	bnGradApply, bnFold, pack, padImage, igemm, wgrad, reduce,
+	bnGradApply, bnFold, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
+	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
 	nil, nil, // no rgb: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
 }

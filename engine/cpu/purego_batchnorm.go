@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// merge adds count values with their mean and centred squares to n values with
+// merge adds count values with their mean and centered squares to n values with
 // theirs (Chan, Golub and LeVeque, 1979).
 func merge(mu, m2 *float64, n, count int64, mean, sq float64) {
 	d, total := mean-*mu, float64(n+count)
@@ -16,27 +16,31 @@ func merge(mu, m2 *float64, n, count int64, mean, sq float64) {
 	*m2 += sq + d*d*float64(n)*float64(count)/total
 }
 
-func bnStats(p ptr, task int64) {
-	a := (*bnArgs)(p)
-	lo, hi := taskRange(task, a.rows, a.m)
-	part := f64(a.part, a.tasks*2*a.c)[task*2*a.c:]
-	mu, m2 := part[:a.c], part[a.c:2*a.c]
-	x := f32(a.x, a.m*a.c)
-	clear(part[:2*a.c])
-	for i := lo; i < hi; i++ {
-		for c, v := range x[i*a.c:][:a.c] {
+// channelMoments computes mean and centered squares of each of the channels of x.
+func channelMoments(x []float32, mu, m2 []float64) {
+	clear(mu)
+	clear(m2)
+	for i := 0; i < len(x); i += len(mu) {
+		for c, v := range x[i:][:len(mu)] {
 			mu[c] += float64(v)
 		}
 	}
 	for c := range mu {
-		mu[c] /= float64(hi - lo)
+		mu[c] /= float64(len(x) / len(mu))
 	}
-	for i := lo; i < hi; i++ {
-		for c, v := range x[i*a.c:][:a.c] {
+	for i := 0; i < len(x); i += len(mu) {
+		for c, v := range x[i:][:len(mu)] {
 			d := float64(v) - mu[c]
 			m2[c] += d * d
 		}
 	}
+}
+
+func bnStats(p ptr, task int64) {
+	a := (*bnArgs)(p)
+	lo, hi := taskRange(task, a.rows, a.m)
+	part := f64(a.part, a.tasks*2*a.c)[task*2*a.c:]
+	channelMoments(f32(a.x, a.m*a.c)[lo*a.c:hi*a.c], part[:a.c], part[a.c:2*a.c])
 }
 
 func bnFinish(p ptr, _ int64) {
@@ -57,13 +61,13 @@ func bnFinish(p ptr, _ int64) {
 	}
 }
 
-// A bnChannel holds what one channel is normalised with.
+// A bnChannel holds what one channel is normalized with.
 type bnChannel struct{ mean, scale, shift float32 }
 
 // channelPool holds what tasks are done with, so that a run allocates nothing.
 var channelPool = sync.Pool{New: func() any { return new([]bnChannel) }}
 
-// channels returns what the channels are normalised with; the caller puts it
+// channels returns what the channels are normalized with; the caller puts it
 // back into channelPool.
 func (a *bnArgs) channels() *[]bnChannel {
 	p := channelPool.Get().(*[]bnChannel)

@@ -9,6 +9,8 @@
 #include "pool2d.h"
 #include "loss.h"
 #include "batchnorm.h"
+#include "layernorm.h"
+#include "groupnorm.h"
 #include "gemm.h"
 #include "gemm_weight.h"
 #include "rgb.h"

@@ -91,6 +91,14 @@ func (b *Backend) lower(op engine.Op, in, out []engine.Spec) (lowering, error) {
 	case engine.MaxPool2D, engine.MaxPool2DBackward, engine.AvgPool2D, engine.AvgPool2DBackward,
 		engine.GlobalAvgPool, engine.GlobalAvgPoolBackward:
 		return b.lowerPool(op, in, out)
+	case engine.LayerNorm:
+		return b.lowerLayerNorm(op, in[0])
+	case engine.LayerNormBackward:
+		return b.lowerLayerNormBackward(op, in[0])
+	case engine.GroupNorm:
+		return b.lowerGroupNorm(op, in[0])
+	case engine.GroupNormBackward:
+		return b.lowerGroupNormBackward(in)
 	case engine.Concat, engine.Slice, engine.SliceBackward:
 		return b.lowerConcat(op, in, out)
 	case engine.ChannelShuffle:

@@ -145,6 +145,8 @@ var plants = []plant{
 	{"the last element of a parameter", "optimizer", "SGD", "if (i + 1 < n) x[i + 1] = v.y;", ""},
 	{"the last part", "split_sum", "Conv2DBackwardWeight", "for (int w = 1; w < WARPS; w++)", "for (int w = 1; w < WARPS - 1; w++)"},
 	// Strides and indices.
+	{"the pixels of the next image", "groupnorm", "GroupNorm", "s.to = s.from + a.rows < end ? s.from + a.rows : end;", "s.to = s.from + a.rows;"},
+	{"the last line's sums", "layernorm", "LayerNormBackward", "line >= half || line + half >= c.lines", "line >= half || line + half >= c.lines - 1"},
 	{"a stride that is not one", "depthwise", "Conv2DBackwardData", "return i < n && i * g.stride == t ? i : -1;", "return i < n ? i : -1;"},
 	{"a stride of the wrong matrix", "gemm", "LinearBackwardWeight", "put_row(dw + (i64)(row0 + r) * a.n + col0 + c,", "put_row(dw + (i64)(row0 + r) * a.m + col0 + c,"},
 	{"a stride of the wrong tensor", "conv2d_weight", "Conv2DBackwardWeight", "(i64)(y * a.w + z) * a.c + channel[i], hit);", "(i64)(y * a.ow + z) * a.c + channel[i], hit);"},
@@ -159,6 +161,9 @@ var plants = []plant{
 	{"a channel too many", "concat", "SliceBackward", "c < a.count) v", "c <= a.count) v"},
 	{"the row of the other side", "concat", "Concat", "a.y[(i64)r * a.y_row + k]", "a.y[(i64)r * a.x_row + k]"},
 	{"group and channel swapped", "channelshuffle", "ChannelShuffle", "x[(i64)mod_by(o, q, a.by_groups) * a.each + q]", "x[(i64)q * a.each + mod_by(o, q, a.by_groups)]"},
+	{"the vector's first channels' scale", "layernorm", "LayerNorm", "a.gamma[k * WIDTH + l], a.beta[k * WIDTH + l]);", "a.gamma[k], a.beta[k * WIDTH + l]);"},
+	{"the group of the vector's first channel", "groupnorm", "GroupNorm", "int g = image * a.groups + (k * WIDTH + l) / a.each;", "int g = image * a.groups + k * WIDTH / a.each;"},
+	{"r once", "groupnorm", "GroupNormBackward", "(float)(-r * r * d / m)", "(float)(-r * d / m)"},
 	{"a random word twice", "elementwise", "Dropout", "philox((u32)(i / 4) + (u32)q,", "philox((u32)(i / 4),"},
 	// Barriers.
 	{"no barrier before the transpose is read", "elementwise", "Flatten", sync2 + "\t\tUNROLL\n\t\tfor (int u = 0; u < TILE; u += TILE_ROWS) {\n\t\t\tint r = row + tx",
@@ -167,6 +172,9 @@ var plants = []plant{
 	{"no barrier behind the places", "conv2d", "Conv2D", "w.base + (backward ? j : j * a.stride);\n\t}\n" + sync1, "w.base + (backward ? j : j * a.stride);\n\t}\n"},
 	{"no barrier in the merge", "batchnorm", "BatchNorm", sync2 + "\t\tif (s.line < half", "\t\tif (s.line < half"},
 	{"no barrier before the next sum", "batchnorm", "BatchNorm", "v = shared[t % BN_CHANNELS];\n" + sync1, "v = shared[t % BN_CHANNELS];\n"},
+	{"no barrier in the merge of a group's pixels", "groupnorm", "GroupNorm", sync2 + "\t\tif (at.line < half", "\t\tif (at.line < half"},
+	{"no barrier in the merge of sums", "layernorm", "LayerNormBackward", sync2 + "\t\tif (line >= half", "\t\tif (line >= half"},
+	{"no barrier before the group's next sum", "groupnorm", "GroupNorm", "v = shared[0];\n" + sync1, "v = shared[0];\n"},
 	{"no barrier in the gradient's merge", "batchnorm_backward", "BatchNormBackward", sync2 + "\t\tif (b.line < half", "\t\tif (b.line < half"},
 	{"no barrier between the rows' results", "firstlayer", "Conv2DBackwardWeight", sync2 + "\t\tif (row != r) continue;", "\t\tif (row != r) continue;"},
 	{"a barrier that some threads miss", "split_sum", "Conv2DBackwardWeight", "sums[warp][lane] = sum;\n" + sync1, "sums[warp][lane] = sum;\n\tif (warp == 0) __syncthreads();\n"},

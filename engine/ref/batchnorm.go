@@ -1,10 +1,6 @@
 package ref
 
-import (
-	"math"
-
-	"github.com/potstill/potstill/engine"
-)
+import "github.com/potstill/potstill/engine"
 
 func init() {
 	define(batchNorm)
@@ -14,22 +10,13 @@ func init() {
 }
 
 // channelStats returns mean and variance of channel k of x, whose last axis has
-// c channels. The mean's error is that of its sum. The variance's is what
-// Welford's update and shifted sums achieve: v times the condition number
-// √(1+μ²/v) of the problem (Chan, Golub and LeVeque, 1983); Σx²/M - μ² does not.
+// c channels; see moments.
 func channelStats(x Array, k, c int) (mean, variance num) {
-	m := float64(len(x.V) / c)
-	var s sum
+	channel := make([]float64, 0, len(x.V)/c)
 	for i := k; i < len(x.V); i += c {
-		s.dot(x.V[i], 1)
+		channel = append(channel, x.V[i])
 	}
-	mean = num{s.v / m, s.e / m}
-	v := 0.0
-	for i := k; i < len(x.V); i += c {
-		d := x.V[i] - mean.v
-		v += d * d / m
-	}
-	return mean, num{v, math.Sqrt(v * (v + mean.v*mean.v))}
+	return moments(channel)
 }
 
 // invStd is 1/√(v+eps).
