@@ -166,7 +166,7 @@ func TestMany(t *testing.T) {
 	}
 }
 
-// TestWideRange decodes codes on a range that no float32 holds in float64.
+// TestWideRange keeps codes on a range that no float32 holds, and its float64.
 func TestWideRange(t *testing.T) {
 	w := named.Tensor{Name: "w", Shape: []int{2}, Coded: true, Codes: []uint8{0, 51}, Min: 0, Max: 1}
 	b, err := Encode8([]named.Tensor{w})
@@ -182,8 +182,12 @@ func TestWideRange(t *testing.T) {
 		t.Fatal(err)
 	}
 	hi := 0.1
-	if got := f.Tensors[0]; got.Coded || got.Codes != nil || got.DType != "float32" || !slices.Equal(got.Float, []float32{0, float32(51.0 / 255 * hi)}) || len(f.Notes) != 1 {
+	if got := f.Tensors[0]; !got.Coded || got.Max != hi || !slices.Equal(got.Codes, w.Codes) || !slices.Equal(got.Float, []float32{0, float32(51.0 / 255 * hi)}) || len(f.Notes) != 0 {
 		t.Errorf("read %+v, %q", got, f.Notes)
+	}
+	again, err := Encode8(f.Tensors)
+	if err != nil || !bytes.Contains(again, []byte(tenth)) {
+		t.Errorf("the range is not written as it was read (%v)", err)
 	}
 }
 
