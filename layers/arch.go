@@ -14,13 +14,13 @@ type Arch struct {
 	// Family is one of Families.
 	Family  string `json:"family"`
 	Classes int    `json:"classes"`
-	// Base is the unit that the family's width multipliers are applied to; 0
-	// means the family's own (16, or 64 for resnet18). Where Widths are given,
-	// Base has no effect.
+	// Base scales the net: each width is the family's own times Base over the
+	// family's base (16, or 64 for resnet18), rounded. 0 means the family's.
+	// Where Widths are given, Base has no effect.
 	Base int `json:"base,omitempty"`
 	// Widths are the output channels of each block, of each stage for
-	// resnet18; nil means Base times the family's multipliers. A pruned net is
-	// the same family with other widths.
+	// resnet18; nil means those that Base gives. A pruned net is the same
+	// family with other widths.
 	Widths []int `json:"widths,omitempty"`
 	// InChannels is the number of channels of an image; 0 means 3.
 	InChannels int `json:"in_channels,omitempty"`
@@ -28,22 +28,40 @@ type Arch struct {
 
 // A family is a rule that makes a net from a list of widths.
 type family struct {
-	name        string
-	base        int
-	multipliers []int
+	name string
+	base int
+	// widths are those at the family's base.
+	widths []int
 	// groups must divide every width but the last free ones.
 	groups, free int
 	build        func(b *NetBuilder, a Arch) (output string)
 }
 
+// times returns the multiples of a base.
+func times(base int, multipliers ...int) []int {
+	for i := range multipliers {
+		multipliers[i] *= base
+	}
+	return multipliers
+}
+
+// scale returns the widths at another base: the nearest that the groups divide.
+func (f family) scale(base int) []int {
+	out := make([]int, len(f.widths))
+	for i, w := range f.widths {
+		out[i] = max(1, (2*w*base+f.base*f.groups)/(2*f.base*f.groups)) * f.groups
+	}
+	return out
+}
+
 // families in the order in which they are listed to users.
 var families = []family{
-	{name: "cnn-plain", base: 16, multipliers: []int{1, 2, 4, 8, 8}, groups: 1, build: buildCNN(plainBlock)},
-	{name: "cnn-dwpw", base: 16, multipliers: []int{1, 2, 4, 8, 8, 8, 16, 16, 16}, groups: 1, build: buildCNN(depthwiseBlock)},
-	{name: "cnn-group", base: 16, multipliers: []int{1, 2, 4, 8, 8, 8}, groups: 2, free: 1, build: buildCNN(groupBlock)},
-	{name: "cnn-group-printed", base: 16, multipliers: []int{1, 2, 4, 8, 8, 8}, groups: 2, build: buildCNN(printedBlock)},
-	{name: "hw7-student", base: 16, multipliers: []int{1, 2, 4, 8, 16, 16, 16, 16}, groups: 1, build: buildCNN(depthwiseBlock)},
-	{name: "resnet18", base: 64, multipliers: []int{1, 2, 4, 8}, groups: 1, build: buildResNet18},
+	{name: "cnn-plain", base: 16, widths: times(16, 1, 2, 4, 8, 8), groups: 1, build: buildCNN(plainBlock)},
+	{name: "cnn-dwpw", base: 16, widths: times(16, 1, 2, 4, 8, 8, 8, 16, 16, 16), groups: 1, build: buildCNN(depthwiseBlock)},
+	{name: "cnn-group", base: 16, widths: times(16, 1, 2, 4, 8, 8, 8), groups: 2, free: 1, build: buildCNN(groupBlock)},
+	{name: "cnn-group-printed", base: 16, widths: times(16, 1, 2, 4, 8, 8, 8), groups: 2, build: buildCNN(printedBlock)},
+	{name: "hw7-student", base: 16, widths: times(16, 1, 2, 4, 8, 16, 16, 16, 16), groups: 1, build: buildCNN(depthwiseBlock)},
+	{name: "resnet18", base: 64, widths: times(64, 1, 2, 4, 8), groups: 1, build: buildResNet18},
 }
 
 // Families returns the names of the model families.
@@ -92,12 +110,13 @@ func (n *Net) Arch() Arch {
 }
 
 // widthsOf returns the widths that n would have as a net of the family, nil if
-// it cannot be one: the output channels of the modules whose output channels
-// are a width in a net of markers.
+// it cannot be one: those of the convolutions whose output channels are a width,
+// or half of one, in a net whose widths are marks.
 func (f family) widthsOf(n *Net) []int {
-	marks := make([]int, len(f.multipliers))
+	// No mark is another one, nor half of another one.
+	marks := make([]int, len(f.widths))
 	for i := range marks {
-		marks[i] = (i + 1) * f.groups
+		marks[i] = 4 * (64 + i)
 	}
 	b := NewNetBuilder(f.name, Input{Channels: n.Input.Channels})
 	f.build(b, Arch{Family: f.name, Classes: 1, InChannels: n.Input.Channels, Widths: marks})
@@ -114,8 +133,10 @@ func (f family) widthsOf(n *Net) []int {
 		if !ok {
 			return nil
 		}
-		if at := conv.OutChannels/f.groups - 1; widths[at] == 0 {
-			widths[at] = own.OutChannels
+		for part := 1; part <= 2; part++ {
+			if at := slices.Index(marks, part*conv.OutChannels); at >= 0 && widths[at] == 0 {
+				widths[at] = part * own.OutChannels
+			}
 		}
 	}
 	return widths
@@ -147,21 +168,14 @@ func (a Arch) resolve() (Arch, family, error) {
 	case a.Base < 0 || a.Base > maxWidth:
 		return a, f, fmt.Errorf("%s: base width %d; give a number from 1 to %d, or 0 for the family's %d", f.name, a.Base, maxWidth, f.base)
 	}
-	scale := func(base int) []int {
-		w := make([]int, len(f.multipliers))
-		for i, m := range f.multipliers {
-			w[i] = base * m
-		}
-		return w
-	}
 	if len(a.Widths) == 0 {
 		if a.Base == 0 {
 			a.Base = f.base
 		}
-		a.Widths = scale(a.Base)
+		a.Widths = f.scale(a.Base)
 	} else {
 		a.Widths = slices.Clone(a.Widths)
-		if a.Base = a.Widths[0] / f.multipliers[0]; !slices.Equal(a.Widths, scale(a.Base)) {
+		if a.Base = a.Widths[0] * f.base / f.widths[0]; !slices.Equal(a.Widths, f.scale(a.Base)) {
 			a.Base = 0
 		}
 	}
@@ -170,8 +184,8 @@ func (a Arch) resolve() (Arch, family, error) {
 
 // checkWidths says what is wrong with a list of widths.
 func (f family) checkWidths(widths []int) error {
-	if len(widths) != len(f.multipliers) {
-		return fmt.Errorf("%s: %d widths given, it has %d blocks and takes as many", f.name, len(widths), len(f.multipliers))
+	if len(widths) != len(f.widths) {
+		return fmt.Errorf("%s: %d widths given, it has %d blocks and takes as many", f.name, len(widths), len(f.widths))
 	}
 	for i, w := range widths {
 		switch {
