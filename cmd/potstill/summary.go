@@ -19,7 +19,7 @@ type summaryCmd struct {
 
 // modelFlags name a net: a family or a file.
 type modelFlags struct {
-	Model string    `arg:"" help:"A family (cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student, resnet18), a YAML file of a net, or a model's file."`
+	Model string    `arg:"" help:"A family (${families}), a YAML file of a net, or a model's file."`
 	Input imageSize `placeholder:"3x256x256" help:"Size of an image; what the file says, or 3x256x256, if not given."`
 	Arch  string    `placeholder:"FAMILY|YAML" help:"Family of another program's file, where it is not found from the file, or a YAML file of its net."`
 	archFlags

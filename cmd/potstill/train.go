@@ -14,7 +14,7 @@ import (
 
 // trainCmd is potstill train.
 type trainCmd struct {
-	Arch string `default:"cnn-dwpw" help:"Family of the net (cnn-plain, cnn-dwpw, cnn-group, cnn-group-printed, hw7-student, resnet18), or a YAML file of a net of your own."`
+	Arch string `default:"cnn-dwpw" help:"Family of the net (${families}), or a YAML file of a net of your own."`
 	archFlags
 	initFlags
 	dataFlags
