@@ -90,12 +90,16 @@ func (a Arch) Net() (*Net, error) {
 // family at all), Classes and InChannels.
 func (n *Net) Arch() Arch {
 	a := Arch{Family: n.Family, Classes: n.Classes(), InChannels: n.Input.Channels}
-	i := slices.IndexFunc(families, func(f family) bool { return f.name == n.Family })
-	if i < 0 {
-		return a
-	}
 	full := a
-	if full.Widths = families[i].widthsOf(n); full.Widths == nil {
+	full.Widths = FamilyWidths(n.Family, func(module string) int {
+		if m := n.Module(module); m != nil {
+			if conv, ok := m.Kind.(Conv2d); ok {
+				return conv.OutChannels
+			}
+		}
+		return 0
+	})
+	if full.Widths == nil {
 		return a
 	}
 	full, _, err := full.resolve()
@@ -109,35 +113,39 @@ func (n *Net) Arch() Arch {
 	return full
 }
 
-// widthsOf returns the widths that n would have as a net of the family, nil if
-// it cannot be one: those of the convolutions whose output channels are a width,
-// or half of one, in a net whose widths are marks.
-func (f family) widthsOf(n *Net) []int {
-	// No mark is another one, nor half of another one.
+// FamilyWidths returns the widths of a net of a family of which only the output
+// channels of the convolutions are known, by the modules' names: 0 for one that
+// is not. It returns nil where they do not tell all widths. Whether a net of
+// these widths has all the channels that are known is the caller's to see.
+func FamilyWidths(name string, channels func(module string) int) []int {
+	i := slices.IndexFunc(families, func(f family) bool { return f.name == name })
+	if i < 0 {
+		return nil
+	}
+	f := families[i]
+	// A convolution has as many channels as a width, or half as many. No mark is
+	// another one, nor half of another one.
 	marks := make([]int, len(f.widths))
 	for i := range marks {
 		marks[i] = 4 * (64 + i)
 	}
-	b := NewNetBuilder(f.name, Input{Channels: n.Input.Channels})
-	f.build(b, Arch{Family: f.name, Classes: 1, InChannels: n.Input.Channels, Widths: marks})
-	if len(b.net.Modules) != len(n.Modules) {
-		return nil
-	}
+	b := NewNetBuilder(f.name, Input{Channels: 1})
+	f.build(b, Arch{Family: f.name, Classes: 1, InChannels: 1, Widths: marks})
 	widths := make([]int, len(marks))
 	for i := range b.net.Modules {
-		conv, ok := b.net.Modules[i].Kind.(Conv2d)
+		m := &b.net.Modules[i]
+		conv, ok := m.Kind.(Conv2d)
 		if !ok {
 			continue
 		}
-		own, ok := n.Modules[i].Kind.(Conv2d)
-		if !ok {
-			return nil
-		}
 		for part := 1; part <= 2; part++ {
 			if at := slices.Index(marks, part*conv.OutChannels); at >= 0 && widths[at] == 0 {
-				widths[at] = part * own.OutChannels
+				widths[at] = part * channels(m.Name)
 			}
 		}
+	}
+	if slices.Contains(widths, 0) {
+		return nil
 	}
 	return widths
 }

@@ -2,6 +2,7 @@ package layers
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 )
@@ -9,10 +10,15 @@ import (
 // A Group is a set of channels that are cut for the same reason: those that one
 // module makes, with all that they are tied to. Its units are what can be cut
 // or kept: unit u is one channel or several, all of which go or stay together.
+// Units of a group are alike: they lie on the same axes and can change places.
+// Where they are not, as where a split sends half of the channels of a module
+// elsewhere, the module makes several groups.
 type Group struct {
-	// Name is that of the module that makes its first channels, Image for those
-	// of the image.
+	// Name tells the groups of a net apart: Module, and for the second and later
+	// groups of a module a number behind it, "conv1#2".
 	Name string
+	// Module is that which makes its first channels, Image for those of the image.
+	Module string
 	// Size is the number of units, Width that of the channels that a unit has
 	// where it is made: more than one where channels are tied among themselves,
 	// as by a grouped convolution.
@@ -61,58 +67,88 @@ func (n *Net) groups() (*grouping, error) {
 		return nil, err
 	}
 	g := &grouping{Ties: t, group: make([]int32, len(t.parent)), unit: make([]int32, len(t.parent)), role: make([]int32, len(t.parent))}
-	g.number(n)
+	g.numberRoles()
+	g.number(n, g.signatures(n))
 	g.findUses()
 	return g, nil
 }
 
-// number gives every element its group, its unit and its role. Modules whose
-// channels are tied to one another make one group.
-func (g *grouping) number(n *Net) {
-	parent := make(map[int]int) // of modules
-	var find func(i int) int
-	find = func(i int) int {
-		p, ok := parent[i]
-		if !ok || p == i {
-			return i
+// numberRoles tells the elements that are one apart by the order of their making.
+func (g *grouping) numberRoles() {
+	met := make(map[Elem]int32)
+	for e := range g.parent {
+		r := g.root(Elem(e))
+		g.role[e] = met[r]
+		met[r]++
+	}
+}
+
+// signatures returns, by root, a number that says on which values and axes its
+// elements lie: FNV-1a, 64 bits, of the places and the roles there.
+func (g *grouping) signatures(n *Net) map[Elem]uint64 {
+	sums := make(map[Elem]uint64)
+	place := uint64(0)
+	lie := func(at []Elem) {
+		place++
+		for _, e := range at {
+			r := g.root(e)
+			h, ok := sums[r]
+			if !ok {
+				h = 14695981039346656037
+			}
+			for _, word := range [2]uint64{place, uint64(g.role[e])} {
+				h = (h ^ word) * 1099511628211
+			}
+			sums[r] = h
 		}
-		p = find(p)
-		parent[i] = p
-		return p
 	}
-	for e := range g.parent {
-		a, b := find(g.origin[e]), find(g.origin[g.root(Elem(e))])
-		parent[max(a, b)] = min(a, b)
+	lie(g.values[Image])
+	for i := range n.Modules {
+		lie(g.values[n.Modules[i].Name])
 	}
-	at := make(map[int]int32)     // the group of a module
-	units := make(map[Elem]int32) // the unit of a root
-	roles := make(map[Elem]int32) // the elements of a root so far
+	for _, x := range g.axes {
+		lie(x.at)
+	}
+	return sums
+}
+
+// number gives every element its group and its unit. Elements of one signature
+// are a group: no two modules make such unless their channels are tied.
+func (g *grouping) number(n *Net, signatures map[Elem]uint64) {
+	at := make(map[uint64]int32)  // the group of a signature
+	of := make(map[int]int)       // groups of a module
+	made := make(map[int32]int)   // the module of a group
+	units := make(map[Elem]int32) // of a root
 	for e := range g.parent {
-		made := find(g.origin[e])
-		i, ok := at[made]
+		r := g.root(Elem(e))
+		i, ok := at[signatures[r]]
 		if !ok {
 			i = int32(len(g.groups))
-			at[made] = i
+			module := g.origin[e]
+			at[signatures[r]], made[i] = i, module
+			of[module]++
 			name := Image
-			if made >= 0 {
-				name = n.Modules[made].Name
+			if module >= 0 {
+				name = n.Modules[module].Name
 			}
-			g.groups = append(g.groups, Group{Name: name})
+			x := Group{Name: name, Module: name}
+			if k := of[module]; k > 1 {
+				x.Name = fmt.Sprintf("%s#%d", name, k)
+			}
+			g.groups = append(g.groups, x)
 		}
 		group := &g.groups[i]
-		r := g.root(Elem(e))
 		u, ok := units[r]
 		if !ok {
 			u = int32(group.Size)
 			units[r] = u
 			group.Size++
 		}
-		g.group[e], g.unit[e], g.role[e] = i, u, roles[r]
-		roles[r]++
+		g.group[e], g.unit[e] = i, u
 		if group.Fixed == "" {
 			group.Fixed = g.fixed[Elem(e)]
 		}
-		if u == 0 && g.origin[e] == made {
+		if u == 0 && g.origin[e] == made[i] {
 			group.Width++
 		}
 	}

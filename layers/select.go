@@ -10,8 +10,7 @@ import (
 //
 // In any order but the ascending one, the kept channels change places: unit k
 // of the new net is unit keep[k] of the old one, wherever its channels lie, and
-// the net computes the same as with the numbers sorted. That is refused for
-// units which lie on different axes, as where a split parts a group.
+// the net computes the same as with the numbers sorted.
 func Select(keep map[string][]int) Rewrite {
 	return func(n *Net, s StateDict) (*Net, StateDict, error) {
 		g, err := n.groups()
@@ -86,11 +85,6 @@ func (g *grouping) keep(n *Net, s StateDict, keep map[string][]int) (*Net, State
 			continue
 		}
 		p.plans[i] = newPlan(x.Size, units)
-		if p.plans[i].order != nil {
-			if err := p.interchangeable(int32(i), units); err != nil {
-				return nil, nil, fmt.Errorf("%s: group %s: %w", n, x.Name, err)
-			}
-		}
 	}
 	out := n.clone()
 	if kept := p.pick(g.values[Image]); kept != nil {
@@ -102,11 +96,7 @@ func (g *grouping) keep(n *Net, s StateDict, keep map[string][]int) (*Net, State
 		for k, from := range m.In {
 			in[k] = p.pick(g.values[from])
 		}
-		kept := p.pick(g.values[m.Name])
-		if kept != nil && len(kept) == 0 {
-			return nil, nil, fmt.Errorf("%s: %s: none of its %d channels would be left; keep at least one", n, m.Name, len(g.values[m.Name]))
-		}
-		kind, err := m.Kind.Keep(in, kept)
+		kind, err := m.Kind.Keep(in, p.pick(g.values[m.Name]))
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %s: %w", n, m.Name, err)
 		}
@@ -231,51 +221,4 @@ func (p *picker) places(at []Elem) map[key][]int {
 		}
 	}
 	return out
-}
-
-// interchangeable reports whether the units that are to change places lie on
-// the same axes as those whose places they take, equally often.
-func (p *picker) interchangeable(group int32, units []int) error {
-	lies := make(map[[2]int32]map[string]int) // unit and role; where, and how often
-	count := func(where string, at []Elem) {
-		for _, e := range at {
-			if p.group[e] != group {
-				continue
-			}
-			k := [2]int32{p.unit[e], p.role[e]}
-			if lies[k] == nil {
-				lies[k] = make(map[string]int)
-			}
-			lies[k][where]++
-		}
-	}
-	for name, at := range p.values {
-		count(name, at)
-	}
-	for _, x := range p.axes {
-		count(fmt.Sprintf("%s axis %d", x.tensor, x.axis), x.at)
-	}
-	same := func(a, b [2]int32) bool {
-		if len(lies[a]) != len(lies[b]) {
-			return false
-		}
-		for where, n := range lies[a] {
-			if lies[b][where] != n {
-				return false
-			}
-		}
-		return true
-	}
-	for k, u := range units {
-		for role := int32(0); ; role++ {
-			a, b := [2]int32{int32(k), role}, [2]int32{int32(u), role}
-			if lies[a] == nil && lies[b] == nil {
-				break
-			}
-			if !same(a, b) {
-				return fmt.Errorf("units %d and %d lie in different places and cannot change them; keep the units in ascending order", k, u)
-			}
-		}
-	}
-	return nil
 }

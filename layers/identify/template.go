@@ -2,8 +2,10 @@ package identify
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
@@ -93,12 +95,63 @@ func (t *template) try(file *content, w way, want map[string]int) *attempt {
 			a.left = append(a.left, &file.tensors[j])
 		}
 	}
-	a.measure(want)
+	if a.measureWidths(want); a.netErr != nil || a.problem() != nil {
+		a.measureGroups(want)
+	}
 	return a
 }
 
-// measure finds the sizes: each is what most of the tensors in its places say.
-func (a *attempt) measure(want map[string]int) {
+// measureWidths finds the net among those of the template's family: by the
+// output channels of its convolutions.
+func (a *attempt) measureWidths(want map[string]int) {
+	channels := make(map[string]int)
+	image, classes := 0, 0
+	head := a.t.net.Head()
+	for i, s := range a.t.slots {
+		t := a.places[i]
+		module, ok := strings.CutSuffix(s.name, ".weight")
+		if t == nil || !ok || len(t.Shape) < 2 || len(t.Shape) != len(s.shape) {
+			continue
+		}
+		channels[module] = t.Shape[0]
+		if image == 0 {
+			image = t.Shape[1] // of the first convolution, which reads the image
+		}
+		if module == head.Name {
+			classes = t.Shape[0]
+		}
+	}
+	arch := layers.Arch{
+		Family: a.t.net.Family, InChannels: cmp.Or(want[layers.Image], image), Classes: cmp.Or(want[head.Name], classes),
+		Widths: layers.FamilyWidths(a.t.net.Family, func(module string) int { return channels[module] }),
+	}
+	if arch.Widths == nil || len(want) > 2 {
+		a.netErr = errNoFamily
+		return
+	}
+	n, err := arch.Net()
+	if err != nil {
+		a.netErr = err
+		return
+	}
+	m, err := n.Model()
+	if err != nil {
+		a.netErr = err
+		return
+	}
+	a.net, a.shapes = n, nil
+	for _, s := range m.Slots() {
+		a.shapes = append(a.shapes, s.Shape())
+	}
+}
+
+// errNoFamily says that a net is not to be looked for among those of a family.
+var errNoFamily = errors.New("no family")
+
+// measureGroups finds the sizes of the groups: each is what most of the tensors in
+// its places say.
+func (a *attempt) measureGroups(want map[string]int) {
+	a.net, a.netErr, a.shapes = nil, nil, nil
 	votes := make([][]vote, len(a.t.groups))
 	for i, s := range a.t.slots {
 		t := a.places[i]
