@@ -62,6 +62,7 @@ var families = []family{
 	{name: "cnn-group-printed", base: 16, widths: times(16, 1, 2, 4, 8, 8, 8), groups: 2, build: buildCNN(printedBlock)},
 	{name: "hw7-student", base: 16, widths: times(16, 1, 2, 4, 8, 16, 16, 16, 16), groups: 1, build: buildCNN(depthwiseBlock)},
 	{name: "resnet18", base: 64, widths: times(64, 1, 2, 4, 8), groups: 1, build: buildResNet18},
+	{name: "shufflenet_v2_x0_5", base: 24, widths: []int{24, 48, 96, 192, 1024}, groups: 2, free: 1, build: buildShuffleNetV2},
 }
 
 // Families returns the names of the model families.

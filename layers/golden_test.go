@@ -201,6 +201,14 @@ func TestNetsAgainstPyTorch(t *testing.T) {
 				g.checkEvaluation(m, store)
 			})
 		}
+		t.Run(name+"/shufflenet_v2_x0_5", func(t *testing.T) {
+			g := readGolden(t, "shufflenet_v2_x0_5")
+			m := newModel(t, g.meta.Arch)
+			store := engine.NewStore(backend)
+			defer store.Close()
+			g.load(m, store, "state/")
+			g.checkEvaluation(m, store)
+		})
 	}
 }
 

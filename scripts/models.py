@@ -13,7 +13,8 @@ import sys
 import torch
 from torch import nn
 
-BASE = {"resnet18": 64}
+BASE = {"resnet18": 64, "shufflenet_v2_x0_5": 24}
+SHUFFLENET = [24, 48, 96, 192, 1024]
 MULTIPLIERS = {
     "cnn-plain": [1, 2, 4, 8, 8],
     "cnn-dwpw": [1, 2, 4, 8, 8, 8, 16, 16, 16],
@@ -21,12 +22,15 @@ MULTIPLIERS = {
     "cnn-group-printed": [1, 2, 4, 8, 8, 8],
     "hw7-student": [1, 2, 4, 8, 16, 16, 16, 16],
     "resnet18": [1, 2, 4, 8],
+    "shufflenet_v2_x0_5": [],  # see widths_of
 }
 
 
 def widths_of(family, base=None):
     """The output channels of every block."""
     base = base or BASE.get(family, 16)
+    if family == "shufflenet_v2_x0_5":
+        return [max(1, (2 * w * base + 48) // 96) * 2 for w in SHUFFLENET]
     return [base * m for m in MULTIPLIERS[family]]
 
 
@@ -87,6 +91,10 @@ def resnet18(classes, widths):
 def build(family, classes, base=None, widths=None):
     """The model of a family, in PyTorch's initial state."""
     widths = widths or widths_of(family, base)
+    if family == "shufflenet_v2_x0_5":
+        from torchvision.models import shufflenetv2
+
+        return shufflenetv2.ShuffleNetV2([4, 8, 4], widths, num_classes=classes)
     return resnet18(classes, widths) if family == "resnet18" else CNN(family, classes, widths)
 
 
