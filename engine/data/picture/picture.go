@@ -1,9 +1,15 @@
-// Package picture decodes the files of pictures into RGB.
 package picture
 
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"image/png"
+	"io"
+	"slices"
+
+	"golang.org/x/image/bmp"
+	"golang.org/x/image/tiff"
 
 	"github.com/potstill/potstill/engine/data/picture/jpeg"
 )
@@ -15,14 +21,181 @@ type Image struct {
 	H, W int
 }
 
-type Note = jpeg.Note
+// Options say how a file is decoded. The zero value is torchvision's way.
+type Options struct {
+	// EXIF turns and mirrors the picture as its EXIF orientation says.
+	EXIF bool
+}
 
-type Options struct{ EXIF bool }
+// Note is something that a user may want to know of a file that was read.
+type Note struct {
+	Text   string // the same for all files of which it is true, so that they can be counted
+	Detail string // figures, or ""
+	Damage bool   // pixels are not, or may not be, those that were stored
+}
 
-func Decode(b []byte, o Options) (Image, []Note, error) {
-	if bytes.HasPrefix(b, []byte("\xff\xd8")) {
-		p, err := jpeg.Decode(b, 100_000_000)
-		return Image{p.Pix, p.H, p.W}, p.Notes, err
+// String is the text, with the figures if there are any.
+func (n Note) String() string {
+	if n.Detail == "" {
+		return n.Text
 	}
-	return Image{}, nil, errors.New("not yet")
+	return n.Text + " (" + n.Detail + ")"
+}
+
+// Limits of what is decoded. They are checked before anything is allocated, so
+// that a small hostile file cannot ask for a large amount of memory.
+const (
+	MaxPixels   = 100_000_000 // pixels in one picture
+	MaxFileSize = 256 << 20   // bytes of one encoded picture
+)
+
+// Errors of [Decode] that can be tested for with errors.Is.
+var (
+	ErrNotAPicture   = errors.New("not a picture of a known format; want JPEG, PNG, WebP, BMP, TIFF, GIF, PPM, PGM or PBM")
+	ErrTooManyPixels = errors.New("the picture has more than 100 megapixels; make it smaller")
+	ErrFileTooLarge  = errors.New("the file is larger than 256 MiB; make the picture smaller")
+)
+
+// errCut is the error of a file that ends too early.
+var errCut = fmt.Errorf("the file is cut short (%w); fetch it again or leave it out", io.ErrUnexpectedEOF)
+
+// damaged makes the error of a file that is broken.
+func damaged(format, problem string) error {
+	return fmt.Errorf("the %s is damaged: %s; fetch it again or leave it out", format, problem)
+}
+
+// unsupported makes the error of a file that is not read.
+func unsupported(format, problem string) error {
+	return fmt.Errorf("this kind of %s is not read (%s); convert it to an 8-bit PNG", format, problem)
+}
+
+// foreign makes the error of another package's decoder a line that says what to
+// do.
+func foreign(format string, err error) error {
+	var png png.UnsupportedError
+	var tiff tiff.UnsupportedError
+	switch {
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		return errCut
+	case errors.As(err, &png), errors.As(err, &tiff), errors.Is(err, bmp.ErrUnsupported):
+		return unsupported(format, err.Error())
+	}
+	return damaged(format, err.Error())
+}
+
+// Decode decodes a file. Notes are given for files that were read, each text at
+// most once.
+func Decode(b []byte, o Options) (Image, []Note, error) {
+	if len(b) > MaxFileSize {
+		return Image{}, nil, ErrFileTooLarge
+	}
+	for _, f := range formats {
+		if !f.is(b) {
+			continue
+		}
+		d := &decoder{file: b}
+		m, err := f.decode(d)
+		if err != nil {
+			return Image{}, nil, err
+		}
+		if o.EXIF || d.always {
+			m = orient(m, d.orientation)
+		}
+		return m, d.notes, nil
+	}
+	return Image{}, nil, ErrNotAPicture
+}
+
+// decoder is the state of decoding one file.
+type decoder struct {
+	file        []byte
+	orientation int  // as EXIF numbers them; 0 and 1: upright
+	always      bool // the orientation counts without asking
+	notes       []Note
+}
+
+func (d *decoder) note(text, detail string) {
+	d.notes = append(d.notes, Note{Text: text, Detail: detail})
+}
+
+// check holds a picture's size against the limit.
+func check(format string, w, h int) error {
+	if w < 1 || h < 1 {
+		return damaged(format, "it has no pixels")
+	}
+	if w > MaxPixels/h {
+		return ErrTooManyPixels
+	}
+	return nil
+}
+
+// format is a way of decoding, and how its files begin.
+type format struct {
+	is     func([]byte) bool
+	decode func(*decoder) (Image, error)
+}
+
+var formats = []format{
+	{begins("\xff\xd8"), (*decoder).jpeg},
+	{begins(pngMagic), (*decoder).png},
+	{begins("GIF87a", "GIF89a"), (*decoder).gif},
+	{isWebP, (*decoder).webp},
+	{begins("BM"), (*decoder).bmp},
+	{begins("II*\x00", "MM\x00*"), (*decoder).tiff},
+	{isNetpbm, (*decoder).netpbm},
+}
+
+func begins(magic ...string) func([]byte) bool {
+	return func(b []byte) bool {
+		return slices.ContainsFunc(magic, func(m string) bool { return bytes.HasPrefix(b, []byte(m)) })
+	}
+}
+
+func (d *decoder) jpeg() (Image, error) {
+	p, err := jpeg.Decode(d.file, MaxPixels)
+	if errors.Is(err, jpeg.ErrTooManyPixels) {
+		err = ErrTooManyPixels
+	}
+	if err != nil {
+		return Image{}, err
+	}
+	for _, n := range p.Notes {
+		d.notes = append(d.notes, Note(n))
+	}
+	d.orientation = orientation(p.EXIF)
+	return Image{Pix: p.Pix, H: p.H, W: p.W}, nil
+}
+
+func (d *decoder) bmp() (Image, error) {
+	c, err := bmp.DecodeConfig(bytes.NewReader(d.file))
+	if err != nil {
+		return Image{}, foreign("BMP", err)
+	}
+	if err := check("BMP", c.Width, c.Height); err != nil {
+		return Image{}, err
+	}
+	m, err := bmp.Decode(bytes.NewReader(d.file))
+	if err != nil {
+		return Image{}, foreign("BMP", err)
+	}
+	return d.rgb(m), nil
+}
+
+func (d *decoder) tiff() (Image, error) {
+	c, err := tiff.DecodeConfig(bytes.NewReader(d.file))
+	if err != nil {
+		return Image{}, foreign("TIFF", err)
+	}
+	if err := check("TIFF", c.Width, c.Height); err != nil {
+		return Image{}, err
+	}
+	if planar, _ := tiffShort(d.file, 284); planar == 2 {
+		return Image{}, unsupported("TIFF", "its colors are in separate planes")
+	}
+	m, err := tiff.Decode(bytes.NewReader(d.file))
+	if err != nil {
+		return Image{}, foreign("TIFF", err)
+	}
+	d.orientation, d.always = orientation(d.file), true
+	return d.rgb(m), nil
 }

@@ -6,8 +6,9 @@ func (d *decoder) arithmeticFunc(p *scanParams) blockFunc {
 	switch {
 	case !d.progressive:
 		f = func(c *component, b *[64]int16) {
-			d.arithDC(c, b)
-			d.arithAC(c, b)
+			if d.arithDC(c, b); !d.arith.bad {
+				d.arithAC(c, b)
+			}
 		}
 	case p.start == 0 && p.high == 0:
 		f = d.arithDC

@@ -80,7 +80,7 @@ type decoder struct {
 	jfif, adobe             bool
 	transform               byte // Adobe's
 	exif                    []byte
-	quant                   [4]*[64]int32
+	quant                   [4]*quant
 	specs                   [2][4]*huffmanSpec // DC, AC
 	tables                  [2][4]*huffman
 	arith                   arith
@@ -217,7 +217,7 @@ func (d *decoder) transform8() {
 				if smooth {
 					d.smooth(&coefs, c, y, x)
 				}
-				last := dequantize(&b, &coefs, c.quant)
+				last := dequantize(&b, &coefs, &c.natural)
 				idct(c.samples[8*y*c.stride+8*x:], c.stride, &b, last)
 			}
 		}

@@ -85,7 +85,7 @@ func (d *decoder) sequentialBlock(c *component, b *[64]int16) {
 	}
 }
 
-var ones = func() (q [64]int32) {
+var ones = func() (q quant) {
 	for k := range q {
 		q[k] = 1
 	}
@@ -95,14 +95,12 @@ var ones = func() (q [64]int32) {
 // dequantize multiplies a block out, to 16 bits as libjpeg's vector code does,
 // and returns 0 if only the DC coefficient is not zero, else 63.
 func dequantize(dst *[64]int32, coefs *[64]int16, q *[64]int32) (last int) {
-	var any int16
-	for k, z := range zigzag[:64] {
-		v := coefs[z&63]
-		dst[z&63] = int32(int16(int32(v) * q[k]))
-		if k > 0 {
-			any |= v
-		}
+	any := int16(0)
+	for i, v := range coefs[1:] {
+		any |= v
+		dst[i+1] = int32(int16(int32(v) * q[i+1]))
 	}
+	dst[0] = int32(int16(int32(coefs[0]) * q[0]))
 	if any != 0 {
 		last = 63
 	}

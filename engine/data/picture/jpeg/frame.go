@@ -7,8 +7,9 @@ type component struct {
 	id      byte
 	h, v    int // sampling factors
 	table   byte
-	quant   *[64]int32 // in the file's order, as it was when the first scan began
-	width   int        // samples that count
+	quant   *quant    // as it was when the first scan began
+	natural [64]int32 // the same row by row
+	width   int       // samples that count
 	height  int
 	blocksX int // blocks that count
 	blocksY int

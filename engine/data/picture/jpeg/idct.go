@@ -31,7 +31,7 @@ const (
 // coefficient that is not zero, in the file's order.
 func idct(dst []uint8, stride int, b *[64]int32, last int) {
 	if last == 0 {
-		flat(dst, stride, clamp((b[0]+4)>>3+128))
+		flat(dst, stride, clamp((wrap(b[0]<<passBits)+16)>>5+128))
 		return
 	}
 	var ws [64]int32
@@ -67,21 +67,21 @@ func column(ws, b *[64]int32, c int) {
 	c &= 7
 	x1, x2, x3, x4, x5, x6, x7 := b[8+c], b[16+c], b[24+c], b[32+c], b[40+c], b[48+c], b[56+c]
 	if x1|x2|x3|x4|x5|x6|x7 == 0 {
-		v := b[c] << passBits
+		v := limit(b[c] << passBits)
 		ws[c], ws[8+c], ws[16+c], ws[24+c] = v, v, v, v
 		ws[32+c], ws[40+c], ws[48+c], ws[56+c] = v, v, v, v
 		return
 	}
 	e0, e1, e2, e3 := even(b[c], x2, x4, x6)
 	o0, o1, o2, o3 := odd(x1, x3, x5, x7)
-	ws[c] = (e0 + o0 + round1) >> shift1
-	ws[56+c] = (e0 - o0 + round1) >> shift1
-	ws[8+c] = (e1 + o1 + round1) >> shift1
-	ws[48+c] = (e1 - o1 + round1) >> shift1
-	ws[16+c] = (e2 + o2 + round1) >> shift1
-	ws[40+c] = (e2 - o2 + round1) >> shift1
-	ws[24+c] = (e3 + o3 + round1) >> shift1
-	ws[32+c] = (e3 - o3 + round1) >> shift1
+	ws[c] = limit((e0 + o0 + round1) >> shift1)
+	ws[56+c] = limit((e0 - o0 + round1) >> shift1)
+	ws[8+c] = limit((e1 + o1 + round1) >> shift1)
+	ws[48+c] = limit((e1 - o1 + round1) >> shift1)
+	ws[16+c] = limit((e2 + o2 + round1) >> shift1)
+	ws[40+c] = limit((e2 - o2 + round1) >> shift1)
+	ws[24+c] = limit((e3 + o3 + round1) >> shift1)
+	ws[32+c] = limit((e3 - o3 + round1) >> shift1)
 }
 
 // row transforms a row of what the columns gave.
@@ -103,14 +103,14 @@ func column4(ws, b *[64]int32, c int) {
 	c &= 7
 	e0, e1, e2, e3 := even4(b[c], b[16+c])
 	o0, o1, o2, o3 := odd4(b[8+c], b[24+c])
-	ws[c] = (e0 + o0 + round1) >> shift1
-	ws[56+c] = (e0 - o0 + round1) >> shift1
-	ws[8+c] = (e1 + o1 + round1) >> shift1
-	ws[48+c] = (e1 - o1 + round1) >> shift1
-	ws[16+c] = (e2 + o2 + round1) >> shift1
-	ws[40+c] = (e2 - o2 + round1) >> shift1
-	ws[24+c] = (e3 + o3 + round1) >> shift1
-	ws[32+c] = (e3 - o3 + round1) >> shift1
+	ws[c] = limit((e0 + o0 + round1) >> shift1)
+	ws[56+c] = limit((e0 - o0 + round1) >> shift1)
+	ws[8+c] = limit((e1 + o1 + round1) >> shift1)
+	ws[48+c] = limit((e1 - o1 + round1) >> shift1)
+	ws[16+c] = limit((e2 + o2 + round1) >> shift1)
+	ws[40+c] = limit((e2 - o2 + round1) >> shift1)
+	ws[24+c] = limit((e3 + o3 + round1) >> shift1)
+	ws[32+c] = limit((e3 - o3 + round1) >> shift1)
 }
 
 // row4 is row for four values; the others are zero.
@@ -131,14 +131,15 @@ func row4(dst *[8]uint8, w *[8]int32) {
 func even(x0, x2, x4, x6 int32) (e0, e1, e2, e3 int32) {
 	z := (x2 + x6) * fix0541
 	t2, t3 := z-x6*fix1847, z+x2*fix0765
-	t0, t1 := (x0+x4)<<constBits, (x0-x4)<<constBits
+	t0, t1 := wrap(x0+x4)<<constBits, wrap(x0-x4)<<constBits
 	return t0 + t3, t1 + t2, t1 - t2, t0 - t3
 }
 
 // odd transforms coefficients 1, 3, 5 and 7, scaled by 2^constBits.
 func odd(x1, x3, x5, x7 int32) (o0, o1, o2, o3 int32) {
-	z := (x7 + x3 + x5 + x1) * fix1175
-	z3, z4 := z-(x7+x3)*fix1961, z-(x5+x1)*fix0390
+	y3, y4 := wrap(x7+x3), wrap(x5+x1)
+	z := (y3 + y4) * fix1175
+	z3, z4 := z-y3*fix1961, z-y4*fix0390
 	z1, z2 := (x7+x1)*fix0899, (x5+x3)*fix2562
 	return x1*fix1501 - z1 + z4, x3*fix3072 - z2 + z3, x5*fix2053 - z2 + z4, x7*fix0298 - z1 + z3
 }
@@ -155,6 +156,17 @@ func odd4(x1, x3 int32) (o0, o1, o2, o3 int32) {
 		x3*(fix1175+fix3072-fix2562-fix1961) + x1*fix1175,
 		(x3+x1)*fix1175 - x3*fix2562 - x1*fix0390,
 		(x3+x1)*fix1175 - x1*fix0899 - x3*fix1961
+}
+
+// wrap keeps 16 bits, and limit limits to 16 bits: what libjpeg-turbo's vector
+// code does with values that only a damaged file has.
+func wrap(v int32) int32 { return int32(int16(v)) }
+
+func limit(v int32) int32 {
+	if v != int32(int16(v)) {
+		return 1<<15 - 1 ^ v>>31
+	}
+	return v
 }
 
 // clamp limits v to 0…255.

@@ -102,13 +102,16 @@ func (d *decoder) quantization(s []byte) error {
 		if table >= len(d.quant) || len(s) < 1+size {
 			return damaged("its quantization tables are not as their length says")
 		}
-		q := new([64]int32)
-		for k := range q {
+		q := new(quant)
+		for k := range 64 {
 			if wide != 0 {
 				q[k] = int32(int16(binary.BigEndian.Uint16(s[1+2*k:])))
 			} else {
 				q[k] = int32(s[1+k])
 			}
+		}
+		for k := 64; k < len(q); k++ {
+			q[k] = q[63]
 		}
 		d.quant[table] = q
 		s = s[1+size:]

@@ -35,6 +35,9 @@ func (d *decoder) scan() error {
 				return damaged("it lacks quantization table %d", c.table)
 			}
 			c.quant = d.quant[c.table]
+			for k, q := range c.quant[:64] {
+				c.natural[zigzag[k]] = q
+			}
 		}
 	}
 	d.drop()
@@ -187,7 +190,7 @@ func (d *decoder) transformMCUs(p *scanParams, decode blockFunc) error {
 func (d *decoder) dequantized(b *[64]int32, c *component, decode blockFunc) int {
 	var coefs [64]int16
 	decode(c, &coefs)
-	return dequantize(b, &coefs, c.quant)
+	return dequantize(b, &coefs, &c.natural)
 }
 
 // storeMCUs decodes a scan of one band of coefficients, or of some components,

@@ -26,12 +26,16 @@ var zigzag = func() (z [128]uint8) {
 	return z
 }()
 
+// quant is a quantization table in the file's order. As in zigzag, the last entry
+// stands for all beyond.
+type quant [128]int32
+
 // block decodes a block of a sequential scan into b, which must be zero. Every
 // coefficient is multiplied by its entry of q (in the file's order), to 16 bits
 // as libjpeg's vector code does. pred is the DC value of the block before, in the
 // file's units. It returns the number of the last coefficient that is not zero
 // (0 is DC), in the file's order.
-func (d *decoder) block(b *[64]int32, q *[64]int32, dc, ac *huffman, pred *int32) (last int) {
+func (d *decoder) block(b *[64]int32, q *quant, dc, ac *huffman, pred *int32) (last int) {
 	r := &d.reader
 	if r.n < 32 { // a code and its amplitude have at most 31 bits
 		r.fill()
@@ -57,7 +61,7 @@ func (d *decoder) block(b *[64]int32, q *[64]int32, dc, ac *huffman, pred *int32
 			acc <<= l
 			n -= l
 			k += int(e >> 12 & 15)
-			b[zigzag[k&127]&63] = int32(int16(int32(e) >> 16 * q[k&63]))
+			b[zigzag[k&127]&63] = int32(int16(int32(e) >> 16 * q[k&127]))
 			last = k
 			continue
 		}
@@ -77,7 +81,7 @@ func (d *decoder) block(b *[64]int32, q *[64]int32, dc, ac *huffman, pred *int32
 			}
 			continue
 		}
-		b[zigzag[k&127]&63] = int32(int16(extend(acc, size) * q[min(k, 63)]))
+		b[zigzag[k&127]&63] = int32(int16(extend(acc, size) * q[k&127]))
 		last = k
 		acc <<= size
 		n -= size
