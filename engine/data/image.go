@@ -17,7 +17,8 @@ var (
 	errFileTooLarge  = picture.ErrFileTooLarge
 )
 
-// decodeImage decodes the file of a picture: see [picture.Decode].
+// decodeImage decodes the file of a picture in torchvision's way. Notes on the
+// file, and other ways, are had of [picture.Decode].
 func decodeImage(b []byte) (Image, error) {
 	m, _, err := picture.Decode(b, picture.Options{})
 	return m, err

@@ -30,6 +30,6 @@
 //
 // Files are not trusted. The number of pixels is held against a limit before
 // anything of that size is allocated, so that memory is at most 24 bytes a pixel,
-// four times the file and a few MiB. Readers never panic. docs/hostile-pictures.md
+// twice the file and a few MiB. Readers never panic. docs/hostile-pictures.md
 // lists what was made to hurt, and what it gives.
 package picture

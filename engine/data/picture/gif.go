@@ -15,7 +15,7 @@ func (d *decoder) gif() (Image, error) {
 		return Image{}, errCut
 	}
 	w, h := int(binary.LittleEndian.Uint16(d.file[6:])), int(binary.LittleEndian.Uint16(d.file[8:]))
-	if err := check("GIF", w, h); err != nil {
+	if err := d.check("GIF", w, h); err != nil {
 		return Image{}, err
 	}
 	file, background := opaqueGIF(d.file)

@@ -23,7 +23,7 @@ func (d *decoder) netpbm() (Image, error) {
 	if s.failed {
 		return Image{}, damaged(pnm, "its header is not one")
 	}
-	if err := check(pnm, w, h); err != nil {
+	if err := d.check(pnm, w, h); err != nil {
 		return Image{}, err
 	}
 	if most < 1 || most > 65535 {
@@ -115,10 +115,10 @@ func (s *netpbmScanner) samples(kind byte, w, h, n, most int) ([]uint8, error) {
 		default:
 			v = int(s.b[2*i])<<8 | int(s.b[2*i+1])
 		}
-		if kind < 4 && (s.failed || v > most) {
-			if len(s.b) == 0 {
-				return nil, errCut
-			}
+		switch {
+		case kind < 4 && s.failed && len(s.b) == 0:
+			return nil, errCut
+		case kind < 4 && (s.failed || v > most):
 			return nil, damaged(pnm, "a sample of it is not a number, or too large")
 		}
 		s.largest = max(s.largest, v)

@@ -1,40 +1,5 @@
 package picture
 
-import "encoding/binary"
-
-// orientation returns the orientation in the first directory of a TIFF structure,
-// which EXIF data are, or 0 if there is none.
-func orientation(b []byte) int {
-	if v, ok := tiffShort(b, 274); ok && v <= 8 {
-		return v
-	}
-	return 0
-}
-
-// tiffShort returns the first 16-bit value of a tag in the first directory of a
-// TIFF structure.
-func tiffShort(b []byte, tag uint16) (value int, ok bool) {
-	if len(b) < 8 {
-		return 0, false
-	}
-	var order binary.ByteOrder = binary.LittleEndian
-	if b[0] == 'M' {
-		order = binary.BigEndian
-	}
-	at := int64(order.Uint32(b[4:]))
-	if order.Uint16(b[2:]) != 42 || at+2 > int64(len(b)) {
-		return 0, false
-	}
-	const short, entry = 3, 12
-	n, b := int(order.Uint16(b[at:])), b[at+2:]
-	for ; n > 0 && len(b) >= entry; n, b = n-1, b[entry:] {
-		if order.Uint16(b) == tag && order.Uint16(b[2:]) == short {
-			return int(order.Uint16(b[8:])), true
-		}
-	}
-	return 0, false
-}
-
 // orient turns a picture upright that was stored in an orientation as EXIF numbers
 // them: 2 mirrored, 3 turned by 180°, 4 upside down, 5 transposed, 6 to be turned
 // by 90° clockwise, 7 transposed the other way, 8 to be turned by 90° counter-

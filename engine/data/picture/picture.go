@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"image/png"
 	"io"
-	"slices"
 
 	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
@@ -56,6 +55,9 @@ var (
 	ErrFileTooLarge  = errors.New("the file is larger than 256 MiB; make the picture smaller")
 )
 
+// errEmpty is the error of a file of no bytes.
+var errEmpty = errors.New("the file is empty; fetch it again or leave it out")
+
 // errCut is the error of a file that ends too early.
 var errCut = fmt.Errorf("the file is cut short (%w); fetch it again or leave it out", io.ErrUnexpectedEOF)
 
@@ -72,12 +74,12 @@ func unsupported(format, problem string) error {
 // foreign makes the error of another package's decoder a line that says what to
 // do.
 func foreign(format string, err error) error {
-	var png png.UnsupportedError
-	var tiff tiff.UnsupportedError
+	var ofPNG png.UnsupportedError
+	var ofTIFF tiff.UnsupportedError
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return errCut
-	case errors.As(err, &png), errors.As(err, &tiff), errors.Is(err, bmp.ErrUnsupported):
+	case errors.As(err, &ofPNG), errors.As(err, &ofTIFF), errors.Is(err, bmp.ErrUnsupported):
 		return unsupported(format, err.Error())
 	}
 	return damaged(format, err.Error())
@@ -85,15 +87,20 @@ func foreign(format string, err error) error {
 
 // Decode decodes a file. Notes are given for files that were read, each text at
 // most once.
-func Decode(b []byte, o Options) (Image, []Note, error) {
-	if len(b) > MaxFileSize {
+func Decode(b []byte, o Options) (Image, []Note, error) { return decode(b, o, MaxPixels) }
+
+func decode(b []byte, o Options, maxPixels int) (Image, []Note, error) {
+	switch {
+	case len(b) == 0:
+		return Image{}, nil, errEmpty
+	case len(b) > MaxFileSize:
 		return Image{}, nil, ErrFileTooLarge
 	}
 	for _, f := range formats {
 		if !f.is(b) {
 			continue
 		}
-		d := &decoder{file: b}
+		d := &decoder{file: b, maxPixels: maxPixels}
 		m, err := f.decode(d)
 		if err != nil {
 			return Image{}, nil, err
@@ -103,12 +110,18 @@ func Decode(b []byte, o Options) (Image, []Note, error) {
 		}
 		return m, d.notes, nil
 	}
+	for _, f := range others {
+		if f.is(b) {
+			return Image{}, nil, fmt.Errorf("%s is not read; convert it to JPEG or PNG", f.name)
+		}
+	}
 	return Image{}, nil, ErrNotAPicture
 }
 
 // decoder is the state of decoding one file.
 type decoder struct {
 	file        []byte
+	maxPixels   int
 	orientation int  // as EXIF numbers them; 0 and 1: upright
 	always      bool // the orientation counts without asking
 	notes       []Note
@@ -119,40 +132,18 @@ func (d *decoder) note(text, detail string) {
 }
 
 // check holds a picture's size against the limit.
-func check(format string, w, h int) error {
+func (d *decoder) check(format string, w, h int) error {
 	if w < 1 || h < 1 {
 		return damaged(format, "it has no pixels")
 	}
-	if w > MaxPixels/h {
+	if w > d.maxPixels/h {
 		return ErrTooManyPixels
 	}
 	return nil
 }
 
-// format is a way of decoding, and how its files begin.
-type format struct {
-	is     func([]byte) bool
-	decode func(*decoder) (Image, error)
-}
-
-var formats = []format{
-	{begins("\xff\xd8"), (*decoder).jpeg},
-	{begins(pngMagic), (*decoder).png},
-	{begins("GIF87a", "GIF89a"), (*decoder).gif},
-	{isWebP, (*decoder).webp},
-	{begins("BM"), (*decoder).bmp},
-	{begins("II*\x00", "MM\x00*"), (*decoder).tiff},
-	{isNetpbm, (*decoder).netpbm},
-}
-
-func begins(magic ...string) func([]byte) bool {
-	return func(b []byte) bool {
-		return slices.ContainsFunc(magic, func(m string) bool { return bytes.HasPrefix(b, []byte(m)) })
-	}
-}
-
 func (d *decoder) jpeg() (Image, error) {
-	p, err := jpeg.Decode(d.file, MaxPixels)
+	p, err := jpeg.Decode(d.file, d.maxPixels)
 	if errors.Is(err, jpeg.ErrTooManyPixels) {
 		err = ErrTooManyPixels
 	}
@@ -171,31 +162,12 @@ func (d *decoder) bmp() (Image, error) {
 	if err != nil {
 		return Image{}, foreign("BMP", err)
 	}
-	if err := check("BMP", c.Width, c.Height); err != nil {
+	if err := d.check("BMP", c.Width, c.Height); err != nil {
 		return Image{}, err
 	}
 	m, err := bmp.Decode(bytes.NewReader(d.file))
 	if err != nil {
 		return Image{}, foreign("BMP", err)
 	}
-	return d.rgb(m), nil
-}
-
-func (d *decoder) tiff() (Image, error) {
-	c, err := tiff.DecodeConfig(bytes.NewReader(d.file))
-	if err != nil {
-		return Image{}, foreign("TIFF", err)
-	}
-	if err := check("TIFF", c.Width, c.Height); err != nil {
-		return Image{}, err
-	}
-	if planar, _ := tiffShort(d.file, 284); planar == 2 {
-		return Image{}, unsupported("TIFF", "its colors are in separate planes")
-	}
-	m, err := tiff.Decode(bytes.NewReader(d.file))
-	if err != nil {
-		return Image{}, foreign("TIFF", err)
-	}
-	d.orientation, d.always = orientation(d.file), true
 	return d.rgb(m), nil
 }

@@ -74,7 +74,7 @@ func (d *decoder) pngHeader() (h pngHeader, err error) {
 		return h, damaged("PNG", "it has an impossible size")
 	}
 	h = pngHeader{w: int(w), h: int(ht), depth: int(b[16]), color: int(b[17]), interlaced: b[20] != 0}
-	return h, check("PNG", h.w, h.h)
+	return h, d.check("PNG", h.w, h.h)
 }
 
 // png decodes a PNG by the standard library, and where that fails, what can be

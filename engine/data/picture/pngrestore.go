@@ -48,8 +48,11 @@ func (d *decoder) restorePNG(h pngHeader, chunks []chunk) (*restoredPNG, error) 
 			palette = true
 		}
 	}
-	if parts == nil {
+	switch {
+	case parts == nil:
 		return nil, errCut
+	case h.color == pngPalette && !palette:
+		return nil, damaged("PNG", "it lacks its palette")
 	}
 	z, err := zlib.NewReader(io.MultiReader(parts...))
 	if err != nil {

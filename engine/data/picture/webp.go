@@ -52,7 +52,7 @@ func (d *decoder) stillWebP(file []byte) (Image, error) {
 	if err != nil {
 		return Image{}, foreign("WebP", err)
 	}
-	if err := check("WebP", c.Width, c.Height); err != nil {
+	if err := d.check("WebP", c.Width, c.Height); err != nil {
 		return Image{}, err
 	}
 	m, err := webp.Decode(bytes.NewReader(file))
@@ -73,7 +73,7 @@ func (d *decoder) stillWebP(file []byte) (Image, error) {
 func (d *decoder) frameWebP(canvas, frame []byte) (Image, error) {
 	u24 := func(b []byte) int { return int(b[0]) | int(b[1])<<8 | int(b[2])<<16 }
 	w, h := u24(canvas[4:])+1, u24(canvas[7:])+1
-	if err := check("WebP", w, h); err != nil {
+	if err := d.check("WebP", w, h); err != nil {
 		return Image{}, err
 	}
 	x, y, size := 2*u24(frame), 2*u24(frame[3:]), frame[6:12]

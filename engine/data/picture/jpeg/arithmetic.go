@@ -7,7 +7,8 @@ type arith struct {
 	c, a   uint32
 	count  int  // bits of c left before the next byte
 	bad    bool // the data make no sense up to the next restart marker
-	beyond int  // bytes read after the end of the file
+	zeros  int  // bytes read after the end of the data
+	beyond int  // and after the end of the file
 	dc     [16][64]uint8
 	ac     [16][256]uint8
 
@@ -34,8 +35,12 @@ func (a *arith) reset(p *scanParams) {
 			a.ac[c.ac] = [256]uint8{}
 		}
 	}
-	a.a, a.bad = 0, false
+	a.a, a.bad, a.zeros = 0, false, 0
 }
+
+// maxZeros is the number of bytes that may be left out at the end of a scan. Even
+// an empty picture of the largest size needs fewer.
+const maxZeros = 1024
 
 // arithByte returns the next byte of the scan's data, or 0 after its end, as the
 // encoder leaves out zeros there.
@@ -44,6 +49,10 @@ func (d *decoder) arithByte() uint32 {
 		if c, ok := d.dataByte(); ok {
 			return uint32(c)
 		}
+	}
+	if d.arith.zeros++; d.arith.zeros == maxZeros {
+		d.arith.bad = true
+		d.damage |= dataEnd
 	}
 	if d.ended {
 		d.arith.beyond++
@@ -58,6 +67,10 @@ func (d *decoder) decide(stat *uint8) bool {
 		a.c = d.arithByte() << 24
 		a.c |= d.arithByte() << 16
 		a.a, a.count = 0x10000, 0
+		if a.zeros == 2 { // there are none
+			a.bad = true
+			d.damage |= dataEnd
+		}
 	}
 	s := *stat
 	t := &arithStates[s&127]

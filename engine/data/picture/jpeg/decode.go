@@ -34,7 +34,7 @@ func damaged(format string, a ...any) error {
 
 // unsupported makes the error of a file that is not read.
 func unsupported(format string, a ...any) error {
-	return fmt.Errorf(format+", which is not read; convert it to an 8-bit baseline JPEG or PNG", a...)
+	return fmt.Errorf("this kind of JPEG is not read ("+format+"); convert it to an 8-bit baseline JPEG or PNG", a...)
 }
 
 // damage is a set of things that were found wrong.
@@ -194,7 +194,7 @@ func (d *decoder) complete() error {
 		return errCut
 	}
 	if d.lost > total/2 {
-		return damaged("data of %d of its %d blocks are missing", d.lost, total)
+		return damaged("data of %d of its %d blocks are missing", min(d.lost, total), total)
 	}
 	return nil
 }

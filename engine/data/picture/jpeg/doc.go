@@ -21,8 +21,9 @@
 // # Limits
 //
 // The number of pixels is held against the caller's limit before anything is
-// allocated. Memory is at most 21 bytes a pixel (three of them the result),
-// rounded up to whole blocks: 3 for samples and 6 for coefficients of files with
-// several scans, 12 with four components. Scans may visit 100 times as many
-// blocks as the picture has, and 4 million in any case.
+// allocated. Memory is 3 bytes a pixel for the result, as many bytes for samples
+// as there are, at most 4 a pixel, and twice that for coefficients of files with
+// several scans, all but the first rounded up to whole MCUs (32×32 pixels at most).
+// Scans may visit 64 times as many blocks as the picture has, and 4 million in any
+// case.
 package jpeg

@@ -74,7 +74,7 @@ func (d *decoder) header(m byte) error {
 func (d *decoder) otherSegment(m byte) error {
 	switch {
 	case m > markerSOF0 && m <= markerSOF15:
-		return unsupported("it is %s", otherProcess(m))
+		return unsupported("%s", otherProcess(m))
 	case m < markerSOF0 || m > markerAPP15 && m < markerCOM:
 		d.damage |= strangeMarkers
 	}
@@ -85,11 +85,11 @@ func (d *decoder) otherSegment(m byte) error {
 func otherProcess(m byte) string {
 	switch m {
 	case markerSOF3, 0xCB:
-		return "a lossless JPEG"
+		return "it is lossless"
 	case 0xC8:
-		return "a JPEG of an extension"
+		return "it is of an extension"
 	}
-	return "a hierarchical JPEG"
+	return "it is hierarchical"
 }
 
 func (d *decoder) quantization(s []byte) error {

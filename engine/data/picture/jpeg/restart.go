@@ -55,8 +55,8 @@ func (d *decoder) resync(want byte) {
 // endMCU accounts for an MCU of which data were missing. The end of the file is
 // an error: nobody knows what was in the rest.
 func (d *decoder) endMCU(p *scanParams) error {
-	if d.arith.beyond > 4 {
-		return errCut
+	if d.arith.beyond > 4 || d.arith.beyond > 0 && d.arith.bad {
+		return errCut // an encoder leaves out a few zeros at most
 	}
 	if !d.short && !d.arith.bad {
 		if !d.overrun() {

@@ -130,7 +130,7 @@ func (d *decoder) limit(p *scanParams) error {
 		n += d.comps[i].blocksX * d.comps[i].blocksY
 	}
 	d.visited += p.blocks()
-	if d.visited > max(100*n, 1<<22) {
+	if d.visited > max(64*n, 1<<22) {
 		return damaged("it has %d scans, more than any picture needs", d.scans+1)
 	}
 	return nil
