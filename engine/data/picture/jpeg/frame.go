@@ -21,14 +21,13 @@ type component struct {
 	before  [64]int8    // the same before the last scan
 	scanned bool
 
-	dc, ac     int      // numbers of the tables of the scan under way
-	dcTab      *huffman // the tables
-	acTab      *huffman
-	pred       int32
-	dcContext  int
-	blocksInX  int // blocks of an MCU of the scan under way
-	blocksInY  int
-	scanBlocks int
+	dc, ac    int      // numbers of the tables of the scan under way
+	dcTab     *huffman // the tables
+	acTab     *huffman
+	pred      int32
+	dcContext int
+	blocksInX int // blocks of an MCU of the scan under way
+	blocksInY int
 }
 
 // frame reads a frame header.
