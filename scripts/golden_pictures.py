@@ -155,6 +155,7 @@ def others():
     add("webp-animation.webp", saved(im, "WEBP", save_all=True, append_images=[picture(18, 20)], quality=70))
     for mode in ("1", "L", "P", "RGB", "RGBA"):
         add(f"bmp-{mode.lower()}.bmp", saved(odd.convert(mode), "BMP"))
+    bmps(odd)
     for compression in (None, "tiff_lzw", "tiff_deflate", "packbits"):
         add(f"tiff-{compression or 'raw'}.tif", saved(odd, "TIFF", compression=compression))
     add("tiff-bilevel.tif", saved(odd.convert("1"), "TIFF", compression="group4"))
@@ -169,6 +170,40 @@ def others():
     whole[6:10] = struct.pack("<HH", 23, 19)  # a screen larger than the picture
     add("gif-screen.gif", bytes(whole))
     netpbm(odd)
+
+
+def bmp(w, h, depth, packing, data, masks=(), palette=b"", header=40, colors=0):
+    """A BMP of any kind; data go from the bottom row up."""
+    info = struct.pack("<IHHHH", 12, w, h, 1, depth) if header == 12 else struct.pack(
+        "<IiiHHIIiiII", header, w, h, 1, depth, packing, len(data), 2835, 2835, colors, 0)
+    info += struct.pack(f"<{len(masks)}I", *masks)
+    info += bytes(max(0, header - len(info)))
+    start = 14 + len(info) + len(palette)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + info + palette + data
+
+
+def bmps(im):
+    a = np.asarray(im)[::-1].astype(np.uint32)
+    h, w, _ = a.shape
+
+    def packed(v, kind):
+        return b"".join(r.tobytes() + bytes(-len(r.tobytes()) % 4) for r in v.astype(kind))
+
+    add("bmp-555.bmp", bmp(w, h, 16, 0, packed((a[..., 0] >> 3 << 10) | (a[..., 1] >> 3 << 5) | a[..., 2] >> 3, "<u2")))
+    v565 = (a[..., 0] >> 3 << 11) | (a[..., 1] >> 2 << 5) | a[..., 2] >> 3
+    add("bmp-565.bmp", bmp(w, h, 16, 3, packed(v565, "<u2"), masks=(0xF800, 0x7E0, 0x1F)))
+    v32 = (a[..., 0] << 24) | (a[..., 1] << 16) | (a[..., 2] << 8) | 77
+    add("bmp-masks32.bmp", bmp(w, h, 32, 3, packed(v32, "<u4"), masks=(0xFF000000, 0xFF0000, 0xFF00, 0xFF), header=56))
+    palette = bytes(rng.integers(0, 256, 3 * 256, np.uint8))
+    index = a[..., 1]
+    add("bmp-os2.bmp", bmp(w, h, 8, 0, packed(index, "u1"), palette=palette, header=12))
+    four = b"".join(palette[3 * i : 3 * i + 3] + b"\0" for i in range(200))
+    add("bmp-badindex.bmp", bmp(w, h, 8, 0, packed(index, "u1"), palette=four, colors=200))
+    runs = b""
+    for r in index:
+        runs += b"".join(bytes((1, x)) for x in r[:5]) + bytes((0, 5, *r[5:10], 0)) + bytes((w - 10, r[10])) + b"\0\0"
+    add("bmp-rle8.bmp", bmp(w, h, 8, 1, runs[:-2] + b"\0\1", palette=four, colors=200))
+    add("bmp-rle4.bmp", bmp(w, h, 4, 2, (bytes((5, 0x12, 0, 3, 0x34, 0x50, 0, 2, 2, 0, w - 10, 0x66)) + b"\0\0") * h, palette=four[:64]))
 
 
 def netpbm(im):

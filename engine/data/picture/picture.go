@@ -1,13 +1,11 @@
 package picture
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"image/png"
 	"io"
 
-	"golang.org/x/image/bmp"
 	"golang.org/x/image/tiff"
 
 	"github.com/potstill/potstill/engine/data/picture/jpeg"
@@ -79,7 +77,7 @@ func foreign(format string, err error) error {
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return errCut
-	case errors.As(err, &ofPNG), errors.As(err, &ofTIFF), errors.Is(err, bmp.ErrUnsupported):
+	case errors.As(err, &ofPNG), errors.As(err, &ofTIFF):
 		return unsupported(format, err.Error())
 	}
 	return damaged(format, err.Error())
@@ -155,19 +153,4 @@ func (d *decoder) jpeg() (Image, error) {
 	}
 	d.orientation = orientation(p.EXIF)
 	return Image{Pix: p.Pix, H: p.H, W: p.W}, nil
-}
-
-func (d *decoder) bmp() (Image, error) {
-	c, err := bmp.DecodeConfig(bytes.NewReader(d.file))
-	if err != nil {
-		return Image{}, foreign("BMP", err)
-	}
-	if err := d.check("BMP", c.Width, c.Height); err != nil {
-		return Image{}, err
-	}
-	m, err := bmp.Decode(bytes.NewReader(d.file))
-	if err != nil {
-		return Image{}, foreign("BMP", err)
-	}
-	return d.rgb(m), nil
 }

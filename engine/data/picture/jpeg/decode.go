@@ -239,11 +239,3 @@ func (d *decoder) notes() []Note {
 	}
 	return notes
 }
-
-// String is the text, with the figures if there are any.
-func (n Note) String() string {
-	if n.Detail == "" {
-		return n.Text
-	}
-	return n.Text + " (" + n.Detail + ")"
-}
