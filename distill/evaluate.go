@@ -52,6 +52,9 @@ func Predict(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, im
 		if m.H < 1 || m.W < 1 || len(m.Pix) < m.H*m.W*3 {
 			return nil, fmt.Errorf("image %d: %d values for %dx%d pixels of 3 channels", i, len(m.Pix), m.H, m.W)
 		}
+		if err := EvalTransform(c.Preprocess).CheckSize(m.H, m.W); err != nil {
+			return nil, fmt.Errorf("image %d: %w", i, err)
+		}
 	}
 	err = withEvaluator(b, c, EvalOptions{}, func(e *train.Evaluator) error {
 		t := EvalTransform(c.Preprocess)

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/data/picture"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -130,10 +130,16 @@ func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, fi
 		if err := cancelled(a.ctx, "prediction was stopped"); err != nil {
 			return nil, err
 		}
-		img, err := readPicture(f)
+		img, notes, err := readPicture(f)
+		if err == nil {
+			err = fits(f, m, img)
+		}
 		if err != nil {
 			failed = append(failed, err)
 			continue
+		}
+		for _, n := range notes {
+			a.log.Warn(n.String(), "file", f)
 		}
 		images, names = append(images, img), append(names, f)
 	}
@@ -156,19 +162,24 @@ func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, fi
 }
 
 // readPicture decodes a file.
-func readPicture(path string) (data.Image, error) {
+func readPicture(path string) (data.Image, []picture.Note, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return data.Image{}, fmt.Errorf("%w; name a JPEG or PNG file", err)
+		return data.Image{}, nil, fmt.Errorf("%w; name a picture's file", err)
 	}
-	img, err := data.DecodeImage(text)
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("the file is cut short (%w)", err)
-	}
+	img, notes, err := picture.Decode(text, picture.Options{})
 	if err != nil {
-		return img, fmt.Errorf("%s: %w; fetch it again or leave it out", path, err)
+		return img, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return img, nil
+	return img, notes, nil
+}
+
+// fits reports a picture that the model's preparation would make too large.
+func fits(path string, m *checkpoint.Checkpoint, img data.Image) error {
+	if err := distill.EvalTransform(m.Preprocess).CheckSize(img.H, img.W); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }
 
 // top returns the n most probable classes by softmax, in float64.

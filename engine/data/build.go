@@ -14,7 +14,7 @@ import (
 
 // formatVersion is part of every fingerprint and cache header; it changes with
 // the file format and with anything that changes decoded pixels.
-const formatVersion = 1
+const formatVersion = 2
 
 // racy is how old a source must be before its times are trusted: a file that is
 // written again within a clock tick of being read keeps its time.

@@ -19,12 +19,11 @@
 // test (or evaluation). Where there is no validation part, a share of each
 // class is held out from training, chosen by the hashes of the files' names. One
 // folder around the whole dataset does no harm. Hidden files, and files that
-// are neither JPEG nor PNG by their extension, are passed over; so are, in an
-// archive, links, special files and names that lead out of it. A test part
+// are no pictures by their extension, are passed over; so are, in an archive, links, special files and names that lead out of it. A test part
 // without any labels is left out, since it cannot be evaluated.
 //
-// JPEG chroma is interpolated as libjpeg does it, so that pixels equal those
-// that PIL and torchvision read, but for the last bit of an inverse DCT.
+// Package picture decodes the files, with the pixels that PIL and torchvision
+// read.
 //
 // # Cache
 //

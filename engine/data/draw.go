@@ -10,9 +10,9 @@ import (
 // A choice is everything random about one image's way through a transform, and
 // what is decided with it: the place of the crop.
 type choice struct {
-	part        struct{ y, x, h, w int } // RandomResizedCrop's, scaled to the output's size; none if h is 0
-	y, x        int                      // the crop's first row and column in the image, or in the scaled part
-	symmetric   bool                     // the image goes on by reflection, after padding; else it ends in zeros
+	part        rect // RandomResizedCrop's, scaled to the output's size; none if h is 0
+	y, x        int  // the crop's first row and column in the image, or in the scaled part
+	symmetric   bool // the image goes on by reflection, after padding; else it ends in zeros
 	padding     int
 	flip        bool
 	jitter      [4]adjustment

@@ -41,18 +41,35 @@ func centerCrop(n, size int) int {
 }
 
 // fill writes the source sample of each sample of a crop that starts at the
-// given one, along an axis of n samples; -1 is zero.
-func (c *choice) fill(idx []int32, start, n int) {
+// given one, along an axis of n samples, counted from the first that is needed;
+// -1 is zero. It returns that first sample and the number up to the last.
+func (c *choice) fill(idx []int32, start, n int) (first, count int) {
+	first, last := n, -1
 	for i := range idx {
-		j := start + i
-		switch {
-		case c.symmetric:
-			j = symmetric(symmetric(j+c.padding, n+2*c.padding)-c.padding, n)
-		case j < 0 || j >= n:
-			j = -1
+		if j := c.sample(start+i, n); j >= 0 {
+			first, last = min(first, j), max(last, j)
 		}
-		idx[i] = int32(j)
 	}
+	if last < 0 { // all is zero
+		first, last = 0, 0
+	}
+	for i := range idx {
+		j := c.sample(start+i, n)
+		idx[i] = int32(max(j-first, -1))
+	}
+	return first, last - first + 1
+}
+
+// sample returns the sample of an axis of n that stands at place j, or a large
+// negative number for zero.
+func (c *choice) sample(j, n int) int {
+	switch {
+	case c.symmetric:
+		return symmetric(symmetric(j+c.padding, n+2*c.padding)-c.padding, n)
+	case j < 0 || j >= n:
+		return math.MinInt32
+	}
+	return j
 }
 
 // draw chooses RandomResizedCrop's rectangle in an image of h×w: ten attempts

@@ -107,6 +107,9 @@ func (l *Loader) checkImages() error {
 			continue
 		}
 		m := s.Image(i)
+		if err := t.CheckSize(m.H, m.W); err != nil {
+			return fmt.Errorf("data: %s: %w", s.File(i), err)
+		}
 		if h, w := t.OutSize(m.H, m.W); h != l.h || w != l.w {
 			return fmt.Errorf("data: %s is %dx%d, but %s is %dx%d: set a size", s.File(i), h, w, s.File(0), l.h, l.w)
 		}

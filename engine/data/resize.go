@@ -17,35 +17,37 @@ func (v view) sub(y, x, h, w int) view {
 	return view{pix: v.pix[y*v.stride+x*3:], h: h, w: w, stride: v.stride}
 }
 
-// resampler holds the weights of one axis: output i is the sum over k of
-// weight[i·width+k]·input[start[i]+k], in 22-bit fixed point.
+// resampler holds the weights of n outputs of one axis, from the first on: output
+// first+i is the sum over k of weight[i·width+k]·input[start[i]+k], in 22-bit
+// fixed point.
 type resampler struct {
-	in, out, width int
-	start, count   []int32
-	weight         []int32
-	tmp            []float64
+	in, out, first, n, width int
+	start, count             []int32
+	weight                   []int32
+	tmp                      []float64
 }
 
 const resampleBits = 32 - 8 - 2
 
-// plan computes the triangle filter's weights for in → out samples. The filter
-// is stretched by the scale when shrinking, which is what torchvision means by
-// antialias and what PIL's bilinear resize always does:
+// plan computes the triangle filter's weights for in → out samples, of which n
+// are wanted, from the first on. The filter is stretched by the scale when
+// shrinking, which is what torchvision means by antialias and what PIL's bilinear
+// resize always does:
 //
-//	s = max(in/out, 1), centre c = (i+½)·in/out,
-//	weight(k) ∝ max(0, 1-|k+½-c|/s), normalised to one
-func (r *resampler) plan(in, out int) {
-	if r.in == in && r.out == out {
+//	s = max(in/out, 1), center c = (i+½)·in/out,
+//	weight(k) ∝ max(0, 1-|k+½-c|/s), normalized to one
+func (r *resampler) plan(in, out, first, n int) {
+	if r.in == in && r.out == out && r.first == first && r.n == n {
 		return
 	}
 	scale := float64(in) / float64(out)
 	support := max(scale, 1)
-	r.in, r.out = in, out
+	r.in, r.out, r.first, r.n = in, out, first, n
 	r.width = int(math.Ceil(support))*2 + 1
-	r.start, r.count = grow(r.start, out), grow(r.count, out)
-	r.weight, r.tmp = grow(r.weight, out*r.width), grow(r.tmp, r.width)
-	for i := range out {
-		c := (float64(i) + 0.5) * scale
+	r.start, r.count = grow(r.start, n), grow(r.count, n)
+	r.weight, r.tmp = grow(r.weight, n*r.width), grow(r.tmp, r.width)
+	for i := range n {
+		c := (float64(first+i) + 0.5) * scale
 		lo := max(int(c-support+0.5), 0)
 		hi := min(int(c+support+0.5), in)
 		sum := 0.0
@@ -61,6 +63,11 @@ func (r *resampler) plan(in, out int) {
 	}
 }
 
+// span returns the inputs that the outputs need: from lo up to, not with, hi.
+func (r *resampler) span() (lo, hi int) {
+	return int(r.start[0]), int(r.start[r.n-1] + r.count[r.n-1])
+}
+
 // resizeScratch is what a resize needs between calls.
 type resizeScratch struct {
 	x, y resampler
@@ -71,26 +78,39 @@ type resizeScratch struct {
 // dst (h·w·3 bytes): first along rows, then along columns, with 8 bits in
 // between, so that results equal PIL's to the bit.
 func (s *resizeScratch) resize(dst []uint8, src view, h, w int) {
-	mid := src
-	if src.w != w {
-		s.x.plan(src.w, w)
-		s.mid = grow(s.mid, src.h*w*3)
-		mid = view{pix: s.mid, h: src.h, w: w, stride: w * 3}
-		for y := range src.h {
-			resampleRow(s.mid[y*w*3:(y+1)*w*3], src.pix[y*src.stride:], &s.x)
+	s.region(dst, src, h, w, rect{h: h, w: w})
+}
+
+// rect is a rectangle of h×w pixels with its first pixel at row y, column x.
+type rect struct{ y, x, h, w int }
+
+// region writes the part r of what resize gives for h×w into dst (r.h·r.w·3
+// bytes). It takes memory and time for the part alone, however large the whole.
+func (s *resizeScratch) region(dst []uint8, src view, h, w int, r rect) {
+	top, bottom := r.y, r.y+r.h
+	if src.h != h {
+		s.y.plan(src.h, h, r.y, r.h)
+		top, bottom = s.y.span()
+	}
+	mid := view{h: bottom - top, w: r.w, stride: r.w * 3}
+	if src.w == w {
+		mid = src.sub(top, r.x, mid.h, r.w)
+	} else {
+		s.x.plan(src.w, w, r.x, r.w)
+		s.mid = grow(s.mid, mid.h*mid.stride)
+		mid.pix = s.mid
+		for y := range mid.h {
+			resampleRow(s.mid[y*mid.stride:][:mid.stride], src.pix[(top+y)*src.stride:], &s.x)
 		}
 	}
-	if src.h == h {
-		for y := range h {
-			copy(dst[y*w*3:(y+1)*w*3], mid.pix[y*mid.stride:])
+	for y := range r.h {
+		row := dst[y*r.w*3 : (y+1)*r.w*3]
+		if src.h == h {
+			copy(row, mid.pix[y*mid.stride:])
+			continue
 		}
-		return
-	}
-	s.y.plan(src.h, h)
-	for y := range h {
-		k0, n := int(s.y.start[y]), int(s.y.count[y])
+		k0, n := int(s.y.start[y])-top, int(s.y.count[y])
 		wt := s.y.weight[y*s.y.width : y*s.y.width+n]
-		row := dst[y*w*3 : (y+1)*w*3]
 		for i := range row {
 			acc := int32(1 << (resampleBits - 1))
 			at := k0*mid.stride + i
@@ -104,7 +124,7 @@ func (s *resizeScratch) resize(dst []uint8, src view, h, w int) {
 }
 
 func resampleRow(dst, src []uint8, r *resampler) {
-	for i := range r.out {
+	for i := range r.n {
 		k0, n := int(r.start[i]), int(r.count[i])
 		wt := r.weight[i*r.width : i*r.width+n]
 		p := src[k0*3 : (k0+n)*3]
@@ -137,4 +157,14 @@ func grow[T any](s []T, n int) []T {
 		return make([]T, n)
 	}
 	return s[:n]
+}
+
+func clamp8(v int32) uint8 {
+	if uint32(v) > 255 {
+		if v < 0 {
+			return 0
+		}
+		return 255
+	}
+	return uint8(v)
 }

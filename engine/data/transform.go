@@ -140,6 +140,21 @@ func (t Transform) OutSize(h, w int) (int, int) {
 	return h, w
 }
 
+// CheckSize reports an image of h×w that would become too large: one of which no
+// part is cropped, as no Size is set, and whose longer side grows with the shorter
+// one. With a Size, Apply needs memory for the size alone, whatever the image.
+func (t Transform) CheckSize(h, w int) error {
+	oh, ow := t.OutSize(h, w)
+	if oh < 1 || ow < 1 {
+		return fmt.Errorf("its shorter side scaled to %d, a picture of %d×%d pixels has none left: set a size, or leave it out", t.Resize, w, h)
+	}
+	if ow > maxPixels/oh {
+		return fmt.Errorf("its shorter side scaled to %d, a picture of %d×%d pixels grows to %d×%d, more than 100 megapixels: set a size, or leave it out",
+			t.Resize, w, h, ow, oh)
+	}
+	return nil
+}
+
 // Apply transforms src into dst, layout HWC (one image of an NHWC batch), three
 // channels; dst holds OutSize's height·width·3 values. A nil r means
 // evaluation. Every random choice comes from r, and the draws depend only on
@@ -161,7 +176,7 @@ type scratch struct {
 	lutReady         bool
 	lutMean, lutStd  [3]float32
 	lutNormalised    bool
-	resized, part    []uint8     // the image after Resize, and RandomResizedCrop's part of it
+	resized, part    []uint8     // what is needed of the image after Resize, and RandomResizedCrop's part of it
 	jittered, turned []uint8     // the crop after the jitter, and after the rotation that a perspective follows
 	rand             random.Rand // of the image or batch under way; here so that it does not escape
 	perm             []int       // mixup's partners
@@ -172,9 +187,9 @@ func (s *scratch) apply(t *Transform, dst []float32, src Image, r *random.Rand) 
 	s.prepareLUT(t.Mean, t.Std)
 	h, w := t.OutSize(src.H, src.W)
 	dst = dst[:h*w*3]
-	v := s.resizeAll(t, viewOf(src), r == nil)
-	c := t.choose(v.h, v.w, h, w, r)
-	v = s.crop(&c, v, h, w)
+	ih, iw := t.scaled(src.H, src.W, r == nil)
+	c := t.choose(ih, iw, h, w, r)
+	v := s.crop(&c, viewOf(src), ih, iw, h, w)
 	if c.jitter[0].kind != 0 {
 		s.jittered = grow(s.jittered, h*w*3)
 		s.gather(s.jittered, v, h, w)
@@ -199,39 +214,50 @@ func (s *scratch) apply(t *Transform, dst []float32, src Image, r *random.Rand) 
 	s.gatherFloatRotated(dst, v, h, w, c.angle)
 }
 
-// resizeAll runs the stage that scales the whole image.
-func (s *scratch) resizeAll(t *Transform, v view, eval bool) view {
+// scaled returns the size of an image of h×w after the stage that scales the
+// whole image.
+func (t *Transform) scaled(h, w int, eval bool) (int, int) {
 	short := t.Resize
 	if short == 0 && t.RandomResizedCrop != nil && eval {
 		short = t.Size
 	}
 	if short == 0 {
-		return v
+		return h, w
 	}
-	nh, nw := shorterSide(v.h, v.w, short)
-	if nh == v.h && nw == v.w {
-		return v
-	}
-	s.resized = grow(s.resized, nh*nw*3)
-	s.resize(s.resized, v, nh, nw)
-	return view{pix: s.resized, h: nh, w: nw, stride: nw * 3}
+	return shorterSide(h, w, short)
 }
 
-// crop runs the stages up to the flip. It returns the source view and leaves
-// the mirrored crop of h×w in s.rows and s.cols.
-func (s *scratch) crop(c *choice, v view, h, w int) view {
+// crop runs the stages up to the flip, on an image that is to be scaled to ih×iw.
+// It returns the source view and leaves the mirrored crop of h×w in s.rows and
+// s.cols. Of the scaled image only the part that the crop shows is made.
+func (s *scratch) crop(c *choice, v view, ih, iw, h, w int) view {
 	s.rows, s.cols = grow(s.rows, h), grow(s.cols, w)
 	if p := c.part; p.h > 0 {
+		v = s.scale(v, ih, iw, rect(p))
 		s.part = grow(s.part, h*w*3)
-		s.resize(s.part, v.sub(p.y, p.x, p.h, p.w), h, w)
+		s.resize(s.part, v, h, w)
 		v = view{pix: s.part, h: h, w: w, stride: w * 3}
+		ih, iw = h, w
 	}
-	c.fill(s.rows, c.y, v.h)
-	c.fill(s.cols, c.x, v.w)
+	y, nh := c.fill(s.rows, c.y, ih)
+	x, nw := c.fill(s.cols, c.x, iw)
 	if c.flip {
 		slices.Reverse(s.cols)
 	}
-	return v
+	if c.part.h > 0 {
+		return v.sub(y, x, nh, nw)
+	}
+	return s.scale(v, ih, iw, rect{y, x, nh, nw})
+}
+
+// scale returns the part r of v, scaled to h×w.
+func (s *scratch) scale(v view, h, w int, r rect) view {
+	if v.h == h && v.w == w {
+		return v.sub(r.y, r.x, r.h, r.w)
+	}
+	s.resized = grow(s.resized, r.h*r.w*3)
+	s.region(s.resized, v, h, w, r)
+	return view{pix: s.resized, h: r.h, w: r.w, stride: r.w * 3}
 }
 
 func (s *scratch) identity(h, w int) {

@@ -23,7 +23,10 @@ func noise(h, w int, key int) Image {
 func symmetricLine(n, size, pad int, r *random.Rand) []int32 {
 	idx := make([]int32, size)
 	c := choice{symmetric: true, padding: pad}
-	c.fill(idx, symmetricCrop(n, size, pad, r), n)
+	first, _ := c.fill(idx, symmetricCrop(n, size, pad, r), n)
+	for i := range idx {
+		idx[i] += int32(first)
+	}
 	return idx
 }
 

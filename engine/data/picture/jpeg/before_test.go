@@ -1,16 +1,6 @@
-package data
+package jpeg
 
 import "image"
-
-// Conversion constants of JFIF's YCbCr → RGB in 16.16 fixed point, rounded as
-// libjpeg rounds them.
-const (
-	fixCrR = 91881  // 1.40200
-	fixCbB = 116130 // 1.77200
-	fixCrG = 46802  // 0.71414
-	fixCbG = 22554  // 0.34414
-	fixHlf = 1 << 15
-)
 
 // ycbcrToRGB converts a JPEG's planes to RGB. Subsampled chroma is interpolated
 // with the triangle filter that libjpeg calls fancy upsampling (each output
@@ -19,8 +9,8 @@ const (
 // what PIL, and with it torchvision, reads files with. Without this, colours
 // beside edges differ by tens of levels from the pictures that published
 // networks were trained on.
-func ycbcrToRGB(out Image, m *image.YCbCr) {
-	w, h := out.W, out.H
+func ycbcrToRGB(out []uint8, m *image.YCbCr) {
+	w, h := m.Rect.Dx(), m.Rect.Dy()
 	cw, ch, sx, sy := chromaShape(m.SubsampleRatio, w, h)
 	cb, cr := make([]int32, w), make([]int32, w)
 	sum := make([]int32, cw)
@@ -28,13 +18,13 @@ func ycbcrToRGB(out Image, m *image.YCbCr) {
 		chromaRow(cb, sum, m.Cb, m.CStride, y, cw, ch, sx, sy)
 		chromaRow(cr, sum, m.Cr, m.CStride, y, cw, ch, sx, sy)
 		yy := m.Y[y*m.YStride : y*m.YStride+w]
-		dst := out.Pix[y*w*3 : (y+1)*w*3]
+		dst := out[y*w*3 : (y+1)*w*3]
 		for x, l := range yy {
 			l, b, r := int32(l), cb[x]-128, cr[x]-128
 			p := dst[x*3 : x*3+3 : x*3+3]
-			p[0] = clamp8(l + (fixCrR*r+fixHlf)>>16)
-			p[1] = clamp8(l + (-fixCbG*b-fixCrG*r+fixHlf)>>16)
-			p[2] = clamp8(l + (fixCbB*b+fixHlf)>>16)
+			p[0] = clamp(l + (fixCrR*r+half16)>>16)
+			p[1] = clamp(l + (-fixCbG*b-fixCrG*r+half16)>>16)
+			p[2] = clamp(l + (fixCbB*b+half16)>>16)
 		}
 	}
 }
@@ -106,14 +96,4 @@ func triangle(dst, s []int32, even, odd int32, shift uint) {
 			dst[x] = (3*s[i] + s[min(i+1, last)] + odd) >> shift
 		}
 	}
-}
-
-func clamp8(v int32) uint8 {
-	if uint32(v) > 255 {
-		if v < 0 {
-			return 0
-		}
-		return 255
-	}
-	return uint8(v)
 }
