@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"github.com/potstill/potstill/engine/random"
 )
 
 // TestRegion holds parts of a scaled picture to the whole one.
@@ -54,8 +56,8 @@ func TestThinPictures(t *testing.T) {
 				t.Errorf("%v, %+v: the middle is %g", size, tr, m)
 			}
 			for sample := range 3 {
-				random := NewRand(1, 0, sample, UseAugment)
-				s.apply(&tr, dst, src, &random)
+				draws := random.New(1, 0, sample, random.UseAugment)
+				s.apply(&tr, dst, src, &draws)
 			}
 			used := cap(s.mid) + cap(s.resized) + cap(s.part) + 4*(cap(s.x.weight)+cap(s.y.weight)+cap(s.x.start)+cap(s.y.start))
 			if used > 4<<20 {
