@@ -283,7 +283,7 @@ func TestOpenErrors(t *testing.T) {
 		"no training": {writeFolder(t, map[string][]byte{
 			"validation/0_1.jpg": paint(t, ".jpg", 1)}), "no pictures in a training folder"},
 		"empty class": {writeFolder(t, map[string][]byte{
-			"train/a/1.jpg": paint(t, ".jpg", 1), "train/b/": nil}), `class folder "train/b" has no images`},
+			"train/a/1.jpg": paint(t, ".jpg", 1), "train/b/": nil}), `class "b" has no images: fill its folder`},
 		"class of broken pictures": {with(func(f map[string][]byte) {
 			f["training/3_0.jpg"] = []byte("no picture")
 		}), `class "3" has no training images that can be decoded`},
