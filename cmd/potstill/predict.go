@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +21,7 @@ import (
 // predictCmd is potstill predict.
 type predictCmd struct {
 	fileFlags
-	Images []string `arg:"" name:"img" help:"JPEG or PNG files, or folders of them."`
+	Images []string `arg:"" name:"img" help:"Picture files, or folders of them."`
 	Top    int      `default:"3" help:"How many classes to name."`
 	Logits bool     `help:"Print the logits too; with --json they always are."`
 	Size   int      `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
@@ -59,8 +57,11 @@ type classProb struct {
 // predictBatch is the number of images that are decoded before they are run.
 const predictBatch = 32
 
+// maxNamed is how many of the files that cannot be read are named.
+const maxNamed = 5
+
 // Run predicts. Files that cannot be read are passed over; the error at the end
-// names the first.
+// names them.
 func (c *predictCmd) Run(a *app) error {
 	if c.Top < 1 {
 		return fmt.Errorf("--top %d: give at least 1", c.Top)
@@ -72,7 +73,7 @@ func (c *predictCmd) Run(a *app) error {
 	if c.Size > 0 {
 		m.Preprocess.Size = c.Size
 	}
-	files, err := pictures(c.Images)
+	files, err := pictures(a, c.Images)
 	if err != nil {
 		return err
 	}
@@ -85,15 +86,16 @@ func (c *predictCmd) Run(a *app) error {
 			}
 			failed = append(failed, bad...)
 		}
-		if len(failed) > 1 {
-			return fmt.Errorf("%w; and %d more of %d files", failed[0], len(failed)-1, len(files))
+		if n := len(failed) - maxNamed; n > 0 {
+			return fmt.Errorf("%w; and %d more of %d files", errors.Join(failed[:maxNamed]...), n, len(files))
 		}
 		return errors.Join(failed...)
 	})
 }
 
-// pictures replaces folders by the pictures in them.
-func pictures(args []string) ([]string, error) {
+// pictures replaces folders by the pictures in them, which are found as those of
+// a dataset are.
+func pictures(a *app, args []string) ([]string, error) {
 	var files []string
 	for _, arg := range args {
 		info, err := os.Stat(arg)
@@ -101,25 +103,19 @@ func pictures(args []string) ([]string, error) {
 			files = append(files, arg) // reading it will tell what is wrong
 			continue
 		}
-		n := len(files)
-		err = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			switch strings.ToLower(filepath.Ext(path)) {
-			case ".jpg", ".jpeg", ".png":
-				if !d.IsDir() {
-					files = append(files, path)
-				}
-			}
-			return nil
-		})
+		found, left, err := data.Pictures(a.ctx, arg)
 		if err != nil {
 			return nil, err
 		}
-		if len(files) == n {
-			return nil, fmt.Errorf("%s: there are no pictures in it (want .jpg, .jpeg or .png files)", arg)
+		if len(found) == 0 {
+			text := fmt.Sprintf("%s: there are no pictures in it (want .jpg, .png and other formats)", arg)
+			if len(left) > 0 {
+				text += "; " + data.Summarize(left)
+			}
+			return nil, errors.New(text)
 		}
+		data.LogLeftOut(a.log, arg, left)
+		files = append(files, found...)
 	}
 	return files, nil
 }
@@ -161,7 +157,7 @@ func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, fi
 func readPicture(path string) (data.Image, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return data.Image{}, fmt.Errorf("%w; name a JPEG or PNG file", err)
+		return data.Image{}, fmt.Errorf("%w; name a picture's file", err)
 	}
 	img, err := data.DecodeImage(text)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
