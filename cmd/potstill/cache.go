@@ -11,7 +11,7 @@ import (
 
 // cacheCmd is potstill cache.
 type cacheCmd struct {
-	Show  cacheShowCmd  `cmd:"" default:"1" help:"List the datasets of which images are kept."`
+	Show  cacheShowCmd  `cmd:"" default:"withargs" help:"List the datasets of which images are kept."`
 	Prune cachePruneCmd `cmd:"" help:"Remove what was not used for longest."`
 	Clear cacheClearCmd `cmd:"" help:"Remove all."`
 }
@@ -175,6 +175,10 @@ func (f cacheDirFlag) prune(a *app, asJSON bool, drop func(d data.Cached, total 
 	if asJSON {
 		return printJSON(a.out, p)
 	}
-	_, err = fmt.Fprintf(a.out, "removed %d datasets of %s; %s are left in %s\n", len(removed), engine.HumanBytes(int(p.Bytes)), engine.HumanBytes(int(p.Left)), dir)
+	what := "datasets"
+	if len(removed) == 1 {
+		what = "dataset"
+	}
+	_, err = fmt.Fprintf(a.out, "removed %d %s of %s; %s are left in %s\n", len(removed), what, engine.HumanBytes(int(p.Bytes)), engine.HumanBytes(int(p.Left)), dir)
 	return err
 }

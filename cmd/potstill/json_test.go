@@ -10,7 +10,7 @@ import (
 func TestHelpShowsAnExample(t *testing.T) {
 	for _, cmd := range []string{
 		"study run", "study list", "study show", "train", "distill", "convert", "prune", "quantize", "eval", "predict",
-		"summary", "explain", "bench train", "bench kernels", "devices", "version",
+		"summary", "explain", "bench train", "bench kernels", "cache show", "cache prune", "cache clear", "devices", "version",
 	} {
 		r := succeeds(t, with(strings.Fields(cmd), "--help")...)
 		_, example, ok := strings.Cut(r.out, "Example")

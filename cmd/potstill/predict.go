@@ -159,6 +159,9 @@ func readPicture(path string) (data.Image, error) {
 	if err != nil {
 		return data.Image{}, fmt.Errorf("%w; name a picture's file", err)
 	}
+	if len(text) == 0 {
+		return data.Image{}, fmt.Errorf("%s: the file is empty; fetch it again or leave it out", path)
+	}
 	img, err := data.DecodeImage(text)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		err = fmt.Errorf("the file is cut short (%w)", err)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // An archive that is compressed may unfold to at most so many bytes for each of
@@ -14,7 +15,7 @@ import (
 // more was made to fill a disk or to take for ever.
 const (
 	archiveRatio = 200
-	archiveSlack = 256 << 20
+	archiveSlack = 64 << 20
 )
 
 // errBomb is wrapped where an archive unfolds to more than it may.
@@ -71,9 +72,9 @@ func newArchive(path, spec string, st fs.FileInfo) (source, error) {
 		return nil, fmt.Errorf("data: %s is %s, which is not read: unpack it and name the folder", spec, k.name)
 	}
 	switch {
-	case isPicture(spec):
+	case isPicture(filepath.Base(path)):
 		return nil, fmt.Errorf("data: %s is one picture: name the folder of all of them", spec)
-	case isText(spec):
+	case isText(filepath.Base(path)):
 		return nil, fmt.Errorf("data: %s is no archive: name the folder that it is in, or the folder of the pictures and this file as their labels", spec)
 	}
 	return &tarball{path: path, spec: spec, size: st.Size(), mtime: st.ModTime()}, nil

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+
+	"github.com/potstill/potstill/engine/data/classlist"
 )
 
 // A naming is where the pictures of a part have their classes from.
@@ -50,14 +52,16 @@ func (l *layout) assignLabels(lst *listing, o Options) error {
 		firm[p] = b.firm(p)
 	}
 	for p, at := range parts {
-		switch {
-		case !found.has(at):
-		case b.force || !firm[p]:
-			if found.err != nil {
-				return found.err
-			}
+		switch use := b.force || !firm[p]; {
+		case len(at) == 0:
+		case use && found.err != nil:
+			return found.err
+		case use && !found.has(at):
+			b.notes = append(b.notes, found.unread...)
+			found.unread = nil
+		case use:
 			b.use(at)
-		default:
+		case found.has(at):
 			b.compare(at)
 		}
 	}
@@ -126,15 +130,15 @@ func (b *labeller) read(part int) {
 func (b *labeller) count(part int) {
 	b.names[part] = map[string]bool{}
 	for _, i := range b.inPart(part) {
-		b.names[part][b.items[i].class] = true
+		b.names[part][classlist.Normalize(b.items[i].class)] = true
 	}
 }
 
 // unnamed is the error of a picture without a class.
 func (b *labeller) unnamed(file string) error {
 	text := fmt.Sprintf("data: %s: no class in the name %q (want a folder for each class, <class>_<n>.jpg as in 3_17.jpg, or a label file such as labels.csv)", b.spec, file)
-	if len(b.found.unread) > 0 {
-		text += "; " + b.found.unread[0]
+	for _, why := range b.found.unread {
+		text += "; " + why
 	}
 	return errors.New(text)
 }

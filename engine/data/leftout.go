@@ -19,27 +19,45 @@ type LeftOut struct {
 	Kinds map[string]int `json:"kinds,omitempty"` // how many of each extension, for those that are left out by it
 }
 
-// The reasons, as they go on after a number.
+// The reasons, as they go on after a number or after "files:".
 const (
-	whyHidden     = "hidden"
-	whyKind       = "of other kinds"
-	whyUnread     = "pictures of kinds that are not read"
 	whyUndecoded  = "that cannot be decoded"
 	whyEmpty      = "empty"
 	whyTooLarge   = "too large to be read"
-	whySpecial    = "links, devices and other special files"
-	whyBroken     = "links to nothing"
-	whyLoop       = "links back to a folder above them"
-	whyDeep       = "below more than 16 folders"
-	whyClimbing   = "with names that lead out of the archive"
-	whyOutside    = "outside of training, validation and testing"
 	whyUnlabelled = "without a label"
 	whyTest       = "in a test part without labels"
+	whyOutside    = "outside of training, validation and testing"
+	whyUnread     = "in formats that are not read"
+	whyLoop       = "linked to a folder above"
+	whyBroken     = "linked to nothing"
+	whySpecial    = "that are links, devices or other special files"
+	whyDeep       = "below more than 16 folders"
+	whyClimbing   = "with names that lead out of the archive"
+	whyKind       = "of other kinds"
+	whyHidden     = "hidden"
 )
+
+// reasons are all of them, in the order in which they are told: worst first.
+var reasons = []string{
+	whyUndecoded, whyEmpty, whyTooLarge, whyUnlabelled, whyTest, whyOutside, whyUnread, whyLoop, whyBroken, whySpecial, whyDeep, whyClimbing,
+	whyKind, whyHidden,
+}
+
+// order sorts by the reasons.
+func order(left []LeftOut) {
+	slices.SortStableFunc(left, func(a, b LeftOut) int {
+		return cmp.Compare(slices.Index(reasons, a.Why), slices.Index(reasons, b.Why))
+	})
+}
 
 // String is a part of a sentence: "24 of other kinds (.bmp 12, .txt 12)".
 func (l LeftOut) String() string {
-	s := fmt.Sprintf("%d %s", l.N, l.Why)
+	return fmt.Sprintf("%d %s", l.N, l.reason())
+}
+
+// reason is why, with what there is to say of it.
+func (l LeftOut) reason() string {
+	s := l.Why
 	switch {
 	case len(l.Kinds) > 0:
 		kinds := slices.SortedFunc(maps.Keys(l.Kinds), func(a, b string) int {
@@ -68,12 +86,15 @@ func (l LeftOut) String() string {
 // harmless reports that no picture is lost by it.
 func (l LeftOut) harmless() bool { return l.Why == whyHidden || l.Why == whyKind }
 
-// Summarize tells in one line what is left out: "left out 25 files: 24 of other
-// kinds (.txt 24), 1 hidden". It is "" where nothing is.
+// Summarize tells in one line what is left out, the worst first: "left out 25
+// files: 24 of other kinds (.bmp 12, .txt 12), 1 hidden". It is "" where nothing
+// is.
 func Summarize(left []LeftOut) string {
 	if len(left) == 0 {
 		return ""
 	}
+	left = slices.Clone(left)
+	order(left)
 	n := 0
 	parts := make([]string, len(left))
 	for i, l := range left {
@@ -83,6 +104,9 @@ func Summarize(left []LeftOut) string {
 	files := "files"
 	if n == 1 {
 		files = "file"
+	}
+	if len(left) == 1 {
+		parts[0] = left[0].reason()
 	}
 	return fmt.Sprintf("left out %d %s: %s", n, files, strings.Join(parts, ", "))
 }
@@ -148,6 +172,7 @@ func (l *leftOut) merge(other []LeftOut) {
 		e := l.of(o.Why, o.First)
 		if e.N == 0 {
 			*e = o
+			e.Kinds = maps.Clone(o.Kinds)
 			continue
 		}
 		e.N += o.N

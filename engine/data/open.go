@@ -49,8 +49,9 @@ func open(ctx context.Context, spec string, o Options, create func(dir string) (
 		left := slices.Clone(b.stamp.Listing)
 		left.merge(b.stamp.Layout)
 		left.merge(d.LeftOut)
+		order(left)
 		d.LeftOut = left
-		err = d.check(spec, o)
+		err = d.check(spec, o, b.stamp.Notes)
 	}
 	if err != nil {
 		return nil, errors.Join(err, st.close())
@@ -143,14 +144,14 @@ func skippedLeft(skipped []skippedRecord) (left leftOut) {
 	return left
 }
 
-// check reports what a dataset lacks for its use.
-func (d *Dataset) check(spec string, o Options) error {
+// check reports what a dataset lacks for its use, with what else is known of it.
+func (d *Dataset) check(spec string, o Options, notes []string) error {
 	bad := func(format string, a ...any) error {
-		text := fmt.Sprintf("data: %s: "+format, append([]any{spec}, a...)...)
+		parts := append([]string{fmt.Sprintf("data: %s: "+format, append([]any{spec}, a...)...)}, notes...)
 		if len(d.LeftOut) > 0 {
-			text += "; " + Summarize(d.LeftOut)
+			parts = append(parts, Summarize(d.LeftOut))
 		}
-		return errors.New(text)
+		return errors.New(strings.Join(parts, "; "))
 	}
 	if d.All().Len() == 0 {
 		return bad("no pictures that can be decoded")
