@@ -83,7 +83,8 @@ func (c *evalCmd) Run(a *app) error {
 		d := c.dataFlags.resized(m.Preprocess.Resize)
 		d.Evaluate = true
 		return d.with(a, func(ds *data.Dataset) error {
-			if err := align(ds, m); err != nil {
+			classes, err := align(ds, m)
+			if err != nil {
 				return err
 			}
 			part, name, err := splitOf(ds, c.Split)
@@ -95,7 +96,7 @@ func (c *evalCmd) Run(a *app) error {
 			}
 			done := 0
 			a.console.begin("evaluating", part.Len())
-			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: ds.Classes, Each: func(int, []float32) error {
+			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: classes, Each: func(int, []float32) error {
 				done++
 				a.console.advance(done, part.Len(), "")
 				return nil
@@ -112,8 +113,9 @@ func (c *evalCmd) Run(a *app) error {
 	})
 }
 
-// align gives the images the labels that their classes have in the model.
-func align(ds *data.Dataset, m *checkpoint.Checkpoint) error {
+// align gives the images the labels that their classes have in the model. It
+// returns the data's classes where the model has no names to hold them to.
+func align(ds *data.Dataset, m *checkpoint.Checkpoint) (unchecked []string, err error) {
 	classes := m.Classes
 	if len(classes) == 0 && len(ds.Classes) < m.Arch.Classes { // numbers are all there is to go by
 		for i := range m.Arch.Classes {
@@ -121,12 +123,12 @@ func align(ds *data.Dataset, m *checkpoint.Checkpoint) error {
 		}
 	}
 	if len(classes) == 0 {
-		return nil
+		return ds.Classes, nil
 	}
 	if err := ds.Align(classes); err != nil {
-		return fmt.Errorf("%s: %w; choose the data it was trained on, or data of some of its classes", m.Path, err)
+		return nil, fmt.Errorf("%s: %w; choose the data it was trained on, or data of some of its classes", m.Path, err)
 	}
-	return nil
+	return nil, nil
 }
 
 // splitOf returns a part of the data and its full name.

@@ -9,9 +9,14 @@ import (
 // Align gives the images the labels that their classes have in another list,
 // that of a model, which then is the dataset's. Classes are found by name, in any
 // normal form; a dataset whose classes are all numbers, and not all names in the
-// list, by number, counted from 0. A class with images that is not in the list is
-// an error; classes of the list need no images. The fingerprint stays.
+// list, by number, counted from 0. A list of all numbers 0, 1, … names nothing: a
+// dataset with as many names in its classes.txt keeps them, and its labels. A
+// class with images that is not in the list is an error; classes of the list need
+// no images. The fingerprint stays.
 func (d *Dataset) Align(classes []string) error {
+	if d.listed && len(d.Classes) == len(classes) && numbered(classes) {
+		return nil
+	}
 	index := classlist.NewIndex(classes)
 	used := make([]bool, len(d.Classes))
 	for _, it := range d.st.idx.Items {

@@ -130,6 +130,14 @@ func (s *store) image(i int) Image {
 	return s.form.apply(m)
 }
 
+// classes is how many classes the labels need.
+func (s *store) classes() (n int) {
+	for i := range s.idx.Items {
+		n = max(n, s.idx.Items[i].Label+1)
+	}
+	return n
+}
+
 func (s *store) close() error {
 	s.data, s.mem = nil, nil
 	if s.unmap == nil {

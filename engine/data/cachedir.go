@@ -228,9 +228,12 @@ func (c *cacheDir) evict(need int64) {
 }
 
 // A stamp is what is known of a state of a source: the fingerprint of the
-// dataset, and what of the source is not in it.
+// dataset, what its classes are called (which need not be in the fingerprint),
+// and what of the source is not in it.
 type stamp struct {
 	print   string
+	Classes []string `json:"classes"`
+	Listed  bool     `json:"listed,omitempty"`  // they are those of classes.txt
 	Listing leftOut  `json:"listing,omitempty"` // what the source's listing leaves out
 	Layout  leftOut  `json:"layout,omitempty"`  // what the layout leaves out
 	Notes   []string `json:"notes,omitempty"`

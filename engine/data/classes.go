@@ -19,13 +19,16 @@ func (l *layout) assignClasses(lst *listing) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case list != nil:
-		return l.listedClasses(file, list)
-	case l.numbers:
+	if l.numbers {
 		l.numberedClasses()
-	default:
+	} else {
 		l.namedClasses()
+	}
+	l.printed = l.classes
+	if list != nil {
+		if err := l.listedClasses(file, list); err != nil {
+			return err
+		}
 	}
 	if len(l.classes) > maxClasses {
 		return fmt.Errorf("data: %s: %d classes, more than %d", l.spec, len(l.classes), maxClasses)
@@ -52,7 +55,8 @@ func (l *layout) classList(lst *listing) (file string, names []string, err error
 }
 
 // listedClasses finds each picture's class in a list: by its name, or as a number
-// counted from 0 where not all of them are names.
+// counted from 0 where not all of them are names. A list that changes no label
+// does not change the fingerprint.
 func (l *layout) listedClasses(file string, list []string) error {
 	index := classlist.NewIndex(list)
 	byName := true
@@ -66,12 +70,15 @@ func (l *layout) listedClasses(file string, list []string) error {
 		if n, number := index.Number(it.class); number && !byName {
 			at, ok = n, true
 		}
+		if at != it.label {
+			l.printed = list
+		}
 		if !ok {
 			return fmt.Errorf("data: %s: %s has the class %q, which is none of the %d in %s: add it there, or rename the class", l.spec, it.file, it.class, len(list), file)
 		}
 		it.label = at
 	}
-	l.classes = list
+	l.classes, l.listed = list, true
 	return nil
 }
 

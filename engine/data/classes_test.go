@@ -101,6 +101,40 @@ func classNames(list string) (names []string, err error) {
 	return strings.Fields(list), nil
 }
 
+// TestNamesAlone: a list that names the study's numbers leaves the fingerprint and
+// the cache as they are; one that changes labels does not.
+func TestNamesAlone(t *testing.T) {
+	files, cache := study(t), t.TempDir()
+	plain := mustOpen(t, writeFolder(t, files), Options{CacheDir: cache})
+	files["classes.txt"] = []byte("apple\nbeer\ncake\n")
+	dir := writeFolder(t, files)
+	age(t, dir)
+	for range 2 { // found by its fingerprint, and then by its stamp
+		d, decoded := opened(t, dir, Options{CacheDir: cache})
+		if d.Fingerprint != plain.Fingerprint || decoded || !slices.Equal(d.Classes, []string{"apple", "beer", "cake"}) || d.Train.Subset(3).Len() != 3 {
+			t.Errorf("classes %q, fingerprint %s, decoded %t", d.Classes, d.Fingerprint, decoded)
+		}
+	}
+	if again := mustOpen(t, writeFolder(t, study(t)), Options{CacheDir: cache}); !slices.Equal(again.Classes, plain.Classes) {
+		t.Errorf("without the list, the classes are %q", again.Classes)
+	}
+	model := []string{"0", "1", "2"} // as it was trained without the list
+	if d := mustOpen(t, dir, Options{CacheDir: cache}); d.Align(model) != nil || !slices.Equal(d.Classes, []string{"apple", "beer", "cake"}) || d.Train.Label(11) != 2 {
+		t.Errorf("aligned to numbers: %q", d.Classes)
+	}
+	for _, list := range []string{"3\n2\n1\n0\n", "2\n1\n0\n"} {
+		files["classes.txt"] = []byte(list)
+		d, err := Open(context.Background(), writeFolder(t, files), Options{CacheDir: cache, Evaluate: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.Fingerprint == plain.Fingerprint {
+			t.Errorf("the list %q changes labels, but not the fingerprint", list)
+		}
+		d.Close()
+	}
+}
+
 // TestEvaluate: what need not be there where nothing is trained.
 func TestEvaluate(t *testing.T) {
 	p := func(n int) []byte { return paint(t, ".png", n) }

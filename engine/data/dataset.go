@@ -52,6 +52,7 @@ type Dataset struct {
 	Skipped     []Skipped // pictures left out, since they cannot be decoded
 	LeftOut     []LeftOut // all files of the source that are not used, by reason
 	HeldOut     int       // how many of Val's images were held out from training
+	listed      bool      // Classes are those of classes.txt
 	st          *store
 }
 

@@ -40,23 +40,27 @@ func photo(t testing.TB, h, w, n int) []byte {
 }
 
 // photos is a dataset of large and small pictures.
-func photos(t testing.TB) map[string][]byte {
+var photos = func() func(t testing.TB) map[string][]byte {
 	files := map[string][]byte{}
-	for c := range 2 {
-		for i, size := range [][2]int{{900, 1200}, {1300, 700}, {60, 90}} {
-			for p, part := range []string{"train", "val"} {
-				files[fmt.Sprintf("%s/%d/%d.jpg", part, c, i)] = photo(t, size[0], size[1], 3*c+i+6*p)
+	return func(t testing.TB) map[string][]byte {
+		for c, large := range [][2]int{{1100, 1400}, {1500, 1000}} {
+			for i, size := range [][2]int{large, {60, 90}} {
+				for p, part := range []string{"train", "val"} {
+					if name := fmt.Sprintf("%s/%d/%d.jpg", part, c, i); files[name] == nil {
+						files[name] = photo(t, size[0], size[1], 2*c+i+4*p)
+					}
+				}
 			}
 		}
+		return files
 	}
-	return files
-}
+}()
 
 // batches are an epoch's images of both parts.
 func batches(t *testing.T, d *Dataset, tr Transform) (out []float32) {
 	t.Helper()
 	for _, s := range []*Split{d.Train, d.Val} {
-		l, err := NewLoader(s, len(d.Classes), LoaderOptions{Batch: 4, Shuffle: true, Augment: tr, Seed: 3})
+		l, err := NewLoader(s, len(d.Classes), LoaderOptions{Batch: 3, Shuffle: true, Augment: tr, Seed: 3})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,28 +75,39 @@ func batches(t *testing.T, d *Dataset, tr Transform) (out []float32) {
 // disk or in memory, a net sees the same.
 func TestKeptFormsAreAlike(t *testing.T) {
 	dir := writeFolder(t, photos(t))
-	for _, tr := range []Transform{TrainTransform(64), {Size: 64, Resize: 80, RandomCrop: true, HFlip: 0.5, Rotation: 9}, {Size: 48, Resize: 700, RandomResizedCrop: &ScaleRatio{[2]float64{0.3, 1}, [2]float64{0.75, 1.33}}}} {
-		var want []float32
-		for _, o := range []Options{
-			{CacheLimit: -1}, // pixels of small pictures, files of large ones
-			{CacheLimit: 1},  // files of all
-			{CacheLimit: -1, Resize: tr.Resize},
-			{CacheLimit: 1, Resize: tr.Resize},
-			{CacheDir: filepath.Join(writeFile(t, "file", nil), "none"), Resize: tr.Resize}, // memory
-		} {
-			d := mustOpen(t, dir, o)
-			got := batches(t, d, tr)
-			if want == nil {
-				want = got
+	transforms := []Transform{
+		TrainTransform(64),
+		{Size: 64, Resize: 80, RandomCrop: true, HFlip: 0.5, Rotation: 9},
+		{Size: 48, Resize: 700, RandomResizedCrop: &ScaleRatio{[2]float64{0.3, 1}, [2]float64{0.75, 1.33}}},
+	}
+	want := make([][]float32, len(transforms))
+	for _, o := range []Options{
+		{CacheLimit: -1}, // pixels of small pictures, files of large ones
+		{CacheLimit: 1},  // files of all
+		{CacheDir: filepath.Join(writeFile(t, "file", nil), "none")}, // memory
+		{Resize: 80}, {Resize: 80, CacheLimit: 1}, {Resize: 700},
+	} {
+		d := mustOpen(t, dir, o)
+		for k, tr := range transforms {
+			if o.Resize != 0 && o.Resize != tr.Resize {
+				continue
 			}
-			if !slices.Equal(got, want) {
+			got := batches(t, d, tr)
+			if want[k] == nil {
+				want[k] = got
+			}
+			if !slices.Equal(got, want[k]) {
 				t.Errorf("transform %+v, options %+v: other pixels", tr, o)
 			}
-			for i := range d.Train.Len() {
-				m := d.Train.Image(i)
-				if h, w := d.Train.Bounds(i); h != m.H || w != m.W || len(m.Pix) != h*w*3 {
-					t.Errorf("image %d is %dx%d, not %dx%d", i, m.H, m.W, h, w)
-				}
+		}
+		for i := range d.Train.Len() {
+			m := d.Train.Image(i)
+			if h, w := d.Train.Bounds(i); h != m.H || w != m.W || len(m.Pix) != h*w*3 {
+				t.Errorf("image %d is %dx%d, not %dx%d", i, m.H, m.W, h, w)
+			}
+			whole, err := DecodeImage(photos(t)[d.Train.File(i)])
+			if err != nil || o.Resize == 0 && !bytes.Equal(m.Pix, whole.Pix) {
+				t.Errorf("options %+v: image %d is not its file's (%v)", o, i, err)
 			}
 		}
 	}
@@ -115,7 +130,7 @@ func TestCacheIsBounded(t *testing.T) {
 		}
 		return st.Size()
 	}
-	const overhead = dataStart + 12*200 // header and index
+	const overhead = dataStart + 8*200 // header and index
 	small := int64(4 * 60 * 90 * 3)
 	if n := size(Options{}); n > total+small+overhead {
 		t.Errorf("the cache has %d bytes, the files %d", n, total)
@@ -123,9 +138,23 @@ func TestCacheIsBounded(t *testing.T) {
 	if n := size(Options{CacheLimit: 1}); n > total+overhead {
 		t.Errorf("the cache of files has %d bytes, the files %d", n, total)
 	}
-	scaled := int64(4*80*106*3 + 4*148*80*3)
+	scaled := int64(2*80*101*3 + 2*120*80*3)
 	if n := size(Options{Resize: 80}); n > scaled+small+overhead {
 		t.Errorf("the cache of scaled pictures has %d bytes, want at most %d", n, scaled+small+overhead)
+	}
+}
+
+// TestDecodedAnewIsTold: what it costs to keep files.
+func TestDecodedAnewIsTold(t *testing.T) {
+	dir := writeFolder(t, photos(t))
+	want := `level=INFO msg="DATA: 4 of 8 pictures are kept as their files, since their pixels would take 18 MB, and are decoded anew in every epoch: a resize of all of them would be kept instead"`
+	if _, lines := logged(t, dir, Options{}); !slices.Equal(lines, []string{want}) {
+		t.Errorf("logged %q, want %q", lines, want)
+	}
+	for _, o := range []Options{{Resize: 80}, {Evaluate: true}} {
+		if _, lines := logged(t, dir, o); len(lines) > 0 {
+			t.Errorf("%+v: logged %q", o, lines)
+		}
 	}
 }
 

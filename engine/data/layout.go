@@ -50,6 +50,8 @@ type layout struct {
 	spec    string
 	items   []item
 	classes []string
+	printed []string // the classes' names in the fingerprint
+	listed  bool     // the names and their order are those of classes.txt
 	skipped []skippedRecord
 	left    leftOut  // what is not in the dataset though the listing has it
 	notes   []string // what else is to be said

@@ -8,6 +8,7 @@ import (
 	"math"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/potstill/potstill/engine/data/classlist"
@@ -46,6 +47,7 @@ func open(ctx context.Context, spec string, o Options, create func(dir string) (
 	}
 	d, err := newDataset(b.name, spec, st, o)
 	if err == nil {
+		d.listed = b.stamp.Listed
 		left := slices.Clone(b.stamp.Listing)
 		left.merge(b.stamp.Layout)
 		left.merge(d.LeftOut)
@@ -63,7 +65,27 @@ func open(ctx context.Context, spec string, o Options, create func(dir string) (
 	if line := st.idx.Same.line(); line != "" {
 		o.Logger.Warn(spec + ": " + line)
 	}
+	if line := st.anew(); line != "" && !o.Evaluate && o.Resize == 0 {
+		o.Logger.Info(spec + ": " + line)
+	}
 	return d, nil
+}
+
+// anew tells of images that are decoded whenever they are wanted, "" if there are
+// none.
+func (s *store) anew() string {
+	n, pixels := 0, 0
+	for i := range s.idx.Items {
+		if e := &s.idx.Items[i]; e.Z > 0 {
+			n++
+			pixels += e.H * e.W * 3
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d pictures are kept as their files, since their pixels would take %.0f MB, and are decoded anew in every epoch: "+
+		"a resize of all of them would be kept instead", n, len(s.idx.Items), float64(pixels)/1e6)
 }
 
 // complete checks the options and gives those that were left out their meaning.
@@ -175,7 +197,7 @@ func (d *Dataset) check(spec string, o Options, notes []string) error {
 			return bad("class %q has no training images that can be decoded", name)
 		case n[partVal]+n[partTest] > 0:
 			return bad("class %q has images for validation or testing but none for training", name)
-		case d.numbered():
+		case numbered(d.Classes):
 			return bad("class %q has no images (labels run from 0 to %d)", name, len(d.Classes)-1)
 		default:
 			return bad("class %q has no images: fill its folder or remove it", name)
@@ -190,10 +212,10 @@ func (d *Dataset) check(spec string, o Options, notes []string) error {
 	return nil
 }
 
-// numbered reports whether the classes are called by their numbers.
-func (d *Dataset) numbered() bool {
-	for i, c := range d.Classes {
-		if c != fmt.Sprint(i) {
+// numbered reports whether classes are called by their numbers.
+func numbered(classes []string) bool {
+	for i, c := range classes {
+		if c != strconv.Itoa(i) {
 			return false
 		}
 	}
@@ -209,7 +231,7 @@ func (d *Dataset) skippedClasses() map[string]bool {
 		if class, _, ok := strings.Cut(name, "/"); ok {
 			of[classlist.Normalize(class)] = true
 		} else if n := studyLabel(name); n >= 0 {
-			of[fmt.Sprint(n)] = true
+			of[strconv.Itoa(n)] = true
 		} else if class := nameLabel(name); class != "" {
 			of[classlist.Normalize(class)] = true
 		}
