@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // predicted are the files that predict prints, relative to dir.
@@ -47,7 +48,7 @@ func TestPredictGoesByTheRuleOfDatasets(t *testing.T) {
 	if got := predicted(t, dir, r.out); !slices.Equal(got, []string{"a.jpg", "link/c.jpg"}) {
 		t.Errorf("predicted %q", got)
 	}
-	if want := "left out 6 files: 1 linked to a folder above (round), 1 of other kinds (.txt 1), 4 hidden\n"; !strings.HasSuffix(r.err, want) || strings.Count(r.err, "\n") != 1 {
+	if want := "left out 6 files: 1 linked to a folder above (round), 1 of other kinds (.txt 1), 4 hidden\n"; !strings.Contains(r.err, want) || strings.Count(r.err, "left out") != 1 {
 		t.Errorf("standard error is %q, want one line with %q", r.err, want)
 	}
 	hidden := filepath.Join(dir, ".ipynb_checkpoints", "b.jpg")
@@ -63,7 +64,7 @@ func TestPredictNamesBadFiles(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "empty.png"), nil)
 	writeJPEG(t, filepath.Join(dir, "good.jpg"), 3)
-	r := potstill(t, "predict", "--model", model(t), dir)
+	r := potstill(t, "predict", "--model", model(t), "--size", "24", dir)
 	if r.code != 1 || !strings.Contains(r.out, "good.jpg") || strings.Count(r.err, "\n") != 1 {
 		t.Errorf("status %d\n%s%s", r.code, r.out, r.err)
 	}
@@ -348,5 +349,26 @@ func TestSizes(t *testing.T) {
 		if got := ago(now.Add(-d)); got != want {
 			t.Errorf("%s ago is %q", d, got)
 		}
+	}
+}
+
+// TestFit: pictures that a model's crop does not suit are told.
+func TestFit(t *testing.T) {
+	f := newFit(checkpoint.Preprocess{Size: 256})
+	for _, size := range [][2]int{{256, 256}, {512, 512}, {3000, 4000}, {2000, 3000}, {128, 300}} {
+		f.add(size[0], size[1])
+	}
+	if line := f.line(); !strings.Contains(line, "the centre crop to 256 shows less than a tenth of 2 of 5 pictures (the largest is 3000x4000) and puts a black frame round 1 of 5 pictures") {
+		t.Error(line)
+	}
+	for _, p := range []checkpoint.Preprocess{{Size: 256, Resize: 300}, {}, {Size: 100}} {
+		f := newFit(p)
+		if f.add(120, 120); f.line() != "" {
+			t.Errorf("%+v: %s", p, f.line())
+		}
+	}
+	r := succeeds(t, "predict", "--model", model(t), picture(t, "a.jpg")) // 24 pixels, cropped to 28
+	if strings.Count(r.err, "\n") != 1 || !strings.Contains(r.err, "the centre crop to 28 puts a black frame round 1 of 1 pictures") {
+		t.Errorf("predict says %q", r.err)
 	}
 }

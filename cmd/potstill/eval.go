@@ -94,6 +94,13 @@ func (c *evalCmd) Run(a *app) error {
 			if name == "validation" && ds.HeldOut > 0 {
 				a.log.Info(fmt.Sprintf("%s has no validation part: evaluating the pictures that training holds out; --split all takes every one", c.Data))
 			}
+			seen := newFit(m.Preprocess)
+			for i := range part.Len() {
+				seen.add(part.Bounds(i))
+			}
+			if line := seen.line(); line != "" {
+				a.log.Info(line)
+			}
 			done := 0
 			a.console.begin("evaluating", part.Len())
 			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: classes, Each: func(int, []float32) error {

@@ -79,12 +79,16 @@ func (c *predictCmd) Run(a *app) error {
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		var failed []error
+		seen := newFit(m.Preprocess)
 		for part := range slices.Chunk(files, predictBatch) {
-			bad, err := c.part(a, b, m, part)
+			bad, err := c.part(a, b, m, part, seen)
 			if err != nil {
 				return err
 			}
 			failed = append(failed, bad...)
+		}
+		if line := seen.line(); line != "" {
+			a.log.Info(line)
 		}
 		if n := len(failed) - maxNamed; n > 0 {
 			return fmt.Errorf("%w; and %d more of %d files", errors.Join(failed[:maxNamed]...), n, len(files))
@@ -121,7 +125,7 @@ func pictures(a *app, args []string) ([]string, error) {
 }
 
 // part predicts some files and returns what was wrong with others.
-func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, files []string) (failed []error, err error) {
+func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, files []string, seen *fit) (failed []error, err error) {
 	var images []data.Image
 	var names []string
 	for _, f := range files {
@@ -134,6 +138,7 @@ func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, fi
 			continue
 		}
 		images, names = append(images, img), append(names, f)
+		seen.add(img.H, img.W)
 	}
 	if len(images) == 0 {
 		return failed, nil
