@@ -264,7 +264,6 @@ func TestTrainRefuses(t *testing.T) {
 		},
 		"alpha must be in [0, 1]":      func(j *Job) { j.Teacher, j.KD = drawn(t, plain, 1), Settings{T: 1, Alpha: 2} },
 		"leave one of them out":        func(j *Job) { j.Preprocess.Size = 24 },
-		"larger than the data":         func(j *Job) { j.Config.Batch = 1000 },
 		"there is no net to train":     func(j *Job) { j.Net = nil },
 		"no tensor fits":               func(j *Job) { j.Freeze = []string{"layer9"} },
 		"nothing of cnn-dwpw is left":  func(j *Job) { j.Freeze = []string{"*"} },

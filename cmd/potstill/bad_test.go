@@ -50,13 +50,13 @@ func TestDamagedCheckpoint(t *testing.T) {
 	picture := filepath.Join(dir, "a.jpg")
 	writeJPEG(t, picture, 1)
 	for _, path := range []string{short, flipped, filepath.Join(dir, "missing.safetensors")} {
-		fails(t, []string{path}, "eval", "--model", path)
+		fails(t, []string{path}, "eval", "--model", path, "--data", "builtin:fashion")
 		fails(t, []string{path}, "predict", "--model", path, picture)
 		fails(t, []string{path}, "summary", path)
 		fails(t, []string{path}, "prune", "--model", path, "--mult", "0.5", "--out", dir)
 		fails(t, []string{path}, "quantize", "--model", path, "--out", dir)
-		fails(t, []string{path}, "train", "--init", path, "--out", filepath.Join(dir, "out"))
-		fails(t, []string{path}, "distill", "--teacher", path, "--out", filepath.Join(dir, "out"))
+		fails(t, []string{path}, "train", "--data", "builtin:fashion", "--init", path, "--out", filepath.Join(dir, "out"))
+		fails(t, []string{path}, "distill", "--data", "builtin:fashion", "--teacher", path, "--out", filepath.Join(dir, "out"))
 	}
 	fails(t, []string{dir, "folder"}, "eval", "--model", dir)
 	fails(t, []string{picture}, "eval", "--model", picture)
@@ -67,7 +67,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 func TestOtherClasses(t *testing.T) {
 	dir := pictureFolder(t, 4, "daisy", "rose")
 	out := filepath.Join(t.TempDir(), "out")
-	fails(t, []string{model(t), "10 classes", "choose the data"}, "eval", "--model", model(t), "--data", dir)
+	fails(t, []string{model(t), `"daisy"`, "10 classes", "choose the data"}, "eval", "--model", model(t), "--data", dir)
 	fails(t, []string{model(t), "10 classes"}, "train", "--init", model(t), "--data", dir, "--out", out)
 	fails(t, []string{model(t), "10 classes", "teacher"}, "distill", "--teacher", model(t), "--data", dir, "--out", out)
 }
@@ -86,8 +86,12 @@ func TestUnwritableOutput(t *testing.T) {
 
 func TestBatchLargerThanData(t *testing.T) {
 	dir := pictureFolder(t, 4, "daisy", "rose")
-	fails(t, []string{"batch of 9", "8 images", "at most 8"},
-		"train", "--data", dir, "--size", "16", "--batch", "9", "--out", filepath.Join(t.TempDir(), "out"))
+	args := []string{"train", "--data", dir, "--base", "4", "--size", "16", "--epochs", "2", "--batch", "9", "--out", filepath.Join(t.TempDir(), "out"), "--log-steps", "-"}
+	r := succeeds(t, args...)
+	if !strings.Contains(r.err, "8 training images, fewer than a batch of 9") || strings.Count(r.out, `"step"`) != 2 {
+		t.Errorf("a batch of 9 of 8 images:\n%s%s", r.out, r.err)
+	}
+	fails(t, []string{"batch of 9", "8 images"}, "bench", "train", "--data", dir, "--size", "16", "--batch", "9", "--time", "1ms", "--arch", "cnn-dwpw", "--base", "4")
 }
 
 func TestMistakesInRecipes(t *testing.T) {
@@ -106,13 +110,16 @@ func TestOtherMistakes(t *testing.T) {
 	fails(t, []string{"cuda:99", "potstill devices", "--device cpu"}, small("train", "--device", "cuda:99", "--out", out)...)
 	fails(t, []string{"last.safetensors", "without --resume"}, small("train", "--out", out, "--resume")...)
 	fails(t, []string{out, "without --resume"}, "study", "run", "hw7-quick", "--out", out, "--resume")
-	fails(t, []string{"cnn-nope", "cnn-dwpw"}, "train", "--arch", "cnn-nope", "--out", out)
+	fails(t, []string{"cnn-nope", "cnn-dwpw"}, "train", "--data", "builtin:fashion", "--arch", "cnn-nope", "--out", out)
 	fails(t, []string{"cnn-nope", "cnn-dwpw"}, "summary", "cnn-nope")
 	fails(t, []string{"3 channels"}, "summary", model(t), "--input", "4x32x32")
 	fails(t, []string{text}, "predict", "--model", model(t), text)
-	fails(t, []string{"missing.jpg", "1 more"}, "predict", "--model", model(t), "missing.jpg", text)
-	fails(t, []string{"--jitter", "four"}, "train", "--jitter", "0.2,0.2", "--out", out)
-	fails(t, []string{"testing", "--split"}, "eval", "--model", model(t), "--split", "testing")
+	fails(t, []string{"missing.jpg", text}, "predict", "--model", model(t), "missing.jpg", text)
+	fails(t, []string{"--jitter", "four"}, "train", "--data", "builtin:fashion", "--jitter", "0.2,0.2", "--out", out)
+	fails(t, []string{"testing", "--split"}, "eval", "--data", "builtin:fashion", "--model", model(t), "--split", "testing")
+	for _, cmd := range [][]string{{"train"}, {"distill"}, {"eval", "--model", model(t)}} {
+		fails(t, []string{"--data", "builtin:fashion"}, cmd...)
+	}
 	fails(t, []string{"--mult"}, "prune", "--model", model(t))
 }
 

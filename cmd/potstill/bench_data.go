@@ -21,9 +21,12 @@ type feed struct {
 
 // feed opens the images that --data names.
 func (c *benchTrainCmd) feed(a *app) (*feed, error) {
-	ds, err := (dataFlags{Data: c.Data, Cache: c.Cache}).open(a)
+	ds, err := (dataFlags{Data: c.Data, cacheFlags: cacheFlags{Cache: c.Cache}}).open(a)
 	if err != nil {
 		return nil, err
+	}
+	if n := ds.Train.Len(); n < c.Batch {
+		return nil, errors.Join(fmt.Errorf("%s: a batch of %d is larger than the data (%d images): give --batch %d or fewer", c.Data, c.Batch, n, n), ds.Close())
 	}
 	l, err := data.NewLoader(ds.Train, len(ds.Classes), data.LoaderOptions{
 		Batch: c.Batch, Shuffle: true, DropLast: true, Augment: data.TrainTransform(c.Size), Workers: c.Threads})

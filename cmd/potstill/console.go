@@ -40,7 +40,7 @@ func (c *console) line(s string) {
 	if c.bar != nil {
 		_ = c.bar.Clear() // what goes wrong on a terminal cannot be told on it
 	}
-	fmt.Fprintln(c.w, s)
+	fmt.Fprintln(c.w, plain(s))
 	if c.bar != nil {
 		_ = c.bar.RenderBlank()
 	}
@@ -51,6 +51,7 @@ func (c *console) begin(text string, total int) {
 	c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	text = plain(text)
 	c.text, c.last = text, time.Now()
 	if !c.terminal {
 		return

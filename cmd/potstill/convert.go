@@ -1,17 +1,16 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/data/classlist"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 	"github.com/potstill/potstill/layers/checkpoint/export"
@@ -165,22 +164,9 @@ func sameFile(in, out string) (bool, error) {
 
 // classNames reads n names, a line each.
 func classNames(path string, n int) ([]string, error) {
-	f, err := os.Open(path)
+	names, err := classlist.Read(path)
 	if err != nil {
 		return nil, fmt.Errorf("--classes: %w", err)
-	}
-	defer f.Close()
-	var names []string
-	for s := bufio.NewScanner(f); ; {
-		if !s.Scan() {
-			if err := s.Err(); err != nil {
-				return nil, fmt.Errorf("--classes %s: %w; give a name a line", path, err)
-			}
-			break
-		}
-		if name := strings.TrimSpace(s.Text()); name != "" {
-			names = append(names, name)
-		}
 	}
 	if len(names) != n {
 		return nil, fmt.Errorf("--classes %s: it has %d names, the model %d classes; give one a line, in the order of the logits", path, len(names), n)
@@ -198,7 +184,7 @@ func (c *convertCmd) calibrate(a *app, format string, model *checkpoint.Checkpoi
 	}
 	o := onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Int8: onnx.QDQ}
 	err = c.deviceFlags.with(a, func(b engine.Backend) error {
-		return dataFlags{Data: c.Calibrate, Cache: c.Cache}.with(a, func(ds *data.Dataset) error {
+		return dataFlags{Data: c.Calibrate, cacheFlags: cacheFlags{Cache: c.Cache}}.with(a, func(ds *data.Dataset) error {
 			images := onnx.Images(a.ctx, ds.Train, distill.EvalTransform(model.Preprocess), c.Images)
 			r, err = onnx.Calibrate(a.ctx, b, model, o, images)
 			return err

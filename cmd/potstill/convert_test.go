@@ -241,8 +241,8 @@ func TestImportedModelsTrain(t *testing.T) {
 	}
 	fails(t, []string{imagenet, "1000 classes", "teacher"}, small("distill", "--teacher", imagenet, "--out", filepath.Join(dir, "x"))...)
 	for _, args := range [][]string{
-		{"eval", "--model", teacher, "--limit", "20", "--size", "28"}, {"explain", teacher},
-		{"quantize", "--model", teacher, "--out", filepath.Join(dir, "q.safetensors")}, {"eval", "--model", teacher, "--arch", "resnet18", "--limit", "20", "--size", "28"},
+		{"eval", "--data", "builtin:fashion", "--model", teacher, "--limit", "20", "--size", "28"}, {"explain", teacher},
+		{"quantize", "--model", teacher, "--out", filepath.Join(dir, "q.safetensors")}, {"eval", "--data", "builtin:fashion", "--model", teacher, "--arch", "resnet18", "--limit", "20", "--size", "28"},
 	} {
 		succeeds(t, args...)
 	}
@@ -262,7 +262,7 @@ func TestDamagedForeignFiles(t *testing.T) {
 		fails(t, []string{path}, "convert", path, filepath.Join(dir, "out.safetensors"))
 		fails(t, []string{path}, "eval", "--model", path)
 		fails(t, []string{path}, "summary", path)
-		fails(t, []string{path}, "train", "--init", path, "--out", filepath.Join(dir, "out"))
-		fails(t, []string{path}, "distill", "--teacher", path, "--out", filepath.Join(dir, "out"))
+		fails(t, []string{path}, "train", "--data", "builtin:fashion", "--init", path, "--out", filepath.Join(dir, "out"))
+		fails(t, []string{path}, "distill", "--data", "builtin:fashion", "--teacher", path, "--out", filepath.Join(dir, "out"))
 	}
 }

@@ -38,12 +38,12 @@ func TestDevicesWithCUDA(t *testing.T) {
 func TestCUDAFromTheCommandLine(t *testing.T) {
 	onFake(t)
 	out := filepath.Join(t.TempDir(), "out")
-	args := []string{"--arch", "cnn-dwpw", "--base", "4", "--limit", "32", "--batch", "16", "--epochs", "1", "--out", out, "--json"}
+	args := []string{"--data", "builtin:fashion", "--arch", "cnn-dwpw", "--base", "4", "--limit", "32", "--batch", "16", "--epochs", "1", "--out", out, "--json"}
 	trained := decode(t, succeeds(t, with([]string{"train", "--device", "cuda:0"}, args...)...).out)
 	has(t, trained, "val_accuracy")
 	best := filepath.Join(out, "best.safetensors")
 	eval := func(device string) (top1, loss float64) {
-		v := decode(t, succeeds(t, "eval", "--model", best, "--device", device, "--limit", "20", "--json").out)
+		v := decode(t, succeeds(t, "eval", "--data", "builtin:fashion", "--model", best, "--device", device, "--limit", "20", "--json").out)
 		return v["top1"].(float64), v["loss"].(float64)
 	}
 	t1, l1 := eval("cuda:0")
@@ -61,7 +61,7 @@ func TestMixedPrecision(t *testing.T) {
 	losses := map[string]float64{}
 	for _, p := range []string{"float32", "bfloat16"} {
 		out := filepath.Join(dir, p)
-		v := decode(t, succeeds(t, "train", "--device", "cuda:0", "--precision", p, "--arch", "cnn-dwpw", "--base", "4", "--limit", "32", "--batch", "16",
+		v := decode(t, succeeds(t, "train", "--device", "cuda:0", "--precision", p, "--data", "builtin:fashion", "--arch", "cnn-dwpw", "--base", "4", "--limit", "32", "--batch", "16",
 			"--epochs", "1", "--out", out, "--json").out)
 		losses[p] = v["history"].([]any)[0].(map[string]any)["train_loss"].(float64)
 	}
@@ -69,7 +69,7 @@ func TestMixedPrecision(t *testing.T) {
 		t.Errorf("training losses are %v: want them near each other, and not the same", losses)
 	}
 	succeeds(t, "distill", "--teacher", filepath.Join(dir, "float32", "best.safetensors"), "--device", "cuda:0", "--precision", "bfloat16", "--arch", "cnn-plain",
-		"--base", "4", "--limit", "32", "--batch", "16", "--epochs", "1", "--out", filepath.Join(dir, "student"))
+		"--data", "builtin:fashion", "--base", "4", "--limit", "32", "--batch", "16", "--epochs", "1", "--out", filepath.Join(dir, "student"))
 	fails(t, []string{"bfloat16"}, small("train", "--precision", "bfloat16", "--out", filepath.Join(dir, "cpu"))...)
 }
 

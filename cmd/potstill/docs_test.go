@@ -44,7 +44,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}
 	for _, v := range []any{
 		prediction{}, evaluation{}, fileSummary{}, outcome{}, pruned{}, quantized{}, converted{}, engine.Plan{}, trainBench{},
-		kernelBench{}, stepBench{}, devices{}, versionInfo{}, studyInfo{}, report.Results{},
+		kernelBench{}, stepBench{}, devices{}, cacheInfo{}, cachePruned{}, versionInfo{}, studyInfo{}, report.Results{},
 	} {
 		walk(reflect.TypeOf(v), reflect.TypeOf(v).Name())
 	}

@@ -9,13 +9,14 @@ import (
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // evalCmd is potstill eval.
 type evalCmd struct {
 	fileFlags
 	dataFlags
-	Split     string `enum:"training,train,validation,val,testing,test" default:"validation" help:"Part of the data: training, validation or testing."`
+	Split     string `enum:"auto,training,train,validation,val,testing,test,all" default:"auto" help:"Part of the data: training, validation, testing or all; if not given, validation or else the only part there is."`
 	Batch     int    `default:"32" help:"Images at a time."`
 	Size      int    `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
 	Confusion bool   `help:"Print the confusion matrix."`
@@ -27,9 +28,13 @@ type evalCmd struct {
 func (evalCmd) Help() string {
 	return `Images are prepared as the model's file says.
 
-Example:
+The data may be a test set alone: one part, some of the model's classes. Classes are matched by name, or by number
+where the data have numbers for names.
 
-    potstill eval --model out/dwpw/best.safetensors --data food11 --split testing --json`
+Examples:
+
+    potstill eval --model out/dwpw/best.safetensors --data food11 --split testing --json
+    potstill eval --model out/dwpw/best.safetensors --data my-photos --split all`
 }
 
 // An evaluation is the JSON form of the result.
@@ -44,6 +49,7 @@ type evaluation struct {
 	Classes         []classFigures   `json:"classes"`
 	Confusion       train.Confusion  `json:"confusion"` // [true][predicted]
 	Skipped         []skippedPicture `json:"skipped"`
+	LeftOut         []data.LeftOut   `json:"left_out"` // all files that were not used, by reason
 }
 
 // classFigures are those of one class; a figure that is not defined is left out.
@@ -73,14 +79,30 @@ func (c *evalCmd) Run(a *app) error {
 		m.Preprocess.Size = c.Size
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		return c.dataFlags.with(a, func(ds *data.Dataset) error {
+		d := c.dataFlags.resized(m.Preprocess.Resize)
+		d.Evaluate = true
+		return d.with(a, func(ds *data.Dataset) error {
+			classes, err := align(ds, m)
+			if err != nil {
+				return err
+			}
 			part, name, err := splitOf(ds, c.Split)
 			if err != nil {
 				return fmt.Errorf("%s: %w", c.Data, err)
 			}
+			if name == "validation" && ds.HeldOut > 0 {
+				a.log.Info(fmt.Sprintf("%s has no validation part: evaluating the pictures that training holds out; --split all takes every one", c.Data))
+			}
+			seen := newFit(m.Preprocess)
+			for i := range part.Len() {
+				seen.add(part.Bounds(i))
+			}
+			if line := seen.line(); line != "" {
+				a.log.Info(line)
+			}
 			done := 0
 			a.console.begin("evaluating", part.Len())
-			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: ds.Classes, Each: func(int, []float32) error {
+			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: classes, Each: func(int, []float32) error {
 				done++
 				a.console.advance(done, part.Len(), "")
 				return nil
@@ -97,25 +119,49 @@ func (c *evalCmd) Run(a *app) error {
 	})
 }
 
+// align gives the images the labels that their classes have in the model. It
+// returns the data's classes where the model has no names to hold them to.
+func align(ds *data.Dataset, m *checkpoint.Checkpoint) (unchecked []string, err error) {
+	classes := m.Classes
+	if n := m.Net.Classes(); len(classes) == 0 && len(ds.Classes) < n { // numbers are all there is to go by
+		for i := range n {
+			classes = append(classes, strconv.Itoa(i))
+		}
+	}
+	if len(classes) == 0 {
+		return ds.Classes, nil
+	}
+	if err := ds.Align(classes); err != nil {
+		return nil, fmt.Errorf("%s: %w; choose the data it was trained on, or data of some of its classes", m.Path, err)
+	}
+	return nil, nil
+}
+
 // splitOf returns a part of the data and its full name.
 func splitOf(ds *data.Dataset, split string) (*data.Split, string, error) {
+	has := func(s *data.Split) bool { return s != nil && s.Len() > 0 }
 	part, name := ds.Val, "validation"
-	switch split {
-	case "training", "train":
+	switch {
+	case split == "training" || split == "train":
 		part, name = ds.Train, "training"
-	case "testing", "test":
+	case split == "testing" || split == "test" || split == "auto" && !has(ds.Val) && has(ds.Test):
 		part, name = ds.Test, "testing"
+	case split == "auto" && !has(ds.Val):
+		part, name = ds.Train, "training"
+	case split == "all":
+		part, name = ds.All(), "all"
 	}
-	if part == nil || part.Len() == 0 {
+	if !has(part) {
 		return nil, name, fmt.Errorf("there are no %s images; choose another part with --split", name)
 	}
 	return part, name, nil
 }
 
-func newEvaluation(model, data, split string, ds *data.Dataset, ev *train.Evaluation) evaluation {
+func newEvaluation(model, source, split string, ds *data.Dataset, ev *train.Evaluation) evaluation {
 	e := evaluation{
-		Model: model, Data: data, Split: split, Top1: ev.Top1, Loss: ev.Loss, N: ev.N,
+		Model: model, Data: source, Split: split, Top1: ev.Top1, Loss: ev.Loss, N: ev.N,
 		ImagesPerSecond: ev.ImagesPerSecond, Confusion: ev.Confusion, Skipped: []skippedPicture{},
+		LeftOut: append([]data.LeftOut{}, ds.LeftOut...),
 	}
 	for i, class := range ds.Classes {
 		f := classFigures{Class: class}

@@ -25,25 +25,50 @@ type jsonFlag struct {
 
 // dataFlags name the images.
 type dataFlags struct {
-	Data   string `default:"builtin:fashion" placeholder:"PATH" help:"A folder of images, a tar of one, or builtin:fashion (${default})."`
+	Data   string `placeholder:"PATH" help:"A folder of images, a tar or zip archive of one, or builtin:fashion."`
+	Labels string `placeholder:"FILE|none" help:"Label file (CSV, TSV, JSON lines) for the images; none goes by folders and names alone. Without it, one in the data is used where folders do not tell classes apart."`
 	Strict bool   `help:"Stop at a picture that cannot be decoded, instead of leaving it out."`
 	Limit  int    `placeholder:"N" help:"Use at most N images of each part, balanced over the classes."`
-	Cache  string `placeholder:"DIR" env:"POTSTILL_CACHE" help:"Where decoded images are kept; else the user's cache folder."`
+	cacheFlags
+
+	Evaluate bool `kong:"-"` // the images are not trained on
+	Resized  int  `kong:"-"` // the Resize of every transform of them, or 0
+}
+
+// cacheFlags say where images are kept.
+type cacheFlags struct {
+	Cache      string    `placeholder:"DIR" env:"POTSTILL_CACHE" help:"Where decoded images are kept; else the user's cache folder."`
+	CacheLimit *byteSize `placeholder:"SIZE" env:"POTSTILL_CACHE_LIMIT" help:"How large that folder may grow, as in 500MB, or none; 16GB if not given. What was not used for longest goes first."`
+}
+
+// options are those of the cache.
+func (f cacheFlags) options() data.Options {
+	o := data.Options{CacheDir: f.Cache}
+	if f.CacheLimit != nil {
+		o.CacheLimit = max(int64(*f.CacheLimit), 1)
+	}
+	return o
 }
 
 // open reads the dataset.
 func (f dataFlags) open(a *app) (*data.Dataset, error) {
+	if f.Data == "" {
+		return nil, errors.New("no images are named: give --data a folder of them, a tar or zip archive of one, or builtin:fashion for the built-in ones")
+	}
 	if f.Limit < 0 {
 		return nil, fmt.Errorf("--limit %d: give a positive number of images, or leave it out", f.Limit)
 	}
 	begun := false
-	ds, err := data.Open(a.ctx, f.Data, data.Options{CacheDir: f.Cache, Strict: f.Strict, Logger: a.log, Progress: func(done, total int) {
+	o := f.options()
+	o.Strict, o.Labels, o.Evaluate, o.Resize, o.Logger = f.Strict, f.Labels, f.Evaluate, f.Resized, a.log
+	o.Progress = func(done, total int) {
 		if !begun {
 			begun = true
 			a.console.begin("reading "+f.Data, total)
 		}
 		a.console.advance(done, total, "")
-	}})
+	}
+	ds, err := data.Open(a.ctx, f.Data, o)
 	a.console.end()
 	if err != nil || f.Limit == 0 {
 		return ds, err
@@ -54,6 +79,13 @@ func (f dataFlags) open(a *app) (*data.Dataset, error) {
 		}
 	}
 	return ds, nil
+}
+
+// resized are the flags for images that every transform scales to the same size
+// first; 0 promises nothing.
+func (f dataFlags) resized(size int) dataFlags {
+	f.Resized = size
+	return f
 }
 
 // with opens the dataset for the time of do.
@@ -139,7 +171,11 @@ func printJSON(w io.Writer, v any) error {
 func table(w io.Writer, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, r := range rows {
-		if _, err := fmt.Fprintln(tw, strings.Join(r, "\t")); err != nil {
+		cells := make([]string, len(r))
+		for i, c := range r {
+			cells[i] = plain(c)
+		}
+		if _, err := fmt.Fprintln(tw, strings.Join(cells, "\t")); err != nil {
 			return err
 		}
 	}

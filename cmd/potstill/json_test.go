@@ -10,7 +10,7 @@ import (
 func TestHelpShowsAnExample(t *testing.T) {
 	for _, cmd := range []string{
 		"study run", "study list", "study show", "train", "distill", "convert", "prune", "quantize", "eval", "predict",
-		"summary", "explain", "bench train", "bench kernels", "devices", "version",
+		"summary", "explain", "bench train", "bench kernels", "cache show", "cache prune", "cache clear", "devices", "version",
 	} {
 		r := succeeds(t, with(strings.Fields(cmd), "--help")...)
 		_, example, ok := strings.Cut(r.out, "Example")
@@ -74,12 +74,12 @@ func TestTrainAndEvalFigures(t *testing.T) {
 	for _, line := range lines {
 		has(t, decode(t, line), "epoch", "step", "update", "loss", "lr", "grad_norm")
 	}
-	e := decode(t, succeeds(t, "eval", "--model", v["best"].(string), "--limit", "60", "--json").out)
+	e := decode(t, succeeds(t, "eval", "--data", "builtin:fashion", "--model", v["best"].(string), "--limit", "60", "--json").out)
 	has(t, e, "top1", "loss", "n", "model", "data", "split", "images_per_second", "classes", "confusion", "skipped")
 	if e["n"] != 60.0 || e["top1"] != v["val_accuracy"] || math.Abs(e["loss"].(float64)-v["val_loss"].(float64)) > 1e-6 {
 		t.Errorf("eval finds n %v, top1 %v, loss %v; training reported %v, %v", e["n"], e["top1"], e["loss"], v["val_accuracy"], v["val_loss"])
 	}
-	text := succeeds(t, "eval", "--model", v["best"].(string), "--limit", "60", "--confusion").out
+	text := succeeds(t, "eval", "--data", "builtin:fashion", "--model", v["best"].(string), "--limit", "60", "--confusion").out
 	if !strings.Contains(text, "top-1") || !strings.Contains(text, "Ankle boot") {
 		t.Errorf("the table lacks figures:\n%s", text)
 	}
@@ -141,7 +141,7 @@ func TestDistillPruneQuantize(t *testing.T) {
 	if q["bytes"] != float64(len(read(t, coded))) || q["bytes"].(float64) > q["parent_bytes"].(float64)/2 {
 		t.Errorf("quantize reports %v bytes of %v", q["bytes"], q["parent_bytes"])
 	}
-	has(t, decode(t, succeeds(t, "eval", "--model", coded, "--limit", "20", "--json").out), "top1", "loss", "n")
+	has(t, decode(t, succeeds(t, "eval", "--data", "builtin:fashion", "--model", coded, "--limit", "20", "--json").out), "top1", "loss", "n")
 }
 
 func TestExplainBenchDevicesVersion(t *testing.T) {

@@ -38,6 +38,7 @@ type commands struct {
 	Summary  summaryCmd  `cmd:"" help:"List a model's layers, parameters, multiply-adds and bytes."`
 	Explain  explainCmd  `cmd:"" help:"Print the plan of a model's training step or inference."`
 	Bench    benchCmd    `cmd:"" help:"Measure training, or every kernel, on this machine."`
+	Cache    cacheCmd    `cmd:"" help:"Show, prune or clear what is kept of decoded images."`
 	Devices  devicesCmd  `cmd:"" help:"List what potstill can compute on."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
@@ -63,7 +64,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 // run executes a command line and returns the exit status.
 func run(args []string, stdout, stderr *os.File) int {
 	c := newConsole(stderr)
-	a := &app{out: stdout, console: c, log: slog.New(&handler{console: c}), args: args}
+	a := &app{out: &plainWriter{w: stdout}, console: c, log: slog.New(&handler{console: c}), args: args}
 	exited := -1
 	parser, err := kong.New(&commands{}, kong.Name("potstill"), kong.Writers(stdout, stderr),
 		kong.Vars{"families": strings.Join(layers.Families(), ", ")},

@@ -128,7 +128,7 @@ func has(t *testing.T, v any, keys ...string) {
 }
 
 // tiny are the flags of a run that takes a moment.
-var tiny = []string{"--base", "4", "--limit", "60", "--epochs", "1", "--batch", "20", "--threads", "2"}
+var tiny = []string{"--data", "builtin:fashion", "--base", "4", "--limit", "60", "--epochs", "1", "--batch", "20", "--threads", "2"}
 
 // small is a subcommand with the flags of tiny and more.
 func small(cmd string, more ...string) []string { return append(with([]string{cmd}, tiny...), more...) }
@@ -162,10 +162,11 @@ func pictureFolder(t *testing.T, n int, classes ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for k, class := range classes {
-		for part, n := range map[string]int{"training": n, "validation": 2} {
-			for i := range n {
-				writeJPEG(t, filepath.Join(dir, part, class, fmt.Sprintf("%d.jpg", i)), uint8(40*k+i))
-			}
+		for i := range n {
+			writeJPEG(t, filepath.Join(dir, "training", class, fmt.Sprintf("%d.jpg", i)), uint8(40*k+4*i))
+		}
+		for i := range 2 { // none of training's
+			writeJPEG(t, filepath.Join(dir, "validation", class, fmt.Sprintf("%d.jpg", i)), uint8(40*k+4*i+2))
 		}
 	}
 	return dir

@@ -5,10 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +21,7 @@ import (
 // predictCmd is potstill predict.
 type predictCmd struct {
 	fileFlags
-	Images []string `arg:"" name:"img" help:"JPEG or PNG files, or folders of them."`
+	Images []string `arg:"" name:"img" help:"Picture files, or folders of them."`
 	Top    int      `default:"3" help:"How many classes to name."`
 	Logits bool     `help:"Print the logits too; with --json they always are."`
 	Size   int      `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
@@ -57,8 +55,11 @@ type classProb struct {
 // predictBatch is the number of images that are decoded before they are run.
 const predictBatch = 32
 
+// maxNamed is how many of the files that cannot be read are named.
+const maxNamed = 5
+
 // Run predicts. Files that cannot be read are passed over; the error at the end
-// names the first.
+// names them.
 func (c *predictCmd) Run(a *app) error {
 	if c.Top < 1 {
 		return fmt.Errorf("--top %d: give at least 1", c.Top)
@@ -70,28 +71,33 @@ func (c *predictCmd) Run(a *app) error {
 	if c.Size > 0 {
 		m.Preprocess.Size = c.Size
 	}
-	files, err := pictures(c.Images)
+	files, err := pictures(a, c.Images)
 	if err != nil {
 		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		var failed []error
+		seen := newFit(m.Preprocess)
 		for part := range slices.Chunk(files, predictBatch) {
-			bad, err := c.part(a, b, m, part)
+			bad, err := c.part(a, b, m, part, seen)
 			if err != nil {
 				return err
 			}
 			failed = append(failed, bad...)
 		}
-		if len(failed) > 1 {
-			return fmt.Errorf("%w; and %d more of %d files", failed[0], len(failed)-1, len(files))
+		if line := seen.line(); line != "" {
+			a.log.Info(line)
+		}
+		if n := len(failed) - maxNamed; n > 0 {
+			return fmt.Errorf("%w; and %d more of %d files", errors.Join(failed[:maxNamed]...), n, len(files))
 		}
 		return errors.Join(failed...)
 	})
 }
 
-// pictures replaces folders by the pictures in them.
-func pictures(args []string) ([]string, error) {
+// pictures replaces folders by the pictures in them, which are found as those of
+// a dataset are.
+func pictures(a *app, args []string) ([]string, error) {
 	var files []string
 	for _, arg := range args {
 		info, err := os.Stat(arg)
@@ -99,31 +105,25 @@ func pictures(args []string) ([]string, error) {
 			files = append(files, arg) // reading it will tell what is wrong
 			continue
 		}
-		n := len(files)
-		err = filepath.WalkDir(arg, func(path string, d fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			switch strings.ToLower(filepath.Ext(path)) {
-			case ".jpg", ".jpeg", ".png":
-				if !d.IsDir() {
-					files = append(files, path)
-				}
-			}
-			return nil
-		})
+		found, left, err := data.Pictures(a.ctx, arg)
 		if err != nil {
 			return nil, err
 		}
-		if len(files) == n {
-			return nil, fmt.Errorf("%s: there are no pictures in it (want .jpg, .jpeg or .png files)", arg)
+		if len(found) == 0 {
+			text := fmt.Sprintf("%s: there are no pictures in it (want .jpg, .png and other formats)", arg)
+			if len(left) > 0 {
+				text += "; " + data.Summarize(left)
+			}
+			return nil, errors.New(text)
 		}
+		data.LogLeftOut(a.log, arg, left)
+		files = append(files, found...)
 	}
 	return files, nil
 }
 
 // part predicts some files and returns what was wrong with others.
-func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, files []string) (failed []error, err error) {
+func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, files []string, seen *fit) (failed []error, err error) {
 	var images []data.Image
 	var names []string
 	for _, f := range files {
@@ -142,6 +142,7 @@ func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, fi
 			a.log.Warn(n.String(), "file", f)
 		}
 		images, names = append(images, img), append(names, f)
+		seen.add(img.H, img.W)
 	}
 	if len(images) == 0 {
 		return failed, nil

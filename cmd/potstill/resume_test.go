@@ -19,7 +19,7 @@ import (
 
 // long are the flags of a run of 480 steps, long enough to be stopped in.
 func long(out string) []string {
-	return []string{"train", "--base", "4", "--limit", "480", "--epochs", "8", "--batch", "8", "--save-every", "25",
+	return []string{"train", "--data", "builtin:fashion", "--base", "4", "--limit", "480", "--epochs", "8", "--batch", "8", "--save-every", "25",
 		"--schedule", "onecycle", "--ema", "0.99", "--seed", "7", "--threads", "2", "--out", out, "--log-steps", "-"}
 }
 

@@ -41,7 +41,7 @@ func (c *trainCmd) Run(a *app) error {
 		c.Out = "out/train"
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		return c.dataFlags.with(a, func(ds *data.Dataset) error {
+		return c.dataFlags.resized(c.Resize).with(a, func(ds *data.Dataset) error {
 			j, err := c.job(ds)
 			if err != nil {
 				return err

@@ -51,13 +51,14 @@ func paint(t testing.TB, name string, n int) []byte {
 // study returns the files of a dataset in the study's naming.
 func study(t testing.TB) map[string][]byte {
 	files := map[string][]byte{}
-	n := 0
-	for part, count := range map[string]int{"training": 4, "validation": 2, "testing": 1} {
+	for _, part := range []struct {
+		name    string
+		from, n int
+	}{{"training", 0, 4}, {"validation", 4, 2}, {"testing", 6, 1}} {
 		for c := range 3 {
-			for i := range count {
-				name := fmt.Sprintf("%s/%d_%d.jpg", part, c, i)
-				n = c*10 + i + len(part)
-				files[name] = paint(t, name, n)
+			for i := range part.n {
+				name := fmt.Sprintf("%s/%d_%d.jpg", part.name, c, i)
+				files[name] = paint(t, name, 10*c+part.from+i)
 			}
 		}
 	}
@@ -283,7 +284,7 @@ func TestOpenErrors(t *testing.T) {
 		"no training": {writeFolder(t, map[string][]byte{
 			"validation/0_1.jpg": paint(t, ".jpg", 1)}), "no pictures in a training folder"},
 		"empty class": {writeFolder(t, map[string][]byte{
-			"train/a/1.jpg": paint(t, ".jpg", 1), "train/b/": nil}), `class folder "train/b" has no images`},
+			"train/a/1.jpg": paint(t, ".jpg", 1), "train/b/": nil}), `class "b" has no images: fill its folder`},
 		"class of broken pictures": {with(func(f map[string][]byte) {
 			f["training/3_0.jpg"] = []byte("no picture")
 		}), `class "3" has no training images that can be decoded`},

@@ -48,16 +48,16 @@ func openFashion(ctx context.Context, o Options) (*Dataset, error) {
 		return nil, fmt.Errorf("data: builtin:fashion: %w", err)
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "potstill fashion %d size %d\n", formatVersion, o.Size)
+	fmt.Fprintf(h, "potstill fashion %d size %d\n", firstVersion, o.Size)
 	h.Write(plain)
-	st := &store{print: hex.EncodeToString(h.Sum(nil)), mem: [][]byte{}}
+	st := &store{print: hex.EncodeToString(h.Sum(nil)), mem: [][]byte{}, form: form{o.Size, o.Resize}}
 	st.idx.Classes = fashionClasses
 	rest, ok := bytes.CutPrefix(plain, []byte("PSFM1\n"))
 	for _, part := range []int{partTrain, partVal} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		ok = ok && st.addFashion(&rest, part, o.Size)
+		ok = ok && st.addFashion(&rest, part)
 	}
 	if !ok || len(rest) != 0 {
 		return nil, errors.New("data: builtin:fashion: the embedded file is damaged: run scripts/fashion.sh")
@@ -69,7 +69,7 @@ func openFashion(ctx context.Context, o Options) (*Dataset, error) {
 }
 
 // addFashion takes one part off rest.
-func (s *store) addFashion(rest *[]byte, part, size int) bool {
+func (s *store) addFashion(rest *[]byte, part int) bool {
 	const px = fashionSide * fashionSide
 	b := *rest
 	if len(b) < 4 {
@@ -93,7 +93,7 @@ func (s *store) addFashion(rest *[]byte, part, size int) bool {
 			above[k%fashionSide] = v
 			m.Pix[3*k], m.Pix[3*k+1], m.Pix[3*k+2] = v, v, v
 		}
-		m = shrink(m, size)
+		m = s.form.apply(m)
 		s.idx.Items = append(s.idx.Items, entry{Part: part, Label: int(l), File: fmt.Sprintf("%s/%d_%d", names[part], l, i),
 			H: m.H, W: m.W, Off: int64(len(s.mem))})
 		s.mem = append(s.mem, m.Pix)

@@ -5,11 +5,9 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"fmt"
-	"log/slog"
 	"math"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -21,6 +19,8 @@ const (
 	numParts
 	partNone = -1
 )
+
+var partNames = [numParts]string{"training", "validation", "testing"}
 
 // partOf tells which part a folder's name means. "evaluation" is the test part
 // of Food-11 as it was first published.
@@ -41,57 +41,85 @@ type item struct {
 	seq   int
 	part  int
 	label int
-	class string // "" in the study's naming
+	class string // the class's name as the source has it, or the label in digits
 	file  string // relative to the dataset's root
 }
 
 // layout is a listing understood.
 type layout struct {
+	spec    string
 	items   []item
 	classes []string
+	printed []string // the classes' names in the fingerprint
+	listed  bool     // the names and their order are those of classes.txt
 	skipped []skippedRecord
+	left    leftOut  // what is not in the dataset though the listing has it
+	notes   []string // what else is to be said
+	held    int      // pictures held out from training for validation
+	numbers bool     // labels are numbers in the files' names: the study's naming
+	dirs    []string
+	split   bool // there are folders for parts
+	folders bool // of one part at least there are folders for classes
 }
 
 const maxClasses = 1 << 16
 
 // arrange finds out which layout a listing has, and gives every picture its
-// part and label.
+// part and label. It goes by what is there, not by what a use needs: see
+// Dataset.check.
 func arrange(spec string, l *listing, o Options) (*layout, error) {
 	if len(l.files) == 0 {
-		return nil, fmt.Errorf("data: %s: no pictures in it (want .jpg, .jpeg or .png files)", spec)
+		return nil, noPictures(spec, l)
 	}
 	l = stripRoot(l)
-	items, split, err := assignParts(spec, l, o.Logger)
-	if err != nil {
+	lay := &layout{spec: spec, skipped: l.skipped, dirs: l.dirs}
+	if err := lay.assignParts(l); err != nil {
 		return nil, err
 	}
-	items, err = assignLabels(spec, items, o.Logger)
-	if err != nil {
+	if len(lay.items) == 0 {
+		return nil, fmt.Errorf("data: %s: %s", spec, Summarize(lay.left))
+	}
+	if err := lay.assignLabels(l, o); err != nil {
 		return nil, err
 	}
-	lay := &layout{items: items, skipped: l.skipped}
-	if items[0].class != "" {
-		err = lay.namedClasses(spec, l.dirs, split)
-	} else {
-		lay.numberedClasses()
-	}
-	if err != nil {
+	if err := lay.assignClasses(l); err != nil {
 		return nil, err
 	}
-	if err := lay.checkTrained(spec); err != nil {
-		return nil, err
+	in := func(part int) bool {
+		return slices.ContainsFunc(lay.items, func(it item) bool { return it.part == part })
 	}
-	if !slices.ContainsFunc(items, func(it item) bool { return it.part == partVal }) {
+	if in(partTrain) && !in(partVal) {
 		lay.holdOut(o.ValFraction)
 	}
-	slices.SortFunc(items, func(a, b item) int {
+	slices.SortFunc(lay.items, func(a, b item) int {
 		c := cmp.Compare(a.part, b.part)
-		if a.class != "" {
+		if !lay.numbers {
 			c = cmp.Or(c, cmp.Compare(a.label, b.label))
 		}
 		return cmp.Or(c, cmp.Compare(a.file, b.file))
 	})
 	return lay, nil
+}
+
+// noPictures says what is there instead.
+func noPictures(spec string, l *listing) error {
+	left := slices.Clone(l.left)
+	for _, t := range l.texts {
+		left.addKind(t.name)
+	}
+	left.merge(skippedLeft(l.skipped))
+	text := fmt.Sprintf("data: %s: no pictures in it (want files of .jpg, .png and other formats)", spec)
+	for _, e := range left {
+		for _, ext := range []string{".zip", ".tar", ".gz", ".tgz", ".bz2"} {
+			if e.Kinds[ext] > 0 {
+				return fmt.Errorf("%s, but there are archives (%s): name one of them, or unpack them", text, ext)
+			}
+		}
+	}
+	if len(left) > 0 {
+		text += "; " + Summarize(left)
+	}
+	return fmt.Errorf("%s", text)
 }
 
 // stripRoot removes folders that hold the whole dataset, as archives have them:
@@ -109,7 +137,7 @@ func stripRoot(l *listing) *listing {
 				return l
 			}
 		}
-		out := &listing{}
+		out := &listing{left: l.left}
 		for _, f := range l.files {
 			out.files = append(out.files, listed{name: f.name[len(first)+1:], seq: f.seq})
 		}
@@ -117,6 +145,9 @@ func stripRoot(l *listing) *listing {
 			if rest, ok := strings.CutPrefix(d, first+"/"); ok {
 				out.dirs = append(out.dirs, rest)
 			}
+		}
+		for _, t := range l.texts {
+			out.texts = append(out.texts, textFile{strings.TrimPrefix(t.name, first+"/"), t.b})
 		}
 		for _, s := range l.skipped {
 			out.skipped = append(out.skipped, skippedRecord{strings.TrimPrefix(s.File, first+"/"), s.Err})
@@ -126,38 +157,31 @@ func stripRoot(l *listing) *listing {
 }
 
 // assignParts reads the part of each picture from its first folder. Without any
-// part folders, everything is in training and split is false.
-func assignParts(spec string, l *listing, log *slog.Logger) (items []item, split bool, err error) {
+// part folders, everything is in training.
+func (l *layout) assignParts(lst *listing) error {
 	var spelt [numParts]string
-	for _, f := range l.files {
+	for _, f := range lst.files {
 		first, _, nested := strings.Cut(f.name, "/")
 		if p := partOf(first); nested && p != partNone {
 			if spelt[p] != "" && spelt[p] != first {
-				return nil, false, fmt.Errorf("data: %s: both %q and %q are there: which one is meant?", spec, spelt[p], first)
+				return fmt.Errorf("data: %s: both %q and %q are there: which one is meant?", l.spec, spelt[p], first)
 			}
 			spelt[p] = first
-			split = true
+			l.split = true
 		}
 	}
-	outside := 0
-	for _, f := range l.files {
+	for _, f := range lst.files {
 		it := item{seq: f.seq, file: f.name}
-		if split {
+		if l.split {
 			first, _, nested := strings.Cut(f.name, "/")
 			if it.part = partOf(first); !nested || it.part == partNone {
-				outside++
+				l.left.add(whyOutside, f.name)
 				continue
 			}
 		}
-		items = append(items, it)
+		l.items = append(l.items, it)
 	}
-	if outside > 0 {
-		log.Warn("ignored pictures outside of training, validation and testing", "dataset", spec, "files", outside)
-	}
-	if split && spelt[partTrain] == "" {
-		return nil, false, fmt.Errorf("data: %s: no pictures in a training folder (training or train)", spec)
-	}
-	return items, split, nil
+	return nil
 }
 
 // inPart returns a file's name below its part's folder.
@@ -169,133 +193,8 @@ func inPart(file string) string {
 	return file
 }
 
-// assignLabels reads classes from folders or, where the pictures lie flat in
-// their part, labels from names.
-func assignLabels(spec string, items []item, log *slog.Logger) ([]item, error) {
-	for i := range items {
-		it := &items[i]
-		if class, _, ok := strings.Cut(inPart(it.file), "/"); ok {
-			it.class = class
-		} else {
-			it.label = studyLabel(it.file)
-		}
-	}
-	items = dropUnlabelledTest(spec, items, log)
-	flat := slices.IndexFunc(items, func(it item) bool { return it.class == "" })
-	nested := slices.IndexFunc(items, func(it item) bool { return it.class != "" })
-	if flat >= 0 && nested >= 0 {
-		return nil, fmt.Errorf("data: %s: some pictures lie in class folders (%s) and some do not (%s)", spec, items[nested].file, items[flat].file)
-	}
-	for _, it := range items {
-		if it.class == "" && it.label < 0 {
-			return nil, fmt.Errorf("data: %s: no class in the name %q (want <class>_<n>.jpg, as in 3_17.jpg, or a folder for each class)", spec, it.file)
-		}
-	}
-	return items, nil
-}
-
-// dropUnlabelledTest removes the test part where not one of its pictures has a
-// label, as competitions publish them: it cannot be evaluated.
-func dropUnlabelledTest(spec string, items []item, log *slog.Logger) []item {
-	tests := 0
-	for _, it := range items {
-		if it.part != partTest {
-			continue
-		}
-		if it.class != "" || it.label >= 0 {
-			return items
-		}
-		tests++
-	}
-	if tests > 0 {
-		log.Warn("the test part has no labels and is left out", "dataset", spec, "files", tests)
-		items = slices.DeleteFunc(items, func(it item) bool { return it.part == partTest })
-	}
-	return items
-}
-
-// studyLabel returns the integer before "_" in a file's name, or -1.
-func studyLabel(file string) int {
-	digits, _, ok := strings.Cut(path.Base(file), "_")
-	if !ok || strings.TrimLeft(digits, "0123456789") != "" {
-		return -1
-	}
-	n, err := strconv.Atoi(digits)
-	if err != nil || n >= maxClasses {
-		return -1
-	}
-	return n
-}
-
-// namedClasses numbers the class folders by name. An empty class folder is an
-// error.
-func (l *layout) namedClasses(spec string, dirs []string, split bool) error {
-	label := map[string]int{}
-	filled := map[string]bool{}
-	for _, it := range l.items {
-		label[it.class] = 0
-		filled[classDir(it.file, split)] = true
-	}
-	for _, d := range dirs {
-		if classDir(d+"/", split) == d && !filled[d] {
-			return fmt.Errorf("data: %s: class folder %q has no images: fill or remove it", spec, d)
-		}
-	}
-	for c := range label {
-		l.classes = append(l.classes, c)
-	}
-	slices.Sort(l.classes)
-	for i, c := range l.classes {
-		label[c] = i
-	}
-	for i := range l.items {
-		l.items[i].label = label[l.items[i].class]
-	}
-	return nil
-}
-
-// classDir returns the class folder that a path below it belongs to: its first
-// element, or its first two under a part. It is "" for other folders.
-func classDir(file string, split bool) string {
-	first, rest, _ := strings.Cut(file, "/")
-	if !split {
-		return first
-	}
-	class, _, ok := strings.Cut(rest, "/")
-	if partOf(first) == partNone || !ok {
-		return ""
-	}
-	return first + "/" + class
-}
-
-// numberedClasses names the labels 0 … max.
-func (l *layout) numberedClasses() {
-	last := 0
-	for _, it := range l.items {
-		last = max(last, it.label)
-	}
-	for i := range last + 1 {
-		l.classes = append(l.classes, strconv.Itoa(i))
-	}
-}
-
-// checkTrained reports the first class without a training picture.
-func (l *layout) checkTrained(spec string) error {
-	in := make([][numParts]int, len(l.classes))
-	for _, it := range l.items {
-		in[it.label][it.part]++
-	}
-	for c, n := range in {
-		switch {
-		case n[partTrain] > 0:
-		case n[partVal]+n[partTest] > 0:
-			return fmt.Errorf("data: %s: class %q has images for validation or testing but none for training", spec, l.classes[c])
-		default:
-			return fmt.Errorf("data: %s: class %q has no images (labels run from 0 to %d)", spec, l.classes[c], len(l.classes)-1)
-		}
-	}
-	return nil
-}
+// below reports whether a file lies in a folder; "." holds all.
+func below(file, dir string) bool { return dir == "." || strings.HasPrefix(file, dir+"/") }
 
 // holdOut moves a share of each class's training pictures to validation: those
 // whose names' hashes are smallest, at least one of two.
@@ -317,5 +216,12 @@ func (l *layout) holdOut(fraction float64) {
 		for _, i := range c[:n] {
 			l.items[i].part = partVal
 		}
+		l.held += n
 	}
+}
+
+// stem is a file's name without folders and extension.
+func stem(file string) string {
+	base := path.Base(file)
+	return strings.TrimSuffix(base, path.Ext(base))
 }

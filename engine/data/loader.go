@@ -15,7 +15,7 @@ import (
 
 // LoaderOptions say how a split is batched.
 type LoaderOptions struct {
-	Batch      int       // images a batch
+	Batch      int       // images a batch; the whole split, if it has fewer
 	Shuffle    bool      // visit images in the order of Perm(Seed, epoch, n); else in the split's
 	Augment    Transform // what each image goes through
 	Seed       uint64
@@ -73,8 +73,8 @@ func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
 		return nil, fmt.Errorf("data: batch of %d images: want at least 1", o.Batch)
 	case n == 0:
 		return nil, errors.New("data: no images to load")
-	case o.Batch > n:
-		return nil, fmt.Errorf("data: a batch of %d is larger than the data (%d images): use a batch of at most %d", o.Batch, n, n)
+	case s.st.form.resize > 0 && o.Augment.Resize != s.st.form.resize:
+		return nil, fmt.Errorf("data: the images were opened to be resized to %d, and the transform resizes to %d (0: not at all)", s.st.form.resize, o.Augment.Resize)
 	case o.Workers < 0 || o.Prefetch < 0:
 		return nil, fmt.Errorf("data: %d workers, %d batches ahead: want no negative numbers", o.Workers, o.Prefetch)
 	case !(o.MixupAlpha >= 0) || math.IsInf(o.MixupAlpha, 0):
@@ -86,9 +86,9 @@ func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
 	if o.Prefetch == 0 {
 		o.Prefetch = 4
 	}
+	o.Batch = min(o.Batch, n)
 	l := &Loader{s: s, classes: classes, o: o}
-	first := s.Image(0)
-	l.h, l.w = o.Augment.OutSize(first.H, first.W)
+	l.h, l.w = o.Augment.OutSize(s.Bounds(0))
 	if err := l.checkImages(); err != nil {
 		return nil, err
 	}
@@ -106,11 +106,11 @@ func (l *Loader) checkImages() error {
 		if t.Size > 0 {
 			continue
 		}
-		m := s.Image(i)
-		if err := t.CheckSize(m.H, m.W); err != nil {
+		height, width := s.Bounds(i)
+		if err := t.CheckSize(height, width); err != nil {
 			return fmt.Errorf("data: %s: %w", s.File(i), err)
 		}
-		if h, w := t.OutSize(m.H, m.W); h != l.h || w != l.w {
+		if h, w := t.OutSize(height, width); h != l.h || w != l.w {
 			return fmt.Errorf("data: %s is %dx%d, but %s is %dx%d: set a size", s.File(i), h, w, s.File(0), l.h, l.w)
 		}
 	}
@@ -332,14 +332,14 @@ func (e *Epoch) image(b *Batch, k, i int, s *scratch) {
 		s.rand = random.New(o.Seed, e.epoch, i, random.UseAugment)
 		r = &s.rand
 	}
-	src := e.l.s.Image(i)
 	if o.OnDevice {
 		b.Numbers[k] = uint32(i)
-		o.Augment.Draw(b.Params[k*wire.AugmentParams:], src.H, src.W, r)
+		h, w := e.l.s.Bounds(i)
+		o.Augment.Draw(b.Params[k*wire.AugmentParams:], h, w, r)
 		return
 	}
 	px := b.H * b.W * b.C
-	s.apply(&o.Augment, b.Images[k*px:(k+1)*px], src, r)
+	s.apply(&o.Augment, b.Images[k*px:(k+1)*px], e.l.s.Image(i), r)
 }
 
 // mixup replaces every image x_k and target t_k of the batch by

@@ -213,7 +213,6 @@ func TestLoaderErrors(t *testing.T) {
 		classes int
 		want    string
 	}{
-		{LoaderOptions{Batch: 21}, 10, "a batch of 21 is larger than the data (20 images)"},
 		{LoaderOptions{}, 10, "want at least 1"},
 		{LoaderOptions{Batch: 2}, 9, "only 9 classes"},
 		{LoaderOptions{Batch: 2, MixupAlpha: math.NaN()}, 10, "mixup"},

@@ -2,10 +2,13 @@
 
 package data
 
-import "os"
+import (
+	"io"
+	"os"
+)
 
 // mapFile reads a file whole where mapping is not available.
-func mapFile(name string) ([]byte, func() error, error) {
-	b, err := os.ReadFile(name)
+func mapFile(f *os.File) ([]byte, func() error, error) {
+	b, err := io.ReadAll(f)
 	return b, func() error { return nil }, err
 }

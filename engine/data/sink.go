@@ -1,9 +1,6 @@
 package data
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,9 +9,8 @@ import (
 	"os"
 )
 
-// sink takes decoded images: into a temporary file that becomes the cache by a
-// rename, so that others see all of it or nothing, or, once writing has failed,
-// into memory.
+// sink takes images: into a temporary file that becomes the cache by a rename, so
+// that others see all of it or nothing, or, once writing has failed, into memory.
 type sink struct {
 	cache *cacheDir
 	f     cacheFile // nil in memory
@@ -29,8 +25,18 @@ type span struct {
 	n   int
 }
 
-func (c *cacheDir) newSink() *sink {
+// maxMemory is how much of what was written is taken into memory where writing
+// fails. More is thrown away, and the images are decoded again, to be kept in
+// memory as their files.
+const maxMemory = 2_000_000_000
+
+// errAgain asks for that.
+var errAgain = errors.New("more was written than memory should hold")
+
+// newSink begins a cache file for about so many bytes.
+func (c *cacheDir) newSink(bytes int64) *sink {
 	s := &sink{cache: c, end: dataStart, mem: [][]byte{}}
+	c.evict(bytes)
 	f, err := c.create(c.dir)
 	if err != nil {
 		s.warn(err)
@@ -40,34 +46,41 @@ func (c *cacheDir) newSink() *sink {
 	return s
 }
 
+// memorySink keeps all in memory.
+func (c *cacheDir) memorySink() *sink { return &sink{cache: c, mem: [][]byte{}} }
+
 func (s *sink) warn(err error) {
 	s.cache.log.Warn("the image cache cannot be written: images stay in memory, and the next start decodes them again",
 		"dir", s.cache.dir, "error", err)
 }
 
-// add stores pix, and in e where it is and its checksum.
-func (s *sink) add(e *entry, pix []byte) error {
-	e.CRC = crc32.Checksum(pix, castagnoli)
+// add stores what is kept of an image, and in e where it is and its checksum.
+func (s *sink) add(e *entry, kept []byte) error {
+	e.CRC = crc32.Checksum(kept, castagnoli)
 	e.Off = int64(len(s.added))
 	if s.f == nil {
 		s.added = append(s.added, span{})
-		s.mem = append(s.mem, pix)
+		s.mem = append(s.mem, kept)
 		return nil
 	}
-	if _, err := s.f.WriteAt(pix, s.end); err != nil {
+	if _, err := s.f.WriteAt(kept, s.end); err != nil {
 		if err := s.toMemory(err); err != nil {
 			return err
 		}
-		return s.add(e, pix)
+		return s.add(e, kept)
 	}
-	s.added = append(s.added, span{s.end, len(pix)})
-	s.end += int64(len(pix))
+	s.added = append(s.added, span{s.end, len(kept)})
+	s.end += int64(len(kept))
 	return nil
 }
 
 // toMemory reads back what was written and removes the file.
 func (s *sink) toMemory(cause error) error {
 	s.warn(cause)
+	if s.end > maxMemory {
+		s.abort()
+		return errAgain
+	}
 	var r io.ReaderAt = s.f
 	if s.shut {
 		again, err := os.Open(s.f.Name())
@@ -101,9 +114,9 @@ func (s *sink) abort() {
 
 // finish completes the cache file and opens it, or returns the images in
 // memory. In idx, Off is the number that add gave.
-func (s *sink) finish(idx index, print string) (*store, error) {
+func (s *sink) finish(idx index, print string, a about) (*store, error) {
 	if s.f != nil {
-		st, err := s.publish(idx, print)
+		st, err := s.publish(idx, print, a)
 		if err == nil {
 			return st, nil
 		}
@@ -114,10 +127,10 @@ func (s *sink) finish(idx index, print string) (*store, error) {
 			return nil, err
 		}
 	}
-	return &store{idx: idx, print: print, mem: s.mem}, nil
+	return &store{idx: idx, print: print, mem: s.mem, form: s.cache.form}, nil
 }
 
-func (s *sink) publish(idx index, print string) (*store, error) {
+func (s *sink) publish(idx index, print string, a about) (*store, error) {
 	items := make([]entry, len(idx.Items))
 	for i, e := range idx.Items {
 		e.Off = s.added[e.Off].off
@@ -128,7 +141,7 @@ func (s *sink) publish(idx index, print string) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	h, err := header(print, raw, s.end)
+	h, err := header(print, raw, s.end, a)
 	if err != nil {
 		return nil, err
 	}
@@ -141,33 +154,25 @@ func (s *sink) publish(idx index, print string) (*store, error) {
 	if err := s.f.Sync(); err != nil {
 		return nil, err
 	}
-	s.shut = true
-	if err := s.f.Close(); err != nil {
-		return nil, err
+	name := s.cache.cacheName(print)
+	if !canLock {
+		s.shut = true
+		if err := s.f.Close(); err != nil {
+			return nil, err
+		}
 	}
-	name := cacheName(s.cache.dir, print)
 	if err := os.Rename(s.f.Name(), name); err != nil {
 		return nil, err
 	}
+	f := s.f.opened()
 	s.f = nil
-	return openCache(name, print)
-}
-
-func header(print string, raw []byte, off int64) ([]byte, error) {
-	sum, err := hex.DecodeString(print)
-	if err != nil {
-		return nil, err
+	if !canLock {
+		return s.cache.openFile(name, print)
 	}
-	h := make([]byte, dataStart)
-	le := binary.LittleEndian
-	copy(h, cacheMagic)
-	le.PutUint32(h[12:], formatVersion)
-	copy(h[16:48], sum)
-	le.PutUint64(h[48:], uint64(off)+uint64(len(raw)))
-	le.PutUint64(h[56:], uint64(off))
-	le.PutUint64(h[64:], uint64(len(raw)))
-	d := sha256.Sum256(raw)
-	copy(h[72:], d[:])
-	le.PutUint32(h[8:], crc32.Checksum(h[:headerLen], castagnoli))
-	return h, nil
+	// Others may use it from now on. Should it be pruned in this moment, the open
+	// file still has it all.
+	if _, err := lock(f, false, true); err != nil {
+		s.cache.log.Debug("the image cache is not locked", "file", name, "error", err)
+	}
+	return s.cache.mapped(f, print)
 }

@@ -1,29 +1,28 @@
 package data
 
 import (
-	"archive/tar"
-	"bufio"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/potstill/potstill/engine/data/picture"
 )
 
-// A source is a folder or a tar: named files that can be listed once and read
-// in order as often as needed.
+// A source is a folder or an archive: named files that can be listed once and
+// read in order as often as needed.
 type source interface {
 	// stamp describes the state of the source cheaply, by names, sizes and
 	// times; newest is the latest modification that it covers.
 	stamp(ctx context.Context) (s string, newest time.Time, err error)
+	// noticed is what the stamp has left out, where it had to look at the names.
+	noticed() (left leftOut, ok bool)
 	list(ctx context.Context) (*listing, error)
 	// read calls yield with the bytes of the files whose number is wanted, in
 	// ascending order of the numbers.
@@ -33,8 +32,10 @@ type source interface {
 // listing is what a source holds. Names are relative slash paths.
 type listing struct {
 	files   []listed
+	texts   []textFile // class lists and what may be label files
 	dirs    []string
 	skipped []skippedRecord // pictures too large to be read
+	left    leftOut
 }
 
 type listed struct {
@@ -42,12 +43,18 @@ type listed struct {
 	seq  int
 }
 
+// A textFile is a file that may say what the classes or the labels are.
+type textFile struct {
+	name string
+	b    []byte
+}
+
 // newSource opens spec for listing. Problems of the path itself are reported
 // here.
-func newSource(ctx context.Context, spec string, log *slog.Logger) (source, error) {
+func newSource(ctx context.Context, spec string) (source, error) {
 	st, err := os.Stat(spec)
 	if errors.Is(err, fs.ErrNotExist) || spec == "" {
-		return nil, fmt.Errorf("data: no such folder or file: %q (want a folder, a .tar, or builtin:fashion)", spec)
+		return nil, fmt.Errorf("data: no such folder or file: %q (want a folder, a tar or zip archive, or builtin:fashion)", spec)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
@@ -57,133 +64,73 @@ func newSource(ctx context.Context, spec string, log *slog.Logger) (source, erro
 		return nil, fmt.Errorf("data: %w", err)
 	}
 	if st.IsDir() {
-		f := &folder{root: abs, spec: spec, log: log, seen: map[string]bool{}}
-		if err := f.scan(ctx, "", 0); err != nil {
-			return nil, err
-		}
-		return f, nil
+		return newFolder(ctx, abs)
 	}
 	if !st.Mode().IsRegular() {
 		return nil, fmt.Errorf("data: %s is neither a folder nor a file", spec)
 	}
-	return &tarball{path: abs, spec: spec, size: st.Size(), mtime: st.ModTime(), log: log}, nil
+	return newArchive(abs, spec, st)
 }
 
-// isPicture reports whether a file's name has an extension that is read.
-func isPicture(name string) bool {
+// isHidden reports names that no dataset means: dot files, and what macOS and
+// Windows add to folders and archives.
+func isHidden(elem string) bool {
+	return strings.HasPrefix(elem, ".") || elem == "__MACOSX" || strings.EqualFold(elem, "Thumbs.db") || strings.EqualFold(elem, "desktop.ini")
+}
+
+// hiddenPart returns a name up to its first hidden element, "" if it has none.
+func hiddenPart(name string) string {
+	elems := strings.Split(name, "/")
+	for i, e := range elems {
+		if isHidden(e) {
+			return strings.Join(elems[:i+1], "/")
+		}
+	}
+	return ""
+}
+
+// Limits of the text files of a source.
+const (
+	maxTexts    = 64        // more may be one for each picture, and no label files
+	maxTextSize = 128 << 20 // bytes of all
+	maxTextDir  = 3         // folders above one
+)
+
+// isText reports whether a file may say what the classes or labels are.
+func isText(name string) bool {
+	if strings.Count(name, "/") > maxTextDir {
+		return false
+	}
+	return isClassList(name) || isLabelFile(name)
+}
+
+// texts counts the text files of a source that are read.
+type texts struct {
+	n     int
+	bytes int64
+}
+
+// take reports whether a file is one that is read.
+func (t *texts) take(name string, size int64) bool {
+	if !isText(name) || t.n == maxTexts || size > maxTextSize-t.bytes {
+		return false
+	}
+	t.n++
+	t.bytes += size
+	return true
+}
+
+func isClassList(name string) bool { return strings.EqualFold(path.Base(name), "classes.txt") }
+
+func isLabelFile(name string) bool {
 	switch strings.ToLower(path.Ext(name)) {
-	case ".jpg", ".jpeg", ".png":
+	case ".csv", ".tsv", ".jsonl", ".ndjson":
 		return true
 	}
 	return false
 }
 
-// isHidden reports names that no dataset means: dot files and what macOS adds
-// to archives.
-func isHidden(elem string) bool { return strings.HasPrefix(elem, ".") || elem == "__MACOSX" }
-
-// folder is a source on disk. Symbolic links in it are followed, each folder
-// once.
-type folder struct {
-	root, spec string
-	log        *slog.Logger
-	lst        listing
-	meta       []string
-	newest     time.Time
-	seen       map[string]bool
-}
-
-const maxDepth = 16
-
-func (f *folder) scan(ctx context.Context, rel string, depth int) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	dir := filepath.Join(f.root, filepath.FromSlash(rel))
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		if f.seen[real] {
-			return nil
-		}
-		f.seen[real] = true
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return fmt.Errorf("data: %w", err)
-	}
-	for _, e := range entries {
-		if isHidden(e.Name()) {
-			continue
-		}
-		name := path.Join(rel, e.Name())
-		st, err := os.Stat(filepath.Join(dir, e.Name()))
-		if err != nil { // a dangling link
-			f.log.Warn("ignored", "dataset", f.spec, "file", name, "error", err)
-			continue
-		}
-		switch {
-		case st.IsDir() && depth < maxDepth:
-			f.lst.dirs = append(f.lst.dirs, name)
-			if err := f.scan(ctx, name, depth+1); err != nil {
-				return err
-			}
-		case st.Mode().IsRegular() && isPicture(name):
-			f.add(name, st)
-		}
-	}
-	return nil
-}
-
-func (f *folder) add(name string, st fs.FileInfo) {
-	f.meta = append(f.meta, fmt.Sprintf("%q %d %d", name, st.Size(), st.ModTime().UnixNano()))
-	if st.ModTime().After(f.newest) {
-		f.newest = st.ModTime()
-	}
-	if st.Size() > maxFileSize {
-		f.lst.skipped = append(f.lst.skipped, skippedRecord{File: name, Err: errFileTooLarge.Error()})
-		return
-	}
-	f.lst.files = append(f.lst.files, listed{name: name, seq: len(f.lst.files)})
-}
-
-func (f *folder) stamp(context.Context) (string, time.Time, error) {
-	dirs := strings.Join(f.lst.dirs, "\n")
-	return fmt.Sprintf("folder %q\n%s\n%s", f.root, strings.Join(f.meta, "\n"), dirs), f.newest, nil
-}
-
-func (f *folder) list(context.Context) (*listing, error) { return &f.lst, nil }
-
-func (f *folder) read(ctx context.Context, want func(int) bool, yield func(int, []byte) error) error {
-	for _, e := range f.lst.files {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if !want(e.seq) {
-			continue
-		}
-		b, err := os.ReadFile(filepath.Join(f.root, filepath.FromSlash(e.name)))
-		if err != nil {
-			return fmt.Errorf("data: %w", err)
-		}
-		if err := yield(e.seq, b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// tarball is a tar, plain or gzipped (told apart by the first bytes).
-type tarball struct {
-	path, spec string
-	size       int64
-	mtime      time.Time
-	log        *slog.Logger
-}
-
-func (t *tarball) stamp(context.Context) (string, time.Time, error) {
-	return fmt.Sprintf("tar %q %d %d", t.path, t.size, t.mtime.UnixNano()), t.mtime, nil
-}
-
-// entryName cleans the name of a tar entry. Absolute names, and names that
+// entryName cleans the name of an archive's entry. Absolute names, and names that
 // leave the archive's folder, are refused.
 func entryName(name string) (string, bool) {
 	if name == "" || strings.HasPrefix(name, "/") || strings.ContainsAny(name, "\\\x00") {
@@ -196,118 +143,60 @@ func entryName(name string) (string, bool) {
 	return name, name != "."
 }
 
-func (t *tarball) list(ctx context.Context) (*listing, error) {
-	lst, last := new(listing), map[string]int{}
-	ignored := 0
-	err := t.walk(ctx, func(seq int, h *tar.Header, _ io.Reader) error {
-		name, ok := entryName(h.Name)
-		switch {
-		case !ok || h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeDir:
-			if h.Typeflag != tar.TypeXGlobalHeader && name != "." {
-				ignored++
-			}
-		case slices.ContainsFunc(strings.Split(name, "/"), isHidden):
-		case h.Typeflag == tar.TypeDir:
-			lst.dirs = append(lst.dirs, name)
-		case !isPicture(name):
-		case h.Size > maxFileSize:
-			lst.skipped = append(lst.skipped, skippedRecord{File: name, Err: errFileTooLarge.Error()})
-		default:
-			if i, dup := last[name]; dup { // a later entry replaces an earlier one
-				lst.files[i].seq = seq
-				return nil
-			}
-			last[name] = len(lst.files)
-			lst.files = append(lst.files, listed{name: name, seq: seq})
-		}
-		return nil
-	})
-	if ignored > 0 {
-		t.log.Warn("ignored links, special files and names that leave the archive", "dataset", t.spec, "entries", ignored)
-	}
-	return lst, err
+// entries gathers the listing of an archive.
+type entries struct {
+	lst    listing
+	last   map[string]int // of a picture's name, its place in lst.files
+	hidden map[string]bool
+	texts  texts
 }
 
-func (t *tarball) read(ctx context.Context, want func(int) bool, yield func(int, []byte) error) error {
-	return t.walk(ctx, func(seq int, h *tar.Header, r io.Reader) error {
-		if !want(seq) {
-			return nil
-		}
-		if h.Size > maxFileSize {
-			return fmt.Errorf("data: %s: %s changed while it was read", t.spec, h.Name)
-		}
-		b := make([]byte, h.Size)
-		if _, err := io.ReadFull(r, b); err != nil {
-			return t.broken(seq, err)
-		}
-		return yield(seq, b)
-	})
-}
+func newEntries() *entries { return &entries{last: map[string]int{}, hidden: map[string]bool{}} }
 
-// walk visits the entries in order and fails where the archive does not end
-// with its end marker.
-func (t *tarball) walk(ctx context.Context, visit func(seq int, h *tar.Header, r io.Reader) error) error {
-	f, err := os.Open(t.path)
-	if err != nil {
-		return fmt.Errorf("data: %w", err)
-	}
-	defer f.Close()
-	br := bufio.NewReaderSize(f, 1<<18)
-	counted := &countingReader{r: br}
-	if magic, _ := br.Peek(2); len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b {
-		z, err := gzip.NewReader(br)
-		if err != nil {
-			return t.broken(0, err)
-		}
-		counted.r = z
-	}
-	tr := tar.NewReader(counted)
-	end := int64(0) // where the last entry ends
-	for seq := 0; ; seq++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		h, err := tr.Next()
-		if err == io.EOF {
-			if counted.n < end+512 {
-				return t.broken(seq, io.ErrUnexpectedEOF)
-			}
-			// The rest is padding; a gzip's checksum comes after it.
-			if _, err := io.CopyN(io.Discard, counted, 1<<20); err != nil && err != io.EOF {
-				return t.broken(seq, err)
-			}
-			return nil
-		}
-		if err != nil {
-			return t.broken(seq, err)
-		}
-		end = counted.n
-		if h.Typeflag == tar.TypeReg {
-			end += (h.Size + 511) &^ 511
-		}
-		if err := visit(seq, h, tr); err != nil {
-			return err
-		}
-	}
-}
+// An entryKind is what an archive's entry is.
+type entryKind int
 
-func (t *tarball) broken(entries int, err error) error {
+const (
+	regularEntry entryKind = iota
+	folderEntry
+	specialEntry
+)
+
+// add takes note of the entry with the given number. It reports whether the
+// entry is a text whose bytes are wanted: give them to text.
+func (e *entries) add(seq int, entry string, kind entryKind, size int64) (name string, text bool) {
+	name, ok := entryName(entry)
+	l := &e.lst
 	switch {
-	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
-		return fmt.Errorf("data: %s: the archive is cut short after %d entries: copy it again", t.spec, entries)
-	case entries == 0:
-		return fmt.Errorf("data: %s is not a tar: %w", t.spec, err)
+	case name == ".":
+	case !ok:
+		l.left.add(whyClimbing, entry)
+	case hiddenPart(name) != "":
+		if h := hiddenPart(name); !e.hidden[h] {
+			e.hidden[h] = true
+			l.left.add(whyHidden, h)
+		}
+	case kind == specialEntry:
+		l.left.add(whySpecial, name)
+	case kind == folderEntry:
+		l.dirs = append(l.dirs, name)
+	case e.texts.take(name, size):
+		return name, true
+	case !picture.IsPicture(name):
+		l.left.addKind(name)
+	case size > maxFileSize:
+		l.skipped = append(l.skipped, skippedRecord{File: name, Err: errFileTooLarge.Error()})
+	default:
+		if i, dup := e.last[name]; dup { // a later entry replaces an earlier one
+			l.files[i].seq = seq
+			return name, false
+		}
+		e.last[name] = len(l.files)
+		l.files = append(l.files, listed{name: name, seq: seq})
 	}
-	return fmt.Errorf("data: %s: after %d entries: %w", t.spec, entries, err)
+	return name, false
 }
 
-type countingReader struct {
-	r io.Reader
-	n int64
-}
-
-func (c *countingReader) Read(p []byte) (int, error) {
-	n, err := c.r.Read(p)
-	c.n += int64(n)
-	return n, err
+func (e *entries) text(name string, b []byte) {
+	e.lst.texts = append(e.lst.texts, textFile{name, b})
 }

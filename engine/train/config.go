@@ -41,7 +41,8 @@ type LossFunc func(b *engine.Builder, images, logits, target *engine.Value) (los
 type Config struct {
 	// Epochs is the number of passes over the training images.
 	Epochs int
-	// Batch is the number of images that go through the net at a time.
+	// Batch is the number of images that go through the net at a time; all, if
+	// there are fewer.
 	Batch int
 	// Seed decides the order of the images and every random choice.
 	Seed uint64

@@ -60,6 +60,12 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 	if ds.Val == nil || ds.Val.Len() == 0 {
 		return nil, fmt.Errorf("%s has no validation images, and the best weights are chosen by them", ds.Name)
 	}
+	if n := ds.Train.Len(); c.Batch > n {
+		if h.Logger != nil {
+			h.Logger.Info(fmt.Sprintf("there are %d training images, fewer than a batch of %d: each step takes all of them", n, c.Batch))
+		}
+		c.Batch = n
+	}
 	c = c.normalized()
 	t := &Trainer{
 		net: net, vars: net.Variables(), store: store, ds: ds, classes: len(ds.Classes), c: c, hooks: h,

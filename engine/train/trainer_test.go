@@ -247,22 +247,42 @@ func TestASecondNetInTheLoss(t *testing.T) {
 	}
 }
 
+// TestABatchLargerThanTheData trains as a batch of all images does.
+func TestABatchLargerThanTheData(t *testing.T) {
+	ds := noisyData(t)
+	var got [2]float64
+	for i, batch := range []int{ds.Train.Len(), ds.Train.Len() + 1} {
+		c := base()
+		c.Batch = batch
+		r, err := start(t, ds, c, 1, Hooks{}).Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Last.Step != c.Epochs {
+			t.Errorf("batch %d: %d steps in %d epochs", batch, r.Last.Step, c.Epochs)
+		}
+		got[i] = r.Last.TrainLoss
+	}
+	if got[0] != got[1] {
+		t.Errorf("a training loss of %v, want %v", got[1], got[0])
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	ds := noisyData(t)
 	for want, set := range map[string]func(*Config){
-		"larger than the data": func(c *Config) { c.Batch = 21 },
-		"epochs must be":       func(c *Config) { c.Epochs = 0 },
-		"batch must be":        func(c *Config) { c.Batch = 0 },
-		"unknown optimizer":    func(c *Config) { c.Optimizer.Kind = "lion" },
-		"unknown schedule":     func(c *Config) { c.Schedule.Kind = "zigzag" },
-		"learning rate":        func(c *Config) { c.Optimizer.LR = math.NaN() },
-		"of 0 moves nothing":   func(c *Config) { c.Optimizer.LR = 0 },
-		"nesterov needs":       func(c *Config) { c.Optimizer.Kind, c.Optimizer.Nesterov = SGD, true },
-		"ema decay":            func(c *Config) { c.EMA = 1 },
-		"clip norm":            func(c *Config) { c.ClipNorm = float32(math.Inf(1)) },
-		"label smoothing":      func(c *Config) { c.LabelSmoothing = 2 },
-		"betas":                func(c *Config) { c.Optimizer.Betas[0] = 1 },
-		"pct start":            func(c *Config) { c.Schedule.PctStart = 2 },
+		"epochs must be":     func(c *Config) { c.Epochs = 0 },
+		"batch must be":      func(c *Config) { c.Batch = 0 },
+		"unknown optimizer":  func(c *Config) { c.Optimizer.Kind = "lion" },
+		"unknown schedule":   func(c *Config) { c.Schedule.Kind = "zigzag" },
+		"learning rate":      func(c *Config) { c.Optimizer.LR = math.NaN() },
+		"of 0 moves nothing": func(c *Config) { c.Optimizer.LR = 0 },
+		"nesterov needs":     func(c *Config) { c.Optimizer.Kind, c.Optimizer.Nesterov = SGD, true },
+		"ema decay":          func(c *Config) { c.EMA = 1 },
+		"clip norm":          func(c *Config) { c.ClipNorm = float32(math.Inf(1)) },
+		"label smoothing":    func(c *Config) { c.LabelSmoothing = 2 },
+		"betas":              func(c *Config) { c.Optimizer.Betas[0] = 1 },
+		"pct start":          func(c *Config) { c.Schedule.PctStart = 2 },
 	} {
 		c := base()
 		set(&c)

@@ -18,3 +18,13 @@ var Extensions = []string{
 func IsPicture(name string) bool {
 	return slices.Contains(Extensions, strings.ToLower(path.Ext(name)))
 }
+
+// MayBeJPEG reports whether a name ends as those of JPEG files do, or says
+// nothing of a format.
+func MayBeJPEG(name string) bool {
+	switch strings.ToLower(path.Ext(name)) {
+	case ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pbm", ".pnm":
+		return false
+	}
+	return true
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// byteSize is a number of bytes, as in 500MB, 2GiB or none.
+type byteSize int64
+
+var byteUnits = map[string]float64{
+	"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
+	"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12,
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (s *byteSize) UnmarshalText(text []byte) error {
+	if string(text) == "none" {
+		*s = math.MaxInt64
+		return nil
+	}
+	number, unit := split(string(text))
+	x, err := strconv.ParseFloat(number, 64)
+	factor, ok := byteUnits[strings.ToLower(unit)]
+	if err != nil || !ok || !(x >= 0) || x*factor >= math.MaxInt64 {
+		return fmt.Errorf("%q is no size: give one as in 500MB, 16GB or 2GiB, or none", text)
+	}
+	*s = byteSize(x * factor)
+	return nil
+}
+
+// age is a time as in 30d, 2w or 12h.
+type age time.Duration
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (a *age) UnmarshalText(text []byte) error {
+	number, unit := split(string(text))
+	days, ok := map[string]float64{"d": 1, "w": 7}[unit]
+	x, err := strconv.ParseFloat(number, 64)
+	d := time.Duration(x * days * 24 * float64(time.Hour))
+	if !ok {
+		d, err = time.ParseDuration(string(text))
+	}
+	if err != nil || d < 0 || x*days > 36500 {
+		return fmt.Errorf("%q is no time: give one as in 30d, 2w or 12h", text)
+	}
+	*a = age(d)
+	return nil
+}
+
+// split parts a number from the unit behind it.
+func split(s string) (number, unit string) {
+	i := strings.LastIndexAny(s, "0123456789.") + 1
+	return s[:i], strings.TrimSpace(s[i:])
+}
+
+// ago tells how long ago a time was, roughly.
+func ago(t time.Time) string {
+	d := time.Since(t)
+	for _, u := range []struct {
+		of   time.Duration
+		name string
+	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
+		switch n := int(d / u.of); {
+		case n == 1:
+			return "1 " + u.name + " ago"
+		case n > 1:
+			return fmt.Sprintf("%d %ss ago", n, u.name)
+		}
+	}
+	return "just now"
+}
