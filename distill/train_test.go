@@ -264,7 +264,6 @@ func TestTrainRefuses(t *testing.T) {
 		},
 		"alpha must be in [0, 1]":      func(j *Job) { j.Teacher, j.KD = drawn(t, plain, 1), Settings{T: 1, Alpha: 2} },
 		"leave one of them out":        func(j *Job) { j.Preprocess.Size = 24 },
-		"larger than the data":         func(j *Job) { j.Config.Batch = 1000 },
 		"unknown model family":         func(j *Job) { j.Arch.Family = "vgg" },
 		"there are no data":            func(j *Job) { j.Data = nil },
 		file:                           func(j *Job) { j.Dir = filepath.Join(file, "sub") },

@@ -1,10 +1,13 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -247,22 +250,50 @@ func TestASecondNetInTheLoss(t *testing.T) {
 	}
 }
 
+// TestBatchLargerThanData: the data are one batch, and a line says so.
+func TestBatchLargerThanData(t *testing.T) {
+	ds := noisyData(t)
+	var histories [2][]EpochInfo
+	for i, batch := range []int{20, 21} {
+		c := base()
+		c.Batch, c.Epochs = batch, 2
+		var log bytes.Buffer
+		store := newStore(t)
+		net := newConvNet(0)
+		fill(t, store, net.Variables(), 3)
+		tr := newTrainer(t, net, store, ds, c, Hooks{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		r, err := tr.Run(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k := range r.History {
+			r.History[k].ImagesPerSecond, r.History[k].Seconds = 0, 0
+		}
+		histories[i] = r.History
+		if n := strings.Count(log.String(), "20 training images, fewer than a batch of 21"); n != i {
+			t.Errorf("batch %d: %d lines in %s", batch, n, log.String())
+		}
+	}
+	if !reflect.DeepEqual(histories[0], histories[1]) || histories[0][1].Step != 2 {
+		t.Errorf("batches of 20 and 21 of 20 images: %+v, %+v", histories[0], histories[1])
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	ds := noisyData(t)
 	for want, set := range map[string]func(*Config){
-		"larger than the data": func(c *Config) { c.Batch = 21 },
-		"epochs must be":       func(c *Config) { c.Epochs = 0 },
-		"batch must be":        func(c *Config) { c.Batch = 0 },
-		"unknown optimizer":    func(c *Config) { c.Optimizer.Kind = "lion" },
-		"unknown schedule":     func(c *Config) { c.Schedule.Kind = "zigzag" },
-		"learning rate":        func(c *Config) { c.Optimizer.LR = math.NaN() },
-		"of 0 moves nothing":   func(c *Config) { c.Optimizer.LR = 0 },
-		"nesterov needs":       func(c *Config) { c.Optimizer.Kind, c.Optimizer.Nesterov = SGD, true },
-		"ema decay":            func(c *Config) { c.EMA = 1 },
-		"clip norm":            func(c *Config) { c.ClipNorm = float32(math.Inf(1)) },
-		"label smoothing":      func(c *Config) { c.LabelSmoothing = 2 },
-		"betas":                func(c *Config) { c.Optimizer.Betas[0] = 1 },
-		"pct start":            func(c *Config) { c.Schedule.PctStart = 2 },
+		"epochs must be":     func(c *Config) { c.Epochs = 0 },
+		"batch must be":      func(c *Config) { c.Batch = 0 },
+		"unknown optimizer":  func(c *Config) { c.Optimizer.Kind = "lion" },
+		"unknown schedule":   func(c *Config) { c.Schedule.Kind = "zigzag" },
+		"learning rate":      func(c *Config) { c.Optimizer.LR = math.NaN() },
+		"of 0 moves nothing": func(c *Config) { c.Optimizer.LR = 0 },
+		"nesterov needs":     func(c *Config) { c.Optimizer.Kind, c.Optimizer.Nesterov = SGD, true },
+		"ema decay":          func(c *Config) { c.EMA = 1 },
+		"clip norm":          func(c *Config) { c.ClipNorm = float32(math.Inf(1)) },
+		"label smoothing":    func(c *Config) { c.LabelSmoothing = 2 },
+		"betas":              func(c *Config) { c.Optimizer.Betas[0] = 1 },
+		"pct start":          func(c *Config) { c.Schedule.PctStart = 2 },
 	} {
 		c := base()
 		set(&c)
