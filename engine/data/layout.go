@@ -20,8 +20,6 @@ const (
 	partNone = -1
 )
 
-var partNames = [numParts]string{"training", "validation", "testing"}
-
 // partOf tells which part a folder's name means. "evaluation" is the test part
 // of Food-11 as it was first published.
 func partOf(name string) int {

@@ -1,10 +1,13 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -247,24 +250,32 @@ func TestASecondNetInTheLoss(t *testing.T) {
 	}
 }
 
-// TestABatchLargerThanTheData trains as a batch of all images does.
-func TestABatchLargerThanTheData(t *testing.T) {
+// TestBatchLargerThanData: the data are one batch, and a line says so.
+func TestBatchLargerThanData(t *testing.T) {
 	ds := noisyData(t)
-	var got [2]float64
-	for i, batch := range []int{ds.Train.Len(), ds.Train.Len() + 1} {
+	var histories [2][]EpochInfo
+	for i, batch := range []int{20, 21} {
 		c := base()
-		c.Batch = batch
-		r, err := start(t, ds, c, 1, Hooks{}).Run(context.Background())
+		c.Batch, c.Epochs = batch, 2
+		var log bytes.Buffer
+		store := newStore(t)
+		net := newConvNet(0)
+		fill(t, store, net.Variables(), 3)
+		tr := newTrainer(t, net, store, ds, c, Hooks{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		r, err := tr.Run(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Last.Step != c.Epochs {
-			t.Errorf("batch %d: %d steps in %d epochs", batch, r.Last.Step, c.Epochs)
+		for k := range r.History {
+			r.History[k].ImagesPerSecond, r.History[k].Seconds = 0, 0
 		}
-		got[i] = r.Last.TrainLoss
+		histories[i] = r.History
+		if n := strings.Count(log.String(), "20 training images, fewer than a batch of 21"); n != i {
+			t.Errorf("batch %d: %d lines in %s", batch, n, log.String())
+		}
 	}
-	if got[0] != got[1] {
-		t.Errorf("a training loss of %v, want %v", got[1], got[0])
+	if !reflect.DeepEqual(histories[0], histories[1]) || histories[0][1].Step != 2 {
+		t.Errorf("batches of 20 and 21 of 20 images: %+v, %+v", histories[0], histories[1])
 	}
 }
 
