@@ -358,7 +358,7 @@ func TestFit(t *testing.T) {
 	for _, size := range [][2]int{{256, 256}, {512, 512}, {3000, 4000}, {2000, 3000}, {128, 300}} {
 		f.add(size[0], size[1])
 	}
-	if line := f.line(); !strings.Contains(line, "the centre crop to 256 shows less than a tenth of 2 of 5 pictures (the largest is 3000x4000) and puts a black frame round 1 of 5 pictures") {
+	if line := f.line(); !strings.Contains(line, "the center crop to 256 shows less than a tenth of 2 of 5 pictures (the largest is 3000x4000) and puts a black frame round 1 of 5 pictures") {
 		t.Error(line)
 	}
 	for _, p := range []checkpoint.Preprocess{{Size: 256, Resize: 300}, {}, {Size: 100}} {
@@ -368,7 +368,7 @@ func TestFit(t *testing.T) {
 		}
 	}
 	r := succeeds(t, "predict", "--model", model(t), pictureIn(t, "a.jpg")) // 24 pixels, cropped to 28
-	if strings.Count(r.err, "\n") != 1 || !strings.Contains(r.err, "the centre crop to 28 puts a black frame round 1 of 1 pictures") {
+	if strings.Count(r.err, "\n") != 1 || !strings.Contains(r.err, "the center crop to 28 puts a black frame round 1 of 1 pictures") {
 		t.Errorf("predict says %q", r.err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// A fit counts pictures of which a centre crop shows little, or that do not fill
+// A fit counts pictures of which a center crop shows little, or that do not fill
 // it.
 type fit struct {
 	size, n      int
@@ -39,7 +39,7 @@ func (f *fit) add(h, w int) {
 	}
 }
 
-// line tells of them, "" if there are none.
+// line reports them; it is "" if there are none.
 func (f *fit) line() string {
 	var parts []string
 	if f.large > 0 {
@@ -51,6 +51,6 @@ func (f *fit) line() string {
 	if len(parts) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("the centre crop to %d %s: the model's file says to crop pictures as they are; if it was made for scaled ones, potstill convert --resize says so",
+	return fmt.Sprintf("the center crop to %d %s: the model's file says to crop pictures as they are; if it was made for scaled ones, potstill convert --resize says so",
 		f.size, strings.Join(parts, " and "))
 }

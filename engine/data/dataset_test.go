@@ -278,6 +278,9 @@ func TestOpenErrors(t *testing.T) {
 		"mixed": {with(func(f map[string][]byte) {
 			f["training/cat/1.jpg"] = paint(t, ".jpg", 1)
 		}), "some pictures lie in class folders"},
+		"mixed test part": {with(func(f map[string][]byte) {
+			f["testing/cat/1.jpg"] = paint(t, ".jpg", 1)
+		}), "some pictures lie in class folders"},
 		"two names": {with(func(f map[string][]byte) {
 			f["train/0_1.jpg"] = paint(t, ".jpg", 1)
 		}), "which one is meant"},

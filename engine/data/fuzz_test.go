@@ -50,7 +50,7 @@ func FuzzLabels(f *testing.F) {
 			}
 		}
 		lay := &layout{spec: "x", items: []item{{file: "a.png"}, {file: "b/a.png"}, {file: "b/c.jpg"}}}
-		found := &labels{of: map[int]labelled{}}
+		found := &labels{of: map[int]labeled{}}
 		newMatcher(lay).match(found, l)
 	})
 }

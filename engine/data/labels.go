@@ -22,8 +22,8 @@ const (
 	byFile           // a label file
 )
 
-// A labeller finds out the classes of a layout's pictures.
-type labeller struct {
+// A labeler finds out the classes of a layout's pictures.
+type labeler struct {
 	*layout
 	by    [numParts]naming
 	why   [numParts]error           // why a part is named byNothing
@@ -41,7 +41,7 @@ func (l *layout) assignLabels(lst *listing, o Options) error {
 	if err != nil {
 		return err
 	}
-	b := &labeller{layout: l, found: found, force: o.Labels != "" && o.Labels != NoLabels}
+	b := &labeler{layout: l, found: found, force: o.Labels != "" && o.Labels != NoLabels}
 	var parts [numParts][]int
 	var firm [numParts]bool
 	for p := range numParts {
@@ -84,7 +84,7 @@ func (l *layout) inPart(part int) (at []int) {
 }
 
 // read takes the classes of a part from folders or names.
-func (b *labeller) read(part int) {
+func (b *labeler) read(part int) {
 	at := b.inPart(part)
 	flat, nested := -1, -1
 	numbers, names := true, true
@@ -127,7 +127,7 @@ func (b *labeller) read(part int) {
 }
 
 // count notes the classes of a part.
-func (b *labeller) count(part int) {
+func (b *labeler) count(part int) {
 	b.names[part] = map[string]bool{}
 	for _, i := range b.inPart(part) {
 		b.names[part][classlist.Normalize(b.items[i].class)] = true
@@ -135,7 +135,7 @@ func (b *labeller) count(part int) {
 }
 
 // unnamed is the error of a picture without a class.
-func (b *labeller) unnamed(file string) error {
+func (b *labeler) unnamed(file string) error {
 	text := fmt.Sprintf("data: %s: no class in the name %q (want a folder for each class, <class>_<n>.jpg as in 3_17.jpg, or a label file such as labels.csv)", b.spec, file)
 	for _, why := range b.found.unread {
 		text += "; " + why
@@ -145,7 +145,7 @@ func (b *labeller) unnamed(file string) error {
 
 // firm reports whether folders or numbers tell a part's classes apart: there are
 // several of them, or the one is a class of another part that has several.
-func (b *labeller) firm(part int) bool {
+func (b *labeler) firm(part int) bool {
 	if b.by[part] != byFolder && b.by[part] != byNumber {
 		return false
 	}
@@ -164,7 +164,7 @@ func (b *labeller) firm(part int) bool {
 
 // dropTest leaves the test part out where nothing labels its pictures, as
 // competitions publish them: no names or one folder that is no class.
-func (b *labeller) dropTest() {
+func (b *labeler) dropTest() {
 	at := b.inPart(partTest)
 	if len(at) == 0 || len(at) == len(b.items) {
 		return
@@ -175,6 +175,9 @@ func (b *labeller) dropTest() {
 	}
 	switch b.by[partTest] {
 	case byNothing:
+		if slices.ContainsFunc(at, func(i int) bool { return b.items[i].class != "" }) {
+			return // some have a class: that is an error
+		}
 	case byName:
 		if known {
 			return
@@ -195,7 +198,7 @@ func (b *labeller) dropTest() {
 
 // settle reports parts without classes, and says where classes come from if it
 // is not plain to see.
-func (b *labeller) settle() error {
+func (b *labeler) settle() error {
 	b.numbers = true
 	for p := range numParts {
 		at := b.inPart(p)

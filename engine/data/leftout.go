@@ -21,25 +21,25 @@ type LeftOut struct {
 
 // The reasons, as they go on after a number or after "files:".
 const (
-	whyUndecoded  = "that cannot be decoded"
-	whyEmpty      = "empty"
-	whyTooLarge   = "too large to be read"
-	whyUnlabelled = "without a label"
-	whyTest       = "in a test part without labels"
-	whyOutside    = "outside of training, validation and testing"
-	whyUnread     = "in formats that are not read"
-	whyLoop       = "linked to a folder above"
-	whyBroken     = "linked to nothing"
-	whySpecial    = "that are links, devices or other special files"
-	whyDeep       = "below more than 16 folders"
-	whyClimbing   = "with names that lead out of the archive"
-	whyKind       = "of other kinds"
-	whyHidden     = "hidden"
+	whyUndecoded = "that cannot be decoded"
+	whyEmpty     = "empty"
+	whyTooLarge  = "too large to be read"
+	whyUnlabeled = "without a label"
+	whyTest      = "in a test part without labels"
+	whyOutside   = "outside of training, validation and testing"
+	whyUnread    = "in formats that are not read"
+	whyLoop      = "linked to a folder above"
+	whyBroken    = "linked to nothing"
+	whySpecial   = "that are links, devices or other special files"
+	whyDeep      = "below more than 16 folders"
+	whyClimbing  = "with names that lead out of the archive"
+	whyKind      = "of other kinds"
+	whyHidden    = "hidden"
 )
 
 // reasons are all of them, in the order in which they are told: worst first.
 var reasons = []string{
-	whyUndecoded, whyEmpty, whyTooLarge, whyUnlabelled, whyTest, whyOutside, whyUnread, whyLoop, whyBroken, whySpecial, whyDeep, whyClimbing,
+	whyUndecoded, whyEmpty, whyTooLarge, whyUnlabeled, whyTest, whyOutside, whyUnread, whyLoop, whyBroken, whySpecial, whyDeep, whyClimbing,
 	whyKind, whyHidden,
 }
 

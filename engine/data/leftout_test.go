@@ -119,7 +119,7 @@ func TestSameInTrainingAndValidation(t *testing.T) {
 	files["validation/2_7.jpg"], files["validation/2_8.jpg"] = files["training/0_1.jpg"], files["training/0_2.jpg"]
 	files["testing/2_9.jpg"] = files["training/2_0.jpg"]
 	want := `level=WARN msg="DATA: 2 of the validation pictures and 1 of the test pictures are in training too, ` +
-		`so that accuracies on them say too much (the first is validation/2_7.jpg, the same as training/0_1.jpg)"`
+		`which makes accuracies look better than they are (the first is validation/2_7.jpg, the same as training/0_1.jpg)"`
 	dir, cache := writeFolder(t, files), t.TempDir()
 	age(t, dir)
 	for range 2 {

@@ -17,13 +17,13 @@ const NoLabels = "none"
 
 // labels are what label files say of a layout's pictures.
 type labels struct {
-	of     map[int]labelled // by item
-	err    error            // two rows that contradict each other, or a name that is two pictures'
-	rows   []rowsLeft       // that name no picture
-	unread []string         // why other tables are no label files
+	of     map[int]labeled // by item
+	err    error           // two rows that contradict each other, or a name that is two pictures'
+	rows   []rowsLeft      // that name no picture
+	unread []string        // why other tables are no label files
 }
 
-type labelled struct {
+type labeled struct {
 	class string
 	part  int // or partNone
 	file  string
@@ -43,7 +43,7 @@ func (f *labels) has(items []int) bool {
 
 // findLabels reads the label files of a source, or the one that is asked for.
 func (l *layout) findLabels(lst *listing, want string) (*labels, error) {
-	f := &labels{of: map[int]labelled{}}
+	f := &labels{of: map[int]labeled{}}
 	if want == NoLabels {
 		return f, nil
 	}
@@ -138,7 +138,7 @@ func (m *matcher) match(f *labels, t *labelFile) {
 		if r.label == "" {
 			continue
 		}
-		e := labelled{r.label, r.part, t.name, r.line}
+		e := labeled{r.label, r.part, t.name, r.line}
 		if e.part == partNone && !m.split {
 			e.part = t.part
 		}
@@ -193,12 +193,12 @@ func (m *matcher) find(t *labelFile, r labelRow) (int, error) {
 }
 
 // use gives the items the classes, and the parts, of the label file.
-func (b *labeller) use(at []int) {
+func (b *labeler) use(at []int) {
 	from := ""
 	for _, i := range at {
 		e, ok := b.found.of[i]
 		if !ok {
-			b.left.add(whyUnlabelled, b.items[i].file)
+			b.left.add(whyUnlabeled, b.items[i].file)
 			b.items[i].part = partNone
 			continue
 		}
@@ -218,7 +218,7 @@ func (b *labeller) use(at []int) {
 }
 
 // compare notes where a label file that is not used contradicts the folders.
-func (b *labeller) compare(at []int) {
+func (b *labeler) compare(at []int) {
 	file := map[string]string{} // by the folders' class
 	folder := map[string]string{}
 	for _, i := range at {

@@ -71,8 +71,8 @@ func open(ctx context.Context, spec string, o Options, create func(dir string) (
 	return d, nil
 }
 
-// anew tells of images that are decoded whenever they are wanted, "" if there are
-// none.
+// anew reports images that are decoded whenever they are wanted; it is "" if there
+// are none.
 func (s *store) anew() string {
 	n, pixels := 0, 0
 	for i := range s.idx.Items {

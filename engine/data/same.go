@@ -37,7 +37,7 @@ func findSame(lay *layout, sums []summed, failed []error) (s same) {
 	return s
 }
 
-// line tells of them, "" if there are none.
+// line reports them; it is "" if there are none.
 func (s same) line() string {
 	of := fmt.Sprintf("%d of the validation pictures", s.Val)
 	switch {
@@ -48,5 +48,5 @@ func (s same) line() string {
 	case s.Test > 0:
 		of += fmt.Sprintf(" and %d of the test pictures", s.Test)
 	}
-	return fmt.Sprintf("%s are in training too, so that accuracies on them say too much (the first is %s, the same as %s)", of, s.File, s.Train)
+	return fmt.Sprintf("%s are in training too, which makes accuracies look better than they are (the first is %s, the same as %s)", of, s.File, s.Train)
 }
