@@ -136,8 +136,8 @@ type MixedPrecision interface {
 // backend without this method is given the plain ones only.
 type Fuser interface {
 	Backend
-	// Fuses reports whether Compile would accept the fused op.
-	Fuses(op Op) bool
+	// Fuses reports whether Compile would accept the fused op for these specs.
+	Fuses(op Op, in, out []Spec) bool
 }
 
 // CheckSpecs makes sure that op takes these inputs to these outputs: what a

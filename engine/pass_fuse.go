@@ -80,6 +80,9 @@ func (f *fuser) only(v *Value) *step {
 	return nil
 }
 
+// fuses reports whether the backend has the fused step.
+func (f *fuser) fuses(s *step) bool { return f.backend.Fuses(s.op, specsOf(s.in), specsOf(s.out)) }
+
 // sole reports whether s is v's single reader.
 func (f *fuser) sole(v *Value, s *step) bool { return f.only(v) == s }
 

@@ -23,9 +23,6 @@ func fuseConvBatchNorm(f *fuser, s *step) (*step, []*step) {
 		return nil, nil
 	}
 	op := FoldBatchNorm{Eps: bn.Eps, Bias: len(conv.in) == 3}
-	if !f.backend.Fuses(op) {
-		return nil, nil
-	}
 	fold := &step{op: op, in: append(append([]*Value{}, conv.in[1:]...), s.in[1:]...), scope: s.scope}
 	specs, err := op.Infer(specsOf(fold.in))
 	if err != nil {
@@ -33,6 +30,9 @@ func fuseConvBatchNorm(f *fuser, s *step) (*step, []*step) {
 	}
 	for _, spec := range specs {
 		fold.out = append(fold.out, &Value{Spec: spec, name: "folded"})
+	}
+	if !f.fuses(fold) {
+		return nil, nil
 	}
 	in := []*Value{conv.in[0], fold.out[0], fold.out[1]}
 	return &step{op: foldedConv{c, fold}, in: in, out: s.out, scope: conv.scope}, []*step{conv, s}
@@ -55,11 +55,10 @@ func fuseConvResidual(f *fuser, s *step) (*step, []*step) {
 			continue
 		}
 		c.Epilogue.Residual = true
-		if !f.backend.Fuses(c) {
-			return nil, nil
-		}
 		in := append(append([]*Value{}, conv.in...), s.in[1-k])
-		return &step{op: c, in: in, out: s.out, scope: conv.scope}, []*step{conv, s}
+		if fused := (&step{op: c, in: in, out: s.out, scope: conv.scope}); f.fuses(fused) {
+			return fused, []*step{conv, s}
+		}
 	}
 	return nil, nil
 }
@@ -80,10 +79,11 @@ func fuseConvAct(f *fuser, s *step) (*step, []*step) {
 		return nil, nil
 	}
 	c.Epilogue.Act = a.F
-	if !f.backend.Fuses(c) {
+	fused := &step{op: c, in: conv.in, out: s.out, scope: conv.scope}
+	if !f.fuses(fused) {
 		return nil, nil
 	}
-	return &step{op: c, in: conv.in, out: s.out, scope: conv.scope}, []*step{conv, s}
+	return fused, []*step{conv, s}
 }
 
 func specsOf(vs []*Value) []Spec {

@@ -19,11 +19,12 @@ func fuseDistillLoss(f *fuser, s *step) (*step, []*step) {
 			continue
 		}
 		op := DistillLoss{LabelSmoothing: hard.LabelSmoothing, T: soft.T, Hard: add.Weight(i), Soft: add.Weight(1 - i)}
-		if !f.backend.Fuses(op) {
+		fused := &step{op: op, in: []*Value{ce.in[0], ce.in[1], kl.in[1]},
+			out: []*Value{s.out[0], ce.out[0], kl.out[0]}, scope: s.scope}
+		if !f.fuses(fused) {
 			return nil, nil
 		}
-		return &step{op: op, in: []*Value{ce.in[0], ce.in[1], kl.in[1]},
-			out: []*Value{s.out[0], ce.out[0], kl.out[0]}, scope: s.scope}, []*step{ce, kl, s}
+		return fused, []*step{ce, kl, s}
 	}
 	return nil, nil
 }
@@ -56,11 +57,11 @@ func fuseDistillLossBackward(f *fuser, s *step) (*step, []*step) {
 			return nil, nil
 		}
 		op := DistillLossBackward{LabelSmoothing: hard.LabelSmoothing, T: soft.T, Hard: m.first, Soft: m.second}
-		if !f.backend.Fuses(op) {
+		fused := &step{op: op, in: []*Value{ce.in[0], ce.in[1], kl.in[1], m.of}, out: s.out, scope: s.scope}
+		if !f.fuses(fused) {
 			return nil, nil
 		}
-		return &step{op: op, in: []*Value{ce.in[0], ce.in[1], kl.in[1], m.of}, out: s.out, scope: s.scope},
-			append(m.steps, ce, kl, s)
+		return fused, append(m.steps, ce, kl, s)
 	}
 	return nil, nil
 }

@@ -32,11 +32,12 @@ func fuseBatchNormActBackward(f *fuser, s *step) (*step, []*step) {
 			chain = []*step{pool, act, s}
 		}
 	}
-	if !f.backend.Fuses(op) {
+	in := []*Value{s.in[0], dy, s.in[2], bn.in[2], s.in[3], s.in[4]}
+	fused := &step{op: op, in: in, out: s.out, scope: s.scope}
+	if !f.fuses(fused) {
 		return nil, nil
 	}
-	in := []*Value{s.in[0], dy, s.in[2], bn.in[2], s.in[3], s.in[4]}
-	return &step{op: op, in: in, out: s.out, scope: s.scope}, chain
+	return fused, chain
 }
 
 // fuseBatchNormAct: BatchNorm (training) → Activation → MaxPool2D? becomes
@@ -72,13 +73,14 @@ func fuseBatchNormAct(f *fuser, s *step) (*step, []*step) {
 		return nil, nil
 	}
 	op := BatchNormAct{BatchNorm: norm, F: a.F, Pool: window}
-	if !f.backend.Fuses(op) {
-		return nil, nil
-	}
 	chain := []*step{bn, act}
 	if pool != nil {
 		chain = append(chain, pool)
 	}
 	out := append([]*Value{s.out[0]}, bn.out[1:]...)
-	return &step{op: op, in: bn.in, out: out, scope: bn.scope}, chain
+	fused := &step{op: op, in: bn.in, out: out, scope: bn.scope}
+	if !f.fuses(fused) {
+		return nil, nil
+	}
+	return fused, chain
 }

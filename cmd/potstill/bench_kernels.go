@@ -94,9 +94,9 @@ type collector struct {
 }
 
 // Fuses implements engine.Fuser as the backend does.
-func (c *collector) Fuses(op engine.Op) bool {
+func (c *collector) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	f, ok := c.Backend.(engine.Fuser)
-	return ok && f.Fuses(op)
+	return ok && f.Fuses(op, in, out)
 }
 
 // Compile implements engine.Backend.

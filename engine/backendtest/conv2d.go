@@ -67,6 +67,7 @@ var convShapes = []convShape{
 	{1, 8, 8, 32, 5, 5, 32, engine.Conv2D{Stride: 2, Pad: 2, Groups: 32}, false},
 	{2, 5, 6, 8, 3, 3, 16, engine.Conv2D{Pad: 1, Groups: 8}, true},
 	{1, 4, 5, 256, 3, 3, 256, engine.Conv2D{Pad: 1, Groups: 256}, true},
+	{1, 12, 11, 20, 9, 9, 20, engine.Conv2D{Pad: 4, Groups: 20}, true}, // more taps than a product may have
 }
 
 func (s convShape) String() string {

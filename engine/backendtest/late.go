@@ -42,7 +42,9 @@ func (b *LateBackend) through(n int) error {
 }
 
 // Fuses implements engine.Fuser.
-func (b *LateBackend) Fuses(op engine.Op) bool { return b.Backend.(engine.Fuser).Fuses(op) }
+func (b *LateBackend) Fuses(op engine.Op, in, out []engine.Spec) bool {
+	return b.Backend.(engine.Fuser).Fuses(op, in, out)
+}
 
 // Sync implements engine.Backend.
 func (b *LateBackend) Sync() error { return b.through(b.launched) }

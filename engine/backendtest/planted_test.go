@@ -52,7 +52,7 @@ func (r *recorded) Replay() error {
 	return nil
 }
 
-func (p *planted) Fuses(engine.Op) bool { return true }
+func (p *planted) Fuses(engine.Op, []engine.Spec, []engine.Spec) bool { return true }
 
 func (p *planted) BFloat16() bool { return true }
 

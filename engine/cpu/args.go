@@ -203,7 +203,7 @@ type (
 		rows                             int64
 	}
 	depthwiseArgs struct {
-		x, w, bias, dy                                ptr
+		x, w, bias, dy, residual                      ptr
 		y, dw, db                                     ptr
 		n, h, wd, c, oh, ow, kh, kw, stride, pad, dil int64
 		flip, act                                     int64

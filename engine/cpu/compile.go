@@ -11,16 +11,23 @@ import (
 // A lowering turns an op into a kernel.
 type lowering func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer)
 
-// Fuses implements engine.Fuser: this backend has every fused op, but pools
-// only in windows that tile the picture.
-func (b *Backend) Fuses(op engine.Op) bool {
+// Fuses implements engine.Fuser: this backend has the fused ops of BatchNorm and
+// of convolutions in float32, but pools only in windows that tile the picture,
+// and computes a convolution with any epilogue where it does without.
+func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
+	if refuseBFloat16(op, in, out) != nil {
+		return false
+	}
 	switch op := op.(type) {
 	case engine.BatchNormAct:
 		return fusesPool(op.Pool)
 	case engine.BatchNormActBackward:
 		return fusesPool(op.Pool)
-	case engine.FoldBatchNorm, engine.Conv2D:
+	case engine.FoldBatchNorm:
 		return true
+	case engine.Conv2D:
+		_, err := newConvolution(op, in, out[0])
+		return err == nil
 	}
 	return false
 }

@@ -144,7 +144,7 @@ type convolution struct {
 // newConvolution returns nil for a depthwise convolution, which is no product.
 func newConvolution(op engine.Conv2D, in []engine.Spec, y engine.Spec) (*convolution, error) {
 	g := geometryOf(op, in[0], in[1], y)
-	if g.depthwise() && !op.Epilogue.Residual {
+	if g.depthwise() {
 		return nil, nil
 	}
 	if err := g.check(); err != nil {
@@ -179,7 +179,7 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 	g := geometryOf(op, in[0], in[1], y)
 	switch {
 	case c == nil:
-		return 0, lowerDepthwise(g, op.Epilogue.Act), nil
+		return 0, lowerDepthwise(g, op.Epilogue), nil
 	case g.rgb() && !op.Epilogue.Residual:
 		ws, low := lowerRGB(g, op.Epilogue.Act)
 		return ws, low, nil

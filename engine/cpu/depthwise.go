@@ -11,15 +11,20 @@ func (g geometry) depthwiseArgs() depthwiseArgs {
 		kh: int64(g.kh), kw: int64(g.kw), stride: int64(g.stride), pad: int64(g.pad), dil: int64(g.dil)}
 }
 
-func lowerDepthwise(g geometry, act engine.Act) lowering {
+// lowerDepthwise lowers the convolution with its epilogue.
+func lowerDepthwise(g geometry, e engine.Epilogue) lowering {
 	base := g.depthwiseArgs()
-	base.act = int64(act)
+	base.act = int64(e.Act)
 	base.rows, base.tasks = taskRows(g.n*g.oh, g.ow*g.c)
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := base
 		a.x, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
-		if len(in) > 2 {
-			a.bias = at(in[2])
+		rest := in[2:]
+		if e.Residual {
+			a.residual, rest = at(rest[len(rest)-1]), rest[:len(rest)-1]
+		}
+		if len(rest) > 0 {
+			a.bias = at(rest[0])
 		}
 		push(q, kDepthwise, int(a.tasks), a)
 	}

@@ -25,7 +25,7 @@ INLINE vf dw_place(const depthwise_args *a, const float *x, int64_t h0, int64_t 
 // A row of places of a 3x3 kernel that lie inside from left to right; k0..k1 are
 // the kernel's rows that lie inside. Three columns are summed as they come by.
 INLINE void dw_row3(const depthwise_args *a, const float *x, float *y, int64_t places, int64_t k0, int64_t k1,
-                    int64_t c, int64_t n, vf bias) {
+                    int64_t c, int64_t n, vf bias, const float *residual) {
   vf w[9];
   for (int u = 0; u < 3; u++)
     for (int v = 0; v < 3; v++) {
@@ -43,6 +43,7 @@ INLINE void dw_row3(const depthwise_args *a, const float *x, float *y, int64_t p
       s += load_n(r1 + v * col, n) * w[3 + v];
       s += load_n(r2 + v * col, n) * w[6 + v];
     }
+    if (residual) s += load_n(residual + j * a->c, n);
     store_n(y, n, activate(s, a->act));
   }
 }
@@ -59,6 +60,7 @@ static void depthwise(const void *args, int64_t task) {
     const float *x = a->x + row / a->oh * a->h * a->w_ * a->c;
     const int64_t h0 = row % a->oh * a->stride - a->pad;
     float *y = a->y + row * a->ow * a->c;
+    const float *residual = a->residual ? a->residual + row * a->ow * a->c : 0;
     int64_t k0, k1;
     dw_range(&k0, &k1, h0, a->dil, a->kh, a->h);
     const int rowfast = fast && k0 < k1;
@@ -68,12 +70,14 @@ static void depthwise(const void *args, int64_t task) {
       for (int64_t j = 0; j < a->ow; j++) {
         if (rowfast && j == first) {
           const float *at = x + (h0 * a->w_ + j * a->stride - a->pad) * a->c + c;
-          if (n >= VL) dw_row3(a, at, y + j * a->c + c, last - first, k0, k1, c, VL, bias);
-          else dw_row3(a, at, y + j * a->c + c, last - first, k0, k1, c, n, bias);
+          const float *res = residual ? residual + j * a->c + c : 0;
+          if (n >= VL) dw_row3(a, at, y + j * a->c + c, last - first, k0, k1, c, VL, bias, res);
+          else dw_row3(a, at, y + j * a->c + c, last - first, k0, k1, c, n, bias, res);
           j = last - 1;
           continue;
         }
-        const vf s = bias + dw_place(a, x, h0, j * a->stride - a->pad, c, n);
+        vf s = bias + dw_place(a, x, h0, j * a->stride - a->pad, c, n);
+        if (residual) s += load_n(residual + j * a->c + c, n);
         store_n(y + j * a->c + c, n, activate(s, a->act));
       }
     }

@@ -217,7 +217,7 @@ typedef struct {
 } rgb_args;
 
 typedef struct {
-  const float *x, *w, *bias, *dy;
+  const float *x, *w, *bias, *dy, *residual;
   float *y, *dw, *db;
   int64_t n, h, w_, c, oh, ow, kh, kw, stride, pad, dil;
   int64_t flip, act;

@@ -31,7 +31,7 @@ func depthwise(p ptr, task int64) {
 	a := (*depthwiseArgs)(p)
 	lo, hi := taskRange(task, a.rows, a.n*a.oh)
 	x, w, bias := f32(a.x, a.n*a.h*a.wd*a.c), f32(a.w, a.kh*a.kw*a.c), f32(a.bias, a.c)
-	y := f32(a.y, a.n*a.oh*a.ow*a.c)
+	y, residual := f32(a.y, a.n*a.oh*a.ow*a.c), f32(a.residual, a.n*a.oh*a.ow*a.c)
 	for row := lo; row < hi; row++ {
 		for j := range a.ow {
 			out := y[(row*a.ow+j)*a.c:][:a.c]
@@ -46,6 +46,11 @@ func depthwise(p ptr, task int64) {
 					out[c] += v * wt[c]
 				}
 			})
+			if residual != nil {
+				for c, r := range residual[(row*a.ow+j)*a.c:][:a.c] {
+					out[c] += r
+				}
+			}
 			if a.act != 0 {
 				for c := range out {
 					out[c] = activate(out[c], a.act)

@@ -30,7 +30,7 @@ type preparation struct {
 
 // Fuses implements engine.Fuser: this backend has the fused ops in float, but
 // pools only as fusesPool says.
-func (b *Backend) Fuses(op engine.Op) bool {
+func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	switch op := op.(type) {
 	case engine.BatchNormAct:
 		return fusesPool(op.Pool)
@@ -82,7 +82,7 @@ func (b *Backend) lower(op engine.Op, in, out []engine.Spec) (lowering, error) {
 		engine.Linear, engine.LinearBackwardData, engine.LinearBackwardWeight:
 		return b.lowerProduct(op, in, out)
 	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm:
-		if !b.Fuses(op) {
+		if !b.Fuses(op, in, out) {
 			return lowering{}, fmt.Errorf("%s with this pool: %w", engine.OpName(op), engine.ErrUnsupported)
 		}
 		return b.lowerBatchNorm(op, in, out)

@@ -55,7 +55,7 @@ func (b *backend) Alloc(bytes int) (engine.Buffer, error) {
 func (b *backend) BFloat16() bool { return true }
 
 // Fuses implements engine.Fuser.
-func (b *backend) Fuses(op engine.Op) bool {
+func (b *backend) Fuses(op engine.Op, _, _ []engine.Spec) bool {
 	_, known := ops[reflect.TypeOf(op)]
 	return known && !b.plain
 }

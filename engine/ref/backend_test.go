@@ -46,7 +46,7 @@ func TestWithoutFusion(t *testing.T) {
 	op := engine.Conv2D{Epilogue: engine.Epilogue{Act: engine.ReLU}}
 	in := []engine.Spec{engine.F32(1, 3, 3, 1), engine.F32(3, 3, 1, 1)}
 	out := []engine.Spec{engine.F32(1, 1, 1, 1)}
-	if b.(engine.Fuser).Fuses(op) {
+	if b.(engine.Fuser).Fuses(op, in, out) {
 		t.Error("claims a fused op")
 	}
 	if _, err := b.Compile(op, in, out); !errors.Is(err, engine.ErrUnsupported) {
