@@ -95,6 +95,16 @@ func (g *Graph) Nodes() []*Node { return g.nodes }
 // Inputs returns the graph's inputs in the order of their making.
 func (g *Graph) Inputs() []*Value { return g.inputs }
 
+// Input returns the first input of the given name, nil if there is none.
+func (g *Graph) Input(name string) *Value {
+	for _, v := range g.inputs {
+		if v.name == name {
+			return v
+		}
+	}
+	return nil
+}
+
 // apply appends a node.
 func (g *Graph) apply(scope string, op Op, in []*Value) (*Node, error) {
 	specs := make([]Spec, len(in))
@@ -157,6 +167,19 @@ func (b *Builder) Input(name string, s Spec) *Value {
 	}
 	v := &Value{Spec: s, name: name, input: true}
 	b.g.inputs = append(b.g.inputs, v)
+	return v
+}
+
+// Shared returns the input of the given name, and declares it at the first call.
+// It is for what several parts of a graph read without knowing each other.
+func (b *Builder) Shared(name string, s Spec) *Value {
+	v := b.g.Input(name)
+	if v == nil {
+		return b.Input(name, s)
+	}
+	if !v.Equal(s) {
+		b.Fail(fmt.Errorf("input %s: %w: it is %v here and %v there", name, ErrShape, v.Spec, s))
+	}
 	return v
 }
 

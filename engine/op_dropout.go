@@ -20,6 +20,14 @@ type Dropout struct {
 // DropoutCounter is the spec of Dropout's second input.
 var DropoutCounter = Spec{Shape: []int{4}, DType: Uint32}
 
+// DropoutInput is the name of the graph's input that Builder.DropoutCounter
+// declares. Whoever runs the graph binds it to the seed and the step's number.
+const DropoutInput = "dropout counter"
+
+// DropoutCounter returns the counter of all dropouts of the graph, an input of
+// the name DropoutInput.
+func (b *Builder) DropoutCounter() *Value { return b.Shared(DropoutInput, DropoutCounter) }
+
 // Threshold returns the number below which a random word drops its element.
 func (op Dropout) Threshold() uint32 {
 	return uint32(min(float64(op.P)*(1<<32), 1<<32-1))

@@ -150,7 +150,7 @@ func (k Flatten) Keep([][]int, []int) (Kind, error) { return k, nil }
 // Dropout is PyTorch's nn.Dropout: in training each element is zeroed with
 // probability P and the others are divided by 1-P; in evaluation x passes.
 //
-// Its random numbers are those of DropoutCounter, an input of the graph, and of
+// Its random numbers are those of the graph's input engine.DropoutInput and of
 // the module's name.
 type Dropout struct {
 	unary
@@ -170,21 +170,8 @@ func (k Dropout) Build(c *Call) *engine.Value {
 	if !c.Train || k.P == 0 {
 		return c.In[0]
 	}
-	return c.One(engine.Dropout{P: float32(k.P), Stream: c.Stream()}, c.In[0], DropoutCounter(c.Builder))
+	return c.One(engine.Dropout{P: float32(k.P), Stream: c.Stream()}, c.In[0], c.DropoutCounter())
 }
 
 // Keep implements Kind.
 func (k Dropout) Keep([][]int, []int) (Kind, error) { return k, nil }
-
-// DropoutCounter returns the graph's input of spec engine.DropoutCounter, and
-// declares it if no dropout of the graph has done so yet. Whoever runs the
-// graph binds it to the two halves of the seed and of the step's number. It is
-// recognized by its spec, which no other input may have.
-func DropoutCounter(b *engine.Builder) *engine.Value {
-	for _, v := range b.Graph().Inputs() {
-		if v.Equal(engine.DropoutCounter) {
-			return v
-		}
-	}
-	return b.Input("dropout counter", engine.DropoutCounter)
-}

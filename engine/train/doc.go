@@ -44,8 +44,8 @@
 //
 // # Contracts with the net
 //
-// The images are NHWC, the logits [N, classes]. A graph input of the spec
-// [engine.DropoutCounter], whatever its name, is bound to the seed and to the
-// number of the batch. The counters of a [Tracker] are brought up to date whenever
+// The images are NHWC, the logits [N, classes]. The graph's input
+// [engine.DropoutInput], if there is one, is bound to the seed and to the number of
+// the batch. The counters of a [Tracker] are brought up to date whenever
 // a snapshot is taken and when a run ends.
 package train

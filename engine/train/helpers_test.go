@@ -128,7 +128,7 @@ func (n *convNet) Forward(b *engine.Builder, x *engine.Value, train bool) *engin
 	x = b.One(engine.Activation{F: engine.ReLU6}, x)
 	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, x)
 	if train && n.dropout > 0 {
-		x = b.One(engine.Dropout{P: n.dropout}, x, b.Input("counter", engine.DropoutCounter))
+		x = b.One(engine.Dropout{P: n.dropout}, x, b.DropoutCounter())
 	}
 	return b.One(engine.Linear{}, b.One(engine.Flatten{}, x), v(7), v(8))
 }

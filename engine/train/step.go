@@ -118,7 +118,9 @@ func (t *Trainer) writeStep(g *engine.Graph, s *step, k stepKey) error {
 	if err := t.checkFrozen(g); err != nil {
 		return err
 	}
-	t.bindDropout(g, s)
+	if v := g.Input(engine.DropoutInput); v != nil {
+		s.in[v] = engine.Bytes(t.scalars.counter)
+	}
 	return b.Err()
 }
 
@@ -283,15 +285,6 @@ func (t *Trainer) checkFrozen(g *engine.Graph) error {
 		}
 	}
 	return nil
-}
-
-// bindDropout binds the counters that the net has declared as inputs.
-func (t *Trainer) bindDropout(g *engine.Graph, s *step) {
-	for _, v := range g.Inputs() {
-		if v.Equal(engine.DropoutCounter) && v != s.index {
-			s.in[v] = engine.Bytes(t.scalars.counter)
-		}
-	}
 }
 
 // outputs returns what is read back after a run.
