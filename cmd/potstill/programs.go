@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/engine/wire"
 	"github.com/potstill/potstill/layers"
 )
@@ -49,15 +51,13 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 	if err != nil {
 		return nil, err
 	}
-	x := images
-	if s.bfloat16 {
-		x = bd.One(engine.Cast{To: engine.BFloat16}, images)
-	}
-	out := s.net.Forward(bd, x, s.train)
+	var out *engine.Value
 	if s.train {
-		if out, err = s.step(bd, p, x, out); err != nil {
+		if out, err = s.step(bd, p, images); err != nil {
 			return nil, err
 		}
+	} else {
+		out = s.logits(bd, images)
 	}
 	if err := bd.Err(); err != nil {
 		return nil, err
@@ -110,50 +110,42 @@ func (s programSpec) augmented(bd *engine.Builder, p *program) (*engine.Value, e
 	return bd.One(engine.Augment{Height: s.height, Width: s.width}, bd.Variable(set), in, rows, bd.Variable(values)), nil
 }
 
-// step adds loss, gradients and optimiser, and returns the loss.
-func (s programSpec) step(bd *engine.Builder, p *program, images, logits *engine.Value) (*engine.Value, error) {
-	target := bd.Input("target", logits.Spec)
-	classes := make([]float32, target.Len())
-	for i := range s.batch {
-		classes[i*logits.Shape[1]+i%logits.Shape[1]] = 1
+// step adds what the trainer adds to a net, with AdamW, and returns the loss.
+func (s programSpec) step(bd *engine.Builder, p *program, images *engine.Value) (*engine.Value, error) {
+	c := train.Config{Optimizer: train.OptimizerConfig{LR: 1e-3, WeightDecay: 1e-2}}
+	if s.bfloat16 {
+		c.Precision = train.BFloat16
 	}
-	p.in[target] = engine.Bytes(classes)
-	var loss *engine.Value
+	var loss train.LossFunc
+	var frozen []*engine.Variable
 	if s.teacher != nil {
 		if err := s.teacher.Init(p.store, 2); err != nil {
 			return nil, err
 		}
-		loss = distill.Loss(distill.DefaultSettings(), s.teacher, 0)(bd, images, logits, target)
-	} else {
-		loss = bd.One(engine.CrossEntropy{}, logits, target)
+		loss, frozen = distill.Loss(distill.DefaultSettings(), s.teacher, 0), s.teacher.Variables()
 	}
-	if err := bd.Err(); err != nil {
-		return nil, err
-	}
-	var params []*engine.Value
-	for _, v := range s.net.Variables() {
-		if v.Trainable {
-			params = append(params, bd.Variable(v))
-		}
-	}
-	grads, err := engine.Grad(bd.Graph(), loss, params)
+	classes := s.net.Net().Classes()
+	step := train.NewStep(s.net, c, loss, frozen)
+	w, err := step.Build(bd, images, classes, 1)
 	if err != nil {
 		return nil, err
 	}
-	defer bd.Scope("optimizer")()
-	hyper := bd.Input("hyper", engine.F32(engine.HyperLen))
-	h := make([]float32, engine.HyperLen)
-	h[engine.HyperLR], h[engine.HyperWeightDecay], h[engine.HyperBias1], h[engine.HyperBias2] = 1e-3, 1e-2, 0.1, 1e-3
-	p.in[hyper] = engine.Bytes(h)
-	in := append([]*engine.Value{hyper, bd.One(engine.Fill{Value: 1})}, params...)
-	in = append(in, grads...)
-	for _, moment := range []string{"exp_avg", "exp_avg_sq"} {
-		for _, v := range params {
-			in = append(in, bd.Variable(&engine.Variable{Name: moment + "." + v.Variable().Name, Spec: v.Spec}))
-		}
+	step.Tell(train.Moment{First: true, LR: c.Optimizer.LR})
+	target := make([]float32, w.Target.Len())
+	for i := range s.batch {
+		target[i*classes+i%classes] = 1
 	}
-	bd.Apply(engine.Adam{K: len(params), Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Decoupled: true}, in...)
-	return loss, nil
+	maps.Copy(p.in, w.In)
+	p.in[w.Target] = engine.Bytes(target)
+	return w.Loss, nil
+}
+
+// logits adds inference.
+func (s programSpec) logits(bd *engine.Builder, images *engine.Value) *engine.Value {
+	if s.bfloat16 {
+		images = bd.One(engine.Cast{To: engine.BFloat16}, images)
+	}
+	return s.net.Forward(bd, images, false)
 }
 
 // run runs the program once.

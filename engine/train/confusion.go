@@ -53,3 +53,25 @@ func ratio(n, of int) float64 {
 	}
 	return float64(n) / float64(of)
 }
+
+// correct counts the rows whose largest logit is the label's.
+func correct(logits []float32, labels []int32, classes int) int {
+	n := 0
+	for i, label := range labels {
+		if argmax(logits[i*classes:(i+1)*classes]) == int(label) {
+			n++
+		}
+	}
+	return n
+}
+
+// argmax returns the place of the first largest element.
+func argmax(x []float32) int {
+	best := 0
+	for i, v := range x {
+		if v > x[best] {
+			best = i
+		}
+	}
+	return best
+}

@@ -19,16 +19,16 @@ import (
 
 // A launch is one run of a program that has been started.
 type launch struct {
-	s      *step
+	p      *program
 	f      engine.Flight
 	labels []int32 // of the batch; valid until the next but one is fetched
-	n      int     // its images; 0: the optimiser's run, which has no batch
+	n      int     // its images; 0: the optimizer's run, which has no batch
 	images int     // those of the whole step
 	ends   bool    // the last launch of its step
 }
 
 // group launches one step: Accumulate batches, or what is left of the epoch, and
-// the optimiser.
+// the optimizer.
 func (t *Trainer) group(ctx context.Context, batches *data.Epoch) error {
 	err := t.launchGroup(ctx, batches)
 	if err != nil && len(t.flying) > 0 { // something went wrong before a launch
@@ -40,8 +40,6 @@ func (t *Trainer) group(ctx context.Context, batches *data.Epoch) error {
 }
 
 func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
-	u := float32(t.next.Update)
-	t.scalars.decay[0] = min(t.c.EMA, (1+u)/(10+u))
 	k := min(t.c.Accumulate, t.loader.Steps()-t.next.Batch)
 	images := t.imagesIn(t.next.Batch, k)
 	for i := range k {
@@ -52,36 +50,36 @@ func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
 		if err != nil {
 			return err
 		}
-		t.scalars.first[0] = 0
-		if i == 0 {
-			t.scalars.first[0] = 1
-		}
-		s, err := t.step(stepKey{b.N, b.H, b.W, b.C, t.weight(b.N, images)})
+		p, err := t.program(stepKey{b.N, b.H, b.W, b.C, t.weight(b.N, images)})
 		if err != nil {
 			return err
 		}
-		t.setHyper(t.next.Update)
-		t.scalars.batchNumber(t.next.Batches)
+		t.step.Tell(t.moment(i == 0))
 		t.next.Batch++
 		t.next.Batches++
 		ends := t.c.Accumulate == 1
 		if ends {
 			t.next.Update++
 		}
-		if err := t.launch(ctx, b, launch{s: s, labels: b.Labels[:b.N], n: b.N, images: images, ends: ends}); err != nil {
+		if err := t.launch(ctx, b, launch{p: p, labels: b.Labels[:b.N], n: b.N, images: images, ends: ends}); err != nil {
 			return err
 		}
 	}
 	if t.c.Accumulate == 1 {
 		return nil
 	}
-	s, err := t.optimizer()
+	p, err := t.optimizer()
 	if err != nil {
 		return err
 	}
-	t.setHyper(t.next.Update)
+	t.step.Tell(t.moment(false))
 	t.next.Update++
-	return t.launch(ctx, nil, launch{s: s, ends: true})
+	return t.launch(ctx, nil, launch{p: p, ends: true})
+}
+
+// moment is that of the next launch.
+func (t *Trainer) moment(first bool) Moment {
+	return Moment{Update: t.next.Update, Batch: t.next.Batches, First: first, LR: t.schedule.LR(t.next.Update)}
 }
 
 // weight returns the share of a batch's gradient in that of its step.
@@ -92,38 +90,17 @@ func (t *Trainer) weight(n, images int) float32 {
 	return 1
 }
 
-// optimizer returns the program that runs the optimiser on the accumulated
-// gradients.
-func (t *Trainer) optimizer() (*step, error) {
-	if t.optimize != nil {
-		return t.optimize, nil
-	}
-	b := engine.NewBuilder(engine.NewGraph())
-	s := &step{in: make(engine.Bindings)}
-	t.update(b, s, t.pick(b, nil, t.state.accs))
-	err := b.Err()
-	if err == nil {
-		err = t.compile(b.Graph(), s)
-	}
-	if err != nil {
-		h, w, c := t.loader.Shape()
-		return nil, t.explainMemory("optimiser step", stepKey{n: t.c.Batch, h: h, w: w, c: c}, fmt.Errorf("optimiser step: %w", err))
-	}
-	t.optimize = s
-	return s, nil
-}
-
 // launch starts a run, and accounts for earlier ones until no more are under way
 // than may be.
 func (t *Trainer) launch(ctx context.Context, b *data.Batch, l launch) error {
 	var err error
-	if l.f, err = l.s.start(ctx, b); err != nil {
+	if l.f, err = l.p.start(ctx, b); err != nil {
 		t.abandon()
 		return t.failed(fault(t.store.Backend(), err))
 	}
 	t.flying = append(t.flying, l)
 	ahead := 0
-	if l.s.prog.Overlaps() {
+	if l.p.prog.Overlaps() {
 		ahead = engine.Flights - 1
 	}
 	return t.account(ahead)
@@ -156,19 +133,19 @@ func (t *Trainer) abandon() {
 
 // settle accounts for one launch.
 func (t *Trainer) settle(l *launch) error {
-	if err := l.s.land(l.f); err != nil {
+	if err := l.p.land(l.f); err != nil {
 		return t.failed(fault(t.store.Backend(), err))
 	}
 	if l.n > 0 {
-		loss := float64(l.s.lossHost[0])
+		loss := float64(l.p.lossHost[0])
 		if !finite(loss) {
 			return t.diverged("loss", loss, t.pos.Epoch+1, t.part.Steps+1)
 		}
-		if err := t.takeNorm(l.s, loss); err != nil {
+		if err := t.takeNorm(l.p, loss); err != nil {
 			return err
 		}
 		t.part.Loss += loss * float64(l.n)
-		t.part.Correct += correct(l.s.logitsHost, l.labels, t.classes)
+		t.part.Correct += correct(l.p.logitsHost, l.labels, t.classes)
 		t.part.Images += l.n
 		t.pos.Batch++
 		t.pos.Batches++
@@ -179,7 +156,7 @@ func (t *Trainer) settle(l *launch) error {
 	}
 	t.lastLoss, t.groupLoss = t.groupLoss, 0
 	if l.n == 0 {
-		if err := t.takeNorm(l.s, t.lastLoss); err != nil {
+		if err := t.takeNorm(l.p, t.lastLoss); err != nil {
 			return err
 		}
 	}
@@ -193,11 +170,11 @@ func (t *Trainer) settle(l *launch) error {
 }
 
 // takeNorm keeps the gradient's norm, if the step has measured it.
-func (t *Trainer) takeNorm(s *step, loss float64) error {
-	if s.norm == nil {
+func (t *Trainer) takeNorm(p *program, loss float64) error {
+	if p.Norm == nil {
 		return nil
 	}
-	t.lastNorm = float64(s.normHost[0])
+	t.lastNorm = float64(p.normHost[0])
 	if !finite(t.lastNorm) {
 		return t.diverged("the gradient's norm", loss, t.pos.Epoch+1, t.part.Steps+1)
 	}

@@ -10,7 +10,7 @@ import (
 // A MemoryError says that a program of training or evaluation does not fit into
 // the device's memory, and what would. It wraps [engine.ErrOutOfMemory].
 type MemoryError struct {
-	What         string // "training step", "optimiser step" or "evaluation"
+	What         string // "training step", "optimizer step" or "evaluation"
 	Images, H, W int    // the batch: so many images of H x W
 	Device       string
 	Needed, Free int // bytes; Needed is 0 where it is not known, Free -1
@@ -95,8 +95,8 @@ func spare(n int) int { return n - n/64 }
 // fit returns the largest batch with which the run fits into the memory that is
 // free and that which the trainer's own programs hold.
 func (t *Trainer) fit(free int) int {
-	for _, s := range t.steps {
-		free += taken(s.prog.Plan().ArenaBytes)
+	for _, p := range t.programs {
+		free += taken(p.prog.Plan().ArenaBytes)
 	}
 	if t.optimize != nil {
 		free += taken(t.optimize.prog.Plan().ArenaBytes)
@@ -136,11 +136,11 @@ func (t *Trainer) needs(batch int) (int, error) {
 	arenas := make(map[int]int) // by images: those of different weights are alike
 	for _, k := range t.keys(batch) {
 		if arenas[k.n] == 0 {
-			g, s, err := t.buildStep(k)
+			g, p, err := t.write(k)
 			if err != nil {
 				return 0, err
 			}
-			n, err := g.Footprint(t.store.Backend(), engine.Options{Store: t.store, Outputs: s.outputs()})
+			n, err := g.Footprint(t.store.Backend(), engine.Options{Store: t.store, Outputs: p.outputs()})
 			if err != nil {
 				return 0, err
 			}
@@ -174,7 +174,7 @@ func (t *Trainer) prepare() error {
 		return nil
 	}
 	for _, k := range t.keys(t.c.Batch) {
-		if _, err := t.step(k); err != nil {
+		if _, err := t.program(k); err != nil {
 			return err
 		}
 	}

@@ -130,23 +130,23 @@ func (t *Trainer) evict() error {
 }
 
 // source writes down where a step's images come from.
-func (t *Trainer) source(b *engine.Builder, s *step, k stepKey) *engine.Value {
+func (t *Trainer) source(b *engine.Builder, p *program, k stepKey) *engine.Value {
 	r := t.resident
 	if r == nil {
-		s.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
-		return s.images
+		p.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
+		return p.images
 	}
 	defer b.Scope("augment")()
-	s.index, s.params = b.Input("index", indexSpec(k.n)), b.Input("params", paramsSpec(k.n))
-	return b.One(r.op, b.Variable(r.images), s.index, s.params, b.Variable(r.table))
+	p.index, p.params = b.Input("index", indexSpec(k.n)), b.Input("params", paramsSpec(k.n))
+	return b.One(r.op, b.Variable(r.images), p.index, p.params, b.Variable(r.table))
 }
 
-// bind gives the step a batch.
-func (s *step) bind(b *data.Batch) {
-	if s.images != nil {
-		s.in[s.images] = engine.Bytes(b.Images)
+// bind gives the program a batch.
+func (p *program) bind(b *data.Batch) {
+	if p.images != nil {
+		p.In[p.images] = engine.Bytes(b.Images)
 	} else {
-		s.in[s.index], s.in[s.params] = engine.Bytes(b.Numbers), engine.Bytes(b.Params)
+		p.In[p.index], p.In[p.params] = engine.Bytes(b.Numbers), engine.Bytes(b.Params)
 	}
-	s.in[s.target] = engine.Bytes(b.Targets)
+	p.In[p.Target] = engine.Bytes(b.Targets)
 }

@@ -1,134 +1,116 @@
 package train
 
 import (
-	"context"
 	"fmt"
 	"slices"
 
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/data"
 )
 
-// A stepKey tells the training programs of one run apart.
-type stepKey struct {
-	n, h, w, c int
-	weight     float32 // of the gradient, when accumulating; else 1
+// A Step writes down what one step of training computes: the net's logits, the
+// loss, its gradient, clipping, the optimizer for each group of parameters, and
+// the average of the weights. It is the one writer of steps: a [Trainer] runs
+// what Build writes, and whoever shows or times a step has it from there too.
+type Step struct {
+	net    Net
+	loss   LossFunc
+	c      Config
+	frozen []*engine.Variable
+
+	state  *state
+	active []int // the parameters that have gradients
+	feed   feed
 }
 
-// A step is a compiled training step for one shape of batch: the whole of it,
-// or, when accumulating, everything before the optimizer.
-type step struct {
-	prog               *engine.Program
-	in                 engine.Bindings
-	target             *engine.Value
-	images             *engine.Value // as the loader makes them; nil if they are made from
-	index, params      *engine.Value // these on the device
-	loss, logits, norm *engine.Value // nil where the program has none
-
-	lossHost, logitsHost, normHost    []float32
-	lossBytes, logitsBytes, normBytes []byte // the same memory
-}
-
-// scalars are small vectors that are bound to every program of a trainer and
-// rewritten before each run.
-type scalars struct {
-	hyper   [][]float32 // of the optimizer, for each group of parameters
-	factors []float64   // of the learning rate, likewise
-	first   []float32   // 1 at the first batch of an accumulation
-	decay   []float32   // of the average
-	counter []uint32    // of dropout: seed and batch number, low halves first
-}
-
-func newScalars(seed uint64) scalars {
-	return scalars{
-		first: make([]float32, 1), decay: make([]float32, 1),
-		counter: []uint32{uint32(seed), uint32(seed >> 32), 0, 0},
+// NewStep returns the step of a net. Of c it takes Optimizer, ClipNorm,
+// Accumulate, EMA, LabelSmoothing, Precision and Seed. A loss of nil is the
+// cross-entropy. Frozen are variables that the loss reads, such as a teacher's:
+// a step that would change one is refused.
+func NewStep(net Net, c Config, loss LossFunc, frozen []*engine.Variable) *Step {
+	c = c.normalized()
+	if loss == nil {
+		loss = CrossEntropy(c.LabelSmoothing)
 	}
+	return &Step{net: net, loss: loss, c: c, frozen: frozen, state: newState(net, c), feed: newFeed(c.Seed)}
 }
 
-// group returns what the optimizer is told of a group of parameters. The groups
-// of all programs are the same.
-func (s *scalars) group(i int, factor float64) []float32 {
-	if i == len(s.hyper) {
-		s.hyper, s.factors = append(s.hyper, make([]float32, engine.HyperLen)), append(s.factors, factor)
-	}
-	return s.hyper[i]
+// A WrittenStep says where the values of a step are in its graph.
+type WrittenStep struct {
+	// Target is the input of the classes [N, classes], whose rows sum to one.
+	Target *engine.Value
+	// Loss is a scalar, Logits is [N, classes], and Norm is the gradient's norm
+	// before clipping. Each is nil where there is none.
+	Loss, Logits, Norm *engine.Value
+	// In has the data of every input but Target and the images. It is kept up to
+	// date by [Step.Tell].
+	In engine.Bindings
 }
 
-// batchNumber sets the dropout counter to the n-th batch of the run.
-func (s scalars) batchNumber(n int) {
-	s.counter[2], s.counter[3] = uint32(n), uint32(uint64(n)>>32)
-}
-
-// step returns the program for batches of this shape, compiling it at first use.
-func (t *Trainer) step(k stepKey) (*step, error) {
-	if s, ok := t.steps[k]; ok {
-		return s, nil
-	}
-	g, s, err := t.buildStep(k)
-	if err == nil {
-		err = t.compile(g, s)
-	}
-	if err != nil {
-		err = fmt.Errorf("training step for %d images of %dx%d: %w", k.n, k.h, k.w, err)
-		return nil, t.explainMemory("training step", k, err)
-	}
-	t.steps[k] = s
-	return s, nil
-}
-
-// buildStep writes the step down.
-func (t *Trainer) buildStep(k stepKey) (*engine.Graph, *step, error) {
-	g := engine.NewGraph()
-	s := &step{in: make(engine.Bindings)}
-	return g, s, t.writeStep(g, s, k)
-}
-
-func (t *Trainer) writeStep(g *engine.Graph, s *step, k stepKey) error {
-	b := engine.NewBuilder(g)
-	images := t.source(b, s, k)
-	s.target = b.Input("target", engine.F32(k.n, t.classes))
-	if t.c.Precision == BFloat16 {
+// Build writes the step for a batch of images [N,H,W,C] in float32, all of it or,
+// when accumulating, what comes before the optimizer. Weight is the share of the
+// batch's gradient in that of its step, 1 if it is the whole.
+func (s *Step) Build(b *engine.Builder, images *engine.Value, classes int, weight float32) (*WrittenStep, error) {
+	w := &WrittenStep{In: make(engine.Bindings), Target: b.Input("target", engine.F32(images.Shape[0], classes))}
+	if s.c.Precision == BFloat16 {
 		images = b.One(engine.Cast{To: engine.BFloat16}, images)
 	}
-	s.logits = t.net.Forward(b, images, true)
+	w.Logits = s.net.Forward(b, images, true)
 	if err := b.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	if !s.logits.Equal(s.target.Spec) {
-		return fmt.Errorf("the net's logits are %v, the data have %d classes", s.logits.Spec, t.classes)
+	if !w.Logits.Equal(w.Target.Spec) {
+		return nil, fmt.Errorf("the net's logits are %v, the data have %d classes", w.Logits.Spec, classes)
 	}
-	s.loss = t.loss(b, images, s.logits, s.target)
+	w.Loss = s.loss(b, images, w.Logits, w.Target)
 	if err := b.Err(); err != nil {
-		return err
+		return nil, err
 	}
-	if t.c.Optimizer.Kind != Stale {
-		grads, err := t.gradients(b, s.loss)
-		if err != nil {
-			return err
-		}
-		if t.c.Accumulate > 1 {
-			t.accumulate(b, s, grads, k.weight)
-		} else {
-			t.update(b, s, grads)
-		}
-	} else {
-		t.average(b, s)
+	if w.Loss.Len() != 1 {
+		return nil, fmt.Errorf("the loss is %v, not a scalar", w.Loss.Spec)
 	}
-	if err := t.checkFrozen(g); err != nil {
-		return err
+	if err := s.descend(b, w, weight); err != nil {
+		return nil, err
 	}
-	if v := g.Input(engine.DropoutInput); v != nil {
-		s.in[v] = engine.Bytes(t.scalars.counter)
+	if err := s.checkFrozen(b.Graph()); err != nil {
+		return nil, err
 	}
-	return b.Err()
+	if v := b.Graph().Input(engine.DropoutInput); v != nil {
+		w.In[v] = engine.Bytes(s.feed.counter)
+	}
+	return w, b.Err()
 }
 
-// gradients builds those of the parameters that the loss depends on; t.active
+// BuildUpdate writes the optimizer alone, which takes what the batches of a step
+// have accumulated.
+func (s *Step) BuildUpdate(b *engine.Builder) (*WrittenStep, error) {
+	w := &WrittenStep{In: make(engine.Bindings)}
+	s.update(b, w, s.pick(b, nil, s.state.accs))
+	return w, b.Err()
+}
+
+// descend writes what becomes of the loss.
+func (s *Step) descend(b *engine.Builder, w *WrittenStep, weight float32) error {
+	if s.c.Optimizer.Kind == Stale {
+		s.average(b, w)
+		return nil
+	}
+	grads, err := s.gradients(b, w.Loss)
+	if err != nil {
+		return err
+	}
+	if s.c.Accumulate > 1 {
+		s.accumulate(b, w, grads, weight)
+	} else {
+		s.update(b, w, grads)
+	}
+	return nil
+}
+
+// gradients builds those of the parameters that the loss depends on; s.active
 // lists these. PyTorch's optimizers likewise pass over parameters without one.
-func (t *Trainer) gradients(b *engine.Builder, loss *engine.Value) ([]*engine.Value, error) {
-	wrt := make([]*engine.Value, len(t.state.params))
-	for i, p := range t.state.params {
+func (s *Step) gradients(b *engine.Builder, loss *engine.Value) ([]*engine.Value, error) {
+	wrt := make([]*engine.Value, len(s.state.params))
+	for i, p := range s.state.params {
 		wrt[i] = b.Variable(p)
 	}
 	all, err := engine.Grad(b.Graph(), loss, wrt)
@@ -136,10 +118,10 @@ func (t *Trainer) gradients(b *engine.Builder, loss *engine.Value) ([]*engine.Va
 		return nil, err
 	}
 	var grads []*engine.Value
-	t.active = t.active[:0]
+	s.active = s.active[:0]
 	for i, d := range all {
 		if d != nil {
-			t.active = append(t.active, i)
+			s.active = append(s.active, i)
 			grads = append(grads, d)
 		}
 	}
@@ -150,20 +132,20 @@ func (t *Trainer) gradients(b *engine.Builder, loss *engine.Value) ([]*engine.Va
 }
 
 // pick appends the values of the active ones of vars.
-func (t *Trainer) pick(b *engine.Builder, in []*engine.Value, vars []*engine.Variable) []*engine.Value {
-	for _, i := range t.active {
+func (s *Step) pick(b *engine.Builder, in []*engine.Value, vars []*engine.Variable) []*engine.Value {
+	for _, i := range s.active {
 		in = append(in, b.Variable(vars[i]))
 	}
 	return in
 }
 
 // accumulate adds the gradients to the accumulators.
-func (t *Trainer) accumulate(b *engine.Builder, s *step, grads []*engine.Value, weight float32) {
+func (s *Step) accumulate(b *engine.Builder, w *WrittenStep, grads []*engine.Value, weight float32) {
 	defer b.Scope("accumulate")()
 	first := b.Input("first", engine.F32())
-	s.in[first] = engine.Bytes(t.scalars.first)
+	w.In[first] = engine.Bytes(s.feed.first)
 	in := append([]*engine.Value{first}, grads...)
-	b.Apply(engine.Accumulate{K: len(grads), Weight: weight}, t.pick(b, in, t.state.accs)...)
+	b.Apply(engine.Accumulate{K: len(grads), Weight: weight}, s.pick(b, in, s.state.accs)...)
 }
 
 // A group is the parameters that share a factor of the learning rate: places in
@@ -173,12 +155,12 @@ type group struct {
 	at     []int
 }
 
-// parameterGroups puts the active parameters into groups, in the order in which
-// their factors are met. Without factors there is one.
-func (t *Trainer) parameterGroups() []group {
+// groups puts the active parameters into groups, in the order in which their
+// factors are met. Without factors there is one.
+func (s *Step) groups() []group {
 	var out []group
-	for k, i := range t.active {
-		f := t.c.Optimizer.factor(t.state.params[i])
+	for k, i := range s.active {
+		f := s.c.Optimizer.factor(s.state.params[i])
 		g := slices.IndexFunc(out, func(g group) bool { return g.factor == f })
 		if g < 0 {
 			g = len(out)
@@ -189,65 +171,57 @@ func (t *Trainer) parameterGroups() []group {
 	return out
 }
 
-// setHyper fills in what the optimizer is told of the step.
-func (t *Trainer) setHyper(update int) {
-	lr := t.schedule.LR(update)
-	for g, factor := range t.scalars.factors {
-		t.c.Optimizer.hyper(t.scalars.hyper[g], lr*factor, update)
-	}
-}
-
 // update clips, moves the parameters along the gradients, and averages.
-func (t *Trainer) update(b *engine.Builder, s *step, grads []*engine.Value) {
+func (s *Step) update(b *engine.Builder, w *WrittenStep, grads []*engine.Value) {
 	defer b.Scope("optimizer")()
 	var scale *engine.Value
-	if t.c.ClipNorm > 0 {
-		out := b.Apply(engine.ClipScale{MaxNorm: t.c.ClipNorm}, grads...)
-		s.norm, scale = out[0], out[1]
+	if s.c.ClipNorm > 0 {
+		out := b.Apply(engine.ClipScale{MaxNorm: s.c.ClipNorm}, grads...)
+		w.Norm, scale = out[0], out[1]
 	} else {
 		scale = b.One(engine.Fill{Value: 1})
 	}
-	params := t.pick(b, nil, t.state.params)
-	slots := make([][]*engine.Value, len(t.state.slots))
-	for i, slot := range t.state.slots {
-		slots[i] = t.pick(b, nil, slot)
+	params := s.pick(b, nil, s.state.params)
+	slots := make([][]*engine.Value, len(s.state.slots))
+	for i, slot := range s.state.slots {
+		slots[i] = s.pick(b, nil, slot)
 	}
-	for i, g := range t.parameterGroups() {
+	for i, g := range s.groups() {
 		hyper := b.Input("hyper", engine.F32(engine.HyperLen))
-		s.in[hyper] = engine.Bytes(t.scalars.group(i, g.factor))
+		w.In[hyper] = engine.Bytes(s.feed.group(i, g.factor))
 		in := []*engine.Value{hyper, scale}
 		for _, list := range append([][]*engine.Value{params, grads}, slots...) {
 			for _, k := range g.at {
 				in = append(in, list[k])
 			}
 		}
-		b.Apply(t.c.Optimizer.op(len(g.at)), in...)
+		b.Apply(s.c.Optimizer.op(len(g.at)), in...)
 	}
-	t.average(b, s)
+	s.average(b, w)
 }
 
-// average moves the averages of the weights towards what the step has left in
+// average moves the averages of the weights toward what the step has left in
 // the variables.
-func (t *Trainer) average(b *engine.Builder, s *step) {
-	if len(t.state.ema) == 0 || b.Err() != nil {
+func (s *Step) average(b *engine.Builder, w *WrittenStep) {
+	if len(s.state.ema) == 0 || b.Err() != nil {
 		return
 	}
 	defer b.Scope("ema")()
 	decay := b.Input("decay", engine.F32())
-	s.in[decay] = engine.Bytes(t.scalars.decay)
+	w.In[decay] = engine.Bytes(s.feed.decay)
 	now := current(b.Graph())
 	in := []*engine.Value{decay}
-	for _, v := range t.state.source {
+	for _, v := range s.state.source {
 		val := b.Variable(v)
 		if c := now[v]; c != nil {
 			val = c
 		}
 		in = append(in, val)
 	}
-	for _, v := range t.state.ema {
+	for _, v := range s.state.ema {
 		in = append(in, b.Variable(v))
 	}
-	b.Apply(engine.EMA{K: len(t.state.ema)}, in...)
+	b.Apply(engine.EMA{K: len(s.state.ema)}, in...)
 }
 
 // current returns, for every variable that the graph overwrites, the value
@@ -277,91 +251,12 @@ func current(g *engine.Graph) map[*engine.Variable]*engine.Value {
 
 // checkFrozen refuses a graph that moves one of the variables that the caller
 // has declared as not the net's.
-func (t *Trainer) checkFrozen(g *engine.Graph) error {
+func (s *Step) checkFrozen(g *engine.Graph) error {
 	now := current(g)
-	for _, v := range t.hooks.Extra {
+	for _, v := range s.frozen {
 		if now[v] != nil {
 			return fmt.Errorf("the step would change %s, which belongs to a frozen net: build that net in evaluation mode", v.Name)
 		}
 	}
 	return nil
-}
-
-// outputs returns what is read back after a run.
-func (s *step) outputs() []*engine.Value {
-	var out []*engine.Value
-	for _, v := range []*engine.Value{s.loss, s.logits, s.norm} {
-		if v != nil {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
-// compile makes the program and the host's side of its outputs.
-func (t *Trainer) compile(g *engine.Graph, s *step) error {
-	if s.loss != nil {
-		if s.loss.Len() != 1 {
-			return fmt.Errorf("the loss is %v, not a scalar", s.loss.Spec)
-		}
-		s.lossHost, s.logitsHost = make([]float32, 1), make([]float32, s.logits.Len())
-		s.lossBytes, s.logitsBytes = engine.Bytes(s.lossHost), engine.Bytes(s.logitsHost)
-	}
-	if s.norm != nil {
-		s.normHost = make([]float32, 1)
-		s.normBytes = engine.Bytes(s.normHost)
-	}
-	var err error
-	s.prog, err = g.Compile(t.store.Backend(), engine.Options{Store: t.store, Outputs: s.outputs()})
-	return err
-}
-
-// start begins a run of the step on a batch, nil for none. It allocates nothing.
-func (s *step) start(ctx context.Context, b *data.Batch) (engine.Flight, error) {
-	if b != nil {
-		s.bind(b)
-	}
-	return s.prog.Start(ctx, s.in)
-}
-
-// land waits for a run of the step and reads back loss, logits and norm, as far
-// as there are. It allocates nothing.
-func (s *step) land(f engine.Flight) error {
-	if err := f.Wait(); err != nil {
-		return err
-	}
-	if s.loss != nil {
-		if err := f.Read(s.loss, s.lossBytes); err != nil {
-			return err
-		}
-		if err := f.Read(s.logits, s.logitsBytes); err != nil {
-			return err
-		}
-	}
-	if s.norm != nil {
-		return f.Read(s.norm, s.normBytes)
-	}
-	return nil
-}
-
-// correct counts the rows whose largest logit is the label's.
-func correct(logits []float32, labels []int32, classes int) int {
-	n := 0
-	for i, label := range labels {
-		if argmax(logits[i*classes:(i+1)*classes]) == int(label) {
-			n++
-		}
-	}
-	return n
-}
-
-// argmax returns the place of the first largest element.
-func argmax(x []float32) int {
-	best := 0
-	for i, v := range x {
-		if v > x[best] {
-			best = i
-		}
-	}
-	return best
 }

@@ -18,16 +18,14 @@ type Trainer struct {
 	classes int
 	c       Config
 	hooks   Hooks
-	loss    LossFunc
 
 	loader    *data.Loader
 	resident  *resident // the training set on the device; nil: the loader makes the images
 	schedule  *Schedule
-	state     *state
-	scalars   scalars
-	steps     map[stepKey]*step
-	optimize  *step // the optimiser's program, when accumulating
-	active    []int // the parameters that have gradients
+	step      *Step
+	state     *state // of the step
+	programs  map[stepKey]*program
+	optimize  *program // the optimizer's, when accumulating
 	evalStore *engine.Store
 	evaluator *Evaluator
 
@@ -69,12 +67,10 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 	c = c.normalized()
 	t := &Trainer{
 		net: net, vars: net.Variables(), store: store, ds: ds, classes: len(ds.Classes), c: c, hooks: h,
-		loss: h.Loss, steps: make(map[stepKey]*step), scalars: newScalars(c.Seed), evalStore: store,
+		step: NewStep(net, c, h.Loss, h.Extra), programs: make(map[stepKey]*program), evalStore: store,
 		flying: make([]launch, 0, engine.Flights),
 	}
-	if t.loss == nil {
-		t.loss = CrossEntropy(c.LabelSmoothing)
-	}
+	t.state = t.step.state
 	names := make(map[string]bool, len(t.vars))
 	for _, v := range t.vars {
 		if names[v.Name] {
@@ -102,7 +98,6 @@ func (t *Trainer) open() (err error) {
 	if t.schedule, err = NewSchedule(c.Schedule, c.Optimizer.LR, c.Epochs, t.groups()); err != nil {
 		return err
 	}
-	t.state = newState(t.net, c)
 	if c.EMA > 0 {
 		t.evalStore = engine.NewStore(t.store.Backend())
 	}
@@ -137,9 +132,9 @@ func (t *Trainer) History() []EpochInfo { return append([]EpochInfo(nil), t.hist
 func (t *Trainer) Close() error {
 	t.abandon()
 	var errs []error
-	for k, s := range t.steps {
-		errs = append(errs, s.prog.Close())
-		delete(t.steps, k)
+	for k, p := range t.programs {
+		errs = append(errs, p.prog.Close())
+		delete(t.programs, k)
 	}
 	if t.optimize != nil {
 		errs = append(errs, t.optimize.prog.Close())

@@ -326,6 +326,51 @@ func TestAFailingSaveEndsTheRun(t *testing.T) {
 	}
 }
 
+// TestStepIsWhatTheTrainerRuns compares the plans of the trainer's programs with
+// those of the same steps written elsewhere, as explain and bench do.
+func TestStepIsWhatTheTrainerRuns(t *testing.T) {
+	ds := noisyData(t)
+	for name, set := range resumeConfigs {
+		c := base()
+		set(&c)
+		tr := start(t, ds, c, 1, Hooks{})
+		h, w, ch := tr.loader.Shape()
+		k := stepKey{c.Batch, h, w, ch, tr.weight(c.Batch, c.Batch*max(c.Accumulate, 1))}
+		p, err := tr.program(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		store := newStore(t)
+		net := newConvNet(tr.net.(*convNet).dropout)
+		b := engine.NewBuilder(engine.NewGraph())
+		step, err := NewStep(net, c, nil, nil).Build(b, b.Input("images", engine.F32(k.n, k.h, k.w, k.c)), len(ds.Classes), k.weight)
+		if err != nil {
+			t.Fatal(err)
+		}
+		outputs := []*engine.Value{step.Loss, step.Logits}
+		if step.Norm != nil {
+			outputs = append(outputs, step.Norm)
+		}
+		prog, err := b.Graph().Compile(store.Backend(), engine.Options{Store: store, Outputs: outputs})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got, want strings.Builder
+		if _, err := p.prog.Plan().WriteTo(&got); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := prog.Plan().WriteTo(&want); err != nil {
+			t.Fatal(err)
+		}
+		if got.String() != want.String() {
+			t.Errorf("%s: the trainer runs\n%s\nand Step writes\n%s", name, got.String(), want.String())
+		}
+		if err := prog.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // What the trainer adds to a program's run must not allocate.
 func TestAStepAllocatesNothing(t *testing.T) {
 	ds := noisyData(t)
@@ -341,15 +386,15 @@ func TestAStepAllocatesNothing(t *testing.T) {
 		if err := tr.group(ctx, batches); err != nil { // compiles
 			t.Fatal(err)
 		}
-		run := func(s *step) {
-			if err := s.prog.Run(ctx, s.in); err != nil {
+		run := func(p *program) {
+			if err := p.prog.Run(ctx, p.In); err != nil {
 				t.Fatal(err)
 			}
 		}
 		programs := testing.AllocsPerRun(10, func() { // in turn, as in a step
-			for _, s := range tr.steps {
+			for _, p := range tr.programs {
 				for range c.Accumulate {
-					run(s)
+					run(p)
 				}
 			}
 			if tr.optimize != nil {
