@@ -49,7 +49,7 @@ func (c *Context) NewBLAS() (*BLAS, error) {
 	b.l.context = c.c
 	if missing := C.ps_lt_bind(&b.l.api, lib.handle); missing != nil {
 		C.free(unsafe.Pointer(b.l))
-		return nil, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.mend(lib.major))
+		return nil, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.fix(lib.major))
 	}
 	if r := C.ps_lt_open(b.l); r != 0 {
 		err := b.failure()

@@ -68,7 +68,7 @@ func (c *Context) NewDNN(s *Stream) (*DNN, error) {
 	d.d.context = c.c
 	if missing := C.ps_dnn_bind(&d.d.api, lib.handle); missing != nil {
 		C.free(unsafe.Pointer(d.d))
-		return nil, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.mend(lib.major))
+		return nil, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.fix(lib.major))
 	}
 	if r := C.ps_dnn_open(d.d, C.dnn_stream(s.s.stream)); r != 0 {
 		err := d.failure()

@@ -52,7 +52,7 @@ func Libraries(o Options) []Library {
 	all := l.report()
 	for i := range all {
 		if all[i].Name == "libcuda" && all[i].Err == nil {
-			all[i].Err = err // which names the mend
+			all[i].Err = err // which names the fix
 		}
 	}
 	return all
@@ -71,7 +71,7 @@ func load(o Options) (*Driver, *loader, error) {
 	var missing *C.char
 	api := C.ps_driver_open(lib.handle, &missing)
 	if api == nil {
-		return nil, l, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.mend(0))
+		return nil, l, fmt.Errorf("cuda: %s has no %s: %s", lib.path, C.GoString(missing), lib.fix(0))
 	}
 	d := &Driver{api: api, log: o.Logger, cacheDir: o.CacheDir}
 	var version C.int
@@ -81,7 +81,7 @@ func load(o Options) (*Driver, *loader, error) {
 	d.version = int(version)
 	lib.version = fmt.Sprintf("%d.%d", version/1000, version%1000/10)
 	if version < 12000 {
-		return nil, l, fmt.Errorf("cuda: the driver supports CUDA %s, 12.0 is needed: %s", lib.version, lib.mend(0))
+		return nil, l, fmt.Errorf("cuda: the driver supports CUDA %s, 12.0 is needed: %s", lib.version, lib.fix(0))
 	}
 	if r := C.ps_init(api); r != 0 {
 		return nil, l, d.unusable("cuInit", r)
@@ -94,7 +94,7 @@ func load(o Options) (*Driver, *loader, error) {
 
 // unusable is the error of a driver that is there and does not work.
 func (d *Driver) unusable(call string, r C.int) error {
-	mend := map[C.int]string{
+	fix := map[C.int]string{
 		34:  "this libcuda is the toolkit's stub for linking: take the stubs folder out of the loader's path and install the NVIDIA driver",
 		100: "check that nvidia-smi lists the device, and that neither CUDA_VISIBLE_DEVICES nor the container hides it",
 		802: "start the nvidia-fabricmanager service",
@@ -106,10 +106,10 @@ func (d *Driver) unusable(call string, r C.int) error {
 	if r == 100 {
 		err = fmt.Errorf("no device: %w", err)
 	}
-	if mend == "" {
-		mend = "see whether nvidia-smi works"
+	if fix == "" {
+		fix = "see whether nvidia-smi works"
 	}
-	return fmt.Errorf("cuda: %w: %s", err, mend)
+	return fmt.Errorf("cuda: %w: %s", err, fix)
 }
 
 // failure makes an Error of the driver's result, which is not 0.

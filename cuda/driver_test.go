@@ -56,7 +56,7 @@ func TestLibrariesOfTheStandIn(t *testing.T) {
 		if l.Name != "libcuda" && l.Name != "libnvrtc" {
 			continue // have tests of their own
 		}
-		if l.Err != nil || !strings.HasPrefix(l.Path, fake.Dir(t)) || l.Version == "" || l.Mend != "" {
+		if l.Err != nil || !strings.HasPrefix(l.Path, fake.Dir(t)) || l.Version == "" || l.Fix != "" {
 			t.Errorf("%+v", l)
 		}
 	}

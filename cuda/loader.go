@@ -101,7 +101,7 @@ func (l *loader) library(name string) (*library, error) {
 	lib := l.libraries[i]
 	lib.once.Do(func() { lib.open(l.dirs) })
 	if lib.err != nil {
-		return nil, fmt.Errorf("%w: %s", lib.err, lib.mend(l.major))
+		return nil, fmt.Errorf("%w: %s", lib.err, lib.fix(l.major))
 	}
 	return lib, nil
 }
@@ -185,7 +185,7 @@ func (l *library) symbol(name string) (unsafe.Pointer, error) {
 	defer C.free(unsafe.Pointer(c))
 	p := C.ps_symbol(l.handle, c)
 	if p == nil {
-		return nil, fmt.Errorf("%s has no %s: it is too old, or another library of that name: %s", l.path, name, l.mend(0))
+		return nil, fmt.Errorf("%s has no %s: it is too old, or another library of that name: %s", l.path, name, l.fix(0))
 	}
 	return p, nil
 }
@@ -208,7 +208,7 @@ func (l *loader) report() []Library {
 		lib.once.Do(func() { lib.open(l.dirs) })
 		r := Library{Name: lib.name, Path: lib.path, Version: lib.version, Err: lib.err}
 		if lib.err != nil {
-			r.Mend = lib.mend(l.major)
+			r.Fix = lib.fix(l.major)
 			if len(lib.looked) > 0 {
 				r.Err = fmt.Errorf("%w in %s", lib.err, describe(lib.looked))
 			}

@@ -72,11 +72,11 @@ func TestAbsentLibraries(t *testing.T) {
 	dir := t.TempDir()
 	l := newLoader([]string{dir}, 12)
 	for _, r := range l.report() {
-		if !errors.Is(r.Err, ErrNotFound) || !strings.Contains(r.Err.Error(), dir) || r.Mend == "" || r.Path != "" {
+		if !errors.Is(r.Err, ErrNotFound) || !strings.Contains(r.Err.Error(), dir) || r.Fix == "" || r.Path != "" {
 			t.Errorf("%+v", r)
 		}
 		_, err := l.library(r.Name)
-		if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), r.Mend) {
+		if !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), r.Fix) {
 			t.Errorf("%s: %v", r.Name, err)
 		}
 		if strings.Contains(err.Error(), dir) || strings.Contains(err.Error(), "\n") {
@@ -147,7 +147,7 @@ func TestLibrariesForADroppedDevice(t *testing.T) {
 		}
 	}
 	r := both.reportFor([]Device{volta, volta})
-	if len(r) != 4 || r[0].Name != "libcuda" || !strings.Contains(r[0].Mend, "driver") || !errors.Is(r[1].Err, ErrNotFound) || !strings.Contains(r[1].Mend, "-cu12") {
+	if len(r) != 4 || r[0].Name != "libcuda" || !strings.Contains(r[0].Fix, "driver") || !errors.Is(r[1].Err, ErrNotFound) || !strings.Contains(r[1].Fix, "-cu12") {
 		t.Errorf("for an old device there are %+v", r)
 	}
 	if r[2].Path != filepath.Join(old, "libcudnn.so.9") || r[3].Path != filepath.Join(now, "libcublasLt.so.12") {

@@ -33,7 +33,7 @@ type Function struct {
 }
 
 // NVRTC returns the version of the compiler that Compile uses for the context's
-// device. The error, which holds the mend, wraps ErrNotFound where there is none.
+// device. The error, which holds the fix, wraps ErrNotFound where there is none.
 func (c *Context) NVRTC() (version string, err error) {
 	compiler, err := c.driver.nvrtc()
 	if err != nil {

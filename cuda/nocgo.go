@@ -39,7 +39,7 @@ func Load(o Options) (*Driver, error) { return nil, errNoCgo }
 func Libraries(o Options) []Library {
 	var all []Library
 	for _, k := range knowns(0) {
-		all = append(all, Library{Name: k.name, Err: errNoCgo, Mend: "build with CGO_ENABLED=1 and a C compiler, on Linux"})
+		all = append(all, Library{Name: k.name, Err: errNoCgo, Fix: "build with CGO_ENABLED=1 and a C compiler, on Linux"})
 	}
 	return all
 }

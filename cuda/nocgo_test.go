@@ -14,7 +14,7 @@ func TestLoadWithoutCgo(t *testing.T) {
 		t.Errorf("Load returns %v, %v", d, err)
 	}
 	for _, l := range Libraries(Options{}) {
-		if !errors.Is(l.Err, ErrNotFound) || l.Mend == "" || l.Path != "" {
+		if !errors.Is(l.Err, ErrNotFound) || l.Fix == "" || l.Path != "" {
 			t.Errorf("%s: %+v", l.Name, l)
 		}
 	}

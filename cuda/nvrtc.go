@@ -30,7 +30,7 @@ type compiler struct {
 	api   *C.ps_nvrtc
 	archs []int // that it can compile for, empty if it does not tell
 	id    []string
-	mend  string
+	fix   string
 	cache cache
 	log   *slog.Logger
 	tell  sync.Once
@@ -54,13 +54,13 @@ func newCompiler(l *loader, store cache, log *slog.Logger) (*compiler, error) {
 	var missing *C.char
 	api := C.ps_nvrtc_open(lib.handle, &missing)
 	if api == nil {
-		return nil, fmt.Errorf("%s has no %s: %s", lib.path, C.GoString(missing), lib.mend(l.major))
+		return nil, fmt.Errorf("%s has no %s: %s", lib.path, C.GoString(missing), lib.fix(l.major))
 	}
 	if l.major > 0 && lib.number > l.major {
 		return nil, fmt.Errorf("%s is of CUDA %s, but the driver supports only CUDA %d: %s",
-			lib.path, lib.version, l.major, lib.mend(l.major))
+			lib.path, lib.version, l.major, lib.fix(l.major))
 	}
-	c := &compiler{lib: lib, api: api, mend: lib.mend(l.major), cache: store, log: log}
+	c := &compiler{lib: lib, api: api, fix: lib.fix(l.major), cache: store, log: log}
 	var archs [256]C.int
 	for _, a := range archs[:C.ps_nvrtc_archs(api, &archs[0], C.int(len(archs)))] {
 		c.archs = append(c.archs, int(a))
@@ -109,14 +109,14 @@ func (c *compiler) target(arch int) (name string, ptx bool, err error) {
 	switch {
 	case nearest == 0:
 		return "", false, fmt.Errorf("%s %s no longer compiles for sm_%d, install an older one beside it: %s",
-			c.lib.path, c.lib.version, arch, c.lib.mend(c.lib.number-1))
+			c.lib.path, c.lib.version, arch, c.lib.fix(c.lib.number-1))
 	case C.ps_nvrtc_ptx(c.api) == 0:
 		return "", false, fmt.Errorf("%s %s cannot compile for sm_%d, only for sm_%d to sm_%d, install a newer one: %s",
-			c.lib.path, c.lib.version, arch, slices.Min(c.archs), slices.Max(c.archs), c.mend)
+			c.lib.path, c.lib.version, arch, slices.Min(c.archs), slices.Max(c.archs), c.fix)
 	}
 	c.tell.Do(func() {
 		c.log.Warn("cuda: NVRTC is older than the device, a newer one makes faster kernels", "path", c.lib.path, "version", c.lib.version,
-			"device", fmt.Sprintf("sm_%d", arch), "compiled for", fmt.Sprintf("compute_%d", nearest), "mend", c.mend)
+			"device", fmt.Sprintf("sm_%d", arch), "compiled for", fmt.Sprintf("compute_%d", nearest), "fix", c.fix)
 	})
 	return fmt.Sprintf("compute_%d", nearest), true, nil
 }

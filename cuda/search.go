@@ -14,7 +14,7 @@ type known struct {
 	name   string
 	so     []string // file names, the best first
 	driver bool     // comes with the driver, so is in no toolkit and no wheel
-	mend   func(major int) string
+	fix    func(major int) string
 }
 
 // knowns returns the libraries for a driver of CUDA's given major version, 0

@@ -133,13 +133,13 @@ func TestKnownsFitTheDriver(t *testing.T) {
 				t.Errorf("%s is tried with a driver of CUDA 12", so)
 			}
 		}
-		if mend := k.mend(12); strings.Contains(mend, "pip") && !strings.Contains(mend, "-cu12") {
-			t.Errorf("%s: the mend for CUDA 12 is %q", k.name, mend)
+		if fix := k.fix(12); strings.Contains(fix, "pip") && !strings.Contains(fix, "-cu12") {
+			t.Errorf("%s: the fix for CUDA 12 is %q", k.name, fix)
 		}
 	}
 	for _, k := range knowns(13) {
-		if mend := k.mend(13); strings.Contains(mend, "-cu12") {
-			t.Errorf("%s: the mend for CUDA 13 is %q", k.name, mend)
+		if fix := k.fix(13); strings.Contains(fix, "-cu12") {
+			t.Errorf("%s: the fix for CUDA 13 is %q", k.name, fix)
 		}
 	}
 }

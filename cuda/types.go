@@ -22,7 +22,7 @@ type Library struct {
 	Path    string // the file that was opened, empty if none was
 	Version string // "13.0"; empty where it could not be asked
 	Err     error  // why it cannot be used, with where it was looked for
-	Mend    string // what to do about Err
+	Fix     string // what to do about Err
 }
 
 // A Device describes one CUDA device.

@@ -66,7 +66,7 @@ type cudaLibrary struct {
 	Path    string `json:"path"`
 	Version string `json:"version"`
 	Error   string `json:"error"` // why it cannot be used
-	Mend    string `json:"mend"`  // what to do about it
+	Fix     string `json:"fix"`   // what to do about it
 }
 
 // Run lists the devices.
@@ -111,7 +111,7 @@ func describeCUDA(a *app) (cards []cudaDevice, info cudaInfo) {
 	}
 	needed := ""
 	for _, l := range libraries {
-		info.Libraries = append(info.Libraries, cudaLibrary{Name: l.Name, Path: l.Path, Version: l.Version, Error: errorText(l.Err), Mend: l.Mend})
+		info.Libraries = append(info.Libraries, cudaLibrary{Name: l.Name, Path: l.Path, Version: l.Version, Error: errorText(l.Err), Fix: l.Fix})
 		if l.Err != nil && (l.Name == "libcuda" || l.Name == "libnvrtc") {
 			needed = cmp.Or(needed, fmt.Sprintf("%s: %s", l.Name, oneLine(l.Err.Error())))
 		}
@@ -164,7 +164,7 @@ func deviceRows(p cpuInfo, cards []cudaDevice, info cudaInfo) [][]string {
 			rows = append(rows, []string{"", strings.TrimSpace(fmt.Sprintf("%s %s  %s", l.Name, l.Version, l.Path))})
 			continue
 		}
-		rows = append(rows, []string{"", fmt.Sprintf("%s: %s; %s", l.Name, l.Error, l.Mend)})
+		rows = append(rows, []string{"", fmt.Sprintf("%s: %s; %s", l.Name, l.Error, l.Fix)})
 	}
 	return rows
 }
