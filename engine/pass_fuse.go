@@ -2,9 +2,13 @@ package engine
 
 import "slices"
 
-// A pattern tries to fuse the chain of steps that ends in s and returns the
-// fused step and the steps that it stands for (s among them), or nil.
-type pattern func(f *fuser, s *step) (*step, []*step)
+// A pattern tries to fuse the chain of steps that ends in s. It returns nil
+// where there is none, or where the backend does not have the fused step.
+type pattern func(f *fuser, s *step) *fusion
+
+// A fusion is what a pattern puts into the plan, in order, and the steps that it
+// takes out of it, s among them. The last step that it puts is the fused one.
+type fusion struct{ put, take []*step }
 
 // patterns are tried in this order at every step. The backward chains come
 // first: once they have stopped reading the tensors between, the forward
@@ -45,13 +49,13 @@ func (p *plan) fuseOnce(backend Fuser, pat pattern) bool {
 	gone := make(map[*step]bool)
 	out := make([]*step, 0, len(p.steps))
 	for _, s := range p.steps {
-		if fused, chain := pat(f, s); fused != nil && !slices.ContainsFunc(chain, func(c *step) bool { return gone[c] }) {
-			for _, c := range chain {
+		if u := pat(f, s); u != nil && !slices.ContainsFunc(u.take, func(c *step) bool { return gone[c] }) {
+			fused := u.put[len(u.put)-1]
+			for _, c := range u.take {
 				gone[c] = true
 				fused.fused = append(fused.fused, c.names()...)
 			}
-			out = append(out, f.prelude(fused)...)
-			out = append(out, fused)
+			out = append(out, u.put...)
 			continue
 		}
 		out = append(out, s)
@@ -83,14 +87,14 @@ func (f *fuser) only(v *Value) *step {
 // fuses reports whether the backend has the fused step.
 func (f *fuser) fuses(s *step) bool { return f.backend.Fuses(s.op, specsOf(s.in), specsOf(s.out)) }
 
+// one returns the fusion that puts one step in the place of others, nil if the
+// backend does not have it.
+func (f *fuser) one(s *step, take ...*step) *fusion {
+	if !f.fuses(s) {
+		return nil
+	}
+	return &fusion{put: []*step{s}, take: take}
+}
+
 // sole reports whether s is v's single reader.
 func (f *fuser) sole(v *Value, s *step) bool { return f.only(v) == s }
-
-// prelude returns the steps that a pattern wants before its fused step.
-func (f *fuser) prelude(s *step) []*step {
-	if fold, ok := s.op.(foldedConv); ok {
-		s.op = fold.Conv2D
-		return []*step{fold.fold}
-	}
-	return nil
-}

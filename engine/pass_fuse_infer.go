@@ -1,49 +1,43 @@
 package engine
 
-// foldedConv carries the FoldBatchNorm step of a fused convolution until the
-// fuser has put it into the plan.
-type foldedConv struct {
-	Conv2D
-	fold *step
-}
-
 // fuseConvBatchNorm: Conv2D → BatchNorm (evaluation) becomes a convolution
 // with folded weights. The fold depends on variables only, and is hoisted.
-func fuseConvBatchNorm(f *fuser, s *step) (*step, []*step) {
+func fuseConvBatchNorm(f *fuser, s *step) *fusion {
 	bn, ok := s.op.(BatchNorm)
 	if !ok || bn.Train {
-		return nil, nil
+		return nil
 	}
 	conv := f.made[s.in[0]]
 	if conv == nil || !f.sole(s.in[0], s) {
-		return nil, nil
+		return nil
 	}
 	c, ok := conv.op.(Conv2D)
 	if !ok || c.Epilogue != (Epilogue{}) {
-		return nil, nil
+		return nil
 	}
 	op := FoldBatchNorm{Eps: bn.Eps, Bias: len(conv.in) == 3}
 	fold := &step{op: op, in: append(append([]*Value{}, conv.in[1:]...), s.in[1:]...), scope: s.scope}
 	specs, err := op.Infer(specsOf(fold.in))
 	if err != nil {
-		return nil, nil
+		return nil
 	}
 	for _, spec := range specs {
 		fold.out = append(fold.out, &Value{Spec: spec, name: "folded"})
 	}
 	if !f.fuses(fold) {
-		return nil, nil
+		return nil
 	}
 	in := []*Value{conv.in[0], fold.out[0], fold.out[1]}
-	return &step{op: foldedConv{c, fold}, in: in, out: s.out, scope: conv.scope}, []*step{conv, s}
+	folded := &step{op: c, in: in, out: s.out, scope: conv.scope}
+	return &fusion{put: []*step{fold, folded}, take: []*step{conv, s}}
 }
 
 // fuseConvResidual: Conv2D → Add with another tensor becomes a convolution
 // that adds it in its epilogue.
-func fuseConvResidual(f *fuser, s *step) (*step, []*step) {
+func fuseConvResidual(f *fuser, s *step) *fusion {
 	add, ok := s.op.(Add)
 	if !ok || add.Weights != nil || len(s.in) != 2 || s.in[0] == s.in[1] {
-		return nil, nil
+		return nil
 	}
 	for k, v := range s.in {
 		conv := f.made[v]
@@ -56,34 +50,30 @@ func fuseConvResidual(f *fuser, s *step) (*step, []*step) {
 		}
 		c.Epilogue.Residual = true
 		in := append(append([]*Value{}, conv.in...), s.in[1-k])
-		if fused := (&step{op: c, in: in, out: s.out, scope: conv.scope}); f.fuses(fused) {
-			return fused, []*step{conv, s}
+		if u := f.one(&step{op: c, in: in, out: s.out, scope: conv.scope}, conv, s); u != nil {
+			return u
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // fuseConvAct: Conv2D → Activation becomes a convolution that takes the
 // activation in its epilogue.
-func fuseConvAct(f *fuser, s *step) (*step, []*step) {
+func fuseConvAct(f *fuser, s *step) *fusion {
 	a, ok := s.op.(Activation)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	conv := f.made[s.in[0]]
 	if conv == nil || !f.sole(s.in[0], s) {
-		return nil, nil
+		return nil
 	}
 	c, ok := conv.op.(Conv2D)
 	if !ok || c.Epilogue.Act != Identity {
-		return nil, nil
+		return nil
 	}
 	c.Epilogue.Act = a.F
-	fused := &step{op: c, in: conv.in, out: s.out, scope: conv.scope}
-	if !f.fuses(fused) {
-		return nil, nil
-	}
-	return fused, []*step{conv, s}
+	return f.one(&step{op: c, in: conv.in, out: s.out, scope: conv.scope}, conv, s)
 }
 
 func specsOf(vs []*Value) []Spec {

@@ -3,15 +3,15 @@ package engine
 // fuseDistillLoss: CrossEntropy and KLDiv of the same logits → Add becomes
 // DistillLoss. The two losses stay among its outputs, so that they can be read
 // after a run.
-func fuseDistillLoss(f *fuser, s *step) (*step, []*step) {
+func fuseDistillLoss(f *fuser, s *step) *fusion {
 	add, ok := s.op.(Add)
 	if !ok || len(s.in) != 2 {
-		return nil, nil
+		return nil
 	}
 	for i := range s.in {
 		ce, kl := f.made[s.in[i]], f.made[s.in[1-i]]
 		if ce == nil || kl == nil {
-			return nil, nil
+			return nil
 		}
 		hard, ok := ce.op.(CrossEntropy)
 		soft, ok2 := kl.op.(KLDiv)
@@ -19,14 +19,10 @@ func fuseDistillLoss(f *fuser, s *step) (*step, []*step) {
 			continue
 		}
 		op := DistillLoss{LabelSmoothing: hard.LabelSmoothing, T: soft.T, Hard: add.Weight(i), Soft: add.Weight(1 - i)}
-		fused := &step{op: op, in: []*Value{ce.in[0], ce.in[1], kl.in[1]},
-			out: []*Value{s.out[0], ce.out[0], kl.out[0]}, scope: s.scope}
-		if !f.fuses(fused) {
-			return nil, nil
-		}
-		return fused, []*step{ce, kl, s}
+		return f.one(&step{op: op, in: []*Value{ce.in[0], ce.in[1], kl.in[1]},
+			out: []*Value{s.out[0], ce.out[0], kl.out[0]}, scope: s.scope}, ce, kl, s)
 	}
-	return nil, nil
+	return nil
 }
 
 // read reports whether s is the only step that reads v, which may be wanted
@@ -37,15 +33,15 @@ func (f *fuser) read(v *Value, s *step) bool { u := f.used[v]; return len(u) == 
 // fuseDistillLossBackward: CrossEntropyBackward and KLDivBackward of the same
 // logits → Add becomes DistillLossBackward, if the gradients of both losses are
 // multiples of the same scalar. Steps that only make these multiples go too.
-func fuseDistillLossBackward(f *fuser, s *step) (*step, []*step) {
+func fuseDistillLossBackward(f *fuser, s *step) *fusion {
 	add, ok := s.op.(Add)
 	if !ok || add.Weights != nil || len(s.in) != 2 || s.in[0] == s.in[1] {
-		return nil, nil
+		return nil
 	}
 	for i := range s.in {
 		ce, kl := f.made[s.in[i]], f.made[s.in[1-i]]
 		if ce == nil || kl == nil {
-			return nil, nil
+			return nil
 		}
 		hard, ok := ce.op.(CrossEntropyBackward)
 		soft, ok2 := kl.op.(KLDivBackward)
@@ -54,16 +50,13 @@ func fuseDistillLossBackward(f *fuser, s *step) (*step, []*step) {
 		}
 		m, ok := f.commonScalar(ce, kl)
 		if !ok {
-			return nil, nil
+			return nil
 		}
 		op := DistillLossBackward{LabelSmoothing: hard.LabelSmoothing, T: soft.T, Hard: m.first, Soft: m.second}
-		fused := &step{op: op, in: []*Value{ce.in[0], ce.in[1], kl.in[1], m.of}, out: s.out, scope: s.scope}
-		if !f.fuses(fused) {
-			return nil, nil
-		}
-		return fused, append(m.steps, ce, kl, s)
+		return f.one(&step{op: op, in: []*Value{ce.in[0], ce.in[1], kl.in[1], m.of}, out: s.out, scope: s.scope},
+			append(m.steps, ce, kl, s)...)
 	}
-	return nil, nil
+	return nil
 }
 
 // A multiple says that two gradients are first·of and second·of, and which

@@ -3,26 +3,26 @@ package engine
 // fuseBatchNormActBackward: MaxPool2DBackward? → ActivationBackward →
 // BatchNormBackward becomes BatchNormActBackward, if the forward chain is a
 // BatchNorm whose y goes through that activation (and pool).
-func fuseBatchNormActBackward(f *fuser, s *step) (*step, []*step) {
+func fuseBatchNormActBackward(f *fuser, s *step) *fusion {
 	if _, ok := s.op.(BatchNormBackward); !ok {
-		return nil, nil
+		return nil
 	}
 	act := f.made[s.in[1]]
 	if act == nil || !f.sole(s.in[1], s) {
-		return nil, nil
+		return nil
 	}
 	ab, ok := act.op.(ActivationBackward)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	y := act.in[0] // the activation's output
 	forward := f.made[y]
 	if forward == nil || len(forward.in) != 1 {
-		return nil, nil
+		return nil
 	}
 	bn := f.made[forward.in[0]]
 	if bn == nil || len(bn.out) < 3 || bn.out[1] != s.in[3] || bn.in[0] != s.in[0] {
-		return nil, nil
+		return nil
 	}
 	op := BatchNormActBackward{F: ab.F}
 	dy, chain := act.in[1], []*step{act, s}
@@ -33,16 +33,12 @@ func fuseBatchNormActBackward(f *fuser, s *step) (*step, []*step) {
 		}
 	}
 	in := []*Value{s.in[0], dy, s.in[2], bn.in[2], s.in[3], s.in[4]}
-	fused := &step{op: op, in: in, out: s.out, scope: s.scope}
-	if !f.fuses(fused) {
-		return nil, nil
-	}
-	return fused, chain
+	return f.one(&step{op: op, in: in, out: s.out, scope: s.scope}, chain...)
 }
 
 // fuseBatchNormAct: BatchNorm (training) → Activation → MaxPool2D? becomes
 // BatchNormAct.
-func fuseBatchNormAct(f *fuser, s *step) (*step, []*step) {
+func fuseBatchNormAct(f *fuser, s *step) *fusion {
 	var pool *step
 	var window *Window
 	act := s
@@ -50,27 +46,27 @@ func fuseBatchNormAct(f *fuser, s *step) (*step, []*step) {
 		w := mp.norm()
 		pool, window, act = s, &w, f.made[s.in[0]]
 		if act == nil || !f.sole(s.in[0], s) {
-			return nil, nil
+			return nil
 		}
 	}
 	a, ok := act.op.(Activation)
 	if !ok {
-		return nil, nil
+		return nil
 	}
 	if pool == nil { // leave it to the pool behind, if there is one that will take it
 		if next := f.only(act.out[0]); next != nil {
 			if mp, ok := next.op.(MaxPool2D); ok && mp.Tiles() {
-				return nil, nil
+				return nil
 			}
 		}
 	}
 	bn := f.made[act.in[0]]
 	if bn == nil || !f.sole(act.in[0], act) {
-		return nil, nil
+		return nil
 	}
 	norm, ok := bn.op.(BatchNorm)
 	if !ok || !norm.Train {
-		return nil, nil
+		return nil
 	}
 	op := BatchNormAct{BatchNorm: norm, F: a.F, Pool: window}
 	chain := []*step{bn, act}
@@ -78,9 +74,5 @@ func fuseBatchNormAct(f *fuser, s *step) (*step, []*step) {
 		chain = append(chain, pool)
 	}
 	out := append([]*Value{s.out[0]}, bn.out[1:]...)
-	fused := &step{op: op, in: bn.in, out: out, scope: bn.scope}
-	if !f.fuses(fused) {
-		return nil, nil
-	}
-	return fused, chain
+	return f.one(&step{op: op, in: bn.in, out: out, scope: bn.scope}, chain...)
 }
