@@ -7,6 +7,25 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers(func(op engine.BatchNorm, in, _ []engine.Spec) (int, lowering, error) {
+		return lowerBatchNorm(op, in[0], engine.Identity, nil)
+	})
+	lowers(func(op engine.BatchNormAct, in, _ []engine.Spec) (int, lowering, error) {
+		return lowerBatchNorm(op.BatchNorm, in[0], op.F, op.Pool)
+	})
+	lowers(func(_ engine.BatchNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+		return lowerBatchNormBackward(in[0], engine.Identity, nil, bnPlain)
+	})
+	lowers(func(op engine.BatchNormActBackward, in, _ []engine.Spec) (int, lowering, error) {
+		return lowerBatchNormBackward(in[0], op.F, op.Pool, bnFused)
+	})
+	lowers(func(op engine.BatchNormEvalBackward, in, _ []engine.Spec) (int, lowering, error) {
+		return lowerBatchNormEvalBackward(op, in[0])
+	})
+	lowersAlone(func(op engine.FoldBatchNorm, in, _ []engine.Spec) lowering { return lowerFoldBatchNorm(op, in[0]) })
+}
+
 // bnGeometry fills in the sizes, and how rows are cut into tasks: over pixels,
 // or over rows of the pooled picture.
 func bnGeometry(x engine.Spec, act engine.Act, w *engine.Window) bnArgs {

@@ -6,6 +6,10 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowersAlone(func(op engine.ChannelShuffle, in, _ []engine.Spec) lowering { return lowerChannelShuffle(op, in[0]) })
+}
+
 func lowerChannelShuffle(op engine.ChannelShuffle, x engine.Spec) lowering {
 	c := x.Shape[len(x.Shape)-1]
 	a := shuffleArgs{m: int64(x.Len() / c), groups: int64(op.Groups), each: int64(c / op.Groups)}

@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"unsafe"
 
@@ -65,56 +66,27 @@ func refuseBFloat16(op engine.Op, in, out []engine.Spec) error {
 
 // lower returns the workspace and the lowering of an op.
 func lower(op engine.Op, in, out []engine.Spec) (ws int, low lowering, err error) {
-	switch op := op.(type) {
-	case engine.Conv2D:
-		return lowerConv2D(op, in, out[0])
-	case engine.Conv2DBackwardData:
-		return lowerConv2DBackwardData(op, in)
-	case engine.Conv2DBackwardWeight:
-		return lowerConv2DBackwardWeight(op, in)
-	case engine.Linear, engine.LinearBackwardData, engine.LinearBackwardWeight:
-		return lowerLinear(op, in, out)
-	case engine.BatchNorm:
-		return lowerBatchNorm(op, in[0], engine.Identity, nil)
-	case engine.BatchNormAct:
-		return lowerBatchNorm(op.BatchNorm, in[0], op.F, op.Pool)
-	case engine.BatchNormBackward:
-		return lowerBatchNormBackward(in[0], engine.Identity, nil, bnPlain)
-	case engine.BatchNormActBackward:
-		return lowerBatchNormBackward(in[0], op.F, op.Pool, bnFused)
-	case engine.BatchNormEvalBackward:
-		return lowerBatchNormEvalBackward(op, in[0])
-	case engine.FoldBatchNorm:
-		return 0, lowerFoldBatchNorm(op, in[0]), nil
-	case engine.LayerNorm:
-		return 0, lowerLayerNorm(op, in[0]), nil
-	case engine.LayerNormBackward:
-		ws, low = lowerLayerNormBackward(op, in[0])
-		return ws, low, nil
-	case engine.GroupNorm:
-		ws, low = lowerGroupNorm(op, in[0])
-		return ws, low, nil
-	case engine.GroupNormBackward:
-		ws, low = lowerGroupNormBackward(in)
-		return ws, low, nil
-	case engine.Concat, engine.Slice, engine.SliceBackward:
-		low, err = lowerConcat(op, in, out)
-		return 0, low, err
-	case engine.ChannelShuffle:
-		return 0, lowerChannelShuffle(op, in[0]), nil
-	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward:
-		return 0, lowerLoss(op, in[0]), nil
-	case engine.Adam, engine.SGD, engine.ClipScale, engine.Accumulate, engine.EMA:
-		ws, low = lowerOptimizer(op, in)
-		return ws, low, nil
+	f := lowerers[reflect.TypeOf(op)]
+	if f == nil {
+		return 0, nil, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
-	if low := lowerPool(op, in, out); low != nil {
-		return 0, low, nil
+	return f(op, in, out)
+}
+
+// lowerers has what lowers the ops of a type.
+var lowerers = make(map[reflect.Type]func(op engine.Op, in, out []engine.Spec) (ws int, low lowering, err error))
+
+// lowers registers what lowers ops of type T, with the bytes of workspace that
+// it takes. The file of each op calls it.
+func lowers[T engine.Op](f func(op T, in, out []engine.Spec) (ws int, low lowering, err error)) {
+	lowerers[reflect.TypeFor[T]()] = func(op engine.Op, in, out []engine.Spec) (int, lowering, error) {
+		return f(op.(T), in, out)
 	}
-	if low := lowerElementwise(op, in, out); low != nil {
-		return 0, low, nil
-	}
-	return 0, nil, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+}
+
+// lowersAlone is lowers for ops that need no workspace and are never refused.
+func lowersAlone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) {
+	lowers(func(op T, in, out []engine.Spec) (int, lowering, error) { return 0, f(op, in, out), nil })
 }
 
 // ceilDiv returns ⌈a/b⌉.

@@ -1,32 +1,31 @@
 package cpu
 
 import (
-	"fmt"
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
 )
 
-// lowerConcat lowers the ops that move channels as they are.
-func lowerConcat(op engine.Op, in, out []engine.Spec) (lowering, error) {
-	switch op := op.(type) {
-	case engine.Concat:
-		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			first := 0
-			for _, x := range in {
-				a := newStrip(x.Spec, out[0].Spec, 0, first)
-				first += int(a.n)
-				a.push(q, x, out[0])
-			}
-		}, nil
-	case engine.Slice:
-		return lowerStrip(newStrip(in[0], out[0], op.Start, 0)), nil
-	case engine.SliceBackward:
+func init() {
+	lowersAlone(func(_ engine.Concat, _, _ []engine.Spec) lowering { return lowerConcat })
+	lowersAlone(func(op engine.Slice, in, out []engine.Spec) lowering {
+		return lowerStrip(newStrip(in[0], out[0], op.Start, 0))
+	})
+	lowersAlone(func(op engine.SliceBackward, in, out []engine.Spec) lowering {
 		a := newStrip(in[0], out[0], 0, op.Start)
 		a.fill = 1
-		return lowerStrip(a), nil
+		return lowerStrip(a)
+	})
+}
+
+// lowerConcat copies each input to its channels.
+func lowerConcat(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+	first := 0
+	for _, x := range in {
+		a := newStrip(x.Spec, out[0].Spec, 0, first)
+		first += int(a.n)
+		a.push(q, x, out[0])
 	}
-	return nil, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
 }
 
 // newStrip moves as many channels as x and y both have behind the given ones.

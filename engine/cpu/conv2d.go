@@ -7,6 +7,18 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers(func(op engine.Conv2D, in, out []engine.Spec) (int, lowering, error) {
+		return lowerConv2D(op, in, out[0])
+	})
+	lowers(func(op engine.Conv2DBackwardData, in, _ []engine.Spec) (int, lowering, error) {
+		return lowerConv2DBackwardData(op, in)
+	})
+	lowers(func(op engine.Conv2DBackwardWeight, in, _ []engine.Spec) (int, lowering, error) {
+		return lowerConv2DBackwardWeight(op, in)
+	})
+}
+
 // A geometry holds the extents of a convolution.
 type geometry struct {
 	n, h, w, c       int // x
@@ -335,18 +347,4 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 // pushReduce enqueues y[i] = Σ_s x[s·stride+i], for i < n.
 func pushReduce(q *queue, x, y unsafe.Pointer, n, splits, stride int) {
 	push(q, kReduce, ceilDiv(n, spanFloats), reduceArgs{x: x, y: y, n: int64(n), splits: int64(splits), stride: int64(stride)})
-}
-
-// lowerLinear lowers a linear layer as the pointwise convolution that it is.
-func lowerLinear(op engine.Op, in, out []engine.Spec) (int, lowering, error) {
-	image := func(s engine.Spec) engine.Spec { return engine.F32(s.Shape[0], 1, 1, s.Shape[1]) }
-	weight := func(s engine.Spec) engine.Spec { return engine.F32(1, 1, s.Shape[0], s.Shape[1]) }
-	switch op := op.(type) {
-	case engine.LinearBackwardData:
-		return lowerConv2DBackwardData(engine.Conv2DBackwardData{X: image(out[0])}, []engine.Spec{image(in[0]), weight(in[1])})
-	case engine.LinearBackwardWeight:
-		return lowerConv2DBackwardWeight(engine.Conv2DBackwardWeight{W: weight(out[0]), Bias: op.Bias}, []engine.Spec{image(in[0]), image(in[1])})
-	}
-	specs := append([]engine.Spec{image(in[0]), weight(in[1])}, in[2:]...)
-	return lowerConv2D(engine.Conv2D{}, specs, image(out[0]))
 }

@@ -6,47 +6,58 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// lowerElementwise lowers the ops that work element by element, and the
-// transpositions; nil for any other.
-func lowerElementwise(op engine.Op, in, out []engine.Spec) lowering {
-	n := out[0].Len()
-	tasks := ceilDiv(n, spanFloats)
-	switch op := op.(type) {
-	case engine.Fill:
+func init() {
+	lowersAlone(func(op engine.Fill, _, out []engine.Spec) lowering {
+		n, tasks := cut(out[0])
 		return func(q *queue, _, out []engine.Tensor, _ unsafe.Pointer) {
-			push(q, kFill, tasks, fillArgs{y: at(out[0]), n: int64(n), value: float64(op.Value)})
+			push(q, kFill, tasks, fillArgs{y: at(out[0]), n: n, value: float64(op.Value)})
 		}
-	case engine.Add:
+	})
+	lowersAlone(func(op engine.Add, _, out []engine.Spec) lowering {
+		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			x, w := make([]ptr, len(in)), make([]float64, len(in))
 			for k := range in {
 				x[k], w[k] = at(in[k]), float64(op.Weight(k))
 			}
-			push(q, kAdd, tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: int64(n)})
+			push(q, kAdd, tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: n})
 		}
-	case engine.Activation:
+	})
+	lowersAlone(func(op engine.Activation, _, out []engine.Spec) lowering { return lowerActivation(op.F, out[0]) })
+	// A copy: bfloat16 has been refused.
+	lowersAlone(func(_ engine.Cast, _, out []engine.Spec) lowering { return lowerActivation(engine.Identity, out[0]) })
+	lowersAlone(func(op engine.ActivationBackward, _, out []engine.Spec) lowering {
+		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			push(q, kAct, tasks, actArgs{x: at(in[0]), y: at(out[0]), n: int64(n), act: int64(op.F)})
+			push(q, kActBackward, tasks, actArgs{x: at(in[0]), dy: at(in[1]), y: at(out[0]), n: n, act: int64(op.F)})
 		}
-	case engine.Cast: // a copy: bfloat16 has been refused
+	})
+	lowersAlone(func(op engine.Dropout, _, out []engine.Spec) lowering {
+		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			push(q, kAct, tasks, actArgs{x: at(in[0]), y: at(out[0]), n: int64(n), act: int64(engine.Identity)})
-		}
-	case engine.ActivationBackward:
-		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			push(q, kActBackward, tasks, actArgs{x: at(in[0]), dy: at(in[1]), y: at(out[0]), n: int64(n), act: int64(op.F)})
-		}
-	case engine.Dropout:
-		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			push(q, kDropout, tasks, dropoutArgs{x: at(in[0]), counter: at(in[1]), y: at(out[0]), n: int64(n),
+			push(q, kDropout, tasks, dropoutArgs{x: at(in[0]), counter: at(in[1]), y: at(out[0]), n: n,
 				stream: int64(op.Stream), threshold: int64(op.Threshold()), scale: 1 / (1 - float64(op.P))})
 		}
-	case engine.Flatten:
-		return lowerTranspose(in[0].Shape[0], in[0].Shape[1]*in[0].Shape[2], in[0].Shape[3])
-	case engine.FlattenBackward:
-		return lowerTranspose(op.X.Shape[0], op.X.Shape[3], op.X.Shape[1]*op.X.Shape[2])
+	})
+	lowersAlone(func(_ engine.Flatten, in, _ []engine.Spec) lowering {
+		x := in[0].Shape
+		return lowerTranspose(x[0], x[1]*x[2], x[3])
+	})
+	lowersAlone(func(op engine.FlattenBackward, _, _ []engine.Spec) lowering {
+		x := op.X.Shape
+		return lowerTranspose(x[0], x[3], x[1]*x[2])
+	})
+}
+
+// cut returns the elements of a tensor and into how many tasks they are cut.
+func cut(s engine.Spec) (n int64, tasks int) { return int64(s.Len()), ceilDiv(s.Len(), spanFloats) }
+
+// lowerActivation lowers y = f(x).
+func lowerActivation(f engine.Act, y engine.Spec) lowering {
+	n, tasks := cut(y)
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		push(q, kAct, tasks, actArgs{x: at(in[0]), y: at(out[0]), n: n, act: int64(f)})
 	}
-	return nil
 }
 
 func lowerTranspose(n, rows, cols int) lowering {

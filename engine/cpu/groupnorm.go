@@ -6,6 +6,17 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers(func(op engine.GroupNorm, in, _ []engine.Spec) (int, lowering, error) {
+		ws, low := lowerGroupNorm(op, in[0])
+		return ws, low, nil
+	})
+	lowers(func(_ engine.GroupNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+		ws, low := lowerGroupNormBackward(in)
+		return ws, low, nil
+	})
+}
+
 // newGroupNorm fills in the sizes, and how the pixels of each image are cut into
 // tasks.
 func newGroupNorm(x engine.Spec, groups int, eps float32) (a groupNormArgs, images, tasks int) {

@@ -6,6 +6,14 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowersAlone(func(op engine.LayerNorm, in, _ []engine.Spec) lowering { return lowerLayerNorm(op, in[0]) })
+	lowers(func(op engine.LayerNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+		ws, low := lowerLayerNormBackward(op, in[0])
+		return ws, low, nil
+	})
+}
+
 // newLayerNorm fills in the sizes, and how rows of channels are cut into tasks.
 func newLayerNorm(x engine.Spec, eps float32) (a layerNormArgs, tasks int) {
 	c := x.Shape[len(x.Shape)-1]

@@ -6,50 +6,58 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// lowerOptimizer lowers the ops over all parameters at once, a task a span.
-func lowerOptimizer(op engine.Op, in []engine.Spec) (ws int, low lowering) {
-	switch op := op.(type) {
-	case engine.Adam:
-		k := op.K
+func init() {
+	lowersAlone(func(op engine.Adam, _, _ []engine.Spec) lowering {
 		a := optimArgs{beta1: float64(op.Beta1), beta2: float64(op.Beta2), eps: float64(op.Eps)}
 		if op.Decoupled {
 			a.decoupled = 1
 		}
-		return 0, func(q *queue, in, _ []engine.Tensor, _ unsafe.Pointer) {
-			a := a
-			s := spans(in[2:2+k], in[2+k:2+2*k], in[2+2*k:2+3*k], in[2+3*k:])
-			a.spans, a.hyper, a.scale = keep(&q.memory, s), at(in[0]), at(in[1])
-			push(q, kAdam, len(s), a)
-		}
-	case engine.SGD:
-		k := op.K
+		return lowerOptimizer(kAdam, op.K, a)
+	})
+	lowersAlone(func(op engine.SGD, _, _ []engine.Spec) lowering {
 		a := optimArgs{beta1: float64(op.Momentum)}
 		if op.Nesterov {
 			a.decoupled = 1
 		}
-		return 0, func(q *queue, in, _ []engine.Tensor, _ unsafe.Pointer) {
-			a := a
-			s := spans(in[2:2+k], in[2+k:2+2*k], in[2+2*k:], nil)
-			a.spans, a.hyper, a.scale = keep(&q.memory, s), at(in[0]), at(in[1])
-			push(q, kSGD, len(s), a)
+		return lowerOptimizer(kSGD, op.K, a)
+	})
+	lowersAlone(func(op engine.Accumulate, _, _ []engine.Spec) lowering {
+		return mix(op.K, mixArgs{weight: float64(op.Weight)})
+	})
+	lowersAlone(func(op engine.EMA, _, _ []engine.Spec) lowering { return mix(op.K, mixArgs{ema: 1}) })
+	lowers(lowerClipScale)
+}
+
+// lowerOptimizer lowers an optimizer of k parameters, whose inputs are hyper,
+// scale, the parameters, their gradients and its slots, one behind the other.
+func lowerOptimizer(id kernelID, k int, base optimArgs) lowering {
+	return func(q *queue, in, _ []engine.Tensor, _ unsafe.Pointer) {
+		a := base
+		var lists [4][]engine.Tensor // as far as there are
+		for i := range lists {
+			if from := 2 + i*k; from < len(in) {
+				lists[i] = in[from : from+k]
+			}
 		}
-	case engine.Accumulate:
-		return 0, mix(op.K, mixArgs{weight: float64(op.Weight)})
-	case engine.EMA:
-		return 0, mix(op.K, mixArgs{ema: 1})
-	case engine.ClipScale:
-		n := 0
-		for _, s := range in {
-			n += ceilDiv(s.Len(), spanFloats)
-		}
-		return 8 * n, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-			s := spans(nil, in, nil, nil)
-			a := clipArgs{spans: keep(&q.memory, s), part: ws, norm: at(out[0]), scale: at(out[1]), tasks: int64(len(s)), maxNorm: float64(op.MaxNorm)}
-			push(q, kSumSq, len(s), a)
-			push(q, kClip, 1, a)
-		}
+		s := spans(lists[0], lists[1], lists[2], lists[3])
+		a.spans, a.hyper, a.scale = keep(&q.memory, s), at(in[0]), at(in[1])
+		push(q, id, len(s), a)
 	}
-	return 0, nil
+}
+
+// lowerClipScale lowers the scale that bounds the norm of all inputs together.
+func lowerClipScale(op engine.ClipScale, in, _ []engine.Spec) (int, lowering, error) {
+	n := 0
+	for _, s := range in {
+		_, tasks := cut(s)
+		n += tasks
+	}
+	return 8 * n, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		s := spans(nil, in, nil, nil)
+		a := clipArgs{spans: keep(&q.memory, s), part: ws, norm: at(out[0]), scale: at(out[1]), tasks: int64(len(s)), maxNorm: float64(op.MaxNorm)}
+		push(q, kSumSq, len(s), a)
+		push(q, kClip, 1, a)
+	}, nil
 }
 
 func mix(k int, a mixArgs) lowering {

@@ -6,23 +6,25 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// lowerPool lowers the pooling ops; nil for any other op.
-func lowerPool(op engine.Op, in, out []engine.Spec) lowering {
-	switch op := op.(type) {
-	case engine.MaxPool2D:
+func init() {
+	lowersAlone(func(op engine.MaxPool2D, in, out []engine.Spec) lowering {
 		return pool(kMaxPool, op.Window, in[0], out[0])
-	case engine.MaxPool2DBackward:
+	})
+	lowersAlone(func(op engine.MaxPool2DBackward, in, _ []engine.Spec) lowering {
 		return pool(kMaxPoolBackward, op.Window, in[0], in[1])
-	case engine.AvgPool2D:
+	})
+	lowersAlone(func(op engine.AvgPool2D, in, out []engine.Spec) lowering {
 		return pool(kAvgPool, op.Window, in[0], out[0])
-	case engine.AvgPool2DBackward:
+	})
+	lowersAlone(func(op engine.AvgPool2DBackward, in, _ []engine.Spec) lowering {
 		return pool(kAvgPoolBackward, op.Window, op.X, in[0])
-	case engine.GlobalAvgPool:
+	})
+	lowersAlone(func(_ engine.GlobalAvgPool, in, _ []engine.Spec) lowering {
 		return pool(kGlobalPool, engine.Window{}, in[0], in[0])
-	case engine.GlobalAvgPoolBackward:
+	})
+	lowersAlone(func(op engine.GlobalAvgPoolBackward, _, _ []engine.Spec) lowering {
 		return pool(kGlobalPoolBackward, engine.Window{}, op.X, op.X)
-	}
-	return nil
+	})
 }
 
 // pool lowers one pooling kernel with large side x and small side y.
