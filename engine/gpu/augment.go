@@ -8,6 +8,12 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers(func(b *Backend, op engine.Op, in, _ []engine.Spec) (lowering, error) {
+		return b.lowerAugment(op.(engine.Augment), in)
+	}, engine.Augment{})
+}
+
 // What the kernels of augment.cu are launched with: the pixels of a tile, as the
 // source has it, and the threads that look for an image's mean.
 const (

@@ -8,6 +8,11 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers((*Backend).lowerBatchNorm, engine.BatchNorm{}, engine.BatchNormAct{}, engine.BatchNormBackward{},
+		engine.BatchNormActBackward{}, engine.BatchNormEvalBackward{}, engine.FoldBatchNorm{})
+}
+
 // What batchnorm*.cu define: threads of a block, and the channels that a block
 // of a finishing kernel has.
 const (
@@ -104,7 +109,7 @@ func (b *Backend) lowerBatchNorm(op engine.Op, in, out []engine.Spec) (lowering,
 	case engine.FoldBatchNorm:
 		return b.lowerFoldBatchNorm(op, in[0])
 	}
-	return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+	return lowering{}, unsupported(op)
 }
 
 // The arguments of batchnorm.cu, field for field.

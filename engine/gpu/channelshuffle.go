@@ -6,6 +6,12 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers(func(b *Backend, op engine.Op, in, _ []engine.Spec) (lowering, error) {
+		return b.lowerChannelShuffle(op.(engine.ChannelShuffle), in[0])
+	}, engine.ChannelShuffle{})
+}
+
 // channelShuffleArgs are the arguments of channelshuffle.cu, field for field.
 type channelShuffleArgs struct {
 	x, y            cuda.Ptr

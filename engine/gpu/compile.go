@@ -3,6 +3,7 @@ package gpu
 import (
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
@@ -75,43 +76,37 @@ func sizes(specs []engine.Spec) []int {
 	return n
 }
 
+// A lowerer lowers the ops of a family.
+type lowerer func(b *Backend, op engine.Op, in, out []engine.Spec) (lowering, error)
+
+// lowerers has the families by the types of their ops.
+var lowerers = make(map[reflect.Type]lowerer)
+
+// lowers registers what lowers ops of the types of these. The file of each
+// family calls it.
+func lowers(f lowerer, ops ...engine.Op) {
+	for _, op := range ops {
+		lowerers[reflect.TypeOf(op)] = f
+	}
+}
+
 // lower hands an op to its family.
 func (b *Backend) lower(op engine.Op, in, out []engine.Spec) (lowering, error) {
-	switch op := op.(type) {
-	case engine.Conv2D, engine.Conv2DBackwardData, engine.Conv2DBackwardWeight,
-		engine.Linear, engine.LinearBackwardData, engine.LinearBackwardWeight:
-		return b.lowerProduct(op, in, out)
-	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm:
-		if !b.Fuses(op, in, out) {
-			return lowering{}, fmt.Errorf("%s with this pool: %w", engine.OpName(op), engine.ErrUnsupported)
-		}
-		return b.lowerBatchNorm(op, in, out)
-	case engine.BatchNorm, engine.BatchNormBackward, engine.BatchNormEvalBackward:
-		return b.lowerBatchNorm(op, in, out)
-	case engine.MaxPool2D, engine.MaxPool2DBackward, engine.AvgPool2D, engine.AvgPool2DBackward,
-		engine.GlobalAvgPool, engine.GlobalAvgPoolBackward:
-		return b.lowerPool(op, in, out)
-	case engine.LayerNorm:
-		return b.lowerLayerNorm(op, in[0])
-	case engine.LayerNormBackward:
-		return b.lowerLayerNormBackward(op, in[0])
-	case engine.GroupNorm:
-		return b.lowerGroupNorm(op, in[0])
-	case engine.GroupNormBackward:
-		return b.lowerGroupNormBackward(in)
-	case engine.Concat, engine.Slice, engine.SliceBackward:
-		return b.lowerConcat(op, in, out)
-	case engine.ChannelShuffle:
-		return b.lowerChannelShuffle(op, in[0])
-	case engine.CrossEntropy, engine.CrossEntropyBackward, engine.KLDiv, engine.KLDivBackward,
-		engine.DistillLoss, engine.DistillLossBackward:
-		return b.lowerLoss(op, in, out)
-	case engine.Adam, engine.SGD, engine.ClipScale, engine.Accumulate, engine.EMA:
-		return b.lowerOptimizer(op, in, out)
-	case engine.Augment:
-		return b.lowerAugment(op, in)
+	f := lowerers[reflect.TypeOf(op)]
+	if f == nil {
+		return lowering{}, unsupported(op)
 	}
-	return b.lowerElementwise(op, in, out)
+	return f(b, op, in, out)
+}
+
+// unsupported is the error for an op that a family does not know.
+func unsupported(op engine.Op) error {
+	return fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+}
+
+func init() {
+	lowers((*Backend).lowerProduct, engine.Conv2D{}, engine.Conv2DBackwardData{}, engine.Conv2DBackwardWeight{},
+		engine.Linear{}, engine.LinearBackwardData{}, engine.LinearBackwardWeight{})
 }
 
 // lowerProduct chooses between our kernels and the libraries' for convolutions

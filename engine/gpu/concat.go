@@ -8,6 +8,10 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers((*Backend).lowerConcat, engine.Concat{}, engine.Slice{}, engine.SliceBackward{})
+}
+
 // stripArgs are the arguments of concat.cu, field for field.
 type stripArgs struct {
 	x, y                                     cuda.Ptr
@@ -48,7 +52,7 @@ func (b *Backend) lowerConcat(op engine.Op, in, out []engine.Spec) (lowering, er
 	case engine.SliceBackward:
 		err = add(in[0], 0, op.Start, true)
 	default:
-		err = fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+		err = unsupported(op)
 	}
 	if err != nil {
 		return lowering{}, err

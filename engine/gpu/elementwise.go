@@ -8,6 +8,11 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers((*Backend).lowerElementwise, engine.Activation{}, engine.ActivationBackward{}, engine.Add{}, engine.Fill{},
+		engine.Cast{}, engine.Dropout{}, engine.Flatten{}, engine.FlattenBackward{})
+}
+
 // What the element-wise kernels are launched with: threads of a block, and the
 // blocks of a multiprocessor, several times what it holds at once.
 const (
@@ -109,7 +114,7 @@ func (b *Backend) lowerElementwise(op engine.Op, in, out []engine.Spec) (lowerin
 		n, h, w, c, _ := op.X.NHWC()
 		return b.lowerTranspose(in[0], n, c, h*w)
 	}
-	return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+	return lowering{}, unsupported(op)
 }
 
 func (b *Backend) lowerActivation(op engine.Activation, x engine.Spec) (lowering, error) {

@@ -7,6 +7,15 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers(func(b *Backend, op engine.Op, in, _ []engine.Spec) (lowering, error) {
+		return b.lowerGroupNorm(op.(engine.GroupNorm), in[0])
+	}, engine.GroupNorm{})
+	lowers(func(b *Backend, _ engine.Op, in, _ []engine.Spec) (lowering, error) {
+		return b.lowerGroupNormBackward(in)
+	}, engine.GroupNormBackward{})
+}
+
 // The arguments of groupnorm.cu, field for field.
 type (
 	groupNormArgs struct {

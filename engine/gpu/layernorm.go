@@ -5,6 +5,15 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers(func(b *Backend, op engine.Op, in, _ []engine.Spec) (lowering, error) {
+		return b.lowerLayerNorm(op.(engine.LayerNorm), in[0])
+	}, engine.LayerNorm{})
+	lowers(func(b *Backend, op engine.Op, in, _ []engine.Spec) (lowering, error) {
+		return b.lowerLayerNormBackward(op.(engine.LayerNormBackward), in[0])
+	}, engine.LayerNormBackward{})
+}
+
 // normThreads is NORM_THREADS of columns.cuh.
 const normThreads = 256
 

@@ -7,6 +7,11 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers((*Backend).lowerLoss, engine.CrossEntropy{}, engine.CrossEntropyBackward{}, engine.KLDiv{}, engine.KLDivBackward{},
+		engine.DistillLoss{}, engine.DistillLossBackward{})
+}
+
 // lossThreads is the block of the loss kernels: a warp a row.
 const lossThreads = 256
 
@@ -45,7 +50,7 @@ func (b *Backend) lowerLoss(op engine.Op, in, _ []engine.Spec) (lowering, error)
 		a.eps, a.temperature, a.wCE, a.wKL = op.LabelSmoothing, op.T, op.Hard, op.Soft
 		return b.lowerLossBackward(a, func(in []cuda.Ptr) { a.x, a.target, a.teacher, a.dloss = in[0], in[1], in[2], in[3] })
 	}
-	return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+	return lowering{}, unsupported(op)
 }
 
 // lossBlocks returns the blocks for n rows, several a multiprocessor if there

@@ -7,6 +7,10 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers((*Backend).lowerOptimizer, engine.Adam{}, engine.SGD{}, engine.Accumulate{}, engine.EMA{}, engine.ClipScale{})
+}
+
 // What optimizer.cu defines: threads of a block, tensors of a launch and
 // elements of a block, for the optimisers and for the norm.
 const (
@@ -110,7 +114,7 @@ func (b *Backend) lowerOptimizer(op engine.Op, in, _ []engine.Spec) (lowering, e
 	case engine.ClipScale:
 		return b.lowerClip(op, in)
 	}
-	return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+	return lowering{}, unsupported(op)
 }
 
 // bindTensors sets the addresses of tensors from to `to` of the given group of k.

@@ -8,6 +8,11 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
+func init() {
+	lowers((*Backend).lowerPool, engine.MaxPool2D{}, engine.MaxPool2DBackward{}, engine.AvgPool2D{}, engine.AvgPool2DBackward{},
+		engine.GlobalAvgPool{}, engine.GlobalAvgPoolBackward{})
+}
+
 // maxItems bounds what a kernel counts in 32 bits (kernels.FastDiv takes 31),
 // with room for a grid's stride beyond the last item.
 const maxItems = 1<<31 - 1<<24
@@ -55,7 +60,7 @@ func (b *Backend) lowerPool(op engine.Op, in, out []engine.Spec) (lowering, erro
 	case engine.GlobalAvgPoolBackward:
 		return b.lowerGlobalAvgPoolBackward(op.X, out[0])
 	}
-	return lowering{}, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
+	return lowering{}, unsupported(op)
 }
 
 // A pooling is the geometry of a pooling kernel, and how its work is cut.
