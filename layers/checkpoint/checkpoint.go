@@ -188,8 +188,8 @@ func Load(path string) (*Checkpoint, error) {
 func read(path string) (*safetensors.File, error) {
 	f, err := safetensors.Read(path)
 	var format *safetensors.FormatError
-	if errors.As(err, &format) && format.Mend == "" {
-		format.Mend = hintDamaged
+	if errors.As(err, &format) && format.Fix == "" {
+		format.Fix = hintDamaged
 	}
 	return f, err
 }
@@ -299,7 +299,7 @@ func bad(path, hint, format string, args ...any) error {
 	if hint == "" {
 		hint = hintDamaged
 	}
-	return &safetensors.FormatError{Path: path, Reason: fmt.Sprintf(format, args...), Mend: hint}
+	return &safetensors.FormatError{Path: path, Reason: fmt.Sprintf(format, args...), Fix: hint}
 }
 
 // check reports the first thing in c, its tensors aside, that does not fit the net.

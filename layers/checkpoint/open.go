@@ -123,7 +123,7 @@ func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened
 		if o.Arch.Family != "" || o.Net != nil {
 			hint = "leave --arch out, or name another family: "
 		}
-		return nil, nil, &foreign.FormatError{Path: path, Reason: err.Error(), Mend: hint + strings.Join(layers.Families(), ", ")}
+		return nil, nil, &foreign.FormatError{Path: path, Reason: err.Error(), Fix: hint + strings.Join(layers.Families(), ", ")}
 	}
 	keepCodes(match)
 	c := &Checkpoint{

@@ -16,11 +16,11 @@ const FormatSafetensors = "safetensors"
 // Expansion is how many bytes a reader may allocate for each byte of the file.
 const Expansion = named.Expansion
 
-const mendKnown = "name a state_dict of PyTorch, a pickle of the study, a safetensors file or a checkpoint of potstill"
+const fixKnown = "name a state_dict of PyTorch, a pickle of the study, a safetensors file or a checkpoint of potstill"
 
 // Read reads the file at path, of any of the formats that the package knows.
 // What is wrong with its content is a [*FormatError]: one line with the file,
-// the fault and the mend. A file of no known format is refused after its first
+// the fault and what to do. A file of no known format is refused after its first
 // 512 bytes.
 func Read(path string) (*File, error) {
 	safe := false
@@ -98,14 +98,14 @@ var others = []struct{ magic, name string }{
 
 func unknown(head []byte) error {
 	if len(head) == 0 {
-		return named.Refused(mendKnown, "the file is empty")
+		return named.Refused(fixKnown, "the file is empty")
 	}
 	for _, o := range others {
 		if strings.HasPrefix(string(head), o.magic) {
-			return named.Refused(mendKnown, "it is %s", o.name)
+			return named.Refused(fixKnown, "it is %s", o.name)
 		}
 	}
-	return named.Refused(mendKnown, "it is of no known format")
+	return named.Refused(fixKnown, "it is of no known format")
 }
 
 func readSafetensors(path string) (*File, error) {

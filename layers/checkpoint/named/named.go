@@ -67,31 +67,31 @@ type File struct {
 type FormatError struct {
 	Path   string // the file, or empty where bytes were decoded
 	Reason string // what is wrong
-	Mend   string // what to do; empty stands for the advice for damaged files
+	Fix    string // what to do; empty stands for the advice for damaged files
 }
 
-const mendDamaged = "the file is damaged or cut short; copy it again"
+const fixDamaged = "the file is damaged or cut short; copy it again"
 
-// Error returns one line: the file, what is wrong, and the mend.
+// Error returns one line: the file, what is wrong, and what to do.
 func (e *FormatError) Error() string {
-	path, mend := e.Path, e.Mend
+	path, fix := e.Path, e.Fix
 	if path == "" {
 		path = "model file"
 	}
-	if mend == "" {
-		mend = mendDamaged
+	if fix == "" {
+		fix = fixDamaged
 	}
-	return path + ": " + e.Reason + "; " + mend
+	return path + ": " + e.Reason + "; " + fix
 }
 
-// Damaged returns an error with the mend for damaged files.
+// Damaged returns an error with the advice for damaged files.
 func Damaged(format string, args ...any) *FormatError {
 	return &FormatError{Reason: fmt.Sprintf(format, args...)}
 }
 
-// Refused returns an error with a mend of its own.
-func Refused(mend, format string, args ...any) *FormatError {
-	return &FormatError{Reason: fmt.Sprintf(format, args...), Mend: mend}
+// Refused returns an error with advice of its own.
+func Refused(fix, format string, args ...any) *FormatError {
+	return &FormatError{Reason: fmt.Sprintf(format, args...), Fix: fix}
 }
 
 // Quote quotes a name out of a file for an error's line, and shortens what

@@ -86,8 +86,8 @@ type Decoder struct {
 	Persistent func(id any) (any, error)
 	// Budget is the memory left. It must be set.
 	Budget *named.Budget
-	// Mend is what to do about a name that is not allowed.
-	Mend string
+	// Fix is what to do about a name that is not allowed.
+	Fix string
 }
 
 // Decode decodes the pickle that b begins with, and returns how many bytes it

@@ -115,16 +115,16 @@ func TestDecodeRefuses(t *testing.T) {
 // copyAgain is the advice for damaged files.
 const copyAgain = "the file is damaged or cut short; copy it again"
 
-// refused wants a *FormatError of one short line with the reason and the mend.
-func refused(t *testing.T, err error, reason, mend string) {
+// refused wants a *FormatError of one short line with the reason and what to do.
+func refused(t *testing.T, err error, reason, fix string) {
 	t.Helper()
 	var format *FormatError
 	if !errors.As(err, &format) {
 		t.Fatalf("error %v, want a *FormatError with %q", err, reason)
 	}
 	line := err.Error()
-	if !strings.Contains(line, reason) || !strings.Contains(line, mend) || strings.Contains(line, "\n") || len(line) > 600 {
-		t.Errorf("error %q, want one line with %q and %q", line, reason, mend)
+	if !strings.Contains(line, reason) || !strings.Contains(line, fix) || strings.Contains(line, "\n") || len(line) > 600 {
+		t.Errorf("error %q, want one line with %q and %q", line, reason, fix)
 	}
 }
 

@@ -97,7 +97,7 @@ func (r *reading) decoder() *pickle.Decoder {
 	globals["torch._utils _rebuild_tensor_v3"] = func(a pickle.Tuple) (any, error) { return r.rebuild(a, 7, 8) }
 	globals["torch._utils _rebuild_parameter"] = rebuildParameter
 	globals["torch._utils _rebuild_parameter_with_state"] = rebuildParameter
-	return &pickle.Decoder{Globals: globals, Persistent: r.persistent, Budget: r.budget, Mend: mendState}
+	return &pickle.Decoder{Globals: globals, Persistent: r.persistent, Budget: r.budget, Fix: fixState}
 }
 
 // newDict makes an empty dict, or, as protocols 0 and 1 of old Pythons have it,
@@ -112,7 +112,7 @@ func newDict(args pickle.Tuple) (any, error) {
 }
 
 func resave(format string, args ...any) error {
-	return named.Refused(mendResave, format, args...)
+	return named.Refused(fixResave, format, args...)
 }
 
 func rebuildParameter(args pickle.Tuple) (any, error) {
@@ -174,7 +174,7 @@ func (r *reading) persistent(id any) (any, error) {
 		return nil, named.Damaged("its pickle refers to a storage by %s", pickle.Describe(id))
 	}
 	if t[0] == "module" {
-		return nil, named.Refused(mendState, "it holds a whole pickled module with its source code, not a state_dict (nothing was executed)")
+		return nil, named.Refused(fixState, "it holds a whole pickled module with its source code, not a state_dict (nothing was executed)")
 	}
 	if t[0] != "storage" || len(t) < 5 || len(t) > 6 {
 		return nil, named.Damaged("its pickle refers to something other than a storage")

@@ -76,7 +76,7 @@ func stateDict(root any, f *named.File) (*pickle.Dict, error) {
 			if _, single := root.(*tensor); single {
 				what = "a single tensor"
 			}
-			return nil, named.Refused(mendState, "it holds %s, not a state_dict", what)
+			return nil, named.Refused(fixState, "it holds %s, not a state_dict", what)
 		}
 		under, err := nested(d)
 		if err != nil {
@@ -84,7 +84,7 @@ func stateDict(root any, f *named.File) (*pickle.Dict, error) {
 		}
 		if under == "" {
 			if countTensors(d) == 0 {
-				return nil, named.Refused(mendState, "it holds a dict without tensors%s, not a state_dict", keysOf(d))
+				return nil, named.Refused(fixState, "it holds a dict without tensors%s, not a state_dict", keysOf(d))
 			}
 			leftOut(f, left)
 			return d, nil
@@ -97,7 +97,7 @@ func stateDict(root any, f *named.File) (*pickle.Dict, error) {
 		}
 		root, _ = d.Get(under)
 	}
-	return nil, named.Refused(mendState, "its state_dict is nested more than %d times", deepest)
+	return nil, named.Refused(fixState, "its state_dict is nested more than %d times", deepest)
 }
 
 // nested returns the key that a state_dict lies under, or "" where d is one
@@ -119,7 +119,7 @@ func nested(d *pickle.Dict) (string, error) {
 			continue
 		}
 		if found != "" {
-			return "", named.Refused(mendState, "it holds more than one state_dict, under %s and %s", named.Quote(found), named.Quote(key))
+			return "", named.Refused(fixState, "it holds more than one state_dict, under %s and %s", named.Quote(found), named.Quote(key))
 		}
 		found = key
 	}

@@ -49,8 +49,8 @@ const (
 )
 
 const (
-	mendState    = "save the state_dict alone: torch.save(model.state_dict(), path)"
-	mendResave   = "open it with PyTorch and save it again: torch.save(torch.load(path, weights_only=True), path)"
+	fixState     = "save the state_dict alone: torch.save(model.state_dict(), path)"
+	fixResave    = "open it with PyTorch and save it again: torch.save(torch.load(path, weights_only=True), path)"
 	magicNumber  = "119547037146038801333356" // 0x1950a86a20f9469cfc6c
 	protocol     = 1001
 	tarMagicAt   = 257
@@ -114,7 +114,7 @@ func Decode(b []byte) (*named.File, error) {
 	case f.Format == FormatZip:
 		root, err = r.zip(b)
 	case isTar(head):
-		err = named.Refused(mendResave, "it is in the tar format of PyTorch before 0.1.10, which is not taken")
+		err = named.Refused(fixResave, "it is in the tar format of PyTorch before 0.1.10, which is not taken")
 	case f.Format == FormatLegacy:
 		root, err = r.legacy(b)
 	default:
