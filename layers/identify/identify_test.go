@@ -151,8 +151,8 @@ func TestTorchvision(t *testing.T) {
 	}
 }
 
-// TestWhatSpoilsANet damages a net and looks for the tensor and the family in the error.
-func TestWhatSpoilsANet(t *testing.T) {
+// TestWhatDoesNotFit damages a net and looks for the tensor and the family in the error.
+func TestWhatDoesNotFit(t *testing.T) {
 	student := layers.Arch{Family: "hw7-student", Classes: 11, Base: 4}
 	find := func(ts []named.Tensor, name string) *named.Tensor {
 		for i := range ts {

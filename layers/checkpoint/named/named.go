@@ -21,8 +21,9 @@ type Tensor struct {
 
 	// DType is the type of the elements in the file, as PyTorch spells it:
 	// "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16",
-	// "int8", "uint64", "uint32", "uint16", "uint8" or "bool". A coded tensor
-	// says "uint8".
+	// "int8", "uint64", "uint32", "uint16", "uint8", "bool" or one of the 8-bit
+	// floats ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
+	// "float8_e5m2fnuz", "float8_e8m0fnu"). A coded tensor says "uint8".
 	DType string
 
 	// Float holds the values of a tensor of floats, or of a coded tensor; Int
@@ -60,6 +61,13 @@ type File struct {
 	// Notes say, a line each, what was done to the names and what was left
 	// out: a prefix removed, an optimizer's state ignored.
 	Notes []string
+	// Warnings are those of the Notes that whoever uses the model should know:
+	// that tensors were left out, or computed from others.
+	Warnings []string
+	// Unread describes the tensors that were left out since their types, or
+	// values beyond int64, are not read, as in `"x" complex64[2]`.
+	Unread []string
+	unread *FormatError // says so of the first
 }
 
 // A FormatError says that bytes are not the file they should be, or hold what
@@ -68,6 +76,8 @@ type FormatError struct {
 	Path   string // the file, or empty where bytes were decoded
 	Reason string // what is wrong
 	Fix    string // what to do; empty stands for the advice for damaged files
+
+	unread bool // a sound tensor of a type that is not read
 }
 
 const fixDamaged = "the file is damaged or cut short; copy it again"
@@ -109,6 +119,18 @@ func Quote(name string) string {
 func Plain(name string) string {
 	odd := func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }
 	if name == "" || len(name) > 120 || strings.ContainsFunc(name, odd) {
+		return Quote(name)
+	}
+	return name
+}
+
+// Word returns a name out of a file as an argument of a command: quoted where a
+// shell would not take it as it is.
+func Word(name string) string {
+	plain := func(r rune) bool {
+		return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-/", r))
+	}
+	if name == "" || len(name) > 120 || strings.ContainsFunc(name, func(r rune) bool { return !plain(r) }) {
 		return Quote(name)
 	}
 	return name

@@ -57,7 +57,11 @@ func Sniff(head []byte) bool {
 
 // Decode decodes the bytes of a whole file. Every error is a
 // [*named.FormatError] without a path.
-func Decode(b []byte) (*named.File, error) {
+func Decode(b []byte) (*named.File, error) { return DecodeWeights(b, "") }
+
+// DecodeWeights is Decode of the tensors whose names begin with weights and a
+// dot, which are removed; of all for "".
+func DecodeWeights(b []byte, weights string) (*named.File, error) {
 	budget := named.NewBudget(len(b))
 	globals := pickle.NumPy(budget)
 	globals["collections OrderedDict"] = func(args pickle.Tuple) (any, error) {
@@ -90,15 +94,12 @@ func Decode(b []byte) (*named.File, error) {
 		if !ok {
 			return nil, named.Refused(fixShape, "its pickle holds a dict with %s as a key, not a name", pickle.Describe(k))
 		}
-		t, err := entry(name, d.Values[i], budget)
-		if err != nil {
+		if err := f.Take(entry(name, d.Values[i], budget)); err != nil {
 			return nil, err
 		}
-		f.Tensors = append(f.Tensors, t)
 	}
 	f.Format = format(d, f)
-	f.Unwrap()
-	return f, nil
+	return f, f.Settle(weights)
 }
 
 // format tells 8-bit files from 16-bit ones and those of plain arrays.

@@ -104,7 +104,12 @@ func unknown() error {
 
 // Decode decodes the bytes of a whole file. Every error is a
 // [*named.FormatError] without a path.
-func Decode(b []byte) (*named.File, error) {
+func Decode(b []byte) (*named.File, error) { return DecodeWeights(b, "") }
+
+// DecodeWeights is Decode of one of several nets in a file: that of the
+// state_dict under the key weights, or of the tensors whose names begin with
+// weights and a dot.
+func DecodeWeights(b []byte, weights string) (*named.File, error) {
 	r := &reading{budget: named.NewBudget(len(b)), storages: map[string]*storage{}}
 	head := b[:min(len(b), named.HeadLen)]
 	var root any
@@ -123,9 +128,11 @@ func Decode(b []byte) (*named.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.collect(root, f); err != nil {
+	if weights, err = r.collect(root, f, weights); err != nil {
 		return nil, err
 	}
-	f.Unwrap()
+	if err := f.Settle(weights); err != nil {
+		return nil, err
+	}
 	return f, nil
 }
