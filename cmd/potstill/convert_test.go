@@ -173,7 +173,7 @@ func TestArchOverrides(t *testing.T) {
 	if _, err := torch.Write(in, file); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, []string{in, `"aux.weight" [2 2] has no place`, "nearest to cnn-plain", "--arch"}, "convert", in, out)
+	fails(t, []string{in, `beside it tensor "aux.weight" [2 2]`, "leave it out with --arch cnn-plain"}, "convert", in, out)
 	r := succeeds(t, "convert", in, out, "--arch", "cnn-plain")
 	if !strings.Contains(r.out, "aux.weight") || !strings.Contains(r.out, "num_batches_tracked") {
 		t.Errorf("convert says nothing of what it left out and filled in:\n%s", r.out)

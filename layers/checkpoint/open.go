@@ -129,7 +129,12 @@ func unreadable(path string, err error) error {
 func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened, error) {
 	match, err := identified(f, o)
 	if err != nil {
-		return nil, nil, &foreign.FormatError{Path: path, Reason: err.Error() + unread(f), Fix: hint(f, o, err)}
+		reason, fix, told := strings.Cut(err.Error(), "; ") // of what names no family
+		var e *identify.Error
+		if errors.As(err, &e) || !told {
+			reason, fix = err.Error()+unread(f), hint(f, o, e)
+		}
+		return nil, nil, &foreign.FormatError{Path: path, Reason: reason, Fix: fix}
 	}
 	keepCodes(match)
 	size := cmp.Or(match.Net.Input.Height, importSize)
@@ -182,10 +187,9 @@ func unread(f *foreign.File) string {
 
 // hint is what to do about a file whose net is not known. Advice to name the
 // family, or to leave it out, is given only where it helps.
-func hint(f *foreign.File, o OpenOptions, err error) string {
-	var e *identify.Error
-	if !errors.As(err, &e) {
-		return "name one of the families " + strings.Join(layers.Families(), ", ")
+func hint(f *foreign.File, o OpenOptions, e *identify.Error) string {
+	if e == nil {
+		return "name another net with --arch"
 	}
 	if e.Hint != "" {
 		return e.Hint
@@ -217,18 +221,16 @@ func hint(f *foreign.File, o OpenOptions, err error) string {
 // reparametrized returns what to do about tensors that stand for another, by a
 // function that the file does not hold; "" if there are none.
 func reparametrized(tensors []foreign.Tensor) string {
-	const before = "before saving the state_dict, "
-	for i := range tensors {
-		name := tensors[i].Name
-		switch {
-		case strings.Contains("."+name, ".parametrizations."):
-			return before + `call torch.nn.utils.parametrize.remove_parametrizations(module, "weight") on the modules with parametrizations`
-		case strings.HasSuffix(name, "_mask"):
-			return before + `call torch.nn.utils.prune.remove(module, "weight") on the pruned modules`
-		case strings.HasSuffix(name, "weight_orig"):
-			return before + "call torch.nn.utils.remove_spectral_norm(module) on the modules with weight_orig"
-		case strings.HasSuffix(name, "weight_g"), strings.HasSuffix(name, "weight_v"):
-			return before + "call torch.nn.utils.remove_weight_norm(module) on the modules with weight_g and weight_v"
+	for _, way := range []struct{ part, call string }{
+		{".parametrizations.", `torch.nn.utils.parametrize.remove_parametrizations(module, "weight") on the modules with parametrizations`},
+		{"_mask.", `torch.nn.utils.prune.remove(module, "weight") on the pruned modules`},
+		{".weight_orig.", "torch.nn.utils.remove_spectral_norm(module) on the modules with weight_orig"},
+		{".weight_g.", "torch.nn.utils.remove_weight_norm(module) on the modules with weight_g and weight_v"},
+	} {
+		for i := range tensors {
+			if strings.Contains("."+tensors[i].Name+".", way.part) {
+				return "before saving the state_dict, call " + way.call
+			}
 		}
 	}
 	return ""

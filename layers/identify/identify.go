@@ -162,7 +162,7 @@ func identifyAs(n *layers.Net, want map[string]int, tensors []named.Tensor) (*Ma
 func tooMany(tensors []named.Tensor) error {
 	switch n := len(tensors); {
 	case n == 0:
-		return &Error{Reason: "it holds no tensors"}
+		return &Error{Reason: "it holds no tensors", Hint: "name others with --weights, or leave it out"}
 	case n > maxTensors:
 		return &Error{Reason: fmt.Sprintf("it holds %d tensors, more than any known family", n)}
 	}
@@ -328,7 +328,11 @@ func (a *attempt) match() (*Match, error) {
 // leftOut notes tensors that were left out.
 func (m *Match) leftOut(left []*named.Tensor) {
 	if n := len(left); n > 0 {
-		m.LeftOut = fmt.Sprintf("%d tensors that %s does not have were left out: %s", n, m.Net, listed(left))
+		what := fmt.Sprintf("%d tensors that %s does not have were", n, m.Net)
+		if n == 1 {
+			what = fmt.Sprintf("a tensor that %s does not have was", m.Net)
+		}
+		m.LeftOut = what + " left out: " + listed(left)
 		m.Notes = append(m.Notes, m.LeftOut)
 	}
 }

@@ -186,7 +186,7 @@ func TestWhatDoesNotFit(t *testing.T) {
 		}, []string{"hw7-student", `tensor "cnn.0.0.weight" is [5 3 3 3], it needs [4 3 3 3]`}},
 		"one too many": {layers.Arch{Family: "resnet18", Classes: 3, Base: 4}, func(ts []named.Tensor) []named.Tensor {
 			return append(ts, fresh("aux.weight", 3, 32))
-		}, []string{"resnet18", `tensor "aux.weight" [3 32] has no place in it`}},
+		}, []string{"resnet18", `beside it tensor "aux.weight" [3 32]`}},
 		"another kernel": {layers.Arch{Family: "resnet18", Classes: 3, Base: 4}, func(ts []named.Tensor) []named.Tensor {
 			*find(ts, "conv1.weight") = fresh("conv1.weight", 4, 3, 3, 3)
 			return ts

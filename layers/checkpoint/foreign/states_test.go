@@ -51,7 +51,7 @@ func TestStates(t *testing.T) {
 		Hex   string
 	}
 	expected(t, "states.json", &want)
-	notes := map[string]string{"pruned.pt": "4 tensors were multiplied by their masks", "weight_norm.pt": "4 tensors were put together", "multistep.pt": ""}
+	notes := map[string]string{"pruned.pt": "4 tensors were multiplied by masks", "weight_norm.pt": "4 tensors were put together", "multistep.pt": ""}
 	if len(want) != len(notes) {
 		t.Fatalf("there are %d files", len(want))
 	}

@@ -54,18 +54,18 @@ func (f *File) Combine() {
 	}
 	f.Tensors = kept
 	if masks > 0 {
-		f.warn(fmt.Sprintf("%s multiplied by their masks, as torch.nn.utils.prune does", plural(masks, "tensor was", "tensors were")))
+		f.warn(fmt.Sprintf("%s multiplied by masks, as torch.nn.utils.prune does", plural(masks)))
 	}
 	if norms > 0 {
-		f.warn(fmt.Sprintf("%s put together from direction and norm, as torch.nn.utils.weight_norm does", plural(norms, "tensor was", "tensors were")))
+		f.warn(fmt.Sprintf("%s put together from direction and norm, as torch.nn.utils.weight_norm does", plural(norms)))
 	}
 }
 
-func plural(n int, one, many string) string {
+func plural(n int) string {
 	if n == 1 {
-		return "1 " + one
+		return "a tensor was"
 	}
-	return fmt.Sprintf("%d %s", n, many)
+	return fmt.Sprintf("%d tensors were", n)
 }
 
 // partner returns the name of the tensor of which the one of the given name is
