@@ -254,11 +254,11 @@ func TestDamagedForeignFiles(t *testing.T) {
 	whole := filepath.Join(dir, "whole.pth")
 	torchModel(t, whole, layers.Arch{Family: "cnn-plain", Classes: 10, Base: 2}, asNamed)
 	text := read(t, whole)
-	cut, spoilt, empty := filepath.Join(dir, "cut.pth"), filepath.Join(dir, "spoilt.pth"), filepath.Join(dir, "empty.pth")
+	cut, odd, empty := filepath.Join(dir, "cut.pth"), filepath.Join(dir, "odd.pth"), filepath.Join(dir, "empty.pth")
 	write(t, cut, text[:len(text)/2])
-	write(t, spoilt, append([]byte{0, 0, 0, 0, 0, 1, 0, 0}, text...))
+	write(t, odd, append([]byte{0, 0, 0, 0, 0, 1, 0, 0}, text...))
 	write(t, empty, nil)
-	for _, path := range []string{cut, spoilt, empty} {
+	for _, path := range []string{cut, odd, empty} {
 		fails(t, []string{path}, "convert", path, filepath.Join(dir, "out.safetensors"))
 		fails(t, []string{path}, "eval", "--model", path)
 		fails(t, []string{path}, "summary", path)

@@ -236,8 +236,11 @@ func count(t *named.Tensor) (int64, bool) {
 		return t.Int[0], true
 	}
 	v := float64(t.Float[0])
-	if len(t.Double) > 0 {
+	switch {
+	case len(t.Double) > 0:
 		v = t.Double[0]
+	case t.Coded && t.Min == t.Max:
+		v = t.Min
 	}
 	if v != math.Trunc(v) || v < -1<<63 || v >= 1<<63 {
 		return 0, false

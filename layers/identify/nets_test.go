@@ -141,6 +141,7 @@ func TestCounters(t *testing.T) {
 		{t: named.Tensor{Int: []int64{1<<53 + 1}}, want: 1<<53 + 1},
 		{t: named.Tensor{Float: []float32{1 << 24}, Double: []float64{1<<24 + 1}}, want: 1<<24 + 1},
 		{t: named.Tensor{Float: []float32{1 << 25}}, want: 1 << 25},
+		{t: named.Tensor{Float: []float32{1 << 24}, Coded: true, Codes: []uint8{0}, Min: 1<<24 + 1, Max: 1<<24 + 1}, want: 1<<24 + 1},
 		{t: named.Tensor{Float: []float32{1.5}}, bad: true},
 		{t: named.Tensor{Float: []float32{1 << 63}}, bad: true},
 	} {

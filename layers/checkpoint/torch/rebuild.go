@@ -112,6 +112,8 @@ func (r *reading) decoder() *pickle.Decoder {
 	globals["torch._utils _rebuild_tensor_v3"] = func(a pickle.Tuple) (any, error) { return r.rebuild(a, 7, 8) }
 	globals["torch._utils _rebuild_parameter"] = rebuildParameter
 	globals["torch._utils _rebuild_parameter_with_state"] = rebuildParameter
+	globals["torch._tensor _rebuild_from_type_v2"] = rebuildFromType
+	globals["torch Tensor"], globals["torch.nn.parameter Parameter"] = nil, nil
 	return &pickle.Decoder{Globals: globals, Persistent: r.persistent, Budget: r.budget, Fix: fixState}
 }
 
@@ -150,6 +152,20 @@ func rebuildParameter(args pickle.Tuple) (any, error) {
 		return nil, named.Damaged("a parameter is made of %s instead of a tensor", pickle.Describe(args[0]))
 	}
 	return t, nil
+}
+
+// rebuildFromType makes a tensor that has attributes of its own, which are
+// dropped, of (function, class, arguments, attributes).
+func rebuildFromType(args pickle.Tuple) (any, error) {
+	if len(args) != 4 {
+		return nil, named.Damaged("a tensor with attributes is made of %d values instead of 4", len(args))
+	}
+	f, ok := args[0].(*pickle.Global)
+	inner, isTuple := args[2].(pickle.Tuple)
+	if !ok || !isTuple || f.Module != "torch._utils" || !strings.HasPrefix(f.Name, "_rebuild_tensor") {
+		return nil, resave("a tensor with attributes is made by %s", pickle.Describe(args[0]))
+	}
+	return f.Call(inner)
 }
 
 // rebuild makes a tensor of (storage, offset, size, stride[, requires_grad,
