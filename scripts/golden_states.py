@@ -34,9 +34,7 @@ def states(folder):
     net = torch.nn.Linear(3, 2)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [30, 30, 60])
-    state = net.state_dict()
-    state["bias"].name_of_mine = "bias"  # a tensor with an attribute is pickled in a way of its own
-    keep("multistep.pt", {"epoch": 1, "state_dict": state, "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}, net.state_dict())
+    keep("multistep.pt", {"epoch": 1, "state_dict": net.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}, net.state_dict())
 
     net = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.Linear(4, 3), torch.nn.Linear(3, 2))
     prune.random_unstructured(net[0], "weight", 0.5)

@@ -176,6 +176,30 @@ func TestNegativeViews(t *testing.T) {
 	}
 }
 
+// TestTensorsWithAttributes reads a tensor as PyTorch 2 pickles one with
+// attributes of its own, and refuses what only looks like one.
+func TestTensorsWithAttributes(t *testing.T) {
+	args := "(" + storageOf("0", 4) + number(0) + tuple(2, 2) + tuple(2, 1) + "\x89}t"
+	with := func(function, args string) []byte {
+		return model(t, stateOf("ctorch._tensor\n_rebuild_from_type_v2\n("+function+"ctorch\nTensor\n"+args+"}"+text("mine")+"K\x01stR"))
+	}
+	f, err := Decode(with("ctorch._utils\n_rebuild_tensor_v2\n", args))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := Decode(model(t, plain())); err != nil || !slices.Equal(f.Tensors[0].Float, want.Tensors[0].Float) || !slices.Equal(f.Tensors[0].Shape, []int{2, 2}) {
+		t.Errorf("read %+v, want %+v (%v)", f.Tensors, want, err)
+	}
+	for _, function := range []string{"ctorch._tensor\n_rebuild_from_type_v2\n", "ctorch\nTensor\n", "ccollections\nOrderedDict\n", "K\x01"} {
+		if f, err := Decode(with(function, args)); err == nil {
+			t.Errorf("%q made %+v", function, f.Tensors)
+		}
+	}
+	if f, err := Decode(with("ctorch._utils\n_rebuild_tensor_v2\n", ")")); err == nil {
+		t.Errorf("no arguments made %+v", f.Tensors)
+	}
+}
+
 // TestUnreadTensors wants tensors of types that are not read left out where
 // there are others, and told.
 func TestUnreadTensors(t *testing.T) {
