@@ -155,5 +155,5 @@ func fromSafetensors(s *safetensors.File, size int, weights string) (*File, erro
 			return nil, err
 		}
 	}
-	return f, f.Settle(weights)
+	return f, f.Settle(weights, budget)
 }

@@ -279,8 +279,7 @@ func TestCombineLeaves(t *testing.T) {
 		x("a_orig", 2), x("a_mask", 3), x("b_orig", 2), x("b", 2), x("b_mask", 2), x("c_orig", 2),
 		x("d_g", 2, 1), x("d_v", 3, 4), x("e_g", 2), x("e_v", 2, 3), x("xparametrizations.w.original0", 2, 1), x("xparametrizations.w.original1", 2, 3),
 	}}
-	f.Combine()
-	if len(f.Tensors) != 12 || len(f.Notes) != 0 {
-		t.Errorf("%d tensors were left, %q", len(f.Tensors), f.Notes)
+	if err := f.Combine(named.NewBudget(0)); err != nil || len(f.Tensors) != 12 || len(f.Notes) != 0 {
+		t.Errorf("%d tensors were left, %q (%v)", len(f.Tensors), f.Notes, err)
 	}
 }

@@ -3,6 +3,7 @@ package named
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/potstill/potstill/engine/half"
@@ -20,8 +21,14 @@ import (
 // shape of X_g has 1 and X_v more, in float64; so the result is within rounding
 // of PyTorch's. The product with a mask is PyTorch's to the bit. Other
 // parametrizations, whose functions no file holds, stay as they are. The values
-// are computed in place.
-func (f *File) Combine() {
+// are computed in place; the names are looked up in memory of the budget.
+func (f *File) Combine(b *Budget) error {
+	if !slices.ContainsFunc(f.Tensors, func(t Tensor) bool { _, second, _ := partner(t.Name); return second != "" }) {
+		return nil
+	}
+	if err := b.Take(2*len(f.Tensors), tensorCost); err != nil {
+		return err
+	}
 	at := make(map[string]int, len(f.Tensors))
 	for i := range f.Tensors {
 		at[f.Tensors[i].Name] = i
@@ -44,7 +51,7 @@ func (f *File) Combine() {
 		}
 	}
 	if len(gone) == 0 {
-		return
+		return nil
 	}
 	kept := f.Tensors[:0]
 	for i := range f.Tensors {
@@ -59,6 +66,7 @@ func (f *File) Combine() {
 	if norms > 0 {
 		f.warn(fmt.Sprintf("%s put together from direction and norm, as torch.nn.utils.weight_norm does", plural(norms)))
 	}
+	return nil
 }
 
 func plural(n int) string {
@@ -95,7 +103,7 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 
 // mask multiplies t by m, and reports whether they fit each other.
 func (t *Tensor) mask(m *Tensor) bool {
-	if len(t.Float) != t.Len() || !sameShape(t.Shape, m.Shape) {
+	if len(t.Float) != t.Len() || !slices.Equal(t.Shape, m.Shape) {
 		return false
 	}
 	factor := func(i int) float64 { return float64(m.Int[i]) }
@@ -165,16 +173,4 @@ func (t *Tensor) rounded(v float64) float64 {
 		return float64(half.ToBFloat16(float32(v)).Float32())
 	}
 	return float64(float32(v))
-}
-
-func sameShape(a, b []int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }

@@ -64,10 +64,11 @@ type File struct {
 	// Warnings are those of the Notes that whoever uses the model should know:
 	// that tensors were left out, or computed from others.
 	Warnings []string
-	// Unread describes the tensors that were left out since their types, or
-	// values beyond int64, are not read, as in `"x" complex64[2]`.
-	Unread []string
-	unread *FormatError // says so of the first
+	// Unread describes the first few tensors that were left out since their
+	// types, or values beyond int64, are not read, as in `"x" complex64[2]`.
+	Unread  []string
+	unread  *FormatError // says so of the first
+	unreads int          // how many there are
 }
 
 // A FormatError says that bytes are not the file they should be, or hold what

@@ -13,7 +13,9 @@ func (f *File) Take(t Tensor, err error) error {
 		if f.unread == nil {
 			f.unread = e
 		}
-		f.Unread = append(f.Unread, fmt.Sprintf("%s %s%v", Quote(t.Name), Plain(t.DType), t.Shape))
+		if f.unreads++; len(f.Unread) < few {
+			f.Unread = append(f.Unread, fmt.Sprintf("%s %s%v", Quote(t.Name), Plain(t.DType), t.Shape))
+		}
 		return nil
 	case err != nil:
 		return err
@@ -25,21 +27,27 @@ func (f *File) Take(t Tensor, err error) error {
 // Settle ends the reading of a file: only the tensors whose names begin with
 // the prefix weights are kept, without it (all for ""), the prefixes of wrapped
 // models are removed, and reparametrized tensors put together. It is an error
-// if nothing is left.
-func (f *File) Settle(weights string) error {
+// if nothing is left. What that takes is taken from the budget.
+func (f *File) Settle(weights string, b *Budget) error {
 	if len(f.Tensors) == 0 && f.unread != nil {
 		return f.unread
 	}
-	if err := f.choose(weights); err != nil {
+	if err := f.choose(weights, b); err != nil {
 		return err
 	}
-	if n := len(f.Unread); n > 0 {
-		f.warn(fmt.Sprintf("left out, since their types are not read: %s", some(f.Unread)))
+	if len(f.Unread) > 0 {
+		text := strings.Join(f.Unread, ", ")
+		if n := f.unreads - len(f.Unread); n > 0 {
+			text += fmt.Sprintf(" and %d more", n)
+		}
+		f.warn("left out, since their types are not read: " + text)
 	}
 	f.Unwrap()
-	f.Combine()
-	return nil
+	return f.Combine(b)
 }
+
+// few is how many tensors are described that are not read.
+const few = 3
 
 // warn notes what whoever uses the model should know.
 func (f *File) warn(line string) {
@@ -47,23 +55,16 @@ func (f *File) warn(line string) {
 	f.Warnings = append(f.Warnings, line)
 }
 
-// some lists the first few of many.
-func some(list []string) string {
-	const few = 3
-	text := strings.Join(list[:min(few, len(list))], ", ")
-	if n := len(list) - few; n > 0 {
-		text += fmt.Sprintf(" and %d more", n)
-	}
-	return text
-}
-
 // choose keeps the tensors whose names begin with the prefix.
-func (f *File) choose(weights string) error {
+func (f *File) choose(weights string, b *Budget) error {
 	prefix := strings.TrimSuffix(weights, ".")
 	if prefix == "" {
 		return nil
 	}
 	prefix += "."
+	if err := b.Take(2*len(f.Tensors), tensorCost); err != nil {
+		return err
+	}
 	var kept []Tensor
 	for i := range f.Tensors {
 		if t := f.Tensors[i]; len(t.Name) > len(prefix) && strings.HasPrefix(t.Name, prefix) {
@@ -79,3 +80,6 @@ func (f *File) choose(weights string) error {
 	f.Tensors = kept
 	return nil
 }
+
+// tensorCost is what a Tensor without its values takes, or its place in a map.
+const tensorCost = 256

@@ -115,6 +115,9 @@ func Decode(name, dtype string, data []byte, v View, b *Budget) (Tensor, error) 
 	t := Tensor{Name: name, Shape: v.Shape, DType: dtype}
 	size := Size(dtype)
 	if size == 0 {
+		if err := b.Take(1, 2*tensorCost); err != nil {
+			return t, err
+		}
 		e := Refused("store it in one of PyTorch's plain types", "tensor %s is of type %s", Quote(name), Plain(dtype))
 		e.unread = true
 		return t, e

@@ -99,7 +99,7 @@ func DecodeWeights(b []byte, weights string) (*named.File, error) {
 		}
 	}
 	f.Format = format(d, f)
-	return f, f.Settle(weights)
+	return f, f.Settle(weights, budget)
 }
 
 // format tells 8-bit files from 16-bit ones and those of plain arrays.

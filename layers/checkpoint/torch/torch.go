@@ -131,7 +131,7 @@ func DecodeWeights(b []byte, weights string) (*named.File, error) {
 	if weights, err = r.collect(root, f, weights); err != nil {
 		return nil, err
 	}
-	if err := f.Settle(weights); err != nil {
+	if err := f.Settle(weights, r.budget); err != nil {
 		return nil, err
 	}
 	return f, nil
