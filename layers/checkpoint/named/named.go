@@ -125,14 +125,17 @@ func Plain(name string) string {
 	return name
 }
 
-// Word returns a name out of a file as an argument of a command: quoted where a
-// shell would not take it as it is.
+// Word returns a name out of a file as an argument of a command for a shell: in
+// single quotes where it needs them, and NAME in place of one that would not do.
 func Word(name string) string {
 	plain := func(r rune) bool {
 		return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-/", r))
 	}
-	if name == "" || len(name) > 120 || strings.ContainsFunc(name, func(r rune) bool { return !plain(r) }) {
-		return Quote(name)
+	switch {
+	case name == "" || len(name) > 120 || Plain(name) != name || strings.Contains(name, "'"):
+		return "NAME"
+	case strings.ContainsFunc(name, func(r rune) bool { return !plain(r) }):
+		return "'" + name + "'"
 	}
 	return name
 }
