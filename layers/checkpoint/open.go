@@ -198,12 +198,16 @@ func hint(f *foreign.File, o OpenOptions, e *identify.Error) string {
 		return fix
 	}
 	given := o.Net != nil || o.Arch.Family != ""
+	families := layers.Families()
+	if len(f.Tensors) > mostTried {
+		given, families = false, nil
+	}
 	if given {
 		if m, err := identify.Identify(f.Tensors); err == nil {
 			return fmt.Sprintf("leave --arch out: it is a %s", m.Net)
 		}
 	}
-	for _, family := range layers.Families() {
+	for _, family := range families {
 		if family == o.Arch.Family {
 			continue
 		}
@@ -217,6 +221,9 @@ func hint(f *foreign.File, o OpenOptions, e *identify.Error) string {
 	return "describe its net in a file and name that with --arch (potstill summary " + layers.Families()[0] +
 		" --yaml prints one), or save a net of one of the families " + strings.Join(layers.Families(), ", ")
 }
+
+// mostTried is up to how many tensors it is tried out what advice would help.
+const mostTried = 2048
 
 // reparametrized returns what to do about tensors that stand for another, by a
 // function that the file does not hold; "" if there are none.
