@@ -19,10 +19,10 @@ import (
 
 // convertCmd is potstill convert.
 type convertCmd struct {
-	In   string `arg:"" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
-	Out  string `arg:"" help:"Where it goes."`
-	To   string `enum:",potstill,safetensors,torch,study8,study16,onnx,onnx-codes,onnx-int8" default:"" placeholder:"FORMAT" help:"Its format, if the extension of OUT does not say it: potstill, safetensors, torch, study8, study16, onnx, onnx-codes, onnx-int8."`
-	Arch string `placeholder:"FAMILY|YAML" help:"Family of another program's file, where it is not found from the file, or a YAML file of its net."`
+	In  string `arg:"" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
+	Out string `arg:"" help:"Where it goes."`
+	To  string `enum:",potstill,safetensors,torch,study8,study16,onnx,onnx-codes,onnx-int8" default:"" placeholder:"FORMAT" help:"Its format, if the extension of OUT does not say it: potstill, safetensors, torch, study8, study16, onnx, onnx-codes, onnx-int8."`
+	foreignFlags
 
 	Classes   string    `placeholder:"FILE" group:"What the file does not say:" help:"Names of the classes, a line each, in the order of the logits."`
 	Size      int       `placeholder:"N" group:"What the file does not say:" help:"Height and width of the centre crop that images go through."`
@@ -81,7 +81,7 @@ type fileInfo struct {
 
 // Run converts.
 func (c *convertCmd) Run(a *app) error {
-	i, err := inspectModel(c.In, c.Arch, true)
+	i, err := inspectModel(a, c.In, c.foreignFlags, true)
 	if err != nil {
 		return err
 	}
@@ -129,6 +129,12 @@ func (c *convertCmd) prepare(i *checkpoint.Info) (model *checkpoint.Checkpoint, 
 		}
 	}
 	p := &model.Preprocess
+	if p.Assumed && (c.Size > 0 || c.Resize > 0) {
+		*p = checkpoint.Preprocess{Size: p.Size}
+		if c.Resize > 0 {
+			p.Size = min(p.Size, c.Resize)
+		}
+	}
 	p.Size, p.Resize = cmp.Or(c.Size, p.Size), cmp.Or(c.Resize, p.Resize)
 	if len(c.Normalise.mean) > 0 {
 		p.Mean, p.Std = c.Normalise.mean, c.Normalise.std

@@ -173,7 +173,7 @@ func TestArchOverrides(t *testing.T) {
 	if _, err := torch.Write(in, file); err != nil {
 		t.Fatal(err)
 	}
-	fails(t, []string{in, `"aux.weight" [2 2] has no place`, "nearest to cnn-plain", "--arch"}, "convert", in, out)
+	fails(t, []string{in, `beside it tensor "aux.weight" [2 2]`, "leave it out with --arch cnn-plain"}, "convert", in, out)
 	r := succeeds(t, "convert", in, out, "--arch", "cnn-plain")
 	if !strings.Contains(r.out, "aux.weight") || !strings.Contains(r.out, "num_batches_tracked") {
 		t.Errorf("convert says nothing of what it left out and filled in:\n%s", r.out)
@@ -254,11 +254,11 @@ func TestDamagedForeignFiles(t *testing.T) {
 	whole := filepath.Join(dir, "whole.pth")
 	torchModel(t, whole, layers.Arch{Family: "cnn-plain", Classes: 10, Base: 2}, asNamed)
 	text := read(t, whole)
-	cut, spoilt, empty := filepath.Join(dir, "cut.pth"), filepath.Join(dir, "spoilt.pth"), filepath.Join(dir, "empty.pth")
+	cut, odd, empty := filepath.Join(dir, "cut.pth"), filepath.Join(dir, "odd.pth"), filepath.Join(dir, "empty.pth")
 	write(t, cut, text[:len(text)/2])
-	write(t, spoilt, append([]byte{0, 0, 0, 0, 0, 1, 0, 0}, text...))
+	write(t, odd, append([]byte{0, 0, 0, 0, 0, 1, 0, 0}, text...))
 	write(t, empty, nil)
-	for _, path := range []string{cut, spoilt, empty} {
+	for _, path := range []string{cut, odd, empty} {
 		fails(t, []string{path}, "convert", path, filepath.Join(dir, "out.safetensors"))
 		fails(t, []string{path}, "eval", "--model", path)
 		fails(t, []string{path}, "summary", path)

@@ -55,7 +55,7 @@ func (c *distillCmd) Run(a *app) error {
 }
 
 func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
-	j, err := c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
+	j, err := c.jobOf(a, ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,7 @@ func (c *distillCmd) teacherDir() string { return filepath.Join(c.Out, "teacher"
 // teacher reads the teacher or trains it, with the student's settings.
 func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resume bool) (*checkpoint.Checkpoint, error) {
 	if c.Teacher != "" {
-		return loadModel(c.Teacher, "")
+		return loadModel(a, c.Teacher, foreignFlags{})
 	}
 	j := student
 	var err error

@@ -68,16 +68,14 @@ type skippedPicture struct {
 
 // Run evaluates.
 func (c *evalCmd) Run(a *app) error {
-	m, err := c.fileFlags.load()
+	m, err := c.fileFlags.load(a)
 	if err != nil {
 		return err
 	}
 	if c.Batch < 1 {
 		return fmt.Errorf("--batch %d: give at least 1", c.Batch)
 	}
-	if c.Size > 0 {
-		m.Preprocess.Size = c.Size
-	}
+	assumed(a, m, c.Size)
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		d := c.dataFlags.resized(m.Preprocess.Resize)
 		d.Evaluate = true

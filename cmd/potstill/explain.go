@@ -36,12 +36,12 @@ func (c *explainCmd) Run(a *app) error {
 	if c.Teacher != "" && !c.Train {
 		return errors.New("--teacher is for a training step; add --train")
 	}
-	m, _, err := c.load()
+	m, _, err := c.load(a)
 	if err != nil {
 		return err
 	}
 	s := programSpec{net: m, batch: c.Batch, height: c.Input.H, width: c.Input.W, train: c.Train, noFuse: c.NoFuse}
-	if s.teacher, err = c.teacher(m.Net().Classes()); err != nil {
+	if s.teacher, err = c.teacher(a, m.Net().Classes()); err != nil {
 		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) (err error) {
@@ -59,11 +59,11 @@ func (c *explainCmd) Run(a *app) error {
 }
 
 // teacher returns the teacher's net, nil for none.
-func (c *explainCmd) teacher(classes int) (*layers.Model, error) {
+func (c *explainCmd) teacher(a *app, classes int) (*layers.Model, error) {
 	if c.Teacher == "" {
 		return nil, nil
 	}
 	f := modelFlags{Model: c.Teacher, Input: c.Input, Classes: classes}
-	m, _, err := f.load()
+	m, _, err := f.load(a)
 	return m, err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -13,16 +14,24 @@ import (
 // fileFlags name a model's file.
 type fileFlags struct {
 	Model string `required:"" placeholder:"FILE" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
-	Arch  string `placeholder:"FAMILY|YAML" help:"Family of another program's file, where it is not found from the file, or a YAML file of its net."`
+	foreignFlags
+}
+
+// foreignFlags say what another program's file holds.
+type foreignFlags struct {
+	Arch    string `placeholder:"FAMILY|YAML" help:"Family of another program's file, where it is not found from the file, or a YAML file of its net."`
+	Weights string `placeholder:"PREFIX" help:"Which of several nets in another program's file: the key of its state_dict, or what the names of its tensors begin with, as in teacher or ema.module; . for names without a prefix."`
 }
 
 // load reads the file.
-func (f fileFlags) load() (*checkpoint.Checkpoint, error) { return loadModel(f.Model, f.Arch) }
+func (f fileFlags) load(a *app) (*checkpoint.Checkpoint, error) {
+	return loadModel(a, f.Model, f.foreignFlags)
+}
 
 // loadModel reads a model's file, whatever its format. The family is found from
 // the file, unless it is given.
-func loadModel(path, family string) (*checkpoint.Checkpoint, error) {
-	i, err := inspectModel(path, family, false)
+func loadModel(a *app, path string, f foreignFlags) (*checkpoint.Checkpoint, error) {
+	i, err := inspectModel(a, path, f, false)
 	if err != nil {
 		return nil, err
 	}
@@ -30,17 +39,17 @@ func loadModel(path, family string) (*checkpoint.Checkpoint, error) {
 }
 
 // inspectModel is loadModel that, if asked for, tells all about the file.
-func inspectModel(path, family string, whole bool) (i *checkpoint.Info, err error) {
+func inspectModel(a *app, path string, f foreignFlags, whole bool) (i *checkpoint.Info, err error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a folder; name the file in it, as in %s", path, filepath.Join(path, "best.safetensors"))
 	}
-	o := checkpoint.OpenOptions{}
-	if layers.IsYAML(family) {
-		if o.Net, err = layers.Open(layers.Arch{Family: family, Classes: anyClasses}); err != nil {
+	o := checkpoint.OpenOptions{Weights: f.Weights}
+	if layers.IsYAML(f.Arch) {
+		if o.Net, err = layers.Open(layers.Arch{Family: f.Arch, Classes: anyClasses}); err != nil {
 			return nil, err
 		}
 	} else {
-		o.Arch.Family = family
+		o.Arch.Family = f.Arch
 	}
 	if whole {
 		i, err = checkpoint.Inspect(path, o)
@@ -54,7 +63,25 @@ func inspectModel(path, family string, whole bool) (i *checkpoint.Info, err erro
 	if err != nil {
 		return nil, err
 	}
+	if len(i.Warnings) > 0 && !whole { // else they are among the notes
+		a.log.Info(path + ": " + strings.Join(i.Warnings, "; "))
+	}
 	return i, nil
+}
+
+// assumed tells what is assumed of a model's images, where its file does not say
+// what they go through. A size that the user gives is that of the whole picture.
+func assumed(a *app, m *checkpoint.Checkpoint, size int) {
+	p := &m.Preprocess
+	if size > 0 {
+		p.Size = size
+		if p.Assumed {
+			p.Resize = size
+		}
+	}
+	if p.Assumed {
+		a.log.Info(fmt.Sprintf("%s: %s; potstill convert says it with --resize, --size and --normalise", m.Path, prepared(p)))
+	}
 }
 
 // anyClasses stands for a number of classes that a file's tensors will tell.
@@ -69,10 +96,10 @@ type initFlags struct {
 }
 
 // load reads the file; nil for none.
-func (f initFlags) load() (*checkpoint.Checkpoint, error) {
+func (f initFlags) load(a *app) (*checkpoint.Checkpoint, error) {
 	switch {
 	case f.Init != "":
-		return loadModel(f.Init, "")
+		return loadModel(a, f.Init, foreignFlags{})
 	case f.NewHead:
 		return nil, errors.New("--new-head replaces the last layer of a model: name it with --init")
 	}

@@ -64,13 +64,11 @@ func (c *predictCmd) Run(a *app) error {
 	if c.Top < 1 {
 		return fmt.Errorf("--top %d: give at least 1", c.Top)
 	}
-	m, err := c.fileFlags.load()
+	m, err := c.fileFlags.load(a)
 	if err != nil {
 		return err
 	}
-	if c.Size > 0 {
-		m.Preprocess.Size = c.Size
-	}
+	assumed(a, m, c.Size)
 	files, err := pictures(a, c.Images)
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ func (c *pruneCmd) Run(a *app) error {
 	if (c.Mult == 0) == (len(c.Widths) == 0) {
 		return fmt.Errorf("give either --mult, as in --mult 0.35, or --widths")
 	}
-	m, err := c.fileFlags.load()
+	m, err := c.fileFlags.load(a)
 	if err != nil {
 		return err
 	}

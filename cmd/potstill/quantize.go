@@ -34,7 +34,7 @@ type quantized struct {
 
 // Run quantizes.
 func (c *quantizeCmd) Run(a *app) error {
-	m, err := c.fileFlags.load()
+	m, err := c.fileFlags.load(a)
 	if err != nil {
 		return err
 	}

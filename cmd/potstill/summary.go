@@ -21,7 +21,7 @@ type summaryCmd struct {
 type modelFlags struct {
 	Model string    `arg:"" help:"A family (${families}), a YAML file of a net, or a model's file."`
 	Input imageSize `placeholder:"3x256x256" help:"Size of an image; what the file says, or 3x256x256, if not given."`
-	Arch  string    `placeholder:"FAMILY|YAML" help:"Family of another program's file, where it is not found from the file, or a YAML file of its net."`
+	foreignFlags
 	archFlags
 	Classes int `default:"11" help:"Classes of a family."`
 }
@@ -40,8 +40,8 @@ Example:
 }
 
 // load builds the net; c is nil for a family. The input's size is filled in.
-func (f *modelFlags) load() (m *layers.Model, c *checkpoint.Checkpoint, err error) {
-	m, i, err := f.inspect(false)
+func (f *modelFlags) load(a *app) (m *layers.Model, c *checkpoint.Checkpoint, err error) {
+	m, i, err := f.inspect(a, false)
 	if err != nil || i == nil {
 		return m, nil, err
 	}
@@ -49,7 +49,7 @@ func (f *modelFlags) load() (m *layers.Model, c *checkpoint.Checkpoint, err erro
 }
 
 // inspect is load that tells all about a file, if asked for.
-func (f *modelFlags) inspect(whole bool) (m *layers.Model, c *checkpoint.Info, err error) {
+func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint.Info, err error) {
 	size := 256
 	var n *layers.Net
 	if layers.IsYAML(f.Model) || slices.Contains(layers.Families(), f.Model) {
@@ -58,7 +58,7 @@ func (f *modelFlags) inspect(whole bool) (m *layers.Model, c *checkpoint.Info, e
 			return nil, nil, err
 		}
 	} else {
-		if c, err = inspectModel(f.Model, f.Arch, whole); err != nil {
+		if c, err = inspectModel(a, f.Model, f.foreignFlags, whole); err != nil {
 			if ok, _ := exists(f.Model); !ok {
 				err = fmt.Errorf("%s is neither a model's file nor a family; the families are %s", f.Model, strings.Join(layers.Families(), ", "))
 			}
@@ -107,7 +107,7 @@ type fileSummary struct {
 
 // Run summarises.
 func (c *summaryCmd) Run(a *app) error {
-	m, i, err := c.inspect(true)
+	m, i, err := c.inspect(a, true)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,11 @@ func prepared(p *checkpoint.Preprocess) string {
 	if len(p.Mean) > 0 {
 		steps = append(steps, fmt.Sprintf("minus %g, divided by %g", p.Mean, p.Std))
 	}
-	return strings.Join(steps, ", ")
+	text := strings.Join(steps, ", ")
+	if p.Assumed {
+		text += " (assumed: the file does not say)"
+	}
+	return text
 }
 
 // event tells of a step in a model's history.

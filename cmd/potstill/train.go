@@ -42,7 +42,7 @@ func (c *trainCmd) Run(a *app) error {
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		return c.dataFlags.resized(c.Resize).with(a, func(ds *data.Dataset) error {
-			j, err := c.job(ds)
+			j, err := c.job(a, ds)
 			if err != nil {
 				return err
 			}
@@ -56,14 +56,14 @@ func (c *trainCmd) Run(a *app) error {
 }
 
 // job returns what the flags describe.
-func (c *trainCmd) job(ds *data.Dataset) (distill.Job, error) {
-	return c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
+func (c *trainCmd) job(a *app, ds *data.Dataset) (distill.Job, error) {
+	return c.jobOf(a, ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
 }
 
 // jobOf is a job with the settings that all training commands share.
-func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init initFlags, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
+func (f outFlags) jobOf(a *app, ds *data.Dataset, arch string, widths archFlags, init initFlags, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
 	j = distill.Job{Data: ds, Dir: f.Out, Resume: f.Resume, NewHead: init.NewHead, Freeze: init.Freeze}
-	if j.Init, err = init.load(); err != nil {
+	if j.Init, err = init.load(a); err != nil {
 		return j, err
 	}
 	if j.Init != nil {

@@ -73,6 +73,11 @@ type Checkpoint struct {
 	// Progress is where the training run stands, in the trainer's own form.
 	Progress json.RawMessage
 
+	// Warnings are what whoever uses another program's file should know, a line
+	// each: that tensors were left out, or computed from others. They are not
+	// stored.
+	Warnings []string
+
 	// Path and Bytes are the file that Load has read, and its size.
 	Path  string
 	Bytes int64
@@ -89,6 +94,9 @@ type Preprocess struct {
 	Resize int       `json:"resize,omitempty"`
 	Mean   []float32 `json:"mean,omitempty"`
 	Std    []float32 `json:"std,omitempty"`
+	// Assumed says that nobody has said so: the model came from another program's
+	// file, which does not tell.
+	Assumed bool `json:"assumed,omitempty"`
 }
 
 // An Event is a step in a model's history.
@@ -188,8 +196,8 @@ func Load(path string) (*Checkpoint, error) {
 func read(path string) (*safetensors.File, error) {
 	f, err := safetensors.Read(path)
 	var format *safetensors.FormatError
-	if errors.As(err, &format) && format.Mend == "" {
-		format.Mend = hintDamaged
+	if errors.As(err, &format) && format.Fix == "" {
+		format.Fix = hintDamaged
 	}
 	return f, err
 }
@@ -299,7 +307,7 @@ func bad(path, hint, format string, args ...any) error {
 	if hint == "" {
 		hint = hintDamaged
 	}
-	return &safetensors.FormatError{Path: path, Reason: fmt.Sprintf(format, args...), Mend: hint}
+	return &safetensors.FormatError{Path: path, Reason: fmt.Sprintf(format, args...), Fix: hint}
 }
 
 // check reports the first thing in c, its tensors aside, that does not fit the net.

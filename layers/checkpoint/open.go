@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -22,14 +23,19 @@ type OpenOptions struct {
 	Arch layers.Arch
 	// Net, if not nil, is the net that the file holds, up to its widths.
 	Net *layers.Net
+	// Weights names one of several nets in a file: the key of its state_dict, or
+	// the prefix of its tensors' names (see foreign.ReadWeights); "." for the
+	// tensors without one. "" stands for the only net.
+	Weights string
 }
 
 // KindImport is the kind of the event that begins the history of a model from
 // another program's file.
 const KindImport = "import"
 
-// importSize is the centre crop that is assumed for a file that does not say
-// what its images went through: the study's.
+// importSize is what is assumed of a file that does not say what its images went
+// through: the shorter side is scaled to it, and the middle is cropped to it.
+// Pictures of the study, of that size already, go through unchanged.
 const importSize = 256
 
 // Open reads a model's file of any format: potstill's own, PyTorch's legacy and
@@ -37,7 +43,8 @@ const importSize = 256
 // writers. The content decides, not the name.
 //
 // A file of another program says nothing of preprocessing and classes: the
-// Checkpoint has the study's centre crop to 256 and no class names. Its history
+// Checkpoint has no class names, and it is assumed (Preprocess.Assumed) that the
+// shorter side is scaled to 256 and a square cropped from the middle. Its history
 // is one event of kind KindImport, whose Parent is the file's Fingerprint. Its
 // 8-bit codes and 16-bit floats are kept as they are.
 //
@@ -74,10 +81,13 @@ func open(path string, o OpenOptions) (*Checkpoint, *opened, error) {
 			if err == nil && o.Net != nil {
 				err = bad(path, "leave the architecture out", "it holds its own net")
 			}
+			if err == nil && o.Weights != "" {
+				err = bad(path, "leave --weights out", "it holds one net only")
+			}
 			return c, &opened{ours: f}, err
 		}
 	}
-	f, err := foreign.Read(path)
+	f, err := foreign.ReadWeights(path, o.Weights)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,15 +129,17 @@ func unreadable(path string, err error) error {
 func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened, error) {
 	match, err := identified(f, o)
 	if err != nil {
-		hint := "if it is one, name its family with --arch: "
-		if o.Arch.Family != "" || o.Net != nil {
-			hint = "leave --arch out, or name another family: "
+		reason, fix, told := strings.Cut(err.Error(), "; ") // of what names no family
+		var e *identify.Error
+		if errors.As(err, &e) || !told {
+			reason, fix = err.Error()+unread(f), hint(f, o, e)
 		}
-		return nil, nil, &foreign.FormatError{Path: path, Reason: err.Error(), Mend: hint + strings.Join(layers.Families(), ", ")}
+		return nil, nil, &foreign.FormatError{Path: path, Reason: reason, Fix: fix}
 	}
 	keepCodes(match)
+	size := cmp.Or(match.Net.Input.Height, importSize)
 	c := &Checkpoint{
-		Net: match.Net, Preprocess: Preprocess{Size: importSize}, State: match.State, Path: path,
+		Net: match.Net, Preprocess: Preprocess{Size: size, Resize: size, Assumed: true}, State: match.State, Path: path,
 	}
 	event := Event{Kind: KindImport, Detail: f.Format}
 	if event.Parent, err = Fingerprint(path); err != nil {
@@ -139,6 +151,10 @@ func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened
 	}
 	c.Bytes = info.Size()
 	op := &opened{foreign: f, match: match, notes: slices.Concat(f.Notes, match.Notes)}
+	c.Warnings = f.Warnings
+	if match.LeftOut != "" {
+		c.Warnings = append(slices.Clone(c.Warnings), match.LeftOut)
+	}
 	for _, n := range op.notes {
 		event.Detail += "; " + n
 	}
@@ -147,13 +163,84 @@ func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened
 }
 
 func identified(f *foreign.File, o OpenOptions) (*identify.Match, error) {
+	tensors := f.Tensors
+	if o.Weights == identify.Root {
+		tensors = identify.WithoutPrefix(tensors)
+	}
 	switch {
 	case o.Net != nil:
-		return identify.IdentifyNet(o.Net, f.Tensors)
+		return identify.IdentifyNet(o.Net, tensors)
 	case o.Arch.Family != "":
-		return identify.IdentifyAs(o.Arch, f.Tensors)
+		return identify.IdentifyAs(o.Arch, tensors)
 	}
-	return identify.Identify(f.Tensors)
+	return identify.Identify(tensors)
+}
+
+// unread tells of tensors that the reader had to leave out, which may be what is
+// missing.
+func unread(f *foreign.File) string {
+	if len(f.Unread) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (its tensor %s was not read, for its type)", f.Unread[0])
+}
+
+// hint is what to do about a file whose net is not known. Advice to name the
+// family, or to leave it out, is given only where it helps.
+func hint(f *foreign.File, o OpenOptions, e *identify.Error) string {
+	if e == nil {
+		return "name another net with --arch"
+	}
+	if e.Hint != "" {
+		return e.Hint
+	}
+	if fix := reparametrized(f.Tensors); fix != "" {
+		return fix
+	}
+	given := o.Net != nil || o.Arch.Family != ""
+	families := layers.Families()
+	if len(f.Tensors) > mostTried {
+		given, families = false, nil
+	}
+	if given {
+		if m, err := identify.Identify(f.Tensors); err == nil {
+			return fmt.Sprintf("leave --arch out: it is a %s", m.Net)
+		}
+	}
+	for _, family := range families {
+		if family == o.Arch.Family {
+			continue
+		}
+		if _, err := identify.IdentifyAs(layers.Arch{Family: family}, f.Tensors); err == nil {
+			if given {
+				return "name the family that it is of with --arch " + family
+			}
+			return fmt.Sprintf("if the rest is no part of what it computes, leave it out with --arch %s", family)
+		}
+	}
+	return "describe its net in a file and name that with --arch (potstill summary " + layers.Families()[0] +
+		" --yaml prints one), or save a net of one of the families " + strings.Join(layers.Families(), ", ")
+}
+
+// mostTried is up to how many tensors it is tried out what advice would help.
+const mostTried = 2048
+
+// reparametrized returns what to do about tensors that stand for another, by a
+// function that the file does not hold; "" if there are none.
+func reparametrized(tensors []foreign.Tensor) string {
+	for _, way := range []struct{ part, call string }{
+		{".parametrizations.", `torch.nn.utils.parametrize.remove_parametrizations(module, "weight") on the modules with parametrizations`},
+		{"_mask.", `torch.nn.utils.prune.remove(module, "weight") on the pruned modules`},
+		{".weight_orig.", "torch.nn.utils.remove_spectral_norm(module) on the modules with weight_orig"},
+		{".weight_g.", "torch.nn.utils.remove_weight_norm(module) on the modules with weight_g and weight_v"},
+	} {
+		for i := range tensors {
+			if strings.Contains("."+tensors[i].Name+".", way.part) {
+				return "before saving the state_dict, call " + way.call
+			}
+		}
+	}
+	return ""
 }
 
 // keepCodes gives the state the codes that its file stores it in: 8-bit codes,

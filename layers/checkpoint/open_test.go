@@ -150,10 +150,10 @@ func TestOpenOwn(t *testing.T) {
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	c, _ := sample(t, layers.Arch{Family: "resnet18", Classes: 3, Base: 4}, Float32)
-	spoilt := tensorsOf(c.State)
-	spoilt[0] = named.Tensor{Name: "conv1.weight", Shape: []int{4, 3, 3, 3}, DType: "float32", Float: make([]float32, 4*27)}
-	path := filepath.Join(dir, "spoilt.pth")
-	if _, err := torch.Write(path, spoilt); err != nil {
+	other := tensorsOf(c.State)
+	other[0] = named.Tensor{Name: "conv1.weight", Shape: []int{4, 3, 3, 3}, DType: "float32", Float: make([]float32, 4*27)}
+	path := filepath.Join(dir, "other.pth")
+	if _, err := torch.Write(path, other); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Open(path, OpenOptions{})

@@ -21,4 +21,9 @@
 // A net is accepted only where every tensor of the family is there with the
 // shape that the widths ask for, and no other. Counters (num_batches_tracked)
 // may be missing, as in files of PyTorch before 0.4.1; they start at 0.
+//
+// Failing that, the net is looked for among the tensors that have the beginning
+// of their names in common. What is beside it may be no part of its arithmetic:
+// a tensor of no elements, a counter, the weights of the classes in a loss. Two
+// nets in one file are refused, for nothing says which is meant.
 package identify

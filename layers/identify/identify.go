@@ -3,6 +3,7 @@ package identify
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +25,9 @@ type Match struct {
 	Renamed []Renaming
 	// Notes say, a line each, what else was done.
 	Notes []string
+	// LeftOut is the one of the Notes that tells of tensors which were left out;
+	// "" if none were.
+	LeftOut string
 }
 
 // A Renaming is a tensor's name in the file, and the family's.
@@ -37,6 +41,8 @@ type Error struct {
 	// where one is missing.
 	Tensor string
 	Reason string
+	// Hint is what to do about it, known to work; "" where nothing is known.
+	Hint string
 }
 
 // Error implements error.
@@ -46,8 +52,10 @@ func (e *Error) Error() string { return e.Reason }
 // optimiser's state beside it.
 const maxTensors = 1 << 14
 
-// Identify returns the net that the tensors are. The error is an [*Error] that
-// names the tensor that does not fit and the family that comes nearest.
+// Identify returns the net that the tensors are. Beside it there may be what is
+// no part of a net's arithmetic: see harmless. The error is an [*Error] that
+// names the tensor that does not fit and the family that comes nearest, or the
+// nets if there are several.
 func Identify(tensors []named.Tensor) (*Match, error) {
 	if err := tooMany(tensors); err != nil {
 		return nil, err
@@ -68,6 +76,9 @@ func Identify(tensors []named.Tensor) (*Match, error) {
 				best = a
 			}
 		}
+	}
+	if m, err := identifyPart(tensors, ts); m != nil || err != nil {
+		return m, err
 	}
 	return nil, best.explain(tensors)
 }
@@ -130,17 +141,19 @@ func identifyAs(n *layers.Net, want map[string]int, tensors []named.Tensor) (*Ma
 	if err != nil {
 		return nil, err
 	}
-	var best *attempt
-	file := newContent(tensors)
-	for _, way := range ways {
-		at := t.try(file, way, want)
-		at.lenient = true
-		if at.problem() == nil {
-			return at.match()
-		}
-		if best == nil || at.score() > best.score() {
-			best = at
-		}
+	best := t.lenient(newContent(tensors), ways, want)
+	if best.problem() == nil && len(best.left) == 0 {
+		return best.match()
+	}
+	nets := findNets(tensors, func(c *content) *attempt { return t.lenient(c, ways[:byNames], want) })
+	if len(nets) == 0 && best.problem() == nil {
+		nets = []found{{at: best, left: best.left}}
+	}
+	switch {
+	case len(nets) > 1:
+		return nil, several(nets)
+	case len(nets) == 1:
+		return nets[0].alone(t, want)
 	}
 	e := best.problem()
 	return nil, &Error{Nearest: n.String(), Tensor: e.Tensor, Reason: fmt.Sprintf("it is not a %s: %s", n, e.Reason)}
@@ -149,7 +162,7 @@ func identifyAs(n *layers.Net, want map[string]int, tensors []named.Tensor) (*Ma
 func tooMany(tensors []named.Tensor) error {
 	switch n := len(tensors); {
 	case n == 0:
-		return &Error{Reason: "it holds no tensors"}
+		return &Error{Reason: "it holds no tensors", Hint: "name others with --weights, or leave it out"}
 	case n > maxTensors:
 		return &Error{Reason: fmt.Sprintf("it holds %d tensors, more than any known family", n)}
 	}
@@ -202,6 +215,9 @@ func (s *slot) refuses(t *named.Tensor, shape []int) string {
 	}
 	switch {
 	case s.counter && t.Len() == 1 && len(t.Int)+len(t.Float) > 0:
+		if _, ok := count(t); !ok {
+			return fmt.Sprintf(" is %g, it needs a whole number%s", t.Float[0], as)
+		}
 		return ""
 	case s.counter:
 		return fmt.Sprintf(" is %s %v, it needs one number%s", t.DType, t.Shape, as)
@@ -211,6 +227,25 @@ func (s *slot) refuses(t *named.Tensor, shape []int) string {
 		return fmt.Sprintf(" holds %s, it needs floats%s", t.DType, as)
 	}
 	return ""
+}
+
+// count returns the value of a counter exactly, which files of other programs
+// may store as a float; false if that is no integer of 64 bits.
+func count(t *named.Tensor) (int64, bool) {
+	if len(t.Int) > 0 {
+		return t.Int[0], true
+	}
+	v := float64(t.Float[0])
+	switch {
+	case len(t.Double) > 0:
+		v = t.Double[0]
+	case t.Coded && t.Min == t.Max:
+		v = t.Min
+	}
+	if v != math.Trunc(v) || v < -1<<63 || v >= 1<<63 {
+		return 0, false
+	}
+	return int64(v), true
 }
 
 // score is the share of tensors, the family's and the file's, that have found
@@ -268,10 +303,9 @@ func (a *attempt) match() (*Match, error) {
 			e.Int = []int64{0}
 		case !s.counter:
 			e.Data = t.Float
-		case len(t.Int) > 0:
-			e.Int = []int64{t.Int[0]}
 		default:
-			e.Int = []int64{int64(t.Float[0])}
+			n, _ := count(t)
+			e.Int = []int64{n}
 		}
 		if t != nil && t.Name != s.name {
 			m.Renamed = append(m.Renamed, Renaming{t.Name, s.name})
@@ -290,10 +324,20 @@ func (a *attempt) match() (*Match, error) {
 	if wide > 0 {
 		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors of float64 were rounded to float32", wide))
 	}
-	if n := len(a.left); n > 0 {
-		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors that %s does not have were left out: %s", n, a.net, listed(a.left)))
-	}
+	m.leftOut(a.left)
 	return m, nil
+}
+
+// leftOut notes tensors that were left out.
+func (m *Match) leftOut(left []*named.Tensor) {
+	if n := len(left); n > 0 {
+		what := fmt.Sprintf("%d tensors that %s does not have were", n, m.Net)
+		if n == 1 {
+			what = fmt.Sprintf("a tensor that %s does not have was", m.Net)
+		}
+		m.LeftOut = what + " left out: " + listed(left)
+		m.Notes = append(m.Notes, m.LeftOut)
+	}
 }
 
 // listed names the first few tensors.

@@ -151,8 +151,8 @@ func TestTorchvision(t *testing.T) {
 	}
 }
 
-// TestWhatSpoilsANet damages a net and looks for the tensor and the family in the error.
-func TestWhatSpoilsANet(t *testing.T) {
+// TestWhatDoesNotFit damages a net and looks for the tensor and the family in the error.
+func TestWhatDoesNotFit(t *testing.T) {
 	student := layers.Arch{Family: "hw7-student", Classes: 11, Base: 4}
 	find := func(ts []named.Tensor, name string) *named.Tensor {
 		for i := range ts {
@@ -186,7 +186,7 @@ func TestWhatSpoilsANet(t *testing.T) {
 		}, []string{"hw7-student", `tensor "cnn.0.0.weight" is [5 3 3 3], it needs [4 3 3 3]`}},
 		"one too many": {layers.Arch{Family: "resnet18", Classes: 3, Base: 4}, func(ts []named.Tensor) []named.Tensor {
 			return append(ts, fresh("aux.weight", 3, 32))
-		}, []string{"resnet18", `tensor "aux.weight" [3 32] has no place in it`}},
+		}, []string{"resnet18", `beside it tensor "aux.weight" [3 32]`}},
 		"another kernel": {layers.Arch{Family: "resnet18", Classes: 3, Base: 4}, func(ts []named.Tensor) []named.Tensor {
 			*find(ts, "conv1.weight") = fresh("conv1.weight", 4, 3, 3, 3)
 			return ts

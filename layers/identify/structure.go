@@ -39,6 +39,9 @@ var ways = []way{
 	byRank,
 }
 
+// byNames is how many of the ways, the first, ask names.
+const byNames = 3
+
 func nowhere(t *template) []int {
 	at := make([]int, len(t.slots))
 	for i := range at {

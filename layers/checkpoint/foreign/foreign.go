@@ -16,6 +16,6 @@ type (
 	Tensor = named.Tensor
 	// File is the content of a file; see [named.File].
 	File = named.File
-	// FormatError is one line: the file, what is wrong, and the mend.
+	// FormatError is one line: the file, what is wrong, and what to do.
 	FormatError = named.FormatError
 )

@@ -11,14 +11,35 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
+// inputs are the goldens, and the files of TestStates and TestTypes.
+func inputs(t testing.TB) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(statesDir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range goldens(t) {
+		paths = append(paths, filepath.Join("testdata", name))
+	}
+	all := map[string][]byte{}
+	for _, path := range paths {
+		if strings.HasSuffix(path, ".json") {
+			continue
+		}
+		if all[path], err = os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(all) < 30+4 {
+		t.Fatalf("only %d files", len(all))
+	}
+	return all
+}
+
 // TestEveryCut reads every golden cut short at every byte: none is taken for
 // the whole file, and none ends in anything but one line.
 func TestEveryCut(t *testing.T) {
-	for name := range goldens(t) {
-		b, err := os.ReadFile(filepath.Join("testdata", name))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for name, b := range inputs(t) {
 		for n := range b {
 			f, err := Decode(b[:n])
 			var format *FormatError
@@ -32,11 +53,7 @@ func TestEveryCut(t *testing.T) {
 // TestEveryByte puts another value in the place of every byte of every golden,
 // and wants no panic and no error but a line.
 func TestEveryByte(t *testing.T) {
-	for name := range goldens(t) {
-		b, err := os.ReadFile(filepath.Join("testdata", name))
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, b := range inputs(t) {
 		for i, right := range b {
 			b[i] = right ^ [...]byte{1, 0x80, 0xff}[i%3]
 			sound(t, b)
@@ -84,13 +101,10 @@ func sound(t *testing.T, b []byte) {
 // FuzzDecode looks for panics, for tensors that do not fit their shape and for
 // memory beyond what is stated, beginning with the goldens and the hostile files.
 func FuzzDecode(f *testing.F) {
-	for name := range goldens(f) {
-		b, err := os.ReadFile(filepath.Join("testdata", name))
-		if err != nil {
-			f.Fatal(err)
-		}
+	for _, b := range inputs(f) {
 		f.Add(b)
 	}
+	f.Add(model(f, withMetadata("FloatStorage", 4, negative)))
 	for _, c := range chapters(f) {
 		for _, h := range c.files {
 			if len(h.data) < 4096 {

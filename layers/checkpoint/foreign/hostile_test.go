@@ -78,6 +78,8 @@ func hostileTensors(t testing.TB) []hostile {
 		{"a storage of a negative size", "refers to a storage in an unknown way", model(t, stateOf(tensorOf(storageOf("0", -4), 0, tuple(4), tuple(1))))},
 		{"a storage of two sizes", "described in two ways", model(t, header+"}("+text("v")+tensorOf(storageOf("0", 4), 0, tuple(4), tuple(1))+text("w")+tensorOf(storageOf("0", 3), 0, tuple(3), tuple(1))+"u.")},
 		{"a tensor of complex numbers", "is of type complex64", model(t, stateOf(tensorOf(strings.Replace(storageOf("0", 2), "FloatStorage", "ComplexFloatStorage", 1), 0, tuple(2), tuple(1))))},
+		{"complex numbers under many names", "unfolds to more than 64 bytes for each", model(t, strings.ReplaceAll(manyViews(20_000), "FloatStorage", "ComplexFloatStorage"))},
+		{"a tensor of odd metadata", `the metadata of a tensor say "odd", which is not understood`, model(t, withMetadata("FloatStorage", 4, "}"+text("odd")+"\x88s"))},
 		{"a single tensor", "holds a single tensor", model(t, header+tensorOf(storageOf("0", 4), 0, tuple(4), tuple(1))+".")},
 		{"no tensors", `a dict without tensors ("epoch")`, model(t, header+"}"+text("epoch")+"K\x03s.")},
 		{"two state_dicts", "more than one state_dict", model(t, header+"}("+text("a")+plain()[2:len(plain())-1]+text("b")+plain()[2:len(plain())-1]+"u.")},

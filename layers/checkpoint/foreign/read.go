@@ -16,13 +16,19 @@ const FormatSafetensors = "safetensors"
 // Expansion is how many bytes a reader may allocate for each byte of the file.
 const Expansion = named.Expansion
 
-const mendKnown = "name a state_dict of PyTorch, a pickle of the study, a safetensors file or a checkpoint of potstill"
+const fixKnown = "name a state_dict of PyTorch, a pickle of the study, a safetensors file or a checkpoint of potstill"
 
 // Read reads the file at path, of any of the formats that the package knows.
 // What is wrong with its content is a [*FormatError]: one line with the file,
-// the fault and the mend. A file of no known format is refused after its first
+// the fault and what to do. A file of no known format is refused after its first
 // 512 bytes.
-func Read(path string) (*File, error) {
+func Read(path string) (*File, error) { return ReadWeights(path, "") }
+
+// ReadWeights is Read of one of several nets in a file: that of the state_dict
+// under the key weights, or of the tensors whose names begin with weights and a
+// dot, which are removed. Keys and prefixes may be joined by dots. All is read
+// for "".
+func ReadWeights(path, weights string) (*File, error) {
 	safe := false
 	b, err := named.Load(path, func(head []byte) error {
 		safe = format(head) == FormatSafetensors
@@ -35,12 +41,12 @@ func Read(path string) (*File, error) {
 		return nil
 	})
 	if safe {
-		return readSafetensors(path)
+		return readSafetensors(path, weights)
 	}
 	if err != nil {
 		return nil, err
 	}
-	f, err := Decode(b)
+	f, err := DecodeWeights(b, weights)
 	if err != nil {
 		return nil, named.WithPath(path, err)
 	}
@@ -52,7 +58,10 @@ var errSafetensors = errors.New("a safetensors file")
 
 // Decode decodes the bytes of a whole file, as [Read] does. Every error is a
 // [*FormatError] without a path.
-func Decode(b []byte) (*File, error) {
+func Decode(b []byte) (*File, error) { return DecodeWeights(b, "") }
+
+// DecodeWeights is Decode of one of several nets, as [ReadWeights] names them.
+func DecodeWeights(b []byte, weights string) (*File, error) {
 	head := b[:min(len(b), named.HeadLen)]
 	switch format(head) {
 	case "":
@@ -62,11 +71,11 @@ func Decode(b []byte) (*File, error) {
 		if err != nil {
 			return nil, err
 		}
-		return fromSafetensors(f, len(b))
+		return fromSafetensors(f, len(b), weights)
 	case study8.FormatPlain:
-		return study8.Decode(b)
+		return study8.DecodeWeights(b, weights)
 	}
-	return torch.Decode(b)
+	return torch.DecodeWeights(b, weights)
 }
 
 // format returns the format of a file that begins with head, with
@@ -98,17 +107,17 @@ var others = []struct{ magic, name string }{
 
 func unknown(head []byte) error {
 	if len(head) == 0 {
-		return named.Refused(mendKnown, "the file is empty")
+		return named.Refused(fixKnown, "the file is empty")
 	}
 	for _, o := range others {
 		if strings.HasPrefix(string(head), o.magic) {
-			return named.Refused(mendKnown, "it is %s", o.name)
+			return named.Refused(fixKnown, "it is %s", o.name)
 		}
 	}
-	return named.Refused(mendKnown, "it is of no known format")
+	return named.Refused(fixKnown, "it is of no known format")
 }
 
-func readSafetensors(path string) (*File, error) {
+func readSafetensors(path, weights string) (*File, error) {
 	f, err := safetensors.Read(path)
 	if err != nil {
 		return nil, err
@@ -117,7 +126,7 @@ func readSafetensors(path string) (*File, error) {
 	for i := range f.Tensors {
 		size += len(f.Tensors[i].Data) + 64
 	}
-	out, err := fromSafetensors(f, size)
+	out, err := fromSafetensors(f, size, weights)
 	if err != nil {
 		return nil, named.WithPath(path, err)
 	}
@@ -130,21 +139,21 @@ var dtypes = map[safetensors.DType]string{
 	safetensors.F64: "float64", safetensors.F32: "float32", safetensors.F16: "float16", safetensors.BF16: "bfloat16",
 	safetensors.I64: "int64", safetensors.I32: "int32", safetensors.I16: "int16", safetensors.I8: "int8",
 	safetensors.U8: "uint8", safetensors.BOOL: "bool",
+	safetensors.U64: "uint64", safetensors.U32: "uint32", safetensors.U16: "uint16", safetensors.C64: "complex64",
+	safetensors.F8E4M3: "float8_e4m3fn", safetensors.F8E5M2: "float8_e5m2", safetensors.F8E4M3Z: "float8_e4m3fnuz",
+	safetensors.F8E5M2Z: "float8_e5m2fnuz", safetensors.F8E8M0: "float8_e8m0fnu",
 }
 
 // fromSafetensors takes the tensors over; size stands for the file's.
-func fromSafetensors(s *safetensors.File, size int) (*File, error) {
+func fromSafetensors(s *safetensors.File, size int, weights string) (*File, error) {
 	f := &File{Format: FormatSafetensors, Tensors: make([]Tensor, 0, len(s.Tensors))}
 	budget := named.NewBudget(size)
 	for i := range s.Tensors {
 		t := &s.Tensors[i]
 		shape := append([]int{}, t.Shape...)
-		decoded, err := named.Decode(t.Name, dtypes[t.DType], t.Data, named.Contiguous(shape, false), budget)
-		if err != nil {
+		if err := f.Take(named.Decode(t.Name, dtypes[t.DType], t.Data, named.Contiguous(shape, false), budget)); err != nil {
 			return nil, err
 		}
-		f.Tensors = append(f.Tensors, decoded)
 	}
-	f.Unwrap()
-	return f, nil
+	return f, f.Settle(weights, budget)
 }

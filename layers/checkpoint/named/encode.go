@@ -38,6 +38,10 @@ func (t *Tensor) Encode() ([]byte, error) {
 	}
 	has := len(t.Float)
 	write := narrowers[dtype]
+	table := float8s[dtype]
+	if table != nil {
+		write = func(b []byte, v float32) { b[0] = toFloat8(table, v) }
+	}
 	switch {
 	case write == nil:
 		has = len(t.Int)

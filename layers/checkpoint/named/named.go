@@ -21,8 +21,9 @@ type Tensor struct {
 
 	// DType is the type of the elements in the file, as PyTorch spells it:
 	// "float64", "float32", "float16", "bfloat16", "int64", "int32", "int16",
-	// "int8", "uint64", "uint32", "uint16", "uint8" or "bool". A coded tensor
-	// says "uint8".
+	// "int8", "uint64", "uint32", "uint16", "uint8", "bool" or one of the 8-bit
+	// floats ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
+	// "float8_e5m2fnuz", "float8_e8m0fnu"). A coded tensor says "uint8".
 	DType string
 
 	// Float holds the values of a tensor of floats, or of a coded tensor; Int
@@ -60,6 +61,14 @@ type File struct {
 	// Notes say, a line each, what was done to the names and what was left
 	// out: a prefix removed, an optimizer's state ignored.
 	Notes []string
+	// Warnings are those of the Notes that whoever uses the model should know:
+	// that tensors were left out, or computed from others.
+	Warnings []string
+	// Unread describes the first few tensors that were left out since their
+	// types, or values beyond int64, are not read, as in `"x" complex64[2]`.
+	Unread  []string
+	unread  *FormatError // says so of the first
+	unreads int          // how many there are
 }
 
 // A FormatError says that bytes are not the file they should be, or hold what
@@ -67,31 +76,33 @@ type File struct {
 type FormatError struct {
 	Path   string // the file, or empty where bytes were decoded
 	Reason string // what is wrong
-	Mend   string // what to do; empty stands for the advice for damaged files
+	Fix    string // what to do; empty stands for the advice for damaged files
+
+	unread bool // a sound tensor of a type that is not read
 }
 
-const mendDamaged = "the file is damaged or cut short; copy it again"
+const fixDamaged = "the file is damaged or cut short; copy it again"
 
-// Error returns one line: the file, what is wrong, and the mend.
+// Error returns one line: the file, what is wrong, and what to do.
 func (e *FormatError) Error() string {
-	path, mend := e.Path, e.Mend
+	path, fix := e.Path, e.Fix
 	if path == "" {
 		path = "model file"
 	}
-	if mend == "" {
-		mend = mendDamaged
+	if fix == "" {
+		fix = fixDamaged
 	}
-	return path + ": " + e.Reason + "; " + mend
+	return path + ": " + e.Reason + "; " + fix
 }
 
-// Damaged returns an error with the mend for damaged files.
+// Damaged returns an error with the advice for damaged files.
 func Damaged(format string, args ...any) *FormatError {
 	return &FormatError{Reason: fmt.Sprintf(format, args...)}
 }
 
-// Refused returns an error with a mend of its own.
-func Refused(mend, format string, args ...any) *FormatError {
-	return &FormatError{Reason: fmt.Sprintf(format, args...), Mend: mend}
+// Refused returns an error with advice of its own.
+func Refused(fix, format string, args ...any) *FormatError {
+	return &FormatError{Reason: fmt.Sprintf(format, args...), Fix: fix}
 }
 
 // Quote quotes a name out of a file for an error's line, and shortens what
@@ -110,6 +121,21 @@ func Plain(name string) string {
 	odd := func(r rune) bool { return !unicode.IsGraphic(r) || r == unicode.ReplacementChar }
 	if name == "" || len(name) > 120 || strings.ContainsFunc(name, odd) {
 		return Quote(name)
+	}
+	return name
+}
+
+// Word returns a name out of a file as an argument of a command for a shell: in
+// single quotes where it needs them, and NAME in place of one that would not do.
+func Word(name string) string {
+	plain := func(r rune) bool {
+		return r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("._-/", r))
+	}
+	switch {
+	case name == "" || len(name) > 120 || Plain(name) != name || strings.Contains(name, "'"):
+		return "NAME"
+	case strings.ContainsFunc(name, func(r rune) bool { return !plain(r) }):
+		return "'" + name + "'"
 	}
 	return name
 }

@@ -83,3 +83,38 @@ func TestPlain(t *testing.T) {
 		}
 	}
 }
+
+// TestToFloat8 wants the nearest code, the even one of two, for values that are
+// none of the type's.
+func TestToFloat8(t *testing.T) {
+	table := float8s["float8_e4m3fn"]
+	for v, want := range map[float32]byte{1.06: 0x38, 1.0625: 0x38, 1.07: 0x39, 1.1875: 0x3a, -1e9: 0xfe, 1e-9: 0} {
+		if got := toFloat8(table, v); got != want {
+			t.Errorf("%g is 0x%02x, want 0x%02x", v, got, want)
+		}
+	}
+	if b := toFloat8(table, float32(math.NaN())); b&0x7f != 0x7f {
+		t.Errorf("NaN is 0x%02x", b)
+	}
+}
+
+// TestNegate wants integers to wrap round in their type, as PyTorch's do.
+func TestNegate(t *testing.T) {
+	for dtype, want := range map[string][]int64{"int8": {-1, -128}, "uint8": {255, 128}, "int64": {-1, -128}} {
+		x := Tensor{DType: dtype, Int: []int64{1, map[string]int64{"int8": -128}[dtype]}}
+		if dtype != "int8" {
+			x.Int[1] = 128
+		}
+		if x.Negate(); !slices.Equal(x.Int, want) {
+			t.Errorf("%s: %v, want %v", dtype, x.Int, want)
+		}
+	}
+}
+
+func TestWord(t *testing.T) {
+	for name, want := range map[string]string{"ema.module": "ema.module", "a b": "'a b'", "": "NAME", "$(x)": "'$(x)'", "é": "'é'", "a';b": "NAME", "a\nb": "NAME"} {
+		if got := Word(name); got != want {
+			t.Errorf("%q is the word %s, want %s", name, got, want)
+		}
+	}
+}

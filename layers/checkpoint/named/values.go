@@ -13,6 +13,7 @@ var sizes = map[string]int{
 	"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2,
 	"int64": 8, "int32": 4, "int16": 2, "int8": 1,
 	"uint64": 8, "uint32": 4, "uint16": 2, "uint8": 1, "bool": 1,
+	"float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
 }
 
 // Size returns the number of bytes of an element of the type, or 0 for a type
@@ -114,7 +115,12 @@ func Decode(name, dtype string, data []byte, v View, b *Budget) (Tensor, error) 
 	t := Tensor{Name: name, Shape: v.Shape, DType: dtype}
 	size := Size(dtype)
 	if size == 0 {
-		return t, Refused("store it in one of PyTorch's plain types", "tensor %s is of type %s", Quote(name), Plain(dtype))
+		if err := b.Take(1, 2*tensorCost); err != nil {
+			return t, err
+		}
+		e := Refused("store it in one of PyTorch's plain types", "tensor %s is of type %s", Quote(name), Plain(dtype))
+		e.unread = true
+		return t, e
 	}
 	if err := v.Within(len(data) / size); err != nil {
 		e := *err.(*FormatError)
@@ -126,7 +132,7 @@ func Decode(name, dtype string, data []byte, v View, b *Budget) (Tensor, error) 
 	switch dtype {
 	case "float64":
 		each = 12
-	case "float32", "float16", "bfloat16":
+	case "float32", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu":
 		each = 4
 	}
 	if err := b.Take(n, each); err != nil {
@@ -134,6 +140,11 @@ func Decode(name, dtype string, data []byte, v View, b *Budget) (Tensor, error) 
 	}
 	if err := b.Take(1, 8*len(v.Shape)); err != nil {
 		return t, err
+	}
+	if table := float8s[dtype]; table != nil {
+		t.Float = make([]float32, n)
+		v.each(n, func(i, at int) { t.Float[i] = table[data[at]] })
+		return t, nil
 	}
 	if read := floats[dtype]; read != nil {
 		t.Float = make([]float32, n)
@@ -155,7 +166,9 @@ func Decode(name, dtype string, data []byte, v View, b *Budget) (Tensor, error) 
 		beyond = beyond || t.Int[i] < 0
 	})
 	if beyond && dtype == "uint64" {
-		return t, Refused("store it as int64", "tensor %s has values beyond int64", Quote(name))
+		e := Refused("store it as int64", "tensor %s has values beyond int64", Quote(name))
+		e.unread = true
+		return t, e
 	}
 	return t, nil
 }
@@ -181,4 +194,21 @@ var integers = map[string]func([]byte) int64{
 		}
 		return 0
 	},
+}
+
+// Negate changes the sign of every value, as PyTorch resolves the negative bit of
+// a view: integers wrap round in their type.
+func (t *Tensor) Negate() {
+	for i, v := range t.Float {
+		t.Float[i] = math.Float32frombits(math.Float32bits(v) ^ 1<<31)
+	}
+	for i, v := range t.Double {
+		t.Double[i] = math.Float64frombits(math.Float64bits(v) ^ 1<<63)
+	}
+	read := integers[t.DType]
+	for i, v := range t.Int {
+		var b [8]byte
+		binary.LittleEndian.PutUint64(b[:], uint64(-v))
+		t.Int[i] = read(b[:])
+	}
 }

@@ -202,7 +202,7 @@ func (m *machine) get(i int64) error {
 func (m *machine) global(module, name string) error {
 	call, ok := m.d.Globals[module+" "+name]
 	if !ok {
-		return named.Refused(m.d.Mend, "its pickle names %s, which is not on the list of what is allowed (nothing was executed)", named.Plain(module+"."+name))
+		return named.Refused(m.d.Fix, "its pickle names %s, which is not on the list of what is allowed (nothing was executed)", named.Plain(module+"."+name))
 	}
 	return m.box(&Global{Module: module, Name: name, call: call}, 64)
 }
@@ -218,7 +218,7 @@ func (m *machine) call(callee, args any) error {
 		return named.Damaged("its pickle calls %s with %s instead of a tuple", named.Plain(g.Module+"."+g.Name), Describe(args))
 	}
 	if g.call == nil {
-		return named.Refused(m.d.Mend, "its pickle calls %s, which may only be named (nothing was executed)", named.Plain(g.Module+"."+g.Name))
+		return named.Refused(m.d.Fix, "its pickle calls %s, which may only be named (nothing was executed)", named.Plain(g.Module+"."+g.Name))
 	}
 	v, err := g.call(list)
 	if err != nil {

@@ -35,7 +35,7 @@ var dtypes = map[string]dtype{
 	"b1": {name: "bool", size: 1},
 }
 
-const mendArray = "store plain arrays of numbers"
+const fixArray = "store plain arrays of numbers"
 
 // NumPy returns the names that arrays and scalars of NumPy need, before and
 // after version 2 renamed numpy.core, in every protocol.
@@ -68,11 +68,11 @@ func newDType(args Tuple) (any, error) {
 	d, ok := dtypes[strings.TrimLeft(code, "<|=")]
 	switch {
 	case strings.HasPrefix(code, "O"):
-		return nil, named.Refused(mendArray, "it holds a NumPy array of objects (dtype %s), which could hold anything", named.Quote(code))
+		return nil, named.Refused(fixArray, "it holds a NumPy array of objects (dtype %s), which could hold anything", named.Quote(code))
 	case strings.HasPrefix(code, ">"):
 		return nil, bigEndian(code)
 	case !ok:
-		return nil, named.Refused(mendArray, "it holds a NumPy array of dtype %s, which is not a plain number", named.Quote(code))
+		return nil, named.Refused(fixArray, "it holds a NumPy array of dtype %s, which is not a plain number", named.Quote(code))
 	}
 	d.code = code
 	return &d, nil
@@ -98,7 +98,7 @@ func (d *dtype) SetState(state any) error {
 	case order != "<" && order != "|" && order != "=":
 		return named.Damaged("the byte order of a numpy.dtype is %s", named.Quote(order))
 	case t[2] != nil || t[3] != nil || t[4] != nil:
-		return named.Refused(mendArray, "it holds a NumPy array of records or subarrays")
+		return named.Refused(fixArray, "it holds a NumPy array of records or subarrays")
 	}
 	return nil
 }

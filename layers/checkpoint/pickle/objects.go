@@ -284,7 +284,7 @@ func persistent(m *machine) error {
 		return err
 	}
 	if m.d.Persistent == nil {
-		return named.Refused(m.d.Mend, "its pickle refers to objects outside of it, at byte %d", m.at-1)
+		return named.Refused(m.d.Fix, "its pickle refers to objects outside of it, at byte %d", m.at-1)
 	}
 	v, err := m.d.Persistent(id)
 	if err != nil {
@@ -294,7 +294,7 @@ func persistent(m *machine) error {
 }
 
 func extension(m *machine) error {
-	return named.Refused(m.d.Mend, "its pickle uses the extension registry, which can name anything, at byte %d", m.at-1)
+	return named.Refused(m.d.Fix, "its pickle uses the extension registry, which can name anything, at byte %d", m.at-1)
 }
 
 func outOfBand(m *machine) error {

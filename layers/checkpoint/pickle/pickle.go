@@ -26,8 +26,8 @@
 //
 // Every length is held against what is left of the input before anything is
 // allocated, and every object is taken from a [named.Budget]. Integers have at
-// most 64 bytes, or 160 digits. There is no recursion. Fortunately for both
-// ends, a memo's index is only a name: a large one costs nothing.
+// most 64 bytes, or 160 digits. There is no recursion. A memo's index is only a
+// name: a large one costs nothing.
 package pickle
 
 import (
@@ -61,6 +61,14 @@ type (
 // A Func stands for a Python function or class where a pickle calls it.
 type Func func(args Tuple) (any, error)
 
+// Call calls what the name stands for, in a Func whose arguments name another.
+func (g *Global) Call(args Tuple) (any, error) {
+	if g.call == nil {
+		return nil, named.Damaged("its pickle calls %s, which may only be named", named.Plain(g.Module+"."+g.Name))
+	}
+	return g.call(args)
+}
+
 // A Stateful value takes the state that a pickle's BUILD gives it.
 type Stateful interface{ SetState(state any) error }
 
@@ -86,8 +94,8 @@ type Decoder struct {
 	Persistent func(id any) (any, error)
 	// Budget is the memory left. It must be set.
 	Budget *named.Budget
-	// Mend is what to do about a name that is not allowed.
-	Mend string
+	// Fix is what to do about a name that is not allowed.
+	Fix string
 }
 
 // Decode decodes the pickle that b begins with, and returns how many bytes it

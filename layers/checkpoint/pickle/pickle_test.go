@@ -16,7 +16,7 @@ import (
 
 func decode(b string) (any, int, error) {
 	budget := named.NewBudget(len(b))
-	d := &Decoder{Globals: NumPy(budget), Budget: budget, Mend: "do not"}
+	d := &Decoder{Globals: NumPy(budget), Budget: budget, Fix: "do not"}
 	d.Globals["argparse Namespace"] = Inert("argparse", "Namespace")
 	return d.Decode([]byte(b))
 }

@@ -134,7 +134,7 @@ func (h *header) verify(b []byte) (sealed bool, err error) {
 		return false, named.Damaged("only one of the metadata %s and %s is there", KeyFormat, KeySHA256)
 	case format != formatValue:
 		e := named.Damaged("its %s is %s, not %q", KeyFormat, named.Quote(format), formatValue)
-		e.Mend = "use the version of potstill that wrote it, or, if that was this one, copy the file again: it is damaged"
+		e.Fix = "use the version of potstill that wrote it, or, if that was this one, copy the file again: it is damaged"
 		return false, e
 	}
 	at := 8 + h.sumAt

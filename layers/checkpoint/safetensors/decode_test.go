@@ -74,12 +74,12 @@ func TestDecodeRefuses(t *testing.T) {
 		"dtype number":       {raw(`{"w":{"dtype":8,"shape":[0],"data_offsets":[0,0]}}`, ""), "dtype is not a string"},
 		"shape string":       {raw(tensor(`"1"`, "[0,4]"), "data"), `shape lacks "["`},
 		"negative shape":     {raw(tensor("[-1]", "[0,4]"), "data"), `"-1" is not a size`},
-		"minus nought":       {raw(tensor("[-0]", "[0,0]"), ""), `"-0" is not a size`},
+		"minus zero":         {raw(tensor("[-0]", "[0,0]"), ""), `"-0" is not a size`},
 		"fraction":           {raw(tensor("[1.0]", "[0,4]"), "data"), `"1.0" is not a size`},
 		"number too long":    {raw(tensor("[99999999999999999999]", "[0,4]"), "data"), "is not a size"},
 		"overflow":           {raw(tensor("[4294967296,4294967296]", "[0,0]"), ""), "impossible shape"},
 		"overflow in bytes":  {raw(tensor("[4611686018427387904]", "[0,0]"), ""), "impossible shape"},
-		"overflow by nought": {raw(tensor("[0,4294967296,4294967296]", "[0,0]"), ""), "impossible shape"},
+		"overflow by zero":   {raw(tensor("[0,4294967296,4294967296]", "[0,0]"), ""), "impossible shape"},
 		"rank":               {raw(tensor("["+strings.Repeat("1,", 64)+"1]", "[0,4]"), "data"), "more than 64 numbers"},
 		"one offset":         {raw(tensor("[1]", "[0]"), "data"), "1 data_offsets instead of 2"},
 		"three offsets":      {raw(tensor("[1]", "[0,4,4]"), "data"), "more than 2 numbers"},
@@ -106,8 +106,8 @@ func TestDecodeRefuses(t *testing.T) {
 			refused(t, err, c.want, copyAgain)
 		})
 	}
-	_, err := Decode(raw(`{"w":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[0,0]}}`, ""))
-	refused(t, err, `unknown type "F8_E4M3"`, "store it as one of F64 F32")
+	_, err := Decode(raw(`{"w":{"dtype":"F4","shape":[0],"data_offsets":[0,0]}}`, ""))
+	refused(t, err, `unknown type "F4"`, "store it as one of F64 F32")
 	_, err = Decode(raw(`{"__metadata__":{"potstill.format":"2","potstill.sha256":""}}`, ""))
 	refused(t, err, `is "2", not "1"`, "use the version of potstill that wrote it")
 }
@@ -115,16 +115,16 @@ func TestDecodeRefuses(t *testing.T) {
 // copyAgain is the advice for damaged files.
 const copyAgain = "the file is damaged or cut short; copy it again"
 
-// refused wants a *FormatError of one short line with the reason and the mend.
-func refused(t *testing.T, err error, reason, mend string) {
+// refused wants a *FormatError of one short line with the reason and what to do.
+func refused(t *testing.T, err error, reason, fix string) {
 	t.Helper()
 	var format *FormatError
 	if !errors.As(err, &format) {
 		t.Fatalf("error %v, want a *FormatError with %q", err, reason)
 	}
 	line := err.Error()
-	if !strings.Contains(line, reason) || !strings.Contains(line, mend) || strings.Contains(line, "\n") || len(line) > 600 {
-		t.Errorf("error %q, want one line with %q and %q", line, reason, mend)
+	if !strings.Contains(line, reason) || !strings.Contains(line, fix) || strings.Contains(line, "\n") || len(line) > 600 {
+		t.Errorf("error %q, want one line with %q and %q", line, reason, fix)
 	}
 }
 

@@ -132,7 +132,7 @@ func (p *headerParser) parseTensor(name string) error {
 	}
 	if t.DType.Size() == 0 {
 		e := named.Damaged("%s has the unknown type %s", at, named.Quote(string(t.DType)))
-		e.Mend = "store it as one of F64 F32 F16 BF16 I64 I32 I16 I8 U8 BOOL, or, if it was, copy the file again: it is damaged"
+		e.Fix = "store it as one of F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL C64, or leave it out"
 		return e
 	}
 	if len(s) != 2 {

@@ -76,18 +76,28 @@ const (
 	I8   DType = "I8"
 	U8   DType = "U8"
 	BOOL DType = "BOOL"
+
+	U64     DType = "U64"
+	U32     DType = "U32"
+	U16     DType = "U16"
+	C64     DType = "C64" // two F32, real and imaginary
+	F8E4M3  DType = "F8_E4M3"
+	F8E5M2  DType = "F8_E5M2"
+	F8E4M3Z DType = "F8_E4M3FNUZ"
+	F8E5M2Z DType = "F8_E5M2FNUZ"
+	F8E8M0  DType = "F8_E8M0"
 )
 
 // Size returns the number of bytes of an element, or 0 for an unknown type.
 func (d DType) Size() int {
 	switch d {
-	case F64, I64:
+	case F64, I64, U64, C64:
 		return 8
-	case F32, I32:
+	case F32, I32, U32:
 		return 4
-	case F16, BF16, I16:
+	case F16, BF16, I16, U16:
 		return 2
-	case I8, U8, BOOL:
+	case I8, U8, BOOL, F8E4M3, F8E5M2, F8E4M3Z, F8E5M2Z, F8E8M0:
 		return 1
 	}
 	return 0

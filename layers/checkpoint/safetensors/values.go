@@ -51,10 +51,14 @@ func Int64s(t *Tensor) ([]int64, error) {
 		return elements(t, func(b []byte) int64 { return int64(int16(binary.LittleEndian.Uint16(b))) })
 	case I8:
 		return elements(t, func(b []byte) int64 { return int64(int8(b[0])) })
+	case U32:
+		return elements(t, func(b []byte) int64 { return int64(binary.LittleEndian.Uint32(b)) })
+	case U16:
+		return elements(t, func(b []byte) int64 { return int64(binary.LittleEndian.Uint16(b)) })
 	case U8, BOOL:
 		return elements(t, func(b []byte) int64 { return int64(b[0]) })
 	}
-	return nil, wrongType(t, "I64, I32, I16, I8, U8 or BOOL")
+	return nil, wrongType(t, "I64, I32, I16, I8, U32, U16, U8 or BOOL")
 }
 
 // Uint8s returns a copy of the elements of a U8 tensor.
@@ -65,11 +69,11 @@ func Uint8s(t *Tensor) ([]uint8, error) {
 	return elements(t, func(b []byte) uint8 { return b[0] })
 }
 
-// Uint16s returns the bit patterns of the elements of an F16, BF16 or I16
+// Uint16s returns the bit patterns of the elements of an F16, BF16, I16 or U16
 // tensor.
 func Uint16s(t *Tensor) ([]uint16, error) {
 	if t.DType.Size() != 2 {
-		return nil, wrongType(t, "F16, BF16 or I16")
+		return nil, wrongType(t, "F16, BF16, I16 or U16")
 	}
 	return elements(t, binary.LittleEndian.Uint16)
 }

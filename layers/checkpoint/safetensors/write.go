@@ -104,7 +104,7 @@ func syncFolder(folder string) error {
 	return err
 }
 
-// writeError names the file and, where the cause is a common one, the mend.
+// writeError names the file and, where the cause is a common one, what to do.
 func writeError(path string, err error) error {
 	err = cause(err)
 	switch {

@@ -37,8 +37,8 @@ const (
 )
 
 const (
-	mend      = "pickle a dict of NumPy arrays and of (min, max, codes), or save a state_dict with torch.save"
-	mendShape = "pickle a dict {name: (min, max, uint8 array) or array}"
+	fix      = "pickle a dict of NumPy arrays and of (min, max, codes), or save a state_dict with torch.save"
+	fixShape = "pickle a dict {name: (min, max, uint8 array) or array}"
 )
 
 // Sniff reports whether a file that begins with head is a pickle that may hold
@@ -57,16 +57,20 @@ func Sniff(head []byte) bool {
 
 // Decode decodes the bytes of a whole file. Every error is a
 // [*named.FormatError] without a path.
-func Decode(b []byte) (*named.File, error) {
+func Decode(b []byte) (*named.File, error) { return DecodeWeights(b, "") }
+
+// DecodeWeights is Decode of the tensors whose names begin with weights and a
+// dot, which are removed; of all for "".
+func DecodeWeights(b []byte, weights string) (*named.File, error) {
 	budget := named.NewBudget(len(b))
 	globals := pickle.NumPy(budget)
 	globals["collections OrderedDict"] = func(args pickle.Tuple) (any, error) {
 		if len(args) > 0 {
-			return nil, named.Refused(mendShape, "a dict is made of %s", pickle.Describe(args[0]))
+			return nil, named.Refused(fixShape, "a dict is made of %s", pickle.Describe(args[0]))
 		}
 		return &pickle.Dict{}, nil
 	}
-	root, n, err := (&pickle.Decoder{Globals: globals, Budget: budget, Mend: mend}).Decode(b)
+	root, n, err := (&pickle.Decoder{Globals: globals, Budget: budget, Fix: fix}).Decode(b)
 	if err != nil {
 		return nil, err
 	}
@@ -75,10 +79,10 @@ func Decode(b []byte) (*named.File, error) {
 	}
 	d, ok := root.(*pickle.Dict)
 	if !ok {
-		return nil, named.Refused(mendShape, "its pickle holds %s, not a dict of tensors", pickle.Describe(root))
+		return nil, named.Refused(fixShape, "its pickle holds %s, not a dict of tensors", pickle.Describe(root))
 	}
 	if len(d.Keys) == 0 {
-		return nil, named.Refused(mendShape, "its pickle holds an empty dict")
+		return nil, named.Refused(fixShape, "its pickle holds an empty dict")
 	}
 	f := &named.File{Format: FormatPlain}
 	if err := budget.Take(len(d.Keys), 256); err != nil {
@@ -88,17 +92,14 @@ func Decode(b []byte) (*named.File, error) {
 	for i, k := range d.Keys {
 		name, ok := k.(string)
 		if !ok {
-			return nil, named.Refused(mendShape, "its pickle holds a dict with %s as a key, not a name", pickle.Describe(k))
+			return nil, named.Refused(fixShape, "its pickle holds a dict with %s as a key, not a name", pickle.Describe(k))
 		}
-		t, err := entry(name, d.Values[i], budget)
-		if err != nil {
+		if err := f.Take(entry(name, d.Values[i], budget)); err != nil {
 			return nil, err
 		}
-		f.Tensors = append(f.Tensors, t)
 	}
 	f.Format = format(d, f)
-	f.Unwrap()
-	return f, nil
+	return f, f.Settle(weights, budget)
 }
 
 // format tells 8-bit files from 16-bit ones and those of plain arrays.
@@ -128,7 +129,7 @@ func entry(name string, v any, b *named.Budget) (named.Tensor, error) {
 	case pickle.Tuple:
 		return coded(name, v, b)
 	}
-	return named.Tensor{}, named.Refused(mendShape, "under the name %s it has %s, not an array", named.Quote(name), pickle.Describe(v))
+	return named.Tensor{}, named.Refused(fixShape, "under the name %s it has %s, not an array", named.Quote(name), pickle.Describe(v))
 }
 
 func array(name string, a *pickle.Array, b *named.Budget) (named.Tensor, error) {
@@ -144,13 +145,13 @@ func array(name string, a *pickle.Array, b *named.Budget) (named.Tensor, error) 
 // coded decodes (min, max, codes).
 func coded(name string, v pickle.Tuple, b *named.Budget) (t named.Tensor, err error) {
 	if len(v) != 3 {
-		return t, named.Refused(mendShape, "under the name %s it has a tuple of %d, not (min, max, codes)", named.Quote(name), len(v))
+		return t, named.Refused(fixShape, "under the name %s it has a tuple of %d, not (min, max, codes)", named.Quote(name), len(v))
 	}
 	lo, loOK := number(v[0])
 	hi, hiOK := number(v[1])
 	a, ok := v[2].(*pickle.Array)
 	if !loOK || !hiOK || !ok || a.DType != "uint8" {
-		return t, named.Refused(mendShape, "under the name %s it has a tuple that is not two numbers and a uint8 array", named.Quote(name))
+		return t, named.Refused(fixShape, "under the name %s it has a tuple that is not two numbers and a uint8 array", named.Quote(name))
 	}
 	finite := func(v float64) bool { return v-v == 0 && math.Abs(v) <= math.MaxFloat32 }
 	if !finite(lo) || !finite(hi) || lo > hi {

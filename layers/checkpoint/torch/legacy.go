@@ -13,7 +13,7 @@ import (
 // of the keys of its storages; then, key by key, each storage as a number of
 // elements (int64) and its data.
 func (r *reading) legacy(b []byte) (any, error) {
-	plain := &pickle.Decoder{Budget: r.budget, Mend: mendState}
+	plain := &pickle.Decoder{Budget: r.budget, Fix: fixState}
 	at := 0
 	next := func(d *pickle.Decoder) (any, error) {
 		v, n, err := d.Decode(b[at:])
@@ -32,7 +32,7 @@ func (r *reading) legacy(b []byte) (any, error) {
 		return nil, err
 	}
 	if version != int64(protocol) {
-		return nil, named.Refused(mendResave, "it is of a version of PyTorch's legacy format other than %d", protocol)
+		return nil, named.Refused(fixResave, "it is of a version of PyTorch's legacy format other than %d", protocol)
 	}
 	machine, err := next(plain)
 	if err != nil {

@@ -1,6 +1,9 @@
 package torch
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/pickle"
 )
@@ -35,6 +38,7 @@ type tensor struct {
 	part  *part
 	dtype string
 	view  named.View
+	neg   bool // the values are those of the storage times -1
 }
 
 // storageTypes are the types of elements by the names of storage classes.
@@ -45,16 +49,22 @@ var storageTypes = map[string]string{
 	// Known so that what holds them beside a state_dict can be read; as parts of
 	// a state_dict they are refused.
 	"ComplexDoubleStorage": "complex128", "ComplexFloatStorage": "complex64",
+	"QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32", "QUInt4x2Storage": "quint4x2", "QUInt2x4Storage": "quint2x4",
+}
+
+// schemes are the names of quantization schemes.
+var schemes = []string{
+	"per_tensor_affine", "per_tensor_symmetric", "per_channel_affine", "per_channel_symmetric", "per_channel_affine_float_qparams",
 }
 
 // typeNames are the types that torch names as its attributes.
 var typeNames = []string{
 	"float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool",
-	"complex128", "complex64", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu",
+	"complex128", "complex64", "complex32", "qint8", "quint8", "qint32", "quint4x2", "quint2x4", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu",
 }
 
 // otherSizes are the bytes of elements of types that are known but not taken.
-var otherSizes = map[string]int{"complex128": 16, "complex64": 8}
+var otherSizes = map[string]int{"complex128": 16, "complex64": 8, "complex32": 4, "qint8": 1, "quint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1}
 
 func elementSize(dtype string) int {
 	if dtype == "" {
@@ -65,7 +75,11 @@ func elementSize(dtype string) int {
 
 // inert are the classes whose objects are kept as records that nothing reads.
 var inert = []string{
-	"torch Size", "torch device", "argparse Namespace",
+	"torch Size", "torch device", "torch Generator", "argparse Namespace", "torch.torch_version TorchVersion",
+	// Tensors of kinds that are no part of a plain state_dict.
+	"torch._utils _rebuild_sparse_tensor", "torch._utils _rebuild_sparse_csr_tensor", "torch._utils _rebuild_nested_tensor",
+	"torch._utils _rebuild_qtensor", "torch._utils _rebuild_meta_tensor_no_storage", "torch._utils _rebuild_wrapper_subclass",
+	"torch._utils _rebuild_device_tensor_from_numpy", "torch.serialization _get_layout",
 	"pathlib Path", "pathlib PosixPath", "pathlib PurePosixPath", "pathlib WindowsPath", "pathlib PureWindowsPath",
 	"pathlib._local Path", "pathlib._local PosixPath", "pathlib._local WindowsPath",
 	"builtins set", "builtins frozenset", "builtins list", "builtins tuple", "builtins slice", "builtins complex",
@@ -84,7 +98,7 @@ func (r *reading) decoder() *pickle.Decoder {
 	}
 	globals["torch.storage UntypedStorage"] = nil
 	globals["torch UntypedStorage"] = nil
-	for _, name := range typeNames {
+	for _, name := range slices.Concat(typeNames, schemes) {
 		globals["torch "+name] = nil
 	}
 	for _, builtin := range []string{"builtins ", "__builtin__ "} {
@@ -92,12 +106,15 @@ func (r *reading) decoder() *pickle.Decoder {
 	}
 	globals["collections OrderedDict"] = newDict
 	globals["collections defaultdict"] = newDict
+	globals["collections Counter"] = newCounter
 	globals["torch._utils _rebuild_tensor"] = func(a pickle.Tuple) (any, error) { return r.rebuild(a, 4, 4) }
 	globals["torch._utils _rebuild_tensor_v2"] = func(a pickle.Tuple) (any, error) { return r.rebuild(a, 6, 7) }
 	globals["torch._utils _rebuild_tensor_v3"] = func(a pickle.Tuple) (any, error) { return r.rebuild(a, 7, 8) }
 	globals["torch._utils _rebuild_parameter"] = rebuildParameter
 	globals["torch._utils _rebuild_parameter_with_state"] = rebuildParameter
-	return &pickle.Decoder{Globals: globals, Persistent: r.persistent, Budget: r.budget, Mend: mendState}
+	globals["torch._tensor _rebuild_from_type_v2"] = rebuildFromType
+	globals["torch Tensor"], globals["torch.nn.parameter Parameter"] = nil, nil
+	return &pickle.Decoder{Globals: globals, Persistent: r.persistent, Budget: r.budget, Fix: fixState}
 }
 
 // newDict makes an empty dict, or, as protocols 0 and 1 of old Pythons have it,
@@ -111,8 +128,19 @@ func newDict(args pickle.Tuple) (any, error) {
 	return &pickle.Dict{}, nil
 }
 
+// newCounter makes a dict of Counter(dict), as a Counter is pickled.
+func newCounter(args pickle.Tuple) (any, error) {
+	if len(args) == 0 {
+		return &pickle.Dict{}, nil
+	}
+	if d, ok := args[0].(*pickle.Dict); ok && len(args) == 1 {
+		return d, nil
+	}
+	return nil, resave("a Counter is made of %s", pickle.Describe(args[0]))
+}
+
 func resave(format string, args ...any) error {
-	return named.Refused(mendResave, format, args...)
+	return named.Refused(fixResave, format, args...)
 }
 
 func rebuildParameter(args pickle.Tuple) (any, error) {
@@ -124,6 +152,20 @@ func rebuildParameter(args pickle.Tuple) (any, error) {
 		return nil, named.Damaged("a parameter is made of %s instead of a tensor", pickle.Describe(args[0]))
 	}
 	return t, nil
+}
+
+// rebuildFromType makes a tensor that has attributes of its own, which are
+// dropped, of (function, class, arguments, attributes).
+func rebuildFromType(args pickle.Tuple) (any, error) {
+	if len(args) != 4 {
+		return nil, named.Damaged("a tensor with attributes is made of %d values instead of 4", len(args))
+	}
+	f, ok := args[0].(*pickle.Global)
+	inner, isTuple := args[2].(pickle.Tuple)
+	if !ok || !isTuple || f.Module != "torch._utils" || !strings.HasPrefix(f.Name, "_rebuild_tensor") {
+		return nil, resave("a tensor with attributes is made by %s", pickle.Describe(args[0]))
+	}
+	return f.Call(inner)
 }
 
 // rebuild makes a tensor of (storage, offset, size, stride[, requires_grad,
@@ -155,7 +197,33 @@ func (r *reading) rebuild(args pickle.Tuple, least, most int) (any, error) {
 	} else if t.dtype == "" {
 		return nil, named.Damaged("a tensor without a type is made of a run of bytes")
 	}
+	if len(args) == most && most > 4 {
+		return t, t.describe(args[most-1])
+	}
 	return t, nil
+}
+
+// describe takes a tensor's metadata: a dict of truth values, of which "neg" says
+// that the values are those of the storage times -1, and "conj" (of complex
+// tensors, which are not read) that they are its conjugates.
+func (t *tensor) describe(metadata any) error {
+	if metadata == nil {
+		return nil
+	}
+	d, ok := metadata.(*pickle.Dict)
+	if !ok {
+		return named.Damaged("the metadata of a tensor are %s", pickle.Describe(metadata))
+	}
+	for i, k := range d.Keys {
+		switch on, ok := d.Values[i].(bool); {
+		case ok && k == "neg":
+			t.neg = on
+		case ok && k == "conj" && (!on || strings.HasPrefix(t.dtype, "complex")):
+		default:
+			return resave("the metadata of a tensor say %s, which is not understood", label(k))
+		}
+	}
+	return nil
 }
 
 // intsOf also takes a torch.Size.
@@ -174,7 +242,7 @@ func (r *reading) persistent(id any) (any, error) {
 		return nil, named.Damaged("its pickle refers to a storage by %s", pickle.Describe(id))
 	}
 	if t[0] == "module" {
-		return nil, named.Refused(mendState, "it holds a whole pickled module with its source code, not a state_dict (nothing was executed)")
+		return nil, named.Refused(fixState, "it holds a whole pickled module with its source code, not a state_dict (nothing was executed)")
 	}
 	if t[0] != "storage" || len(t) < 5 || len(t) > 6 {
 		return nil, named.Damaged("its pickle refers to something other than a storage")
@@ -240,5 +308,11 @@ func (r *reading) decode(name string, t *tensor) (named.Tensor, error) {
 	}
 	size := elementSize(t.part.of.dtype)
 	from := t.part.offset * size
-	return named.Decode(name, t.dtype, b[from:from+t.part.n*size], t.view, r.budget)
+	decoded, err := named.Decode(name, t.dtype, b[from:from+t.part.n*size], t.view, r.budget)
+	if err == nil && t.neg {
+		if decoded.Negate(); t.dtype == "uint64" && slices.ContainsFunc(decoded.Int, func(v int64) bool { return v < 0 }) {
+			return decoded, resave("tensor %s has values beyond int64", named.Quote(name))
+		}
+	}
+	return decoded, err
 }

@@ -15,12 +15,13 @@ var nests = []string{"state_dict", "model_state_dict", "model", "net", "module",
 // deepest is how many times a state_dict may be nested.
 const deepest = 4
 
-// collect finds the state_dict in the unpickled object, and decodes its
-// tensors into f.
-func (r *reading) collect(root any, f *named.File) error {
-	d, err := stateDict(root, f)
+// collect finds the state_dict in the unpickled object, that under the key
+// weights if there is such a one, and decodes its tensors into f. It returns
+// what of weights is no key: the beginning of the tensors' names.
+func (r *reading) collect(root any, f *named.File, weights string) (rest string, err error) {
+	d, rest, err := stateDict(root, f, weights)
 	if err != nil {
-		return err
+		return "", err
 	}
 	f.Tensors = make([]named.Tensor, 0, countTensors(d))
 	var left []string
@@ -31,14 +32,12 @@ func (r *reading) collect(root any, f *named.File) error {
 			left = append(left, label(k))
 			continue
 		}
-		decoded, err := r.decode(name, t)
-		if err != nil {
-			return err
+		if err := f.Take(r.decode(name, t)); err != nil {
+			return "", err
 		}
-		f.Tensors = append(f.Tensors, decoded)
 	}
 	leftOut(f, left)
-	return nil
+	return rest, nil
 }
 
 // leftOut notes the entries that were not taken.
@@ -66,8 +65,10 @@ func label(k any) string {
 	return "an entry under " + pickle.Describe(k)
 }
 
-// stateDict goes down to the dict that holds the tensors.
-func stateDict(root any, f *named.File) (*pickle.Dict, error) {
+// stateDict goes down to the dict that holds the tensors: by the keys that
+// weights begins with, and by those that are usual. It returns the rest of
+// weights.
+func stateDict(root any, f *named.File, weights string) (d *pickle.Dict, rest string, err error) {
 	var left []string
 	for range deepest + 1 {
 		d, ok := root.(*pickle.Dict)
@@ -76,18 +77,18 @@ func stateDict(root any, f *named.File) (*pickle.Dict, error) {
 			if _, single := root.(*tensor); single {
 				what = "a single tensor"
 			}
-			return nil, named.Refused(mendState, "it holds %s, not a state_dict", what)
+			return nil, "", named.Refused(fixState, "it holds %s, not a state_dict", what)
 		}
-		under, err := nested(d)
+		under, rest, err := chosen(d, weights)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if under == "" {
 			if countTensors(d) == 0 {
-				return nil, named.Refused(mendState, "it holds a dict without tensors%s, not a state_dict", keysOf(d))
+				return nil, "", named.Refused(fixState, "it holds a dict without tensors%s, not a state_dict", keysOf(d))
 			}
 			leftOut(f, left)
-			return d, nil
+			return d, rest, nil
 		}
 		f.Notes = append(f.Notes, fmt.Sprintf("the state_dict was found under %s", named.Quote(under)))
 		for _, k := range d.Keys {
@@ -96,34 +97,88 @@ func stateDict(root any, f *named.File) (*pickle.Dict, error) {
 			}
 		}
 		root, _ = d.Get(under)
+		weights = rest
 	}
-	return nil, named.Refused(mendState, "its state_dict is nested more than %d times", deepest)
+	return nil, "", named.Refused(fixState, "its state_dict is nested more than %d times", deepest)
 }
 
-// nested returns the key that a state_dict lies under, or "" where d is one
-// itself or none is found.
-func nested(d *pickle.Dict) (string, error) {
-	for _, key := range nests {
-		if v, ok := d.Get(key); ok && holds(v) {
-			return key, nil
+// chosen returns the key that a state_dict lies under, or "" where d is one
+// itself or none is found: the longest key that weights begins with, whose rest
+// is returned, else the one that [nested] finds.
+func chosen(d *pickle.Dict, weights string) (key, rest string, err error) {
+	for i, k := range d.Keys {
+		name, text := k.(string)
+		sub, ok := d.Values[i].(*pickle.Dict)
+		if !text || !ok || len(name) <= len(key) || tensorsIn(sub) == 0 {
+			continue
+		}
+		if after, ok := strings.CutPrefix(weights+".", name+"."); ok {
+			key, rest = name, strings.TrimSuffix(after, ".")
 		}
 	}
-	if countTensors(d) > 0 {
-		return "", nil
+	if key != "" {
+		return key, rest, nil
 	}
-	found := ""
+	if weights == here && countTensors(d) > 0 {
+		return "", here, nil
+	}
+	key, err = nested(d)
+	return key, weights, err
+}
+
+// here, in the place of a key, stands for the tensors without one.
+const here = "."
+
+// nested returns the key that a state_dict lies under, or "" where d is one
+// itself or none is found. Another of at least half as many tensors makes it
+// ambiguous, except that of an optimizer.
+func nested(d *pickle.Dict) (string, error) {
+	found, n := "", countTensors(d)
+	for _, key := range nests {
+		if v, ok := d.Get(key); ok && holds(v) {
+			found, n = key, tensorsIn(v.(*pickle.Dict))
+			break
+		}
+	}
+	usual := found != ""
 	for i, k := range d.Keys {
 		sub, ok := d.Values[i].(*pickle.Dict)
 		key, text := k.(string)
-		if !ok || !text || countTensors(sub) == 0 || strings.Contains(strings.ToLower(key), "optim") {
+		if !ok || !text || key == found || strings.Contains(strings.ToLower(key), "optim") {
 			continue
 		}
-		if found != "" {
-			return "", named.Refused(mendState, "it holds more than one state_dict, under %s and %s", named.Quote(found), named.Quote(key))
+		other := tensorsIn(sub)
+		switch {
+		case other == 0, usual && n == 0, (usual || n > 0 && found == "") && 2*other < n:
+		case found == "" && n > 0:
+			return "", ambiguous(here, key)
+		case found != "":
+			return "", ambiguous(found, key)
+		default:
+			found = key
 		}
-		found = key
 	}
 	return found, nil
+}
+
+// ambiguous refuses a dict with two state_dicts.
+func ambiguous(a, b string) error {
+	return named.Refused(fmt.Sprintf("choose one with --weights %s or --weights %s, or save it alone: torch.save(model.state_dict(), path)", named.Word(a), named.Word(b)),
+		"it holds more than one state_dict, under %s and %s", named.Quote(a), named.Quote(b))
+}
+
+// tensorsIn counts the tensors in d, or in the dict in it under one of the usual
+// names.
+func tensorsIn(d *pickle.Dict) int {
+	n := countTensors(d)
+	for _, key := range nests {
+		if v, ok := d.Get(key); ok {
+			if sub, ok := v.(*pickle.Dict); ok {
+				n = max(n, countTensors(sub))
+			}
+		}
+	}
+	return n
 }
 
 // holds reports whether v is a dict with tensors, or with a dict under one of

@@ -49,8 +49,8 @@ const (
 )
 
 const (
-	mendState    = "save the state_dict alone: torch.save(model.state_dict(), path)"
-	mendResave   = "open it with PyTorch and save it again: torch.save(torch.load(path, weights_only=True), path)"
+	fixState     = "save the state_dict alone: torch.save(model.state_dict(), path)"
+	fixResave    = "open it with PyTorch and save it again: torch.save(torch.load(path, weights_only=True), path)"
 	magicNumber  = "119547037146038801333356" // 0x1950a86a20f9469cfc6c
 	protocol     = 1001
 	tarMagicAt   = 257
@@ -104,7 +104,12 @@ func unknown() error {
 
 // Decode decodes the bytes of a whole file. Every error is a
 // [*named.FormatError] without a path.
-func Decode(b []byte) (*named.File, error) {
+func Decode(b []byte) (*named.File, error) { return DecodeWeights(b, "") }
+
+// DecodeWeights is Decode of one of several nets in a file: that of the
+// state_dict under the key weights, or of the tensors whose names begin with
+// weights and a dot.
+func DecodeWeights(b []byte, weights string) (*named.File, error) {
 	r := &reading{budget: named.NewBudget(len(b)), storages: map[string]*storage{}}
 	head := b[:min(len(b), named.HeadLen)]
 	var root any
@@ -114,7 +119,7 @@ func Decode(b []byte) (*named.File, error) {
 	case f.Format == FormatZip:
 		root, err = r.zip(b)
 	case isTar(head):
-		err = named.Refused(mendResave, "it is in the tar format of PyTorch before 0.1.10, which is not taken")
+		err = named.Refused(fixResave, "it is in the tar format of PyTorch before 0.1.10, which is not taken")
 	case f.Format == FormatLegacy:
 		root, err = r.legacy(b)
 	default:
@@ -123,9 +128,11 @@ func Decode(b []byte) (*named.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.collect(root, f); err != nil {
+	if weights, err = r.collect(root, f, weights); err != nil {
 		return nil, err
 	}
-	f.Unwrap()
+	if err := f.Settle(weights, r.budget); err != nil {
+		return nil, err
+	}
 	return f, nil
 }

@@ -125,16 +125,16 @@ func (a *archive) apart(files []*zip.File) error {
 // check finds out whether the archive is one of torch.save's that can be read.
 func (a *archive) check() error {
 	if a.prefix == "" {
-		mend := "name a file made by torch.save"
+		fix := "name a file made by torch.save"
 		for name := range a.entries {
 			if strings.HasSuffix(name, ".npy") {
-				return named.Refused(mend, "it is a zip file of NumPy arrays (.npz), not one of PyTorch")
+				return named.Refused(fix, "it is a zip file of NumPy arrays (.npz), not one of PyTorch")
 			}
 		}
-		return named.Refused(mend, "it is a zip file without a data.pkl, not one of PyTorch")
+		return named.Refused(fix, "it is a zip file without a data.pkl, not one of PyTorch")
 	}
 	if a.entries[a.prefix+"constants.pkl"] != nil {
-		return named.Refused("load it with torch.jit.load and "+mendState, "it is a TorchScript archive")
+		return named.Refused("load it with torch.jit.load and "+fixState, "it is a TorchScript archive")
 	}
 	if a.entries[a.prefix+"byteorder"] != nil {
 		b, err := a.read(a.prefix + "byteorder")
@@ -157,7 +157,7 @@ func (a *archive) read(name string) ([]byte, error) {
 		return nil, named.Damaged("it has no zip entry %s", named.Quote(name))
 	}
 	if f.Flags&1 != 0 {
-		return nil, named.Refused(mendResave, "its zip entry %s is encrypted", named.Quote(name))
+		return nil, named.Refused(fixResave, "its zip entry %s is encrypted", named.Quote(name))
 	}
 	begin, err := f.DataOffset()
 	if err != nil {
@@ -175,7 +175,7 @@ func (a *archive) read(name string) ([]byte, error) {
 			return nil, err
 		}
 	default:
-		return nil, named.Refused(mendResave, "its zip entry %s is compressed by the unknown method %d", named.Quote(name), f.Method)
+		return nil, named.Refused(fixResave, "its zip entry %s is compressed by the unknown method %d", named.Quote(name), f.Method)
 	}
 	// PyTorch leaves the sum 0 where it was told not to compute it.
 	if f.CRC32 != 0 && crc32.ChecksumIEEE(b) != f.CRC32 {
