@@ -91,7 +91,8 @@ func (n *Net) index(name string) int {
 }
 
 // Head returns the last module with parameters that leads to the output: the
-// layer that makes the logits. It is nil in a net without parameters.
+// layer that makes the logits. A net without parameters, for which it is nil,
+// is not valid.
 func (n *Net) Head() *Module {
 	if i := n.head(); i >= 0 {
 		return &n.Modules[i]
@@ -204,7 +205,13 @@ func (n *Net) validate() error {
 	if _, err := n.params(); err != nil {
 		return err
 	}
-	return n.checkShapes()
+	if err := n.checkShapes(); err != nil {
+		return err
+	}
+	if n.head() < 0 {
+		return errors.New("no module has weights, so there is nothing to train; end the net with a Linear")
+	}
+	return nil
 }
 
 func (n *Net) checkInput() error {

@@ -217,6 +217,7 @@ func TestYAMLErrors(t *testing.T) {
 		}
 	}
 	for want, text := range map[string]string{
+		"n.yaml:2:7: no module has weights": "modules:\n  pool: AdaptiveAvgPool2d",
 		"the net is empty; it needs modules": "",
 		"a net needs modules":                "input: {channels: 1}",
 	} {

@@ -92,7 +92,8 @@ func ParseYAML(file string, text []byte, classes int) (*Net, error) {
 		return nil, src.Errorf(at, "%v", err)
 	}
 	if got := n.Classes(); got != classes {
-		return nil, src.Errorf(yamldoc.Join("modules", n.Head().Name), "%s: the net has %d classes, %d are needed; leave the number out, and it follows from the data", n.Head().Name, got, classes)
+		head := n.Head()
+		return nil, src.Errorf(yamldoc.Join("modules", head.Name), "%s: the net has %d classes, %d are needed; leave the number out, and it follows from the data", head.Name, got, classes)
 	}
 	return n, nil
 }
@@ -262,9 +263,10 @@ func (n *Net) YAML() ([]byte, error) {
 	}
 	fmt.Fprintln(&w, "}\nmodules:")
 	previous := Image
+	head := n.head()
 	for i := range n.Modules {
 		m := &n.Modules[i]
-		line, err := m.yaml(previous, m.Name == n.Head().Name)
+		line, err := m.yaml(previous, i == head)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.Name, err)
 		}
