@@ -54,7 +54,7 @@ func (k Conv2d) Check(inputs int) error {
 	case k.InChannels%k.Groups != 0 || k.OutChannels%k.Groups != 0:
 		return fmt.Errorf("%d to %d channels do not divide into %d groups; choose widths that are multiples of %d", k.InChannels, k.OutChannels, k.Groups, k.Groups)
 	case k.WeightInit != "" && k.WeightInit != KaimingNormalFanOut:
-		return fmt.Errorf("unknown weight_init %q; leave it out, or use %s", k.WeightInit, KaimingNormalFanOut)
+		return fmt.Errorf("unknown weight_init %s; leave it out, or use %s", short(k.WeightInit), KaimingNormalFanOut)
 	}
 	return nil
 }

@@ -111,7 +111,7 @@ func KindNames() []string {
 func kindOf(name string) (reflect.Value, error) {
 	k, ok := kinds[name]
 	if !ok {
-		return reflect.Value{}, fmt.Errorf("unknown kind %q; there are %s", name, strings.Join(KindNames(), ", "))
+		return reflect.Value{}, fmt.Errorf("unknown kind %s; there are %s", short(name), strings.Join(KindNames(), ", "))
 	}
 	v := reflect.New(reflect.TypeOf(k)).Elem()
 	v.Set(reflect.ValueOf(k))

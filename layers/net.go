@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // A Net is a network as data: modules in the order of their execution. It is
@@ -164,6 +165,11 @@ func (n *Net) byName() map[string]int {
 // names the module. Nothing is allocated for it: the graph of one image is
 // written down, without memory for its values.
 func (n *Net) Validate() error {
+	if n.Family != "" {
+		if err := checkName(n.Family); err != nil {
+			return fmt.Errorf("the net's name: %w", err)
+		}
+	}
 	if err := n.validate(); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
@@ -183,9 +189,6 @@ func (n *Net) validate() error {
 	case len(n.Modules) > maxModules:
 		return fmt.Errorf("%d modules; a net has at most %d", len(n.Modules), maxModules)
 	}
-	if err := checkName(n.Family); n.Family != "" && err != nil {
-		return err
-	}
 	seen := make(map[string]bool, len(n.Modules))
 	for i := range n.Modules {
 		if err := n.Modules[i].check(seen); err != nil {
@@ -194,7 +197,7 @@ func (n *Net) validate() error {
 		seen[n.Modules[i].Name] = true
 	}
 	if !seen[n.Output] {
-		return fmt.Errorf("the output %q is no module of the net", n.Output)
+		return fmt.Errorf("the output %s is no module of the net", short(n.Output))
 	}
 	if err := n.checkReached(); err != nil {
 		return err
@@ -242,7 +245,7 @@ func (m *Module) check(seen map[string]bool) error {
 	}
 	for _, from := range m.In {
 		if from != Image && !seen[from] {
-			return fmt.Errorf("%s: its input %q is no module before it", m.Name, from)
+			return fmt.Errorf("%s: its input %s is no module before it", m.Name, short(from))
 		}
 	}
 	if err := m.Kind.Check(len(m.In)); err != nil {
@@ -254,7 +257,7 @@ func (m *Module) check(seen map[string]bool) error {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
 		if !slices.ContainsFunc(roles, func(p Param) bool { return p.Role == role }) {
-			return fmt.Errorf("%s: a %s has no tensor %q", m.Name, KindName(m.Kind), role)
+			return fmt.Errorf("%s: a %s has no tensor %s", m.Name, KindName(m.Kind), short(role))
 		}
 	}
 	return nil
@@ -264,14 +267,18 @@ func (m *Module) check(seen map[string]bool) error {
 func checkName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("a module has no name")
+		return errors.New("there is no name")
 	case len(name) > maxName:
 		return fmt.Errorf("a name of %d bytes; at most %d are taken", len(name), maxName)
-	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == 0xfffd }):
+	case strings.ContainsFunc(name, unnameable):
 		return fmt.Errorf("the name %q has spaces or control characters in it", name)
 	}
 	return nil
 }
+
+// unnameable reports whether a character cannot be part of a name: white space,
+// what is not printed, and what stands for bytes that are no UTF-8.
+func unnameable(r rune) bool { return r == ' ' || r == 0xfffd || !unicode.IsPrint(r) }
 
 // checkReached reports a module that the output does not depend on.
 func (n *Net) checkReached() error {
@@ -302,7 +309,7 @@ func (n *Net) checkStateOrder() error {
 	seen := make(map[string]bool, len(n.StateOrder))
 	for _, name := range n.StateOrder {
 		if _, ok := at[name]; !ok || seen[name] {
-			return fmt.Errorf("the order of the state_dict lists %q, which is no module, or twice", name)
+			return fmt.Errorf("the order of the state_dict lists %s, which is no module, or twice", short(name))
 		}
 		seen[name] = true
 	}

@@ -129,6 +129,14 @@ func TestBadJSON(t *testing.T) {
 		"it has spaces or control":     "",
 		"images of 0x9 pixels":         strings.Replace(good, `"channels":3`, `"channels":3,"width":9`, 1),
 		"at most 16384 channels":       strings.Replace(good, `"out_channels":2`, `"out_channels":9999999`, 1),
+		"a name of 100000 bytes":       strings.Replace(good, `"cnn.0.0"`, `"`+strings.Repeat("x", 100000)+`"`, 1),
+		"the net's name: a name":       strings.Replace(good, `"family":"cnn-plain"`, `"family":"`+strings.Repeat("x", 100000)+`"`, 1),
+		"unknown kind \"xxx":           strings.Replace(good, `"Conv2d"`, `"`+strings.Repeat("x", 100000)+`"`, 1),
+		"unknown key \"xxx":            strings.Replace(good, `"padding"`, `"`+strings.Repeat("x", 100000)+`"`, 1),
+		"has no tensor \"xxx":          strings.Replace(good, `"padding":1`, `"tensors":{"`+strings.Repeat("x", 100000)+`":"a"}`, 1),
+		"its input \"xxx":              strings.Replace(good, `"padding":1`, `"from":["`+strings.Repeat("x", 100000)+`"]`, 1),
+		`the name "cnn\u009b"`:         strings.Replace(good, `"cnn.0.0"`, `"cnn\u009b"`, 1),
+		`the name "cnn\u202e"`:         strings.Replace(good, `"cnn.0.0"`, `"cnn\u202e"`, 1),
 		"after top-level value":        good + " 1",
 		`the output "x" is no module`:  strings.Replace(good, `"modules"`, `"output":"x","modules"`, 1),
 		"more than 1073741824 weights": `{"version":1,"input":{"channels":16384},"modules":[{"name":"c","kind":"Conv2d","in_channels":16384,"out_channels":16384,"kernel_size":3},{"name":"p","kind":"AdaptiveAvgPool2d"}]}`,
@@ -139,8 +147,51 @@ func TestBadJSON(t *testing.T) {
 		}
 		var n Net
 		err := json.Unmarshal([]byte(text), &n)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("error %v, want one line with %q", err, want)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
+			t.Errorf("error %v, want one short line with %q", err, want)
+		}
+	}
+}
+
+// TestYAMLNames takes names to YAML and back that YAML would take for something else.
+func TestYAMLNames(t *testing.T) {
+	b := NewNetBuilder("on", Input{Channels: 3})
+	x := b.Add("0", Conv(3, 4, 1), Image)
+	x = b.Add("null", ReLU{}, x)
+	x = b.Add("1.5", BatchNorm(4), x)
+	b.Share("weight", "#[a]:{b},\"c\"")
+	x = b.Add("ja:", ReLU{}, x)
+	x = b.Add("Größe", Add{}, x, "0", "null")
+	x = b.Add("~", AdaptiveAvgPool2d{}, x)
+	x = b.Add("true", Linear{InFeatures: 4, OutFeatures: 3, Bias: true}, x)
+	x = b.Add("-", ReLU{}, x)
+	n, err := b.Net(x)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.StateOrder = []string{"1.5", "0", "true"}
+	text, err := n.YAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := ParseYAML("x.yaml", text, 3)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if !reflect.DeepEqual(back, n) {
+		t.Errorf("comes back as\n%+v\nfrom\n%s", back, text)
+	}
+}
+
+// TestYAMLFileName has a name for a net whatever its file's is.
+func TestYAMLFileName(t *testing.T) {
+	for file, want := range map[string]string{
+		"dir/my net.yaml": "my-net", "a\tb.yml": "a-b", ".yaml": "net", "1.5.yaml": "1.5",
+		strings.Repeat("ä", 200) + ".yaml": strings.Repeat("ä", 128),
+	} {
+		n, err := ParseYAML(file, []byte(readYAML(t, "residual.yaml")), 5)
+		if err != nil || n.Family != want {
+			t.Errorf("%s: net %v (%v), want %s", file, n, err, want)
 		}
 	}
 }
@@ -217,7 +268,7 @@ func TestYAMLErrors(t *testing.T) {
 		}
 	}
 	for want, text := range map[string]string{
-		"n.yaml:2:7: no module has weights": "modules:\n  pool: AdaptiveAvgPool2d",
+		"n.yaml:2:7: no module has weights":  "modules:\n  pool: AdaptiveAvgPool2d",
 		"the net is empty; it needs modules": "",
 		"a net needs modules":                "input: {channels: 1}",
 	} {
