@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -42,6 +43,8 @@ func (k Conv2d) Check(inputs int) error {
 	switch {
 	case inputs != 1:
 		return one(inputs)
+	case k.OutChannels == 0:
+		return errors.New("it has no out_channels; give a number")
 	case k.InChannels < 1 || k.OutChannels < 1 || k.KernelSize < 1:
 		return fmt.Errorf("%d to %d channels with a kernel of %d: all must be positive", k.InChannels, k.OutChannels, k.KernelSize)
 	case k.InChannels > maxWidth || k.OutChannels > maxWidth || k.KernelSize > maxKernel:

@@ -70,6 +70,7 @@ func (m *Module) Tensor(role string) string {
 const (
 	maxModules  = 1 << 12 // modules
 	maxIn       = 1 << 10 // inputs of a module
+	maxEdges    = 1 << 16 // inputs of all modules
 	maxName     = 1 << 8  // bytes of a name
 	maxWidth    = 1 << 14 // channels, and height and width of an image
 	maxFeatures = 1 << 22 // elements of a flat vector, and channels of all modules
@@ -190,9 +191,13 @@ func (n *Net) validate() error {
 		return fmt.Errorf("%d modules; a net has at most %d", len(n.Modules), maxModules)
 	}
 	seen := make(map[string]bool, len(n.Modules))
+	edges := 0
 	for i := range n.Modules {
 		if err := n.Modules[i].check(seen); err != nil {
 			return err
+		}
+		if edges += len(n.Modules[i].In); edges > maxEdges {
+			return fmt.Errorf("%s: the modules up to here read more than %d others; a net reads at most as many", n.Modules[i].Name, maxEdges)
 		}
 		seen[n.Modules[i].Name] = true
 	}

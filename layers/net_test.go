@@ -3,6 +3,7 @@ package layers
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -244,7 +245,7 @@ func TestYAMLErrors(t *testing.T) {
 		{"stride: 2, padding: 1", "strides: 2, padding: 1", `n.yaml:17:66: block2.conv1: unknown key "strides" of a Conv2d; known are kind, from, tensors, in_channels`},
 		{"kind: MaxPool2d, ", "", `n.yaml:7:10: pool1 has no kind`},
 		{"kernel_size: 2}", "kernel_size: two}", `n.yaml:7:41: kernel_size wants a whole number`},
-		{"kernel_size: 2}", "kernel_size: 0}", `n.yaml:7:10: pool1: a window of 0`},
+		{"kernel_size: 2}", "kernel_size: 0}", `n.yaml:7:10: pool1: it has no kernel_size`},
 		{"from: [block1.bn2, pool1]", "from: [block1.bn2, pool9]", `n.yaml:14:15: block1.add: its input "pool9" is no module before it`},
 		{"from: [block1.bn2, pool1]", "from: [block1.bn2, conv1]", `n.yaml:14:15: block1.add: Add`},
 		{"  relu1: ReLU\n", "  bn1: ReLU\n", `n.yaml:6:3: not understood as YAML: mapping key "bn1" already defined`},
@@ -275,6 +276,52 @@ func TestYAMLErrors(t *testing.T) {
 		if _, err := ParseYAML("n.yaml", []byte(text), 5); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
+	}
+}
+
+// TestSettings says which setting is missing or cannot be.
+func TestSettings(t *testing.T) {
+	for _, c := range []struct{ module, want string }{
+		{"x: Slice", "x: it has no end"},
+		{"x: MaxPool2d", "x: it has no kernel_size"},
+		{"x: GroupNorm", "x: it has no num_groups"},
+		{"x: Conv2d", "x: it has no out_channels"},
+		{"x: {kind: Dropout, p: 0.99999999999}", "x: a dropout probability of 0.99999999999"},
+		{"x: {kind: BatchNorm2d, eps: 1e-60}", "x: eps 1e-60"},
+		{"x: {kind: LayerNorm2d, eps: 1e60}", "x: eps 1e+60"},
+	} {
+		text := "modules:\n  conv: {kind: Conv2d, out_channels: 4}\n  " + c.module + "\n  pool: AdaptiveAvgPool2d\n  fc: Linear\n"
+		_, err := ParseYAML("n.yaml", []byte(text), 3)
+		if err == nil || !strings.HasPrefix(err.Error(), "n.yaml:3:6: "+c.want) {
+			t.Errorf("%s: error %v, want %q", c.module, err, c.want)
+		}
+	}
+}
+
+// TestLargeNets refuses nets that are small on paper and large to work on.
+func TestLargeNets(t *testing.T) {
+	dense := NewNetBuilder("dense", Input{Channels: 3})
+	all := []string{dense.Add("conv", Conv(3, 4, 1), Image)}
+	for i := range 500 {
+		all = append(all, dense.Add(fmt.Sprint("add", i), Add{}, append([]string{"conv"}, all...)...))
+	}
+	pool := dense.Add("pool", AdaptiveAvgPool2d{}, all[len(all)-1])
+	if _, err := dense.Net(dense.Add("fc", Linear{InFeatures: 4, OutFeatures: 2}, pool)); err == nil || !strings.Contains(err.Error(), "read more than 65536 others") {
+		t.Errorf("error %v", err)
+	}
+	apart := NewNetBuilder("apart", Input{Channels: 3, Height: 28, Width: 28})
+	x := apart.Add("conv", Conv(3, 1000, 1), Image)
+	var parts []string
+	for i := range 1000 {
+		parts = append(parts, apart.Add(fmt.Sprint("part", i), Slice{Start: i, End: i + 1}, x))
+	}
+	x = apart.Add("flat", Flatten{}, apart.Add("cat", Concat{}, parts...))
+	n, err := apart.Net(apart.Add("fc", Linear{InFeatures: 784000, OutFeatures: 2}, x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Groups(); err == nil || !strings.Contains(err.Error(), "apart: fc: the channels of fc.weight lie in too many groups") {
+		t.Errorf("error %v", err)
 	}
 }
 
