@@ -325,6 +325,25 @@ func TestLargeNets(t *testing.T) {
 	}
 }
 
+// TestOneSize refuses images of another size than the net takes, which a global
+// pooling would hide.
+func TestOneSize(t *testing.T) {
+	n, err := ParseYAML("n.yaml", []byte("input: {height: 8, width: 6}\nmodules:\n  c: {kind: Conv2d, out_channels: 2}\n  pool: AdaptiveAvgPool2d\n  fc: Linear\n"), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Summary(8, 6); err != nil {
+		t.Error(err)
+	}
+	if _, err := m.Summary(6, 8); err == nil || !strings.Contains(err.Error(), "n takes images of 8x6 pixels, not 6x8") {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestDoc holds docs/nets.md to the kinds that there are.
 func TestDoc(t *testing.T) {
 	page, err := os.ReadFile("../docs/nets.md")

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -37,7 +38,8 @@ const importSize = 256
 // writers. The content decides, not the name.
 //
 // A file of another program says nothing of preprocessing and classes: the
-// Checkpoint has the study's centre crop to 256 and no class names. Its history
+// Checkpoint has the study's centre crop to 256, or to the size that its net
+// takes, and no class names. Its history
 // is one event of kind KindImport, whose Parent is the file's Fingerprint. Its
 // 8-bit codes and 16-bit floats are kept as they are.
 //
@@ -115,11 +117,16 @@ func unreadable(path string, err error) error {
 	return fmt.Errorf("read %s: %w", path, err)
 }
 
+// importedPreprocess is the centre crop that is assumed for a net.
+func importedPreprocess(n *layers.Net) Preprocess {
+	return Preprocess{Size: cmp.Or(n.Input.Height, importSize)}
+}
+
 // imported makes a checkpoint of another program's file.
 func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened, error) {
 	match, err := identified(f, o)
 	if err != nil {
-		hint := "if it is one, name its family with --arch: "
+		hint := "if it is one, name its family, or a YAML file of its net, with --arch: "
 		if o.Arch.Family != "" || o.Net != nil {
 			hint = "leave --arch out, or name another family: "
 		}
@@ -127,7 +134,7 @@ func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened
 	}
 	keepCodes(match)
 	c := &Checkpoint{
-		Net: match.Net, Preprocess: Preprocess{Size: importSize}, State: match.State, Path: path,
+		Net: match.Net, Preprocess: importedPreprocess(match.Net), State: match.State, Path: path,
 	}
 	event := Event{Kind: KindImport, Detail: f.Format}
 	if event.Parent, err = Fingerprint(path); err != nil {
