@@ -344,6 +344,39 @@ func TestOneSize(t *testing.T) {
 	}
 }
 
+// TestSharedStatistics trains no two batch norms that move the same statistics,
+// and evaluates them.
+func TestSharedStatistics(t *testing.T) {
+	text := "modules:\n  c: {kind: Conv2d, out_channels: 3}\n  a: BatchNorm2d\n" +
+		"  b: {kind: BatchNorm2d, tensors: {weight: a.weight, bias: a.bias, running_mean: a.running_mean, running_var: a.running_var, num_batches_tracked: a.num_batches_tracked}}\n" +
+		"  pool: AdaptiveAvgPool2d\n  fc: Linear\n"
+	n, err := ParseYAML("n.yaml", []byte(text), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := func(train bool) error {
+		b := engine.NewBuilder(engine.NewGraph())
+		m.Forward(b, b.Input("x", engine.F32(2, 8, 8, 3)), train)
+		return b.Err()
+	}
+	if err := build(true); err == nil || !strings.Contains(err.Error(), "n: a and b share a.running_mean") {
+		t.Errorf("error %v", err)
+	}
+	if err := build(false); err != nil {
+		t.Error(err)
+	}
+	if err := m.Freeze("a"); err != nil {
+		t.Fatal(err)
+	}
+	if err := build(true); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestDoc holds docs/nets.md to the kinds that there are.
 func TestDoc(t *testing.T) {
 	page, err := os.ReadFile("../docs/nets.md")
