@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -229,6 +230,14 @@ func (s *session) resume(t *train.Trainer, last *checkpoint.Checkpoint) error {
 	return nil
 }
 
+// called names a net, with its widths where it is of a family.
+func called(a layers.Arch) string {
+	if a.Widths == nil {
+		return cmp.Or(a.Family, "a net without a name")
+	}
+	return fmt.Sprintf("%s %v", a.Family, a.Widths)
+}
+
 // sameNet says what the net of a run is, where it is not the one named now.
 func sameNet(now, run *layers.Net) error {
 	a, b := run.Arch(), now.Arch()
@@ -236,7 +245,7 @@ func sameNet(now, run *layers.Net) error {
 	case now.Equal(run):
 		return nil
 	case !reflect.DeepEqual(a, b):
-		return fmt.Errorf("%s %v, not of %s %v", run, a.Widths, now, b.Widths)
+		return fmt.Errorf("%s, not of %s", called(a), called(b))
 	}
 	return fmt.Errorf("another %s", run)
 }

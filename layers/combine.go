@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/potstill/potstill/engine"
@@ -81,6 +82,9 @@ type Slice struct {
 
 // Check implements Kind.
 func (k Slice) Check(inputs int) error {
+	if k.End == 0 {
+		return errors.New("it has no end; give the number of the first channel that is not taken")
+	}
 	if k.Start < 0 || k.Start >= k.End || k.End > maxFeatures {
 		return fmt.Errorf("channels from %d up to %d: at least one is needed", k.Start, k.End)
 	}

@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -42,6 +43,8 @@ func (k Conv2d) Check(inputs int) error {
 	switch {
 	case inputs != 1:
 		return one(inputs)
+	case k.OutChannels == 0:
+		return errors.New("it has no out_channels; give a number")
 	case k.InChannels < 1 || k.OutChannels < 1 || k.KernelSize < 1:
 		return fmt.Errorf("%d to %d channels with a kernel of %d: all must be positive", k.InChannels, k.OutChannels, k.KernelSize)
 	case k.InChannels > maxWidth || k.OutChannels > maxWidth || k.KernelSize > maxKernel:
@@ -54,7 +57,7 @@ func (k Conv2d) Check(inputs int) error {
 	case k.InChannels%k.Groups != 0 || k.OutChannels%k.Groups != 0:
 		return fmt.Errorf("%d to %d channels do not divide into %d groups; choose widths that are multiples of %d", k.InChannels, k.OutChannels, k.Groups, k.Groups)
 	case k.WeightInit != "" && k.WeightInit != KaimingNormalFanOut:
-		return fmt.Errorf("unknown weight_init %q; leave it out, or use %s", k.WeightInit, KaimingNormalFanOut)
+		return fmt.Errorf("unknown weight_init %s; leave it out, or use %s", short(k.WeightInit), KaimingNormalFanOut)
 	}
 	return nil
 }

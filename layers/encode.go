@@ -137,7 +137,7 @@ func (n *Net) UnmarshalJSON(text []byte) error {
 		case "state_order":
 			err = m.decode(&net.StateOrder)
 		default:
-			err = fmt.Errorf("unknown key %q", m.key)
+			err = fmt.Errorf("unknown key %s", short(m.key))
 		}
 		if err != nil {
 			return err
@@ -180,7 +180,7 @@ func (in *Input) decode(text []byte) error {
 		case "width":
 			err = m.decode(&in.Width)
 		default:
-			err = fmt.Errorf("unknown key %q of the input", m.key)
+			err = fmt.Errorf("unknown key %s of the input", short(m.key))
 		}
 		if err != nil {
 			return err
@@ -209,6 +209,9 @@ func decodeModule(text []byte, previous string) (Module, error) {
 			return m, err
 		}
 	}
+	if err := checkName(m.Name); err != nil {
+		return m, err
+	}
 	kind, err := kindOf(name)
 	if err != nil {
 		return m, fmt.Errorf("%s: %w", m.Name, err)
@@ -226,7 +229,7 @@ func decodeModule(text []byte, previous string) (Module, error) {
 		case ok:
 			err = f.decode(field.Addr().Interface())
 		default:
-			err = fmt.Errorf("unknown key %q of a %s", f.key, name)
+			err = fmt.Errorf("unknown key %s of a %s", short(f.key), name)
 		}
 		if err != nil {
 			return m, fmt.Errorf("%s: %w", m.Name, err)
@@ -261,20 +264,21 @@ type member struct {
 // decode puts the value into a pointer. Numbers must be finite.
 func (m member) decode(to any) error {
 	if string(m.value) == "null" {
-		return fmt.Errorf("key %q has no value", m.key)
+		return fmt.Errorf("key %s has no value", short(m.key))
 	}
 	if err := json.Unmarshal(m.value, to); err != nil {
-		return fmt.Errorf("key %q: %s is not understood", m.key, short(m.value))
+		return fmt.Errorf("key %s: %s is not understood", short(m.key), short(m.value))
 	}
 	if f, ok := to.(*float64); ok && (math.IsInf(*f, 0) || math.IsNaN(*f)) {
-		return fmt.Errorf("key %q: %s is no number", m.key, short(m.value))
+		return fmt.Errorf("key %s: %s is no number", short(m.key), short(m.value))
 	}
 	return nil
 }
 
-// short quotes the beginning of a value.
-func short(text []byte) string {
-	const enough = 40
+// short quotes the beginning of a value or a name, so that an error is one line
+// whatever a file holds.
+func short[T string | json.RawMessage | []byte](text T) string {
+	const enough = 80
 	if len(text) > enough {
 		return fmt.Sprintf("%q…", text[:enough])
 	}
@@ -297,7 +301,7 @@ func readObject(text []byte) ([]member, error) {
 		}
 		m := member{key: fmt.Sprint(t)}
 		if seen[m.key] {
-			return nil, fmt.Errorf("key %q is there twice", m.key)
+			return nil, fmt.Errorf("key %s is there twice", short(m.key))
 		}
 		seen[m.key] = true
 		if err := d.Decode(&m.value); err != nil {

@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/potstill/potstill/engine"
@@ -81,6 +82,8 @@ func (k GroupNorm) Check(inputs int) error {
 	switch {
 	case inputs != 1:
 		return one(inputs)
+	case k.NumGroups == 0:
+		return errors.New("it has no num_groups; give a number that divides the channels")
 	case k.NumGroups < 1 || k.NumChannels%k.NumGroups != 0:
 		return fmt.Errorf("%d channels do not divide into %d groups", k.NumChannels, k.NumGroups)
 	}

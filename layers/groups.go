@@ -69,7 +69,9 @@ func (n *Net) groups() (*grouping, error) {
 	g := &grouping{Ties: t, group: make([]int32, len(t.parent)), unit: make([]int32, len(t.parent)), role: make([]int32, len(t.parent))}
 	g.numberRoles()
 	g.number(n, g.signatures(n))
-	g.findUses()
+	if err := g.findUses(); err != nil {
+		return nil, fmt.Errorf("%s: %w", n, err)
+	}
 	return g, nil
 }
 
@@ -154,14 +156,23 @@ func (g *grouping) number(n *Net, signatures map[Elem]uint64) {
 	}
 }
 
+// maxUses is the most indices that the uses of all groups may list: 256 MiB. An
+// axis is listed once for every group on it, so a net that takes every channel
+// of a wide layer apart could ask for thousands of times its own size.
+const maxUses = 1 << 26
+
 // findUses lists the axes of every group.
-func (g *grouping) findUses() {
+func (g *grouping) findUses() error {
+	total := 0
 	for _, x := range g.axes {
 		on := make(map[int32]*Use)
 		for i, e := range x.at {
 			group := g.group[e]
 			u := on[group]
 			if u == nil {
+				if total += len(x.at); total > maxUses {
+					return fmt.Errorf("%s: the channels of %s lie in too many groups of their own; slice fewer channels apart", x.module, x.tensor)
+				}
 				u = &Use{Module: x.module, Role: x.role, Tensor: x.tensor, Axis: x.axis, At: make([]int32, len(x.at))}
 				for k := range u.At {
 					u.At[k] = -1
@@ -174,4 +185,5 @@ func (g *grouping) findUses() {
 			g.groups[group].Uses = append(g.groups[group].Uses, *on[group])
 		}
 	}
+	return nil
 }

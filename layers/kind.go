@@ -26,7 +26,8 @@ type Kind interface {
 	Tie(t *Ties)
 	// Keep returns the same kind with the channels in[i] of input i and out of
 	// its output, numbered as they are now; nil stands for all of them. Numbers
-	// may be in any order, and repeated where a net is made wider.
+	// are ascending, and repeated where a net is made wider. Where channels
+	// change places too, they are the places that are left.
 	Keep(in [][]int, out []int) (Kind, error)
 }
 
@@ -111,7 +112,7 @@ func KindNames() []string {
 func kindOf(name string) (reflect.Value, error) {
 	k, ok := kinds[name]
 	if !ok {
-		return reflect.Value{}, fmt.Errorf("unknown kind %q; there are %s", name, strings.Join(KindNames(), ", "))
+		return reflect.Value{}, fmt.Errorf("unknown kind %s; there are %s", short(name), strings.Join(KindNames(), ", "))
 	}
 	v := reflect.New(reflect.TypeOf(k)).Elem()
 	v.Set(reflect.ValueOf(k))

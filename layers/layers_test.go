@@ -228,7 +228,7 @@ func TestBadNets(t *testing.T) {
 		{[]Module{{Name: "c", Kind: Conv(3, 1<<15, 3)}, pool}, "at most 16384 channels"},
 		{[]Module{{Name: "c", Kind: Conv(4, 5, 3)}, pool}, "c: Conv2D"},
 		{[]Module{{Name: "n", Kind: BatchNorm(0)}, pool}, "0 channels"},
-		{[]Module{pool, {Name: "l", Kind: Linear{InFeatures: 3}}}, "positive"},
+		{[]Module{pool, {Name: "l", Kind: Linear{InFeatures: 3}}}, "it has no out_features"},
 		{[]Module{pool, {Name: "d", Kind: Dropout{P: 1}}}, "[0, 1)"},
 		{[]Module{pool, {Name: "pool", Kind: ReLU{}}}, "two modules are named pool"},
 		{[]Module{pool, {Name: "image", Kind: ReLU{}}}, "stands for the input"},

@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -24,6 +25,8 @@ func (k Linear) Check(inputs int) error {
 	switch {
 	case inputs != 1:
 		return one(inputs)
+	case k.OutFeatures == 0:
+		return errors.New("it has no out_features; give a number")
 	case k.InFeatures < 1 || k.OutFeatures < 1:
 		return fmt.Errorf("%d to %d features: both must be positive", k.InFeatures, k.OutFeatures)
 	case k.InFeatures > maxFeatures || k.OutFeatures > maxClasses:

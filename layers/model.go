@@ -97,13 +97,44 @@ func (m *Model) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.
 }
 
 // Build is Forward that returns the outputs of all modules: those that a loss
-// taps. Errors go to b.
+// taps. Errors go to b; images of another size than the net's Input is one.
 func (m *Model) Build(b *engine.Builder, x *engine.Value, train bool) *Outputs {
+	if _, h, w, _, ok := x.NHWC(); ok && b.Err() == nil && !m.net.Input.takes(h, w) {
+		in := m.net.Input
+		b.Fail(fmt.Errorf("%s takes images of %dx%d pixels, not %dx%d; set the size to what it takes", m.net, in.Height, in.Width, h, w))
+		return &Outputs{Logits: x, net: m.net}
+	}
+	if err := m.checkStatistics(); train && err != nil && b.Err() == nil {
+		b.Fail(err)
+	}
 	o := m.net.build(b, x, m.values, func(name string) bool { return train && !m.frozen[name] })
 	if b.Err() == nil && o.Logits.DType == engine.BFloat16 {
 		o.Logits = b.One(engine.Cast{To: engine.Float32}, o.Logits)
 	}
 	return o
+}
+
+// checkStatistics reports two batch norms that would both move the same running
+// statistics in a step, which has no order that could be told from the file.
+func (m *Model) checkStatistics() error {
+	owner := make(map[string]string)
+	for i := range m.net.Modules {
+		mod := &m.net.Modules[i]
+		if m.frozen[mod.Name] {
+			continue
+		}
+		for _, p := range mod.Kind.Params() {
+			if !p.Buffer {
+				continue
+			}
+			name := mod.Tensor(p.Role)
+			if first, ok := owner[name]; ok {
+				return fmt.Errorf("%s: %s and %s share %s, which both would change; give each its own to train them, or freeze one", m.net, first, mod.Name, name)
+			}
+			owner[name] = mod.Name
+		}
+	}
+	return nil
 }
 
 // build writes the net down in the order of execution. An error of the builder
@@ -134,6 +165,11 @@ func (n *Net) build(b *engine.Builder, x *engine.Value, values map[string]*engin
 // trialSize is the height and width on which a net that takes images of any
 // size is tried.
 const trialSize = 224
+
+// takes reports whether the net takes images of h×w pixels.
+func (in Input) takes(h, w int) bool {
+	return in.Height == 0 || h == in.Height && w == in.Width
+}
 
 // trial returns the shape of an image that the net takes.
 func (in Input) trial() engine.Spec {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // A Net is a network as data: modules in the order of their execution. It is
@@ -69,6 +70,7 @@ func (m *Module) Tensor(role string) string {
 const (
 	maxModules  = 1 << 12 // modules
 	maxIn       = 1 << 10 // inputs of a module
+	maxEdges    = 1 << 16 // inputs of all modules
 	maxName     = 1 << 8  // bytes of a name
 	maxWidth    = 1 << 14 // channels, and height and width of an image
 	maxFeatures = 1 << 22 // elements of a flat vector, and channels of all modules
@@ -91,7 +93,8 @@ func (n *Net) index(name string) int {
 }
 
 // Head returns the last module with parameters that leads to the output: the
-// layer that makes the logits. It is nil in a net without parameters.
+// layer that makes the logits. A net without parameters, for which it is nil,
+// is not valid.
 func (n *Net) Head() *Module {
 	if i := n.head(); i >= 0 {
 		return &n.Modules[i]
@@ -163,6 +166,11 @@ func (n *Net) byName() map[string]int {
 // names the module. Nothing is allocated for it: the graph of one image is
 // written down, without memory for its values.
 func (n *Net) Validate() error {
+	if n.Family != "" {
+		if err := checkName(n.Family); err != nil {
+			return fmt.Errorf("the net's name: %w", err)
+		}
+	}
 	if err := n.validate(); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
@@ -182,18 +190,19 @@ func (n *Net) validate() error {
 	case len(n.Modules) > maxModules:
 		return fmt.Errorf("%d modules; a net has at most %d", len(n.Modules), maxModules)
 	}
-	if err := checkName(n.Family); n.Family != "" && err != nil {
-		return err
-	}
 	seen := make(map[string]bool, len(n.Modules))
+	edges := 0
 	for i := range n.Modules {
 		if err := n.Modules[i].check(seen); err != nil {
 			return err
 		}
+		if edges += len(n.Modules[i].In); edges > maxEdges {
+			return fmt.Errorf("%s: the modules up to here read more than %d others; a net reads at most as many", n.Modules[i].Name, maxEdges)
+		}
 		seen[n.Modules[i].Name] = true
 	}
 	if !seen[n.Output] {
-		return fmt.Errorf("the output %q is no module of the net", n.Output)
+		return fmt.Errorf("the output %s is no module of the net", short(n.Output))
 	}
 	if err := n.checkReached(); err != nil {
 		return err
@@ -204,7 +213,13 @@ func (n *Net) validate() error {
 	if _, err := n.params(); err != nil {
 		return err
 	}
-	return n.checkShapes()
+	if err := n.checkShapes(); err != nil {
+		return err
+	}
+	if n.head() < 0 {
+		return errors.New("no module has weights, so there is nothing to train; end the net with a Linear")
+	}
+	return nil
 }
 
 func (n *Net) checkInput() error {
@@ -235,7 +250,7 @@ func (m *Module) check(seen map[string]bool) error {
 	}
 	for _, from := range m.In {
 		if from != Image && !seen[from] {
-			return fmt.Errorf("%s: its input %q is no module before it", m.Name, from)
+			return fmt.Errorf("%s: its input %s is no module before it", m.Name, short(from))
 		}
 	}
 	if err := m.Kind.Check(len(m.In)); err != nil {
@@ -247,7 +262,7 @@ func (m *Module) check(seen map[string]bool) error {
 			return fmt.Errorf("%s: %w", m.Name, err)
 		}
 		if !slices.ContainsFunc(roles, func(p Param) bool { return p.Role == role }) {
-			return fmt.Errorf("%s: a %s has no tensor %q", m.Name, KindName(m.Kind), role)
+			return fmt.Errorf("%s: a %s has no tensor %s", m.Name, KindName(m.Kind), short(role))
 		}
 	}
 	return nil
@@ -257,14 +272,18 @@ func (m *Module) check(seen map[string]bool) error {
 func checkName(name string) error {
 	switch {
 	case name == "":
-		return errors.New("a module has no name")
+		return errors.New("there is no name")
 	case len(name) > maxName:
 		return fmt.Errorf("a name of %d bytes; at most %d are taken", len(name), maxName)
-	case strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f || r == 0xfffd }):
+	case strings.ContainsFunc(name, unnameable):
 		return fmt.Errorf("the name %q has spaces or control characters in it", name)
 	}
 	return nil
 }
+
+// unnameable reports whether a character cannot be part of a name: white space,
+// what is not printed, and what stands for bytes that are no UTF-8.
+func unnameable(r rune) bool { return r == ' ' || r == 0xfffd || !unicode.IsPrint(r) }
 
 // checkReached reports a module that the output does not depend on.
 func (n *Net) checkReached() error {
@@ -295,7 +314,7 @@ func (n *Net) checkStateOrder() error {
 	seen := make(map[string]bool, len(n.StateOrder))
 	for _, name := range n.StateOrder {
 		if _, ok := at[name]; !ok || seen[name] {
-			return fmt.Errorf("the order of the state_dict lists %q, which is no module, or twice", name)
+			return fmt.Errorf("the order of the state_dict lists %s, which is no module, or twice", short(name))
 		}
 		seen[name] = true
 	}

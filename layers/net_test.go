@@ -129,6 +129,14 @@ func TestBadJSON(t *testing.T) {
 		"it has spaces or control":     "",
 		"images of 0x9 pixels":         strings.Replace(good, `"channels":3`, `"channels":3,"width":9`, 1),
 		"at most 16384 channels":       strings.Replace(good, `"out_channels":2`, `"out_channels":9999999`, 1),
+		"a name of 100000 bytes":       strings.Replace(good, `"cnn.0.0"`, `"`+strings.Repeat("x", 100000)+`"`, 1),
+		"the net's name: a name":       strings.Replace(good, `"family":"cnn-plain"`, `"family":"`+strings.Repeat("x", 100000)+`"`, 1),
+		"unknown kind \"xxx":           strings.Replace(good, `"Conv2d"`, `"`+strings.Repeat("x", 100000)+`"`, 1),
+		"unknown key \"xxx":            strings.Replace(good, `"padding"`, `"`+strings.Repeat("x", 100000)+`"`, 1),
+		"has no tensor \"xxx":          strings.Replace(good, `"padding":1`, `"tensors":{"`+strings.Repeat("x", 100000)+`":"a"}`, 1),
+		"its input \"xxx":              strings.Replace(good, `"padding":1`, `"from":["`+strings.Repeat("x", 100000)+`"]`, 1),
+		`the name "cnn\u009b"`:         strings.Replace(good, `"cnn.0.0"`, `"cnn\u009b"`, 1),
+		`the name "cnn\u202e"`:         strings.Replace(good, `"cnn.0.0"`, `"cnn\u202e"`, 1),
 		"after top-level value":        good + " 1",
 		`the output "x" is no module`:  strings.Replace(good, `"modules"`, `"output":"x","modules"`, 1),
 		"more than 1073741824 weights": `{"version":1,"input":{"channels":16384},"modules":[{"name":"c","kind":"Conv2d","in_channels":16384,"out_channels":16384,"kernel_size":3},{"name":"p","kind":"AdaptiveAvgPool2d"}]}`,
@@ -139,8 +147,8 @@ func TestBadJSON(t *testing.T) {
 		}
 		var n Net
 		err := json.Unmarshal([]byte(text), &n)
-		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
-			t.Errorf("error %v, want one line with %q", err, want)
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") || len(err.Error()) > 500 {
+			t.Errorf("error %v, want one short line with %q", err, want)
 		}
 	}
 }
@@ -193,7 +201,7 @@ func TestYAMLErrors(t *testing.T) {
 		{"stride: 2, padding: 1", "strides: 2, padding: 1", `n.yaml:17:66: block2.conv1: unknown key "strides" of a Conv2d; known are kind, from, tensors, in_channels`},
 		{"kind: MaxPool2d, ", "", `n.yaml:7:10: pool1 has no kind`},
 		{"kernel_size: 2}", "kernel_size: two}", `n.yaml:7:41: kernel_size wants a whole number`},
-		{"kernel_size: 2}", "kernel_size: 0}", `n.yaml:7:10: pool1: a window of 0`},
+		{"kernel_size: 2}", "kernel_size: 0}", `n.yaml:7:10: pool1: it has no kernel_size`},
 		{"from: [block1.bn2, pool1]", "from: [block1.bn2, pool9]", `n.yaml:14:15: block1.add: its input "pool9" is no module before it`},
 		{"from: [block1.bn2, pool1]", "from: [block1.bn2, conv1]", `n.yaml:14:15: block1.add: Add`},
 		{"  relu1: ReLU\n", "  bn1: ReLU\n", `n.yaml:6:3: not understood as YAML: mapping key "bn1" already defined`},
@@ -217,6 +225,7 @@ func TestYAMLErrors(t *testing.T) {
 		}
 	}
 	for want, text := range map[string]string{
+		"n.yaml:2:7: no module has weights":  "modules:\n  pool: AdaptiveAvgPool2d",
 		"the net is empty; it needs modules": "",
 		"a net needs modules":                "input: {channels: 1}",
 	} {

@@ -45,8 +45,8 @@ func checkNorm(channels int, eps float64) error {
 		return fmt.Errorf("%d channels: at least one is needed", channels)
 	case channels > maxWidth:
 		return fmt.Errorf("%d channels: at most %d are taken", channels, maxWidth)
-	case !(eps > 0) || math.IsInf(eps, 0):
-		return fmt.Errorf("eps %g; give a positive number", eps)
+	case !(float32(eps) > 0) || math.IsInf(float64(float32(eps)), 0): // it is added in float32
+		return fmt.Errorf("eps %g; give a positive number that float32 can hold, as 1e-5", eps)
 	}
 	return nil
 }

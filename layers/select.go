@@ -87,16 +87,16 @@ func (g *grouping) keep(n *Net, s StateDict, keep map[string][]int) (*Net, State
 		p.plans[i] = newPlan(x.Size, units)
 	}
 	out := n.clone()
-	if kept := p.pick(g.values[Image]); kept != nil {
+	if kept := p.stay(g.values[Image]); kept != nil {
 		out.Input.Channels = len(kept)
 	}
 	for i := range out.Modules {
 		m := &out.Modules[i]
 		in := make([][]int, len(m.In))
 		for k, from := range m.In {
-			in[k] = p.pick(g.values[from])
+			in[k] = p.stay(g.values[from])
 		}
-		kind, err := m.Kind.Keep(in, p.pick(g.values[m.Name]))
+		kind, err := m.Kind.Keep(in, p.stay(g.values[m.Name]))
 		if err != nil {
 			return nil, nil, fmt.Errorf("%s: %s: %w", n, m.Name, err)
 		}
@@ -170,6 +170,31 @@ func newPlan(size int, units []int) *plan {
 type picker struct {
 	*grouping
 	plans []*plan // of the groups; nil: all stays
+}
+
+// stay returns the places that are left of an axis along which these elements
+// lie, ascending, whichever channels come to stand there; nil if all are.
+func (p *picker) stay(at []Elem) []int {
+	changed := false
+	kept := make([]int, 0, len(at))
+	for i, e := range at {
+		times := 1
+		switch pl := p.plans[p.group[e]]; {
+		case pl == nil:
+		case pl.order == nil:
+			times = pl.times[p.unit[e]]
+		case int(p.unit[e]) >= len(pl.order):
+			times = 0
+		}
+		changed = changed || times != 1
+		for range times {
+			kept = append(kept, i)
+		}
+	}
+	if !changed {
+		return nil
+	}
+	return kept
 }
 
 // pick returns the indices that stay of an axis along which these elements lie,

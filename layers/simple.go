@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/potstill/potstill/engine"
@@ -99,6 +100,8 @@ func checkWindow(inputs int, w engine.Window) error {
 	switch {
 	case inputs != 1:
 		return one(inputs)
+	case w.Kernel == 0:
+		return errors.New("it has no kernel_size; give one, as kernel_size: 2")
 	case w.Kernel < 1 || w.Kernel > maxWidth || w.Stride < 0 || w.Stride > maxWidth || w.Pad < 0 || 2*w.Pad > w.Kernel:
 		return fmt.Errorf("a window of %d with stride %d and padding %d: the window is at least 1, the padding at most half of it", w.Kernel, w.Stride, w.Pad)
 	}
@@ -159,7 +162,7 @@ type Dropout struct {
 
 // Check implements Kind.
 func (k Dropout) Check(inputs int) error {
-	if !(k.P >= 0 && k.P < 1) {
+	if !(k.P >= 0 && float32(k.P) < 1) { // it is computed in float32
 		return fmt.Errorf("a dropout probability of %v is not in [0, 1)", k.P)
 	}
 	return one(inputs)

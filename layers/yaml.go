@@ -2,13 +2,16 @@ package layers
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/yamldoc"
@@ -60,7 +63,7 @@ func IsYAML(name string) bool {
 // File is the document's name in errors, and without its ending the net's name
 // unless the document has one. Errors are *yamldoc.Error, with line and column.
 func ParseYAML(file string, text []byte, classes int) (*Net, error) {
-	doc := netDoc{Name: strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))}
+	doc := netDoc{Name: nameOf(file)}
 	d := yamldoc.Decoder{File: file, Document: "net", Empties: "it needs modules", Shared: "write every module out"}
 	src, err := d.Decode(text, &doc)
 	if err != nil {
@@ -69,6 +72,9 @@ func ParseYAML(file string, text []byte, classes int) (*Net, error) {
 	n := &Net{
 		Version: NetVersion, Family: doc.Name, Input: Input(doc.Input), Modules: doc.Modules,
 		Output: doc.Output, StateOrder: doc.StateOrder,
+	}
+	if err := checkName(n.Family); err != nil {
+		return nil, src.Errorf("name", "%v", err)
 	}
 	if n.Input.Channels == 0 {
 		n.Input.Channels = 3
@@ -92,9 +98,26 @@ func ParseYAML(file string, text []byte, classes int) (*Net, error) {
 		return nil, src.Errorf(at, "%v", err)
 	}
 	if got := n.Classes(); got != classes {
-		return nil, src.Errorf(yamldoc.Join("modules", n.Head().Name), "%s: the net has %d classes, %d are needed; leave the number out, and it follows from the data", n.Head().Name, got, classes)
+		head := n.Head()
+		return nil, src.Errorf(yamldoc.Join("modules", head.Name), "%s: the net has %d classes, %d are needed; leave the number out, and it follows from the data", head.Name, got, classes)
 	}
 	return n, nil
+}
+
+// nameOf returns the name of a net whose file gives none: the file's, without
+// its ending, with a hyphen for each character that a name cannot have.
+func nameOf(file string) string {
+	name := strings.Map(func(r rune) rune {
+		if unnameable(r) {
+			return '-'
+		}
+		return r
+	}, strings.TrimSuffix(filepath.Base(file), filepath.Ext(file)))
+	for len(name) > maxName {
+		_, size := utf8.DecodeLastRuneInString(name)
+		name = name[:len(name)-size]
+	}
+	return cmp.Or(name, "net")
 }
 
 // A netDoc is the document.
@@ -120,6 +143,9 @@ func (ms *moduleDocs) DecodeNode(n *yamldoc.Node) error {
 	return n.Each(func(name string, v *yamldoc.Node) error {
 		if len(*ms) == maxModules {
 			return v.Errorf("", "more than %d modules", maxModules)
+		}
+		if err := checkName(name); err != nil {
+			return n.Errorf(name+"#", "%v", err)
 		}
 		m := Module{Name: name, In: []string{previous}}
 		previous = name
@@ -171,7 +197,7 @@ func (m *Module) decodeNode(n *yamldoc.Node) error {
 		case ok:
 			return v.Decode(f.Addr().Interface())
 		}
-		return n.Errorf(key+"#", "%s: unknown key %q of a %s; known are %s", m.Name, key, name, strings.Join(known, ", "))
+		return n.Errorf(key+"#", "%s: unknown key %s of a %s; known are %s", m.Name, short(key), name, strings.Join(known, ", "))
 	})
 	m.Kind = kind.Interface().(Kind)
 	return err
@@ -206,7 +232,7 @@ func (n *Net) complete(classes int) (at string, err error) {
 		for _, from := range m.In {
 			v := values[from]
 			if v == nil {
-				return m.Name, fmt.Errorf("%s: its input %q is no module before it", m.Name, from)
+				return m.Name, fmt.Errorf("%s: its input %s is no module before it", m.Name, short(from))
 			}
 			c.In, specs = append(c.In, v), append(specs, v.Spec)
 			flat[m.Name] = flat[m.Name] || flat[from]
@@ -254,7 +280,7 @@ func (n *Net) complete(classes int) (at string, err error) {
 func (n *Net) YAML() ([]byte, error) {
 	var w bytes.Buffer
 	if n.Family != "" {
-		fmt.Fprintf(&w, "name: %s\n", n.Family)
+		fmt.Fprintf(&w, "name: %s\n", plain(n.Family))
 	}
 	fmt.Fprintf(&w, "input: {channels: %d", n.Input.Channels)
 	if n.Input.Height > 0 {
@@ -262,22 +288,47 @@ func (n *Net) YAML() ([]byte, error) {
 	}
 	fmt.Fprintln(&w, "}\nmodules:")
 	previous := Image
+	head := n.head()
 	for i := range n.Modules {
 		m := &n.Modules[i]
-		line, err := m.yaml(previous, m.Name == n.Head().Name)
+		line, err := m.yaml(previous, i == head)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.Name, err)
 		}
-		fmt.Fprintf(&w, "  %s: %s\n", m.Name, line)
+		fmt.Fprintf(&w, "  %s: %s\n", plain(m.Name), line)
 		previous = m.Name
 	}
 	if n.Output != previous {
-		fmt.Fprintf(&w, "output: %s\n", n.Output)
+		fmt.Fprintf(&w, "output: %s\n", plain(n.Output))
 	}
 	if n.StateOrder != nil {
-		fmt.Fprintf(&w, "state_order: [%s]\n", strings.Join(n.StateOrder, ", "))
+		fmt.Fprintf(&w, "state_order: [%s]\n", plainList(n.StateOrder))
 	}
 	return w.Bytes(), nil
+}
+
+// plain writes a name as YAML takes it for one, in quotes where it would be a
+// number, a word of YAML's or punctuation.
+func plain(name string) string {
+	safe := func(r rune) bool {
+		return r == '_' || r == '.' || r == '-' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	letter := name != "" && (name[0] == '_' || name[0] >= 'A')
+	if letter && !slices.Contains(yamlWords, strings.ToLower(name)) && !strings.ContainsFunc(name, func(r rune) bool { return !safe(r) }) {
+		return name
+	}
+	return strconv.Quote(name)
+}
+
+// yamlWords are names for true, false and nothing in some version of YAML.
+var yamlWords = []string{"true", "false", "yes", "no", "on", "off", "y", "n", "null", "inf", "nan"}
+
+func plainList(names []string) string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = plain(name)
+	}
+	return strings.Join(out, ", ")
 }
 
 // yaml writes a module's kind and settings; of the head not how many classes it
@@ -304,13 +355,13 @@ func (m *Module) yaml(previous string, head bool) (string, error) {
 		i++
 	})
 	if !slices.Equal(m.In, []string{previous}) {
-		parts = append(parts, "from: ["+strings.Join(m.In, ", ")+"]")
+		parts = append(parts, "from: ["+plainList(m.In)+"]")
 	}
 	if len(m.Tensors) > 0 {
 		var tensors []string
 		for _, p := range m.Kind.Params() {
 			if t, ok := m.Tensors[p.Role]; ok {
-				tensors = append(tensors, p.Role+": "+t)
+				tensors = append(tensors, plain(p.Role)+": "+plain(t))
 			}
 		}
 		parts = append(parts, "tensors: {"+strings.Join(tensors, ", ")+"}")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/layers"
@@ -156,6 +157,9 @@ func slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report,
 		for i, g := range groups {
 			to[i] = max(to[i]/g.Width, 1) * g.Width
 		}
+		if o.Mult < 1 && slices.Equal(to, from) {
+			return nil, nil, fmt.Errorf("a multiplier of %v cuts none of the widths %s; give widths to cut to", o.Mult, list(groups))
+		}
 	}
 	kept, err := choose(c, groups, from, to)
 	if err != nil {
@@ -197,7 +201,7 @@ func params(n *layers.Net) (int, error) {
 // of them.
 func choose(c *checkpoint.Checkpoint, groups []layers.Group, from, to []int) ([][]int, error) {
 	if len(to) != len(from) {
-		return nil, fmt.Errorf("%d widths given for a net of %d", len(to), len(from))
+		return nil, fmt.Errorf("%d widths given for a net of %d: %s", len(to), len(from), list(groups))
 	}
 	kept := make([][]int, len(from))
 	for i, n := range to {
@@ -206,7 +210,7 @@ func choose(c *checkpoint.Checkpoint, groups []layers.Group, from, to []int) ([]
 		case n == from[i]:
 			continue
 		case n < 1 || n > from[i]:
-			return nil, fmt.Errorf("width %d cannot be cut from %d to %d channels", i, from[i], n)
+			return nil, fmt.Errorf("width %d (%s) cannot be cut from %d to %d channels; give a number from %d to %d", i, g.Name, from[i], n, g.Width, from[i])
 		case n%g.Width != 0:
 			return nil, fmt.Errorf("width %d (%s) cannot be cut from %d to %d channels, for it goes %d by %d; give a multiple of %d", i, g.Name, from[i], n, g.Width, g.Width, g.Width)
 		}
@@ -225,6 +229,23 @@ func choose(c *checkpoint.Checkpoint, groups []layers.Group, from, to []int) ([]
 	return kept, nil
 }
 
+// list names groups with their widths, the first ones where there are many.
+func list(groups []layers.Group) string {
+	const most = 16
+	var w strings.Builder
+	for i, g := range groups {
+		if i == most {
+			fmt.Fprintf(&w, ", … (%d more)", len(groups)-most)
+			break
+		}
+		if i > 0 {
+			w.WriteString(", ")
+		}
+		fmt.Fprintf(&w, "%s %d", g.Name, g.Size*g.Width)
+	}
+	return w.String()
+}
+
 // rank returns the score of each unit of a group: the sum of its channels' γ,
 // signed, in the last batch norm that the group meets.
 func rank(c *checkpoint.Checkpoint, g *layers.Group) ([]float64, error) {
@@ -236,7 +257,7 @@ func rank(c *checkpoint.Checkpoint, g *layers.Group) ([]float64, error) {
 		}
 	}
 	if last == nil {
-		return nil, fmt.Errorf("the width of %s meets no BatchNorm by which its channels could be ranked; it must stay at %d", g.Name, g.Size*g.Width)
+		return nil, fmt.Errorf("the width of %s meets no BatchNorm by which its channels could be ranked; give widths, with %d for it", g.Name, g.Size*g.Width)
 	}
 	score := make([]float64, g.Size)
 	for i, gamma := range c.State.Find(last.Tensor).Data {

@@ -228,21 +228,39 @@ func TestRefusals(t *testing.T) {
 	a := layers.Arch{Family: "cnn-dwpw", Classes: 3, Base: 4}
 	all := func(int, int) bool { return false }
 	for want, o := range map[string]Options{
-		"multiplier must be in (0, 1], not 0":       {},
-		"multiplier must be in (0, 1], not 1.5":     {Mult: 1.5},
-		"multiplier must be in (0, 1], not NaN":     {Mult: math.NaN()},
-		"the width of cnn.8.3 meets no BatchNorm":   {Mult: 0.5, Keep: all},
-		"3 widths given for a net of 9":             {Widths: []int{1, 2, 3}},
-		"width 3 cannot be cut from 32 to 33 chann": {Widths: []int{4, 8, 16, 33, 32, 32, 64, 64, 64}},
-		"width 4 cannot be cut from 32 to 0 chann":  {Widths: []int{4, 8, 16, 32, 0, 32, 64, 64, 64}},
+		"multiplier must be in (0, 1], not 0":                                                {},
+		"multiplier must be in (0, 1], not 1.5":                                              {Mult: 1.5},
+		"multiplier must be in (0, 1], not NaN":                                              {Mult: math.NaN()},
+		"the width of cnn.8.3 meets no BatchNorm":                                            {Mult: 0.5, Keep: all},
+		"3 widths given for a net of 9: cnn.0.0 4, ":                                         {Widths: []int{1, 2, 3}},
+		"width 3 (cnn.3.3) cannot be cut from 32 to 33 channels; give a number from 1 to 32": {Widths: []int{4, 8, 16, 33, 32, 32, 64, 64, 64}},
+		"width 4 (cnn.4.3) cannot be cut from 32 to 0 channels":                              {Widths: []int{4, 8, 16, 32, 0, 32, 64, 64, 64}},
 	} {
 		_, _, err := Slim(drawn(t, a), o)
 		oneLine(t, err, want)
 	}
+	// A net of which the first three widths and the last are all that there are.
+	text := "modules:\n  a: {kind: Conv2d, out_channels: 8}\n  bn: BatchNorm2d\n  b: {kind: Conv2d, out_channels: 4}\n  pool: AdaptiveAvgPool2d\n  fc: Linear\n"
+	n, err := layers.ParseYAML("few.yaml", []byte(text), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	few := &checkpoint.Checkpoint{Net: n, State: checkpointtest.State(t, m, 1)}
+	_, _, err = Slim(few, Options{Mult: 0.5})
+	oneLine(t, err, "a multiplier of 0.5 cuts none of the widths a 8, b 4; give widths to cut to")
+	_, _, err = Slim(few, Options{Mult: 0.5, Keep: all})
+	oneLine(t, err, "the width of b meets no BatchNorm by which its channels could be ranked; give widths, with 4 for it")
+	if _, r, err := Slim(few, Options{Widths: []int{3, 4}}); err != nil || !slices.Equal(r.WidthsAfter, []int{3, 4}) {
+		t.Errorf("%+v, %v", r, err)
+	}
 	c := drawn(t, a)
 	c.State.Find("cnn.5.1.weight").Data[2] = float32(math.NaN())
 	c.Path = "some.safetensors"
-	_, _, err := Slim(c, Options{Mult: 0.5})
+	_, _, err = Slim(c, Options{Mult: 0.5})
 	oneLine(t, err, "some.safetensors: prune: cnn.5.1.weight holds a NaN")
 	c = drawn(t, a)
 	c.State = c.State[1:]

@@ -1,9 +1,6 @@
 package yamldoc
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
 // position is a place in the text, from 1.
 type position struct{ line, column int }
@@ -25,7 +22,7 @@ func (s *Source) Has(path string) bool {
 // Errorf returns the *[Error] for what stands at path, or, where that is left
 // out, at the nearest part around it.
 func (s *Source) Errorf(path, format string, args ...any) error {
-	e := &Error{File: s.file, Line: 1, Column: 1, Reason: fmt.Sprintf(format, args...)}
+	e := &Error{File: s.file, Line: 1, Column: 1, Reason: reason(format, args...)}
 	for p := path; p != ""; p = parent(p) {
 		at, ok := s.pos[p]
 		if key, is := s.pos[p+"#"]; is && p != path {

@@ -58,7 +58,7 @@ func (d *decoding) mapping(n ast.Node, path string, each func(key string, k, v a
 	for _, pair := range m.Values {
 		k, ok := ast.Node(pair.Key).(*ast.StringNode)
 		if !ok {
-			return d.errAt(pair.Key, "a key must be a name, not %s", describe(pair.Key))
+			return d.errAt(pair.Key, "a key must be a name, not %s; put it in quotes if it is meant as one", describe(pair.Key))
 		}
 		if seen[k.Value] {
 			return d.errAt(k, "key %s appears twice; remove one", quote(k.Value))

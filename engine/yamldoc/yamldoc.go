@@ -12,6 +12,7 @@
 package yamldoc
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"reflect"
@@ -59,7 +60,7 @@ type decoding struct {
 // an *[Error]. The Source tells afterwards where values stand.
 func (d Decoder) Decode(text []byte, out any) (*Source, error) {
 	r := &decoding{d, &Source{file: d.File, pos: make(map[string]position)}}
-	body, err := r.parse(text)
+	body, err := r.parse(bytes.TrimPrefix(text, []byte("\ufeff"))) // editors on Windows write a byte order mark
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,19 @@ func (d *decoding) syntax(err error) error {
 }
 
 func (d *decoding) errorf(line, column int, format string, args ...any) error {
-	return &Error{File: d.File, Line: line, Column: column, Reason: fmt.Sprintf(format, args...)}
+	return &Error{File: d.File, Line: line, Column: column, Reason: reason(format, args...)}
+}
+
+// reason formats the reason of an error. A document's keys can be of any
+// length; an error is one line that can be read.
+func reason(format string, args ...any) string {
+	const most = 1000
+	s := fmt.Sprintf(format, args...)
+	if len(s) <= most {
+		return s
+	}
+	const end = 200
+	return strings.ToValidUTF8(s[:most-end], "") + "…" + strings.ToValidUTF8(s[len(s)-end:], "")
 }
 
 // errAt returns an error at a node.

@@ -253,3 +253,36 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestByteOrderMark reads what Windows' Notepad writes.
+func TestByteOrderMark(t *testing.T) {
+	var got doc
+	source, err := decoder.Decode([]byte("\ufeffname: n\r\ncount: 3\r\n"), &got)
+	if err != nil || got.Name != "n" || got.Count != 3 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if err := source.Errorf("name", "no"); err.Error() != "f.yaml:1:7: no" {
+		t.Error(err)
+	}
+}
+
+// TestShortErrors holds errors to a line that can be read, whatever is in the text.
+func TestShortErrors(t *testing.T) {
+	long := strings.Repeat("9", 100000)
+	for text, want := range map[string]string{
+		"parts: {k" + long + ": 3}": "wants keys and values, not 3",
+		"count: " + long:            "count wants a whole number",
+		"a: [" + long:               "not understood as YAML",
+		"parts: {1: {size: 1}}":     "a key must be a name, not 1; put it in quotes",
+	} {
+		err := decodeErr(text)
+		if err == nil || !strings.Contains(err.Error(), want) || len(err.Error()) > 1100 {
+			t.Errorf("%.20s…: error %v, want a short one with %q", text, err, want)
+		}
+	}
+}
+
+func decodeErr(text string) error {
+	_, err := decoder.Decode([]byte(text), new(doc))
+	return err
+}

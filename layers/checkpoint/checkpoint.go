@@ -310,6 +310,9 @@ func bad(path, hint, format string, args ...any) error {
 	return &safetensors.FormatError{Path: path, Reason: fmt.Sprintf(format, args...), Fix: hint}
 }
 
+// maxSize is the most pixels of a side of an image, as package data has it.
+const maxSize = 1 << 13
+
 // check reports the first thing in c, its tensors aside, that does not fit the net.
 func (c *Checkpoint) check() error {
 	channels := c.Net.Input.Channels
@@ -317,8 +320,11 @@ func (c *Checkpoint) check() error {
 		return fmt.Errorf("%d class names for a model of %d classes", len(c.Classes), n)
 	}
 	p := c.Preprocess
-	if p.Size < 0 || p.Resize < 0 {
-		return fmt.Errorf("preprocessing to a size of %d, resized to %d: neither may be negative", p.Size, p.Resize)
+	if p.Size < 0 || p.Resize < 0 || p.Size > maxSize || p.Resize > maxSize {
+		return fmt.Errorf("preprocessing to a size of %d, resized to %d: give numbers from 0 to %d", p.Size, p.Resize, maxSize)
+	}
+	if in := c.Net.Input; p.Size != 0 && in.Height != 0 && (p.Size != in.Height || p.Size != in.Width) {
+		return fmt.Errorf("preprocessing to %dx%d pixels for a net that takes %dx%d", p.Size, p.Size, in.Height, in.Width)
 	}
 	if len(p.Mean) != len(p.Std) || len(p.Mean) != 0 && len(p.Mean) != channels {
 		return fmt.Errorf("normalization by %d means and %d deviations for %d channels", len(p.Mean), len(p.Std), channels)

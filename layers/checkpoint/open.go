@@ -44,7 +44,8 @@ const importSize = 256
 //
 // A file of another program says nothing of preprocessing and classes: the
 // Checkpoint has no class names, and it is assumed (Preprocess.Assumed) that the
-// shorter side is scaled to 256 and a square cropped from the middle. Its history
+// shorter side is scaled to 256, or to the size that its net takes, and a square
+// cropped from the middle. Its history
 // is one event of kind KindImport, whose Parent is the file's Fingerprint. Its
 // 8-bit codes and 16-bit floats are kept as they are.
 //
@@ -125,6 +126,13 @@ func unreadable(path string, err error) error {
 	return fmt.Errorf("read %s: %w", path, err)
 }
 
+// importedPreprocess is what is assumed for a net: the shorter side scaled to
+// 256, or to the size that the net takes, and a square from the middle.
+func importedPreprocess(n *layers.Net) Preprocess {
+	size := cmp.Or(n.Input.Height, importSize)
+	return Preprocess{Size: size, Resize: size, Assumed: true}
+}
+
 // imported makes a checkpoint of another program's file.
 func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened, error) {
 	match, err := identified(f, o)
@@ -137,9 +145,8 @@ func imported(path string, f *foreign.File, o OpenOptions) (*Checkpoint, *opened
 		return nil, nil, &foreign.FormatError{Path: path, Reason: reason, Fix: fix}
 	}
 	keepCodes(match)
-	size := cmp.Or(match.Net.Input.Height, importSize)
 	c := &Checkpoint{
-		Net: match.Net, Preprocess: Preprocess{Size: size, Resize: size, Assumed: true}, State: match.State, Path: path,
+		Net: match.Net, Preprocess: importedPreprocess(match.Net), State: match.State, Path: path,
 	}
 	event := Event{Kind: KindImport, Detail: f.Format}
 	if event.Parent, err = Fingerprint(path); err != nil {

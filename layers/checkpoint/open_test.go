@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 	"github.com/potstill/potstill/layers/checkpoint/study8"
@@ -191,4 +192,32 @@ func TestOpenText(t *testing.T) {
 	if _, err := Open(path, OpenOptions{}); err == nil || !strings.Contains(err.Error(), `its 1 tensors, of which the first is "ab{"`) {
 		t.Errorf("Open says %v", err)
 	}
+}
+
+// TestOpenSize has the images of a net that takes one size come in that size.
+func TestOpenSize(t *testing.T) {
+	b := layers.NewNetBuilder("flat", layers.Input{Channels: 3, Height: 8, Width: 8})
+	x := b.Add("flat", layers.Flatten{}, b.Add("conv", layers.Conv(3, 4, 1), layers.Image))
+	n, err := b.Net(b.Add("fc", layers.Linear{InFeatures: 256, OutFeatures: 2, Bias: true}, x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "flat.pth")
+	state := checkpointtest.State(t, m, 1)
+	if _, err := torch.Write(path, tensorsOf(state)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Open(path, OpenOptions{Net: n})
+	if err != nil || c.Preprocess.Size != 8 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	// Other sizes are refused wherever they come from.
+	_, err = Save(path, &Checkpoint{Net: n, State: state, Preprocess: Preprocess{Size: 9}})
+	oneLine(t, err, path, "preprocessing to 9x9 pixels for a net that takes 8x8")
+	_, err = Save(path, &Checkpoint{Net: n, State: state, Preprocess: Preprocess{Size: 8, Resize: 1e9}})
+	oneLine(t, err, path, "resized to 1000000000")
 }
