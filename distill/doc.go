@@ -30,6 +30,9 @@
 //	metrics.jsonl          a line of figures an epoch, see train.MetricsWriter
 //	events.out.tfevents.*  the same for TensorBoard
 //
+// While a run is under way its folder is locked (run.lock), and a folder that
+// holds a run takes another only if Job.Replace says so.
+//
 // Checkpoints are replaced atomically, so a run may be killed at any moment.
 // Resumed from last.safetensors it ends with the same weights, to the bit, as
 // one that was never stopped. Two runs of the same job write the same

@@ -53,9 +53,12 @@ type Job struct {
 	// be left zero and then follows from the other.
 	Preprocess checkpoint.Preprocess
 	Config     train.Config
-	// Dir is where files are written; it is made if need be. "" means none: the
-	// best weights are in the Outcome alone.
+	// Dir is where files are written; it is made if need be, and locked during
+	// the run. "" means none: the best weights are in the Outcome alone. A folder
+	// that holds a run is refused, unless Resume or Replace is set.
 	Dir string
+	// Replace lets the run replace one that Dir holds.
+	Replace bool
 	// Resume goes on from last.safetensors in Dir, which must be there and be
 	// of the same job. Only Epochs, Patience, SaveEvery and Workers of the
 	// Config may differ.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -62,6 +61,11 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	if s.model, err = s.build(); err != nil {
 		return nil, err
 	}
+	unlock, err := s.claim()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	var last *checkpoint.Checkpoint
 	if j.Resume {
 		if last, err = checkpoint.Load(s.path(LastFile)); err != nil {
@@ -187,14 +191,11 @@ func (s *session) start(store *engine.Store, last *checkpoint.Checkpoint) ([]che
 	return s.j.history()
 }
 
-// open makes the folder and the files for figures. That the folder cannot be
-// written to shows before the first step.
+// open makes the files for figures. That the folder cannot be written to shows
+// before the first step.
 func (s *session) open(history []train.EpochInfo) (err error) {
 	if s.j.Dir == "" {
 		return nil
-	}
-	if err := os.MkdirAll(s.j.Dir, 0o777); err != nil {
-		return writable(fmt.Errorf("the output folder cannot be made: %w", err))
 	}
 	s.files, err = openFiles(s.j.Dir, history)
 	return err

@@ -46,8 +46,8 @@ Example:
 
 // Run distils.
 func (c *distillCmd) Run(a *app) error {
-	if c.Out == "" {
-		c.Out = "out/distill"
+	if err := c.choose(a, "out/distill"); err != nil {
+		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		return c.dataFlags.with(a, func(ds *data.Dataset) error { return c.run(a, b, ds) })
@@ -70,7 +70,7 @@ func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
 		if err != nil {
 			return err
 		}
-		if resumeTeacher, err = exists(filepath.Join(c.teacherDir(), distill.LastFile)); err != nil {
+		if resumeTeacher, err = exists(filepath.Join(teacherDir(c.Out), distill.LastFile)); err != nil {
 			return err
 		}
 		j.Resume = student || !resumeTeacher
@@ -85,8 +85,6 @@ func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
 	return printOutcome(a, c.JSON, out, &teacherOutcome{File: j.Teacher.Path, ValAccuracy: accuracyOf(j.Teacher)})
 }
 
-func (c *distillCmd) teacherDir() string { return filepath.Join(c.Out, "teacher") }
-
 // teacher reads the teacher or trains it, with the student's settings.
 func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resume bool) (*checkpoint.Checkpoint, error) {
 	if c.Teacher != "" {
@@ -97,7 +95,7 @@ func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resu
 	if j.Net, err = (archFlags{Base: c.TeacherBase}).net(c.TeacherArch, len(j.Data.Classes)); err != nil {
 		return nil, err
 	}
-	j.Init, j.NewHead, j.KD, j.Dir, j.Resume = nil, false, distill.Settings{}, c.teacherDir(), resume
+	j.Init, j.NewHead, j.KD, j.Dir, j.Resume = nil, false, distill.Settings{}, teacherDir(c.Out), resume
 	j.Freeze, j.LRScales = nil, nil
 	if c.TeacherEpochs > 0 {
 		j.Config.Epochs = c.TeacherEpochs

@@ -28,7 +28,8 @@ type trainCmd struct {
 // Help is printed below the flags' summary.
 func (trainCmd) Help() string {
 	return `The best weights by validation accuracy go to DIR/best.safetensors, the last ones with all that --resume
-needs to DIR/last.safetensors, the figures of every epoch to DIR/metrics.jsonl.
+needs to DIR/last.safetensors, the figures of every epoch to DIR/metrics.jsonl. A DIR that holds a run is refused,
+unless --resume or --force is given; without --out it is the first free one of out/train, out/train-2 and so on.
 
 Example:
 
@@ -37,8 +38,8 @@ Example:
 
 // Run trains.
 func (c *trainCmd) Run(a *app) error {
-	if c.Out == "" {
-		c.Out = "out/train"
+	if err := c.choose(a, "out/train"); err != nil {
+		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		return c.dataFlags.resized(c.Resize).with(a, func(ds *data.Dataset) error {
@@ -62,7 +63,7 @@ func (c *trainCmd) job(ds *data.Dataset) (distill.Job, error) {
 
 // jobOf is a job with the settings that all training commands share.
 func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init initFlags, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
-	j = distill.Job{Data: ds, Dir: f.Out, Resume: f.Resume, NewHead: init.NewHead, Freeze: init.Freeze}
+	j = distill.Job{Data: ds, Dir: f.Out, Resume: f.Resume, Replace: f.Force, NewHead: init.NewHead, Freeze: init.Freeze}
 	if j.Init, err = init.load(); err != nil {
 		return j, err
 	}

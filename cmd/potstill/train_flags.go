@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 
@@ -64,8 +62,9 @@ type imageFlags struct {
 
 // outFlags say where a run is kept.
 type outFlags struct {
-	Out       string `placeholder:"DIR" help:"Folder for best and last weights and the figures of the run."`
+	Out       string `placeholder:"DIR" help:"Folder for best and last weights and the figures of the run; a new one below out if not given."`
 	Resume    bool   `help:"Go on from the last weights in --out, exactly as if never stopped."`
+	Force     bool   `help:"Replace the run that --out holds."`
 	SaveEvery int    `placeholder:"STEPS" help:"Save the last weights every so many steps besides those after each epoch."`
 	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output."`
 }
@@ -149,24 +148,4 @@ func (f runFlags) config() (train.Config, error) {
 		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
 		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
 	}, nil
-}
-
-// stepLog opens the file for steps; close is never nil.
-func (f outFlags) stepLog(stdout io.Writer) (w io.Writer, closeLog func() error, err error) {
-	none := func() error { return nil }
-	switch f.LogSteps {
-	case "":
-		return nil, none, nil
-	case "-":
-		return stdout, none, nil
-	}
-	mode := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-	if f.Resume {
-		mode = os.O_WRONLY | os.O_CREATE | os.O_APPEND
-	}
-	file, err := os.OpenFile(f.LogSteps, mode, 0o666)
-	if err != nil {
-		return nil, none, fmt.Errorf("--log-steps: %w; choose another file", err)
-	}
-	return file, file.Close, nil
 }
