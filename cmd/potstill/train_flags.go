@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,19 +24,19 @@ type runFlags struct {
 	WeightDecay float64   `default:"0.01" group:"Optimiser:" help:"Weight decay."`
 	Momentum    float64   `placeholder:"M" group:"Optimiser:" help:"Momentum of sgd."`
 	Nesterov    bool      `group:"Optimiser:" help:"Nesterov's momentum."`
-	Betas       []float64 `placeholder:"B1" group:"Optimiser:" help:"Decay of Adam's moments; 0.9,0.999 if not given."`
-	Eps         float64   `placeholder:"E" group:"Optimiser:" help:"Adam's epsilon; 1e-8 if not given."`
+	Betas       []float64 `placeholder:"B1,B2" group:"Optimiser:" help:"Decay of Adam's moments; 0.9,0.999 if not given."`
+	Eps         *float64  `placeholder:"E" group:"Optimiser:" help:"Adam's epsilon; 1e-8 if not given."`
 	ClipNorm    float64   `aliases:"clip" placeholder:"NORM" group:"Optimiser:" help:"Bound on the gradient's norm."`
 	Accumulate  int       `placeholder:"N" group:"Optimiser:" help:"Batches whose gradients make one step."`
 	EMA         float64   `name:"ema" placeholder:"DECAY" group:"Optimiser:" help:"Evaluate and keep a moving average of the weights."`
 
-	Schedule     string  `enum:"constant,step,cosine,onecycle" default:"constant" group:"Schedule:" help:"How the learning rate moves: constant, step, cosine, onecycle."`
-	Warmup       int     `placeholder:"STEPS" group:"Schedule:" help:"Steps of linear warm-up."`
-	WarmupEpochs float64 `placeholder:"N" group:"Schedule:" help:"Epochs of linear warm-up."`
-	StepSize     int     `placeholder:"N" group:"Schedule:" help:"Epochs between two falls of step; 30 if not given."`
-	Gamma        float64 `placeholder:"G" group:"Schedule:" help:"Factor of step; 0.1 if not given."`
-	MinLR        float64 `name:"min-lr" placeholder:"LR" group:"Schedule:" help:"Where cosine ends."`
-	MaxLR        float64 `name:"max-lr" placeholder:"LR" group:"Schedule:" help:"Peak of onecycle; --lr if not given."`
+	Schedule     string   `enum:"constant,step,cosine,onecycle" default:"constant" group:"Schedule:" help:"How the learning rate moves: constant, step, cosine, onecycle."`
+	Warmup       int      `placeholder:"STEPS" group:"Schedule:" help:"Steps of linear warm-up."`
+	WarmupEpochs float64  `placeholder:"N" group:"Schedule:" help:"Epochs of linear warm-up."`
+	StepSize     *int     `placeholder:"N" group:"Schedule:" help:"Epochs between two falls of step; 30 if not given."`
+	Gamma        *float64 `placeholder:"G" group:"Schedule:" help:"Factor of step; 0.1 if not given."`
+	MinLR        float64  `name:"min-lr" placeholder:"LR" group:"Schedule:" help:"Where cosine ends."`
+	MaxLR        *float64 `name:"max-lr" placeholder:"LR" group:"Schedule:" help:"Peak of onecycle; --lr if not given."`
 
 	precisionFlag
 	LabelSmoothing float64 `placeholder:"E" help:"Share of the label that is spread over all classes."`
@@ -63,7 +64,7 @@ type imageFlags struct {
 // outFlags say where a run is kept.
 type outFlags struct {
 	Out       string `placeholder:"DIR" help:"Folder for best and last weights and the figures of the run; a new one below out if not given."`
-	Resume    bool   `help:"Go on from the last weights in --out, exactly as if never stopped."`
+	Resume    bool   `help:"Go on from the last weights in --out, exactly as if never stopped, with the same settings. --epochs may be another number with --schedule constant or step; the rates of cosine and onecycle depend on it."`
 	Force     bool   `help:"Replace the run that --out holds."`
 	SaveEvery int    `placeholder:"STEPS" help:"Save the last weights every so many steps besides those after each epoch."`
 	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output."`
@@ -129,23 +130,34 @@ func (f imageFlags) transforms(p checkpoint.Preprocess) (train, eval data.Transf
 
 // config returns the trainer's settings.
 func (f runFlags) config() (train.Config, error) {
-	o := train.OptimizerConfig{
-		Kind: f.Optimizer, LR: f.LR, WeightDecay: f.WeightDecay, Eps: f.Eps, Momentum: f.Momentum, Nesterov: f.Nesterov,
+	c := train.Config{
+		Epochs: f.Epochs, Batch: f.Batch, Seed: f.Seed, Workers: f.Workers,
+		Optimizer: train.OptimizerConfig{
+			Kind: f.Optimizer, LR: f.LR, WeightDecay: f.WeightDecay, Eps: f.Eps, Momentum: f.Momentum, Nesterov: f.Nesterov,
+		},
+		Schedule: train.ScheduleConfig{
+			Kind: f.Schedule, Warmup: f.Warmup, WarmupEpochs: f.WarmupEpochs, Gamma: f.Gamma, MinLR: f.MinLR,
+		},
+		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
+		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
+	}
+	// Where the trainer takes zero for its default, a zero that is given is refused.
+	if f.StepSize != nil {
+		if c.Schedule.StepSize = *f.StepSize; *f.StepSize == 0 {
+			return c, errors.New("--step-size 0: give at least 1")
+		}
+	}
+	if f.MaxLR != nil {
+		if c.Schedule.MaxLR = *f.MaxLR; *f.MaxLR == 0 {
+			return c, errors.New("--max-lr 0: give a positive learning rate")
+		}
 	}
 	switch len(f.Betas) {
 	case 0:
 	case 2:
-		o.Betas = [2]float64{f.Betas[0], f.Betas[1]}
+		c.Optimizer.Betas = (*[2]float64)(f.Betas)
 	default:
-		return train.Config{}, fmt.Errorf("--betas has %d numbers: give two, as in 0.9,0.999", len(f.Betas))
+		return c, fmt.Errorf("--betas has %d numbers: give two, as in 0.9,0.999", len(f.Betas))
 	}
-	return train.Config{
-		Epochs: f.Epochs, Batch: f.Batch, Seed: f.Seed, Workers: f.Workers, Optimizer: o,
-		Schedule: train.ScheduleConfig{
-			Kind: f.Schedule, Warmup: f.Warmup, WarmupEpochs: f.WarmupEpochs,
-			StepSize: f.StepSize, Gamma: f.Gamma, MinLR: f.MinLR, MaxLR: f.MaxLR,
-		},
-		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
-		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
-	}, nil
+	return c, nil
 }
