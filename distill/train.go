@@ -146,12 +146,8 @@ func (s *session) hooks(store *engine.Store) (train.Hooks, error) {
 	if err != nil {
 		return h, fmt.Errorf("teacher: %w", err)
 	}
-	own, other := s.model.Net().Input.Channels, teacher.Net().Input.Channels
-	if own != other {
-		return h, fmt.Errorf("the teacher takes images of %d channels, the student of %d", other, own)
-	}
 	h.Loss, h.Extra = Loss(s.j.KD, teacher, s.j.Config.LabelSmoothing), teacher.Variables()
-	a, err := newAdapter(store, s.j.Preprocess, s.j.Teacher.Preprocess, own)
+	a, err := newAdapter(store, s.j.Preprocess, s.j.Teacher.Preprocess, channels)
 	if err != nil {
 		return h, err
 	}

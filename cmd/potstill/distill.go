@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,6 +64,9 @@ func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
 	if c.T == 0 {
 		return errors.New("--T 0: give a positive temperature; the study's is 20")
 	}
+	if err := j.Check(); err != nil { // before a teacher is trained for nothing
+		return err
+	}
 	resumeTeacher := false
 	if c.Resume && c.Teacher == "" {
 		// A run that was stopped under its teacher has no student to go on from.
@@ -75,14 +79,17 @@ func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
 		}
 		j.Resume = student || !resumeTeacher
 	}
-	if j.Teacher, err = c.teacher(a, b, j, resumeTeacher); err != nil {
-		return err
-	}
-	out, err := c.runJob(a, b, j)
-	if err != nil {
-		return err
-	}
-	return printOutcome(a, c.JSON, out, &teacherOutcome{File: j.Teacher.Path, ValAccuracy: accuracyOf(j.Teacher)})
+	return c.logged(a, func(w io.Writer) error {
+		if j.Teacher, err = c.teacher(a, b, j, resumeTeacher); err != nil {
+			return err
+		}
+		j.StepLog = w
+		out, err := train1(a, b, j, "")
+		if err != nil {
+			return err
+		}
+		return printOutcome(a, c.JSON, out, &teacherOutcome{File: j.Teacher.Path, ValAccuracy: accuracyOf(j.Teacher)})
+	})
 }
 
 // teacher reads the teacher or trains it, with the student's settings.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
@@ -47,11 +48,14 @@ func (c *trainCmd) Run(a *app) error {
 			if err != nil {
 				return err
 			}
-			out, err := c.runJob(a, b, j)
-			if err != nil {
-				return err
-			}
-			return printOutcome(a, c.JSON, out, nil)
+			return c.logged(a, func(w io.Writer) error {
+				j.StepLog = w
+				out, err := train1(a, b, j, "")
+				if err != nil {
+					return err
+				}
+				return printOutcome(a, c.JSON, out, nil)
+			})
 		})
 	})
 }
@@ -89,15 +93,14 @@ func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init in
 	return j, err
 }
 
-// runJob runs the job with its progress on the console and its steps in the log.
-func (f outFlags) runJob(a *app, b engine.Backend, j distill.Job) (out *distill.Outcome, err error) {
+// logged runs do with where the steps are logged, nil for nowhere.
+func (f outFlags) logged(a *app, do func(w io.Writer) error) (err error) {
 	w, closeLog, err := f.stepLog(a.out)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
-	j.StepLog = w
-	return train1(a, b, j, "")
+	return do(w)
 }
 
 // train1 runs a job, with a name before its progress.
