@@ -75,6 +75,7 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 			return nil, err
 		}
 	}
+	j.tellPreprocess()
 	store := engine.NewStore(b)
 	defer func() { err = errors.Join(err, store.Close()) }()
 	hooks, err := s.hooks(store)
@@ -147,7 +148,7 @@ func (s *session) hooks(store *engine.Store) (train.Hooks, error) {
 		return h, fmt.Errorf("teacher: %w", err)
 	}
 	h.Loss, h.Extra = Loss(s.j.KD, teacher, s.j.Config.LabelSmoothing), teacher.Variables()
-	a, err := newAdapter(store, s.j.Preprocess, s.j.Teacher.Preprocess, channels)
+	a, err := newAdapter(store, s.j.Preprocess, s.j.teacherPreprocess(), channels)
 	if err != nil {
 		return h, err
 	}

@@ -2,10 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/potstill/potstill/distill"
@@ -50,16 +47,37 @@ func (c *distillCmd) Run(a *app) error {
 	if err := c.choose(a, "out/distill"); err != nil {
 		return err
 	}
-	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		return c.dataFlags.with(a, func(ds *data.Dataset) error { return c.run(a, b, ds) })
-	})
-}
-
-func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
-	j, err := c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
+	start, err := c.initFlags.load()
 	if err != nil {
 		return err
 	}
+	var teacher *checkpoint.Checkpoint
+	if c.Teacher != "" {
+		if teacher, err = loadModel(c.Teacher, ""); err != nil {
+			return err
+		}
+	}
+	net, err := netToTrain(c.Arch, c.archFlags, start, anyClasses)
+	if err != nil {
+		return err
+	}
+	p, err := c.imageFlags.preprocess(c.dataFlags, net, start, teacher)
+	if err != nil {
+		return err
+	}
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
+		return c.dataFlags.with(a, func(ds *data.Dataset) error {
+			j, err := c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, start, c.runFlags, c.imageFlags, p)
+			if err != nil {
+				return err
+			}
+			j.Teacher = teacher
+			return c.run(a, b, j)
+		})
+	})
+}
+
+func (c *distillCmd) run(a *app, b engine.Backend, j distill.Job) error {
 	j.KD = distill.Settings{T: float32(c.T), Alpha: float32(c.Alpha)}
 	if c.T == 0 {
 		return errors.New("--T 0: give a positive temperature; the study's is 20")
@@ -80,8 +98,11 @@ func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
 		j.Resume = student || !resumeTeacher
 	}
 	return c.logged(a, func(w io.Writer) error {
-		if j.Teacher, err = c.teacher(a, b, j, resumeTeacher); err != nil {
-			return err
+		if j.Teacher == nil {
+			var err error
+			if j.Teacher, err = c.teacher(a, b, j, resumeTeacher); err != nil {
+				return err
+			}
 		}
 		j.StepLog = w
 		out, err := train1(a, b, j, "")
@@ -92,11 +113,8 @@ func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
 	})
 }
 
-// teacher reads the teacher or trains it, with the student's settings.
+// teacher trains the teacher, with the student's settings.
 func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resume bool) (*checkpoint.Checkpoint, error) {
-	if c.Teacher != "" {
-		return loadModel(c.Teacher, "")
-	}
 	j := student
 	var err error
 	if j.Net, err = (archFlags{Base: c.TeacherBase}).net(c.TeacherArch, len(j.Data.Classes)); err != nil {
@@ -112,16 +130,4 @@ func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resu
 		return nil, err
 	}
 	return out.Best, nil
-}
-
-// exists reports whether there is a file at path.
-func exists(path string) (bool, error) {
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("looking for a run to go on from: %w", err)
-	}
-	return true, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -80,4 +81,16 @@ func (f outFlags) stepLog(stdout io.Writer) (w io.Writer, closeLog func() error,
 		return nil, none, fmt.Errorf("--log-steps: %w; choose another file", err)
 	}
 	return file, file.Close, nil
+}
+
+// exists reports whether there is a file at path.
+func exists(path string) (bool, error) {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("looking for a run to go on from: %w", err)
+	}
+	return true, nil
 }

@@ -53,7 +53,7 @@ func TestRunIsNotOverwritten(t *testing.T) {
 	fails(t, []string{out, "--resume", "--force"}, small("distill", "--teacher", filepath.Join(out, "best.safetensors"), "--out", out)...)
 	fails(t, []string{"--resume", "--force", "one of them"}, with(args, "--resume", "--force")...)
 	fails(t, []string{filepath.Join(out, "best.safetensors"), "another folder"},
-		with(args, "--force", "--init", filepath.Join(out, "best.safetensors"))...)
+		fromFile("train", filepath.Join(out, "best.safetensors"), "--out", out, "--force")...)
 	fails(t, []string{log, "--force"}, small("train", "--out", filepath.Join(t.TempDir(), "b"), "--log-steps", log)...)
 	unchanged(t, out, before)
 	if string(read(t, log)) != "kept\n" {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -42,9 +42,21 @@ func (c *trainCmd) Run(a *app) error {
 	if err := c.choose(a, "out/train"); err != nil {
 		return err
 	}
+	start, err := c.initFlags.load()
+	if err != nil {
+		return err
+	}
+	net, err := netToTrain(c.Arch, c.archFlags, start, anyClasses)
+	if err != nil {
+		return err
+	}
+	p, err := c.imageFlags.preprocess(c.dataFlags, net, start, nil)
+	if err != nil {
+		return err
+	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		return c.dataFlags.resized(c.Resize).with(a, func(ds *data.Dataset) error {
-			j, err := c.job(ds)
+		return c.dataFlags.resized(c.commonResize(p)).with(a, func(ds *data.Dataset) error {
+			j, err := c.job(ds, start, p)
 			if err != nil {
 				return err
 			}
@@ -60,20 +72,20 @@ func (c *trainCmd) Run(a *app) error {
 	})
 }
 
-// job returns what the flags describe.
-func (c *trainCmd) job(ds *data.Dataset) (distill.Job, error) {
-	return c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
+// job returns what the flags describe, with the weights to start from, if there
+// are any, and what the images go through.
+func (c *trainCmd) job(ds *data.Dataset, start *checkpoint.Checkpoint, p checkpoint.Preprocess) (distill.Job, error) {
+	return c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, start, c.runFlags, c.imageFlags, p)
 }
 
 // jobOf is a job with the settings that all training commands share.
-func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init initFlags, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
-	j = distill.Job{Data: ds, Dir: f.Out, Resume: f.Resume, Replace: f.Force, NewHead: init.NewHead, Freeze: init.Freeze}
-	if j.Init, err = init.load(); err != nil {
-		return j, err
+func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init initFlags, start *checkpoint.Checkpoint,
+	r runFlags, i imageFlags, p checkpoint.Preprocess) (j distill.Job, err error) {
+	j = distill.Job{
+		Data: ds, Init: start, Preprocess: p,
+		Dir: f.Out, Resume: f.Resume, Replace: f.Force, NewHead: init.NewHead, Freeze: init.Freeze,
 	}
-	if j.Init != nil {
-		j.Net = j.Init.Net
-	} else if j.Net, err = widths.net(arch, len(ds.Classes)); err != nil {
+	if j.Net, err = netToTrain(arch, widths, start, len(ds.Classes)); err != nil {
 		return j, err
 	}
 	for _, text := range init.LRScale {
@@ -83,14 +95,20 @@ func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init in
 		}
 		j.LRScales = append(j.LRScales, s)
 	}
-	i.Size = cmp.Or(i.Size, j.Net.Input.Height)
-	j.Preprocess = i.preprocess(d)
 	if j.Config, err = r.config(); err != nil {
 		return j, err
 	}
 	j.Config.Shuffle, j.Config.MixupAlpha, j.Config.SaveEvery = !i.NoShuffle, i.Mixup, f.SaveEvery
 	j.Config.Train, j.Config.Eval, err = i.transforms(j.Preprocess)
 	return j, err
+}
+
+// netToTrain is that of the weights to start from, or the one that is described.
+func netToTrain(arch string, widths archFlags, start *checkpoint.Checkpoint, classes int) (*layers.Net, error) {
+	if start != nil {
+		return start.Net, nil
+	}
+	return widths.net(arch, classes)
 }
 
 // logged runs do with where the steps are logged, nil for nowhere.
@@ -111,6 +129,9 @@ func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outc
 	}
 	epoch := 0
 	j.Step = func(s train.StepInfo) {
+		if epoch == 0 { // now that nothing has been refused
+			announce(a, j, name)
+		}
 		if s.Epoch != epoch {
 			epoch = s.Epoch
 			a.console.begin(fmt.Sprintf("%sepoch %d/%d", name, epoch, j.Config.Epochs), s.Steps)

@@ -6,9 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
-	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // runFlags are the settings of a training run.
@@ -46,9 +44,9 @@ type runFlags struct {
 
 // imageFlags say what images go through.
 type imageFlags struct {
-	Size      int       `placeholder:"N" help:"Height and width that the net sees; 256, or 28 for builtin:fashion, if not given."`
-	Resize    int       `placeholder:"N" group:"Images:" help:"Scale the shorter side to N first."`
-	Normalise normalise `aliases:"normalize" placeholder:"imagenet|M,M,M/S,S,S" group:"Images:" help:"Subtract means and divide by deviations."`
+	Size      *int         `placeholder:"N" help:"Height and width that the net sees. If not given, those of the model in --init or --teacher; else 256, or 28 for builtin:fashion."`
+	Resize    *int         `placeholder:"N" group:"Images:" help:"Scale the shorter side to N first; 0 does not. If not given, as the model in --init or --teacher says; with --random-resized-crop size/0.875, in evaluation alone."`
+	Normalise normaliseOpt `aliases:"normalize" placeholder:"imagenet|none|M,M,M/S,S,S" group:"Images:" help:"Subtract means and divide by deviations. If not given, as the model in --init or --teacher says."`
 
 	NoAugment    bool      `group:"Images:" help:"Train on the images as they are evaluated: centre crop, nothing random."`
 	NoShuffle    bool      `group:"Images:" help:"Keep the order of the images in every epoch."`
@@ -93,39 +91,6 @@ func (n *normalise) UnmarshalText(text []byte) error {
 		}
 	}
 	return nil
-}
-
-// preprocess returns what an image goes through in evaluation.
-func (f imageFlags) preprocess(d dataFlags) checkpoint.Preprocess {
-	return checkpoint.Preprocess{Size: d.size(f.Size), Resize: f.Resize, Mean: f.Normalise.mean, Std: f.Normalise.std}
-}
-
-// transforms returns those of training and of evaluation.
-func (f imageFlags) transforms(p checkpoint.Preprocess) (train, eval data.Transform, err error) {
-	eval = data.EvalTransform(p.Size)
-	eval.Resize, eval.Mean, eval.Std = p.Resize, p.Mean, p.Std
-	if f.NoAugment {
-		return eval, eval, nil
-	}
-	train = data.TrainTransform(p.Size)
-	train.Resize, train.Mean, train.Std = p.Resize, p.Mean, p.Std
-	train.HFlip, train.Rotation, train.Padding, train.Perspective = f.Flip, f.Rotation, f.Padding, f.Perspective
-	switch r := f.RandomResize; len(r) {
-	case 0:
-	case 2:
-		train.RandomCrop = false
-		train.RandomResizedCrop = &data.ScaleRatio{Scale: [2]float64{r[0], r[1]}, Ratio: [2]float64{3. / 4, 4. / 3}}
-	default:
-		return train, eval, fmt.Errorf("--random-resized-crop has %d numbers: give the smallest and the largest share, as in 0.08,1", len(r))
-	}
-	switch j := f.Jitter; len(j) {
-	case 0:
-	case 4:
-		train.Jitter = &data.ColorJitter{Brightness: j[0], Contrast: j[1], Saturation: j[2], Hue: j[3]}
-	default:
-		return train, eval, fmt.Errorf("--jitter has %d numbers: give four, as in 0.2,0.2,0.2,0.05", len(j))
-	}
-	return train, eval, nil
 }
 
 // config returns the trainer's settings.
