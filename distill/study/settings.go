@@ -156,16 +156,23 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	if scales == nil {
 		scales = d.LRScale
 	}
-	for _, text := range scales {
-		x, err := distill.ParseLRScale(text)
-		if err != nil {
-			return t, err
-		}
-		t.LRScales = append(t.LRScales, x)
+	if t.LRScales, err = parseScales(scales); err != nil {
+		return t, err
 	}
 	a := or(Augment{Crop: true, Flip: 0.5, Rotation: 15}, s.Augment, d.Augment)
 	c.Train, err = a.transform()
 	return t, err
+}
+
+func parseScales(texts []string) (out []distill.LRScale, err error) {
+	for _, text := range texts {
+		x, err := distill.ParseLRScale(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
+	}
+	return out, nil
 }
 
 // config refuses a written zero where the trainer would take it for the default.
