@@ -16,9 +16,11 @@
 // The high temperature shows which wrong answers the teacher holds for nearly
 // right; the factor T² keeps the gradient's size independent of T. Teacher and
 // student run in one graph and see the same augmented images; the teacher is in
-// evaluation mode always. Where it was trained on images normalised otherwise
-// than the student's, its input is converted in the graph. Its own resize is
-// not applied: the student's crop decides the scale.
+// evaluation mode always. Where its file says that it was trained on images
+// normalised otherwise than the student's, its input is converted in the graph.
+// A file that says nothing ([Declares]), as other programs' do, gets the
+// student's images. Its own resize is not applied: the student's crop decides
+// the scale, and a line of the log says so.
 //
 // # What a run leaves behind
 //
@@ -29,6 +31,9 @@
 //	                       resumed run needs: optimiser state, averages, position
 //	metrics.jsonl          a line of figures an epoch, see train.MetricsWriter
 //	events.out.tfevents.*  the same for TensorBoard
+//
+// While a run is under way its folder is locked (run.lock), and a folder that
+// holds a run takes another only if Job.Replace says so.
 //
 // Checkpoints are replaced atomically, so a run may be killed at any moment.
 // Resumed from last.safetensors it ends with the same weights, to the bit, as

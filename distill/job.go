@@ -1,6 +1,7 @@
 package distill
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -53,9 +54,12 @@ type Job struct {
 	// be left zero and then follows from the other.
 	Preprocess checkpoint.Preprocess
 	Config     train.Config
-	// Dir is where files are written; it is made if need be. "" means none: the
-	// best weights are in the Outcome alone.
+	// Dir is where files are written; it is made if need be, and locked during
+	// the run. "" means none: the best weights are in the Outcome alone. A folder
+	// that holds a run is refused, unless Resume or Replace is set.
 	Dir string
+	// Replace lets the run replace one that Dir holds.
+	Replace bool
 	// Resume goes on from last.safetensors in Dir, which must be there and be
 	// of the same job. Only Epochs, Patience, SaveEvery and Workers of the
 	// Config may differ.
@@ -154,11 +158,64 @@ func (j *Job) prepare() error {
 		}
 		j.KD = j.KD.normalized()
 	}
+	for _, c := range []*checkpoint.Checkpoint{j.Init, j.Teacher} {
+		if c == nil || c == j.Init && j.Resume { // then Init is not used
+			continue
+		}
+		if err := c.CheckFinite(); err != nil {
+			return err
+		}
+	}
+	if err := j.checkChannels(); err != nil {
+		return err
+	}
 	if err := j.agree(); err != nil {
 		return err
 	}
 	return j.checkSize()
 }
+
+// Check reports what is known to be wrong with the job before it is run, beside
+// the state of its folder. It serves those who have to train a teacher first.
+func (j Job) Check() error {
+	err := j.prepare()
+	if err == nil {
+		s := &session{j: &j}
+		s.model, err = s.build()
+		if err == nil {
+			err = j.KD.Validate()
+		}
+		if err == nil {
+			err = j.Config.Validate()
+		}
+		if err == nil {
+			err = train.CheckLastBatch(s.model, j.Data, j.Config)
+		}
+	}
+	if err != nil && j.Name != "" {
+		err = fmt.Errorf("%s: %w", j.Name, err)
+	}
+	return err
+}
+
+// checkChannels refuses nets for other pictures than those there are.
+func (j *Job) checkChannels() error {
+	const hint = "pictures are read in 3 (RGB), so that only nets for these can be used"
+	if n := j.Net.Input.Channels; n != channels {
+		name := j.Net.String()
+		if j.Init != nil && j.Init.Path != "" {
+			name = j.Init.Path
+		}
+		return fmt.Errorf("%s takes images of %d channels; %s", name, n, hint)
+	}
+	if j.Teacher != nil && j.Teacher.Net.Input.Channels != channels {
+		return fmt.Errorf("%s: the teacher takes images of %d channels; %s", cmp.Or(j.Teacher.Path, j.Teacher.Net.String()), j.Teacher.Net.Input.Channels, hint)
+	}
+	return nil
+}
+
+// channels are those of every picture that package data reads.
+const channels = 3
 
 // checkSize compares the size of the images with that which the net takes.
 func (j *Job) checkSize() error {

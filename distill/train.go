@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -62,6 +61,11 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	if s.model, err = s.build(); err != nil {
 		return nil, err
 	}
+	unlock, err := s.claim()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
 	var last *checkpoint.Checkpoint
 	if j.Resume {
 		if last, err = checkpoint.Load(s.path(LastFile)); err != nil {
@@ -71,6 +75,7 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 			return nil, err
 		}
 	}
+	j.tellPreprocess()
 	store := engine.NewStore(b)
 	defer func() { err = errors.Join(err, store.Close()) }()
 	hooks, err := s.hooks(store)
@@ -142,12 +147,8 @@ func (s *session) hooks(store *engine.Store) (train.Hooks, error) {
 	if err != nil {
 		return h, fmt.Errorf("teacher: %w", err)
 	}
-	own, other := s.model.Net().Input.Channels, teacher.Net().Input.Channels
-	if own != other {
-		return h, fmt.Errorf("the teacher takes images of %d channels, the student of %d", other, own)
-	}
 	h.Loss, h.Extra = Loss(s.j.KD, teacher, s.j.Config.LabelSmoothing), teacher.Variables()
-	a, err := newAdapter(store, s.j.Preprocess, s.j.Teacher.Preprocess, own)
+	a, err := newAdapter(store, s.j.Preprocess, s.j.teacherPreprocess(), channels)
 	if err != nil {
 		return h, err
 	}
@@ -187,14 +188,11 @@ func (s *session) start(store *engine.Store, last *checkpoint.Checkpoint) ([]che
 	return s.j.history()
 }
 
-// open makes the folder and the files for figures. That the folder cannot be
-// written to shows before the first step.
+// open makes the files for figures. That the folder cannot be written to shows
+// before the first step.
 func (s *session) open(history []train.EpochInfo) (err error) {
 	if s.j.Dir == "" {
 		return nil
-	}
-	if err := os.MkdirAll(s.j.Dir, 0o777); err != nil {
-		return writable(fmt.Errorf("the output folder cannot be made: %w", err))
 	}
 	s.files, err = openFiles(s.j.Dir, history)
 	return err

@@ -295,7 +295,7 @@ func TestDivergenceNamesTheLastGoodCheckpoint(t *testing.T) {
 		t.Fatalf("without a checkpoint: %v", err)
 	}
 	j.Config.Optimizer.LR = 1e-3
-	j.Config.Schedule = train.ScheduleConfig{Kind: train.StepDown, StepSize: 1, Gamma: 1e30}
+	j.Config.Schedule = train.ScheduleConfig{Kind: train.StepDown, StepSize: 1, Gamma: new(1e30)}
 	_, err = Train(context.Background(), backend(t), j)
 	if !errors.As(err, &diverged) || diverged.Epoch != 2 || diverged.Step == 0 {
 		t.Fatal(err)

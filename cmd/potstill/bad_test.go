@@ -27,7 +27,7 @@ func TestTruncatedPicture(t *testing.T) {
 	if want := filepath.ToSlash(broken); !strings.Contains(r.err, want) {
 		t.Errorf("the skipped picture %s is not named:\n%s", want, r.err)
 	}
-	fails(t, []string{filepath.ToSlash(broken), "cut short"}, with(args, "--strict")...)
+	fails(t, []string{filepath.ToSlash(broken), "cut short"}, with(args, "--strict", "--force")...)
 	fails(t, []string{broken, "cut short"}, "predict", "--model", model(t), filepath.Join(dir, broken))
 }
 

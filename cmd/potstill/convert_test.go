@@ -219,7 +219,7 @@ func TestImportedModelsTrain(t *testing.T) {
 	imagenet := filepath.Join(dir, "resnet18.pth")
 	torchModel(t, imagenet, layers.Arch{Family: "resnet18", Classes: 1000, Base: 4}, asNamed)
 	out := filepath.Join(dir, "tuned")
-	r := succeeds(t, small("train", "--base", "0", "--init", imagenet, "--out", out, "--json")...)
+	r := succeeds(t, fromFile("train", imagenet, "--out", out, "--json")...)
 	has(t, decode(t, r.out), "best", "val_accuracy")
 	if want := "its last layer, for 1000 classes, is replaced by a new one for the 10 of"; strings.Count(r.err, want) != 1 {
 		t.Errorf("the log does not say %q once:\n%s", want, r.err)
@@ -228,7 +228,7 @@ func TestImportedModelsTrain(t *testing.T) {
 	if a := v["arch"].(map[string]any); a["family"] != "resnet18" || a["classes"] != 10.0 || len(v["history"].([]any)) != 2 {
 		t.Errorf("trained %v, history %v", a, v["history"])
 	}
-	succeeds(t, small("train", "--init", model(t), "--new-head", "--out", filepath.Join(dir, "head"))...)
+	succeeds(t, fromFile("train", model(t), "--new-head", "--out", filepath.Join(dir, "head"))...)
 	fails(t, []string{"--init"}, small("train", "--new-head", "--out", filepath.Join(dir, "no"))...)
 
 	teacher := filepath.Join(dir, "teacher.bin")

@@ -2,9 +2,7 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io/fs"
-	"os"
+	"io"
 	"path/filepath"
 
 	"github.com/potstill/potstill/distill"
@@ -46,22 +44,46 @@ Example:
 
 // Run distils.
 func (c *distillCmd) Run(a *app) error {
-	if c.Out == "" {
-		c.Out = "out/distill"
+	if err := c.choose(a, "out/distill"); err != nil {
+		return err
 	}
-	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		return c.dataFlags.with(a, func(ds *data.Dataset) error { return c.run(a, b, ds) })
-	})
-}
-
-func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
-	j, err := c.jobOf(a, ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
+	start, err := c.initFlags.load(a)
 	if err != nil {
 		return err
 	}
+	var teacher *checkpoint.Checkpoint
+	if c.Teacher != "" {
+		if teacher, err = loadModel(a, c.Teacher, foreignFlags{}); err != nil {
+			return err
+		}
+	}
+	net, err := netToTrain(c.Arch, c.archFlags, start, anyClasses)
+	if err != nil {
+		return err
+	}
+	p, err := c.imageFlags.preprocess(c.dataFlags, net, start, teacher)
+	if err != nil {
+		return err
+	}
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
+		return c.dataFlags.with(a, func(ds *data.Dataset) error {
+			j, err := c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, start, c.runFlags, c.imageFlags, p)
+			if err != nil {
+				return err
+			}
+			j.Teacher = teacher
+			return c.run(a, b, j)
+		})
+	})
+}
+
+func (c *distillCmd) run(a *app, b engine.Backend, j distill.Job) error {
 	j.KD = distill.Settings{T: float32(c.T), Alpha: float32(c.Alpha)}
 	if c.T == 0 {
 		return errors.New("--T 0: give a positive temperature; the study's is 20")
+	}
+	if err := j.Check(); err != nil { // before a teacher is trained for nothing
+		return err
 	}
 	resumeTeacher := false
 	if c.Resume && c.Teacher == "" {
@@ -70,34 +92,35 @@ func (c *distillCmd) run(a *app, b engine.Backend, ds *data.Dataset) error {
 		if err != nil {
 			return err
 		}
-		if resumeTeacher, err = exists(filepath.Join(c.teacherDir(), distill.LastFile)); err != nil {
+		if resumeTeacher, err = exists(filepath.Join(teacherDir(c.Out), distill.LastFile)); err != nil {
 			return err
 		}
 		j.Resume = student || !resumeTeacher
 	}
-	if j.Teacher, err = c.teacher(a, b, j, resumeTeacher); err != nil {
-		return err
-	}
-	out, err := c.runJob(a, b, j)
-	if err != nil {
-		return err
-	}
-	return printOutcome(a, c.JSON, out, &teacherOutcome{File: j.Teacher.Path, ValAccuracy: accuracyOf(j.Teacher)})
+	return c.logged(a, func(w io.Writer) error {
+		if j.Teacher == nil {
+			var err error
+			if j.Teacher, err = c.teacher(a, b, j, resumeTeacher); err != nil {
+				return err
+			}
+		}
+		j.StepLog = w
+		out, err := train1(a, b, j, "")
+		if err != nil {
+			return err
+		}
+		return printOutcome(a, c.JSON, out, &teacherOutcome{File: j.Teacher.Path, ValAccuracy: accuracyOf(j.Teacher)})
+	})
 }
 
-func (c *distillCmd) teacherDir() string { return filepath.Join(c.Out, "teacher") }
-
-// teacher reads the teacher or trains it, with the student's settings.
+// teacher trains the teacher, with the student's settings.
 func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resume bool) (*checkpoint.Checkpoint, error) {
-	if c.Teacher != "" {
-		return loadModel(a, c.Teacher, foreignFlags{})
-	}
 	j := student
 	var err error
 	if j.Net, err = (archFlags{Base: c.TeacherBase}).net(c.TeacherArch, len(j.Data.Classes)); err != nil {
 		return nil, err
 	}
-	j.Init, j.NewHead, j.KD, j.Dir, j.Resume = nil, false, distill.Settings{}, c.teacherDir(), resume
+	j.Init, j.NewHead, j.KD, j.Dir, j.Resume = nil, false, distill.Settings{}, teacherDir(c.Out), resume
 	j.Freeze, j.LRScales = nil, nil
 	if c.TeacherEpochs > 0 {
 		j.Config.Epochs = c.TeacherEpochs
@@ -107,16 +130,4 @@ func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resu
 		return nil, err
 	}
 	return out.Best, nil
-}
-
-// exists reports whether there is a file at path.
-func exists(path string) (bool, error) {
-	_, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("looking for a run to go on from: %w", err)
-	}
-	return true, nil
 }

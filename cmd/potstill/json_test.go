@@ -133,7 +133,7 @@ func TestDistillPruneQuantize(t *testing.T) {
 	if p["file"] != cut || p["bytes"] != float64(len(read(t, cut))) {
 		t.Errorf("prune reports %v, %v bytes", p["file"], p["bytes"])
 	}
-	succeeds(t, small("train", "--base", "0", "--init", cut, "--out", filepath.Join(dir, "tuned"))...)
+	succeeds(t, fromFile("train", cut, "--out", filepath.Join(dir, "tuned"))...)
 
 	coded := filepath.Join(dir, "8bit.safetensors")
 	q := decode(t, succeeds(t, "quantize", "--model", student, "--out", coded, "--json").out)

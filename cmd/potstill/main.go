@@ -75,7 +75,7 @@ func run(args []string, stdout, stderr *os.File) int {
 		c.line("potstill: " + oneLine(err.Error()))
 		return exitFailure
 	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(withNegatives(args))
 	if exited >= 0 {
 		return exited // help has been shown
 	}

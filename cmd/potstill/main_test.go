@@ -133,6 +133,11 @@ var tiny = []string{"--data", "builtin:fashion", "--base", "4", "--limit", "60",
 // small is a subcommand with the flags of tiny and more.
 func small(cmd string, more ...string) []string { return append(with([]string{cmd}, tiny...), more...) }
 
+// fromFile is small from the weights of a model's file.
+func fromFile(cmd, path string, more ...string) []string {
+	return with([]string{cmd, "--data", "builtin:fashion", "--limit", "60", "--epochs", "1", "--batch", "20", "--threads", "2", "--init", path}, more...)
+}
+
 // with appends to a copy of args.
 func with(args []string, more ...string) []string {
 	return append(append([]string{}, args...), more...)

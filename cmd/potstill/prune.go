@@ -42,6 +42,10 @@ func (c *pruneCmd) Run(a *app) error {
 	if (c.Mult == 0) == (len(c.Widths) == 0) {
 		return fmt.Errorf("give either --mult, as in --mult 0.35, or --widths")
 	}
+	path := modelPath(c.Out, "pruned.safetensors")
+	if err := c.fileFlags.notReplacedBy(path); err != nil {
+		return err
+	}
 	m, err := c.fileFlags.load(a)
 	if err != nil {
 		return err
@@ -51,7 +55,6 @@ func (c *pruneCmd) Run(a *app) error {
 		return err
 	}
 	report := r.(*prune.Report)
-	path := modelPath(c.Out, "pruned.safetensors")
 	bytes, err := saveModel(path, out)
 	if err != nil {
 		return err
@@ -88,4 +91,17 @@ func modelPath(out, name string) string {
 		return filepath.Join(out, name)
 	}
 	return out
+}
+
+// notReplacedBy reports whether a result in the file out would replace the model
+// that it is made from.
+func (f fileFlags) notReplacedBy(out string) error {
+	in, err := os.Stat(f.Model)
+	if err != nil {
+		return nil // reading it will say why
+	}
+	if old, err := os.Stat(out); err == nil && os.SameFile(in, old) {
+		return fmt.Errorf("%s is the model that is read, and would be replaced; choose another name with --out", out)
+	}
+	return nil
 }

@@ -34,6 +34,10 @@ type quantized struct {
 
 // Run quantizes.
 func (c *quantizeCmd) Run(a *app) error {
+	path := modelPath(c.Out, "quantized.safetensors")
+	if err := c.fileFlags.notReplacedBy(path); err != nil {
+		return err
+	}
 	m, err := c.fileFlags.load(a)
 	if err != nil {
 		return err
@@ -43,7 +47,6 @@ func (c *quantizeCmd) Run(a *app) error {
 		return err
 	}
 	report := r.(*quant.Report)
-	path := modelPath(c.Out, "quantized.safetensors")
 	bytes, err := saveModel(path, out)
 	if err != nil {
 		return err

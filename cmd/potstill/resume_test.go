@@ -173,7 +173,11 @@ func TestFullOutputFolder(t *testing.T) {
 		}
 	}()
 	fails(t, []string{dir, "free some space"}, "quantize", "--model", model(t), "--scheme", "float16", "--out", filepath.Join(dir, "a", "x.safetensors"))
-	fails(t, []string{dir, "free some space"}, small("train", "--base", "8", "--out", dir)...)
+	r := potstill(t, small("train", "--base", "8", "--out", dir)...)
+	lines := strings.Split(strings.TrimSpace(r.err), "\n")
+	if last := lines[len(lines)-1]; r.code != 1 || !strings.HasPrefix(last, "potstill: ") || !strings.Contains(last, dir) || !strings.Contains(last, "free some space") {
+		t.Errorf("exit status %d: %s", r.code, r.err)
+	}
 	left, err := filepath.Glob(filepath.Join(dir, ".potstill-*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("temporary files are left: %v %v", left, err)

@@ -1,14 +1,15 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -28,7 +29,8 @@ type trainCmd struct {
 // Help is printed below the flags' summary.
 func (trainCmd) Help() string {
 	return `The best weights by validation accuracy go to DIR/best.safetensors, the last ones with all that --resume
-needs to DIR/last.safetensors, the figures of every epoch to DIR/metrics.jsonl.
+needs to DIR/last.safetensors, the figures of every epoch to DIR/metrics.jsonl. A DIR that holds a run is refused,
+unless --resume or --force is given; without --out it is the first free one of out/train, out/train-2 and so on.
 
 Example:
 
@@ -37,38 +39,53 @@ Example:
 
 // Run trains.
 func (c *trainCmd) Run(a *app) error {
-	if c.Out == "" {
-		c.Out = "out/train"
+	if err := c.choose(a, "out/train"); err != nil {
+		return err
+	}
+	start, err := c.initFlags.load(a)
+	if err != nil {
+		return err
+	}
+	net, err := netToTrain(c.Arch, c.archFlags, start, anyClasses)
+	if err != nil {
+		return err
+	}
+	p, err := c.imageFlags.preprocess(c.dataFlags, net, start, nil)
+	if err != nil {
+		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		return c.dataFlags.resized(c.Resize).with(a, func(ds *data.Dataset) error {
-			j, err := c.job(a, ds)
+		return c.dataFlags.resized(c.commonResize(p)).with(a, func(ds *data.Dataset) error {
+			j, err := c.job(ds, start, p)
 			if err != nil {
 				return err
 			}
-			out, err := c.runJob(a, b, j)
-			if err != nil {
-				return err
-			}
-			return printOutcome(a, c.JSON, out, nil)
+			return c.logged(a, func(w io.Writer) error {
+				j.StepLog = w
+				out, err := train1(a, b, j, "")
+				if err != nil {
+					return err
+				}
+				return printOutcome(a, c.JSON, out, nil)
+			})
 		})
 	})
 }
 
-// job returns what the flags describe.
-func (c *trainCmd) job(a *app, ds *data.Dataset) (distill.Job, error) {
-	return c.jobOf(a, ds, c.Arch, c.archFlags, c.initFlags, c.dataFlags, c.runFlags, c.imageFlags)
+// job returns what the flags describe, with the weights to start from, if there
+// are any, and what the images go through.
+func (c *trainCmd) job(ds *data.Dataset, start *checkpoint.Checkpoint, p checkpoint.Preprocess) (distill.Job, error) {
+	return c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, start, c.runFlags, c.imageFlags, p)
 }
 
 // jobOf is a job with the settings that all training commands share.
-func (f outFlags) jobOf(a *app, ds *data.Dataset, arch string, widths archFlags, init initFlags, d dataFlags, r runFlags, i imageFlags) (j distill.Job, err error) {
-	j = distill.Job{Data: ds, Dir: f.Out, Resume: f.Resume, NewHead: init.NewHead, Freeze: init.Freeze}
-	if j.Init, err = init.load(a); err != nil {
-		return j, err
+func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init initFlags, start *checkpoint.Checkpoint,
+	r runFlags, i imageFlags, p checkpoint.Preprocess) (j distill.Job, err error) {
+	j = distill.Job{
+		Data: ds, Init: start, Preprocess: p,
+		Dir: f.Out, Resume: f.Resume, Replace: f.Force, NewHead: init.NewHead, Freeze: init.Freeze,
 	}
-	if j.Init != nil {
-		j.Net = j.Init.Net
-	} else if j.Net, err = widths.net(arch, len(ds.Classes)); err != nil {
+	if j.Net, err = netToTrain(arch, widths, start, len(ds.Classes)); err != nil {
 		return j, err
 	}
 	for _, text := range init.LRScale {
@@ -78,8 +95,6 @@ func (f outFlags) jobOf(a *app, ds *data.Dataset, arch string, widths archFlags,
 		}
 		j.LRScales = append(j.LRScales, s)
 	}
-	i.Size = cmp.Or(i.Size, j.Net.Input.Height)
-	j.Preprocess = i.preprocess(d)
 	if j.Config, err = r.config(); err != nil {
 		return j, err
 	}
@@ -88,15 +103,22 @@ func (f outFlags) jobOf(a *app, ds *data.Dataset, arch string, widths archFlags,
 	return j, err
 }
 
-// runJob runs the job with its progress on the console and its steps in the log.
-func (f outFlags) runJob(a *app, b engine.Backend, j distill.Job) (out *distill.Outcome, err error) {
+// netToTrain is that of the weights to start from, or the one that is described.
+func netToTrain(arch string, widths archFlags, start *checkpoint.Checkpoint, classes int) (*layers.Net, error) {
+	if start != nil {
+		return start.Net, nil
+	}
+	return widths.net(arch, classes)
+}
+
+// logged runs do with where the steps are logged, nil for nowhere.
+func (f outFlags) logged(a *app, do func(w io.Writer) error) (err error) {
 	w, closeLog, err := f.stepLog(a.out)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
-	j.StepLog = w
-	return train1(a, b, j, "")
+	return do(w)
 }
 
 // train1 runs a job, with a name before its progress.
@@ -107,6 +129,9 @@ func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outc
 	}
 	epoch := 0
 	j.Step = func(s train.StepInfo) {
+		if epoch == 0 { // now that nothing has been refused
+			announce(a, j, name)
+		}
 		if s.Epoch != epoch {
 			epoch = s.Epoch
 			a.console.begin(fmt.Sprintf("%sepoch %d/%d", name, epoch, j.Config.Epochs), s.Steps)

@@ -1,15 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
 
-	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
-	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // runFlags are the settings of a training run.
@@ -25,19 +22,19 @@ type runFlags struct {
 	WeightDecay float64   `default:"0.01" group:"Optimiser:" help:"Weight decay."`
 	Momentum    float64   `placeholder:"M" group:"Optimiser:" help:"Momentum of sgd."`
 	Nesterov    bool      `group:"Optimiser:" help:"Nesterov's momentum."`
-	Betas       []float64 `placeholder:"B1" group:"Optimiser:" help:"Decay of Adam's moments; 0.9,0.999 if not given."`
-	Eps         float64   `placeholder:"E" group:"Optimiser:" help:"Adam's epsilon; 1e-8 if not given."`
+	Betas       []float64 `placeholder:"B1,B2" group:"Optimiser:" help:"Decay of Adam's moments; 0.9,0.999 if not given."`
+	Eps         *float64  `placeholder:"E" group:"Optimiser:" help:"Adam's epsilon; 1e-8 if not given."`
 	ClipNorm    float64   `aliases:"clip" placeholder:"NORM" group:"Optimiser:" help:"Bound on the gradient's norm."`
 	Accumulate  int       `placeholder:"N" group:"Optimiser:" help:"Batches whose gradients make one step."`
 	EMA         float64   `name:"ema" placeholder:"DECAY" group:"Optimiser:" help:"Evaluate and keep a moving average of the weights."`
 
-	Schedule     string  `enum:"constant,step,cosine,onecycle" default:"constant" group:"Schedule:" help:"How the learning rate moves: constant, step, cosine, onecycle."`
-	Warmup       int     `placeholder:"STEPS" group:"Schedule:" help:"Steps of linear warm-up."`
-	WarmupEpochs float64 `placeholder:"N" group:"Schedule:" help:"Epochs of linear warm-up."`
-	StepSize     int     `placeholder:"N" group:"Schedule:" help:"Epochs between two falls of step; 30 if not given."`
-	Gamma        float64 `placeholder:"G" group:"Schedule:" help:"Factor of step; 0.1 if not given."`
-	MinLR        float64 `name:"min-lr" placeholder:"LR" group:"Schedule:" help:"Where cosine ends."`
-	MaxLR        float64 `name:"max-lr" placeholder:"LR" group:"Schedule:" help:"Peak of onecycle; --lr if not given."`
+	Schedule     string   `enum:"constant,step,cosine,onecycle" default:"constant" group:"Schedule:" help:"How the learning rate moves: constant, step, cosine, onecycle."`
+	Warmup       int      `placeholder:"STEPS" group:"Schedule:" help:"Steps of linear warm-up."`
+	WarmupEpochs float64  `placeholder:"N" group:"Schedule:" help:"Epochs of linear warm-up."`
+	StepSize     *int     `placeholder:"N" group:"Schedule:" help:"Epochs between two falls of step; 30 if not given."`
+	Gamma        *float64 `placeholder:"G" group:"Schedule:" help:"Factor of step; 0.1 if not given."`
+	MinLR        float64  `name:"min-lr" placeholder:"LR" group:"Schedule:" help:"Where cosine ends."`
+	MaxLR        *float64 `name:"max-lr" placeholder:"LR" group:"Schedule:" help:"Peak of onecycle; --lr if not given."`
 
 	precisionFlag
 	LabelSmoothing float64 `placeholder:"E" help:"Share of the label that is spread over all classes."`
@@ -47,9 +44,9 @@ type runFlags struct {
 
 // imageFlags say what images go through.
 type imageFlags struct {
-	Size      int       `placeholder:"N" help:"Height and width that the net sees; 256, or 28 for builtin:fashion, if not given."`
-	Resize    int       `placeholder:"N" group:"Images:" help:"Scale the shorter side to N first."`
-	Normalise normalise `aliases:"normalize" placeholder:"imagenet|M,M,M/S,S,S" group:"Images:" help:"Subtract means and divide by deviations."`
+	Size      *int         `placeholder:"N" help:"Height and width that the net sees. If not given, those of the model in --init or --teacher; else 256, or 28 for builtin:fashion."`
+	Resize    *int         `placeholder:"N" group:"Images:" help:"Scale the shorter side to N first; 0 does not. If not given, as the model in --init or --teacher says; with --random-resized-crop size/0.875, in evaluation alone."`
+	Normalise normaliseOpt `aliases:"normalize" placeholder:"imagenet|none|M,M,M/S,S,S" group:"Images:" help:"Subtract means and divide by deviations. If not given, as the model in --init or --teacher says."`
 
 	NoAugment    bool      `group:"Images:" help:"Train on the images as they are evaluated: centre crop, nothing random."`
 	NoShuffle    bool      `group:"Images:" help:"Keep the order of the images in every epoch."`
@@ -64,8 +61,9 @@ type imageFlags struct {
 
 // outFlags say where a run is kept.
 type outFlags struct {
-	Out       string `placeholder:"DIR" help:"Folder for best and last weights and the figures of the run."`
-	Resume    bool   `help:"Go on from the last weights in --out, exactly as if never stopped."`
+	Out       string `placeholder:"DIR" help:"Folder for best and last weights and the figures of the run; a new one below out if not given."`
+	Resume    bool   `help:"Go on from the last weights in --out, exactly as if never stopped, with the same settings. --epochs may be another number with --schedule constant or step; the rates of cosine and onecycle depend on it."`
+	Force     bool   `help:"Replace the run that --out holds."`
 	SaveEvery int    `placeholder:"STEPS" help:"Save the last weights every so many steps besides those after each epoch."`
 	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output."`
 }
@@ -95,78 +93,36 @@ func (n *normalise) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// preprocess returns what an image goes through in evaluation.
-func (f imageFlags) preprocess(d dataFlags) checkpoint.Preprocess {
-	return checkpoint.Preprocess{Size: d.size(f.Size), Resize: f.Resize, Mean: f.Normalise.mean, Std: f.Normalise.std}
-}
-
-// transforms returns those of training and of evaluation.
-func (f imageFlags) transforms(p checkpoint.Preprocess) (train, eval data.Transform, err error) {
-	eval = data.EvalTransform(p.Size)
-	eval.Resize, eval.Mean, eval.Std = p.Resize, p.Mean, p.Std
-	if f.NoAugment {
-		return eval, eval, nil
-	}
-	train = data.TrainTransform(p.Size)
-	train.Resize, train.Mean, train.Std = p.Resize, p.Mean, p.Std
-	train.HFlip, train.Rotation, train.Padding, train.Perspective = f.Flip, f.Rotation, f.Padding, f.Perspective
-	switch r := f.RandomResize; len(r) {
-	case 0:
-	case 2:
-		train.RandomCrop = false
-		train.RandomResizedCrop = &data.ScaleRatio{Scale: [2]float64{r[0], r[1]}, Ratio: [2]float64{3. / 4, 4. / 3}}
-	default:
-		return train, eval, fmt.Errorf("--random-resized-crop has %d numbers: give the smallest and the largest share, as in 0.08,1", len(r))
-	}
-	switch j := f.Jitter; len(j) {
-	case 0:
-	case 4:
-		train.Jitter = &data.ColorJitter{Brightness: j[0], Contrast: j[1], Saturation: j[2], Hue: j[3]}
-	default:
-		return train, eval, fmt.Errorf("--jitter has %d numbers: give four, as in 0.2,0.2,0.2,0.05", len(j))
-	}
-	return train, eval, nil
-}
-
 // config returns the trainer's settings.
 func (f runFlags) config() (train.Config, error) {
-	o := train.OptimizerConfig{
-		Kind: f.Optimizer, LR: f.LR, WeightDecay: f.WeightDecay, Eps: f.Eps, Momentum: f.Momentum, Nesterov: f.Nesterov,
+	c := train.Config{
+		Epochs: f.Epochs, Batch: f.Batch, Seed: f.Seed, Workers: f.Workers,
+		Optimizer: train.OptimizerConfig{
+			Kind: f.Optimizer, LR: f.LR, WeightDecay: f.WeightDecay, Eps: f.Eps, Momentum: f.Momentum, Nesterov: f.Nesterov,
+		},
+		Schedule: train.ScheduleConfig{
+			Kind: f.Schedule, Warmup: f.Warmup, WarmupEpochs: f.WarmupEpochs, Gamma: f.Gamma, MinLR: f.MinLR,
+		},
+		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
+		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
+	}
+	// Where the trainer takes zero for its default, a zero that is given is refused.
+	if f.StepSize != nil {
+		if c.Schedule.StepSize = *f.StepSize; *f.StepSize == 0 {
+			return c, errors.New("--step-size 0: give at least 1")
+		}
+	}
+	if f.MaxLR != nil {
+		if c.Schedule.MaxLR = *f.MaxLR; *f.MaxLR == 0 {
+			return c, errors.New("--max-lr 0: give a positive learning rate")
+		}
 	}
 	switch len(f.Betas) {
 	case 0:
 	case 2:
-		o.Betas = [2]float64{f.Betas[0], f.Betas[1]}
+		c.Optimizer.Betas = (*[2]float64)(f.Betas)
 	default:
-		return train.Config{}, fmt.Errorf("--betas has %d numbers: give two, as in 0.9,0.999", len(f.Betas))
+		return c, fmt.Errorf("--betas has %d numbers: give two, as in 0.9,0.999", len(f.Betas))
 	}
-	return train.Config{
-		Epochs: f.Epochs, Batch: f.Batch, Seed: f.Seed, Workers: f.Workers, Optimizer: o,
-		Schedule: train.ScheduleConfig{
-			Kind: f.Schedule, Warmup: f.Warmup, WarmupEpochs: f.WarmupEpochs,
-			StepSize: f.StepSize, Gamma: f.Gamma, MinLR: f.MinLR, MaxLR: f.MaxLR,
-		},
-		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
-		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
-	}, nil
-}
-
-// stepLog opens the file for steps; close is never nil.
-func (f outFlags) stepLog(stdout io.Writer) (w io.Writer, closeLog func() error, err error) {
-	none := func() error { return nil }
-	switch f.LogSteps {
-	case "":
-		return nil, none, nil
-	case "-":
-		return stdout, none, nil
-	}
-	mode := os.O_WRONLY | os.O_CREATE | os.O_TRUNC
-	if f.Resume {
-		mode = os.O_WRONLY | os.O_CREATE | os.O_APPEND
-	}
-	file, err := os.OpenFile(f.LogSteps, mode, 0o666)
-	if err != nil {
-		return nil, none, fmt.Errorf("--log-steps: %w; choose another file", err)
-	}
-	return file, file.Close, nil
+	return c, nil
 }

@@ -126,6 +126,9 @@ func (r *Report) Lines() [][]string {
 // Slim returns a narrower copy of a checkpoint's model, and what was cut. The
 // copy has no metrics and no state of a training run, and is stored in 32 bits.
 func Slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report, error) {
+	if err := c.CheckFinite(); err != nil {
+		return nil, nil, fmt.Errorf("prune: %w", err)
+	}
 	out, r, err := slim(c, o)
 	if err != nil {
 		err = fmt.Errorf("prune: %w", err)

@@ -261,7 +261,7 @@ func TestRefusals(t *testing.T) {
 	c.State.Find("cnn.5.1.weight").Data[2] = float32(math.NaN())
 	c.Path = "some.safetensors"
 	_, _, err = Slim(c, Options{Mult: 0.5})
-	oneLine(t, err, "some.safetensors: prune: cnn.5.1.weight holds a NaN")
+	oneLine(t, err, "prune: some.safetensors: cnn.5.1.weight holds NaN")
 	c = drawn(t, a)
 	c.State = c.State[1:]
 	_, _, err = Slim(c, Options{Mult: 0.5})

@@ -75,7 +75,7 @@ func (u *unit) file() string { return filepath.Join(u.dir, u.out.File) }
 func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 	j := distill.Job{
 		Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config, Freeze: u.train.Freeze, LRScales: u.train.LRScales,
-		Dir: u.dir, Logger: s.o.Logger, Recipe: s.recipeOf(u),
+		Dir: u.dir, Replace: true, Logger: s.o.Logger, Recipe: s.recipeOf(u),
 	}
 	j.Config.Workers = s.o.Workers
 	var err error

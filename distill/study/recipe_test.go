@@ -191,8 +191,8 @@ func TestBuiltins(t *testing.T) {
 		}
 		if !quick {
 			o := same.Optimizer
-			if same.Epochs != 150 || same.Batch != 32 || o.Kind != "adamw" || o.LR != 1e-3 || o.WeightDecay != 0.01 || o.Eps != 1e-8 ||
-				o.Betas != [2]float64{0.9, 0.999} || p.Epochs != 20 || r.Data.Size != 256 || same.Train.Rotation != 15 || !same.Train.RandomCrop {
+			if same.Epochs != 150 || same.Batch != 32 || o.Kind != "adamw" || o.LR != 1e-3 || o.WeightDecay != 0.01 || *o.Eps != 1e-8 ||
+				*o.Betas != [2]float64{0.9, 0.999} || p.Epochs != 20 || r.Data.Size != 256 || same.Train.Rotation != 15 || !same.Train.RandomCrop {
 				t.Errorf("not the recipe of hw7.md: %+v", same)
 			}
 		}

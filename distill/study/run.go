@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
@@ -207,16 +208,26 @@ func (s *session) do(ctx context.Context, u *unit) error {
 		return nil
 	}
 	o := &outcome{Name: u.name, Key: u.key, Started: time.Now().UTC().Truncate(time.Second), Device: s.b.Name()}
-	begin := time.Now()
-	err := u.prepare()
-	if err == nil {
-		err = s.make(ctx, u, o)
-	}
-	if err == nil {
+	var done *outcome
+	err := s.locked(u, func() error {
+		if done = u.findOutcome(); done != nil {
+			return nil // by another process, before the lock was ours
+		}
+		begin := time.Now()
+		if err := u.prepare(); err != nil {
+			return err
+		}
+		if err := s.make(ctx, u, o); err != nil {
+			return err
+		}
 		o.Seconds = time.Since(begin).Seconds()
-		err = hinted(u.writeOutcome(o))
-	}
+		return hinted(u.writeOutcome(o))
+	})
 	switch {
+	case err == nil && done != nil:
+		u.out = done
+		s.o.Progress.End(u.name, u.note(), true)
+		return nil
 	case err == nil:
 		u.out = o
 		s.o.Logger.Debug("step done", "step", u.name, "accuracy", o.Accuracy, "bytes", o.Bytes, "seconds", o.Seconds)
@@ -226,6 +237,20 @@ func (s *session) do(ctx context.Context, u *unit) error {
 		return s.interrupted(u, ctx.Err())
 	}
 	return fmt.Errorf("step %s: %w", u.name, err)
+}
+
+// locked does the work of a step while no other process does the same step. The
+// lock lies beside the step's folder.
+func (s *session) locked(u *unit, work func() error) (err error) {
+	unlock, err := distill.Lock(u.dir + ".lock")
+	if errors.Is(err, distill.ErrLocked) {
+		return fmt.Errorf("%s is %w of this study: wait for its end, or choose another folder with --out", u.dir, err)
+	}
+	if err != nil {
+		return hinted(writing(u.dir, err))
+	}
+	defer func() { err = errors.Join(err, unlock()) }()
+	return work()
 }
 
 func (s *session) interrupted(u *unit, err error) error {

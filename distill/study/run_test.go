@@ -431,10 +431,10 @@ steps:
 		t.Fatal(err)
 	}
 	a, b := units[0].train.Config, units[1].train.Config
-	if want := (train.OptimizerConfig{Kind: "sgd", LR: 0.1, Momentum: 0.9, Nesterov: true, Betas: [2]float64{0.9, 0.999}, Eps: 1e-8}); !reflect.DeepEqual(a.Optimizer, want) {
+	if want := (train.OptimizerConfig{Kind: "sgd", LR: 0.1, Momentum: 0.9, Nesterov: true, Betas: &[2]float64{0.9, 0.999}, Eps: new(1e-8)}); !reflect.DeepEqual(a.Optimizer, want) {
 		t.Errorf("a: %+v", a.Optimizer)
 	}
-	if want := (train.OptimizerConfig{Kind: "adamw", LR: 0.01, WeightDecay: 0.01, Betas: [2]float64{0.8, 0.9}, Eps: 1e-6}); !reflect.DeepEqual(b.Optimizer, want) {
+	if want := (train.OptimizerConfig{Kind: "adamw", LR: 0.01, WeightDecay: 0.01, Betas: &[2]float64{0.8, 0.9}, Eps: new(1e-6)}); !reflect.DeepEqual(b.Optimizer, want) {
 		t.Errorf("b: %+v", b.Optimizer)
 	}
 	if a.Schedule.Kind != "cosine" || a.Schedule.WarmupEpochs != 0.5 || a.Epochs != 3 || a.Seed != 8 || b.Seed != 5 || !a.Shuffle {

@@ -40,21 +40,22 @@ type Settings struct {
 	Augment        *Augment  `yaml:"augment"`
 }
 
-// Schedule is how the learning rate moves; see train.ScheduleConfig.
+// Schedule is how the learning rate moves; see train.ScheduleConfig. What is
+// left out has the default there; a zero that is written is taken as written.
 type Schedule struct {
-	Kind           string  `yaml:"kind"`
-	Warmup         int     `yaml:"warmup"`
-	WarmupEpochs   float64 `yaml:"warmup_epochs"`
-	WarmupStart    float64 `yaml:"warmup_start"`
-	PerStep        bool    `yaml:"per_step"`
-	StepSize       int     `yaml:"step_size"`
-	Gamma          float64 `yaml:"gamma"`
-	MinLR          float64 `yaml:"min_lr"`
-	MaxLR          float64 `yaml:"max_lr"`
-	PctStart       float64 `yaml:"pct_start"`
-	DivFactor      float64 `yaml:"div_factor"`
-	FinalDivFactor float64 `yaml:"final_div_factor"`
-	Linear         bool    `yaml:"linear"`
+	Kind           string   `yaml:"kind"`
+	Warmup         int      `yaml:"warmup"`
+	WarmupEpochs   float64  `yaml:"warmup_epochs"`
+	WarmupStart    *float64 `yaml:"warmup_start"`
+	PerStep        bool     `yaml:"per_step"`
+	StepSize       *int     `yaml:"step_size"`
+	Gamma          *float64 `yaml:"gamma"`
+	MinLR          float64  `yaml:"min_lr"`
+	MaxLR          *float64 `yaml:"max_lr"`
+	PctStart       *float64 `yaml:"pct_start"`
+	DivFactor      *float64 `yaml:"div_factor"`
+	FinalDivFactor *float64 `yaml:"final_div_factor"`
+	Linear         bool     `yaml:"linear"`
 }
 
 // Augment is what training images go through; see data.Transform.
@@ -111,8 +112,8 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	c.Optimizer = train.OptimizerConfig{
 		Kind: or(train.AdamW, s.Optimizer, d.Optimizer),
 		LR:   or(1e-3, s.LR, d.LR), WeightDecay: or(0.01, s.WeightDecay, d.WeightDecay),
-		Eps: or(1e-8, s.Eps, d.Eps), Momentum: or(0, s.Momentum, d.Momentum), Nesterov: or(false, s.Nesterov, d.Nesterov),
-		Betas: [2]float64{0.9, 0.999},
+		Eps: new(or(1e-8, s.Eps, d.Eps)), Momentum: or(0, s.Momentum, d.Momentum), Nesterov: or(false, s.Nesterov, d.Nesterov),
+		Betas: &[2]float64{0.9, 0.999},
 	}
 	betas := s.Betas
 	if betas == nil {
@@ -122,9 +123,12 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 		if len(betas) != 2 {
 			return t, fmt.Errorf("betas are two numbers, not %d", len(betas))
 		}
-		c.Optimizer.Betas = [2]float64(betas)
+		c.Optimizer.Betas = (*[2]float64)(betas)
 	}
-	c.Schedule = train.ScheduleConfig(or(Schedule{Kind: train.Constant}, s.Schedule, d.Schedule).config())
+	var err error
+	if c.Schedule, err = or(Schedule{Kind: train.Constant}, s.Schedule, d.Schedule).config(); err != nil {
+		return t, err
+	}
 	c.ClipNorm = float32(or(0, s.ClipNorm, d.ClipNorm))
 	c.Accumulate = or(1, s.Accumulate, d.Accumulate)
 	c.EMA = float32(or(0, s.EMA, d.EMA))
@@ -137,6 +141,9 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 		k := distill.DefaultSettings()
 		t.KD = &distill.Settings{T: float32(or(float64(k.T), s.Temperature, d.Temperature)),
 			Alpha: float32(or(float64(k.Alpha), s.Alpha, d.Alpha))}
+		if t.KD.T == 0 { // which distill.Settings takes for the default, where alpha is 0 too
+			return t, fmt.Errorf("distillation: the temperature must be positive, not 0")
+		}
 		if err := t.KD.Validate(); err != nil {
 			return t, err
 		}
@@ -149,25 +156,41 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	if scales == nil {
 		scales = d.LRScale
 	}
-	for _, text := range scales {
-		x, err := distill.ParseLRScale(text)
-		if err != nil {
-			return t, err
-		}
-		t.LRScales = append(t.LRScales, x)
+	if t.LRScales, err = parseScales(scales); err != nil {
+		return t, err
 	}
 	a := or(Augment{Crop: true, Flip: 0.5, Rotation: 15}, s.Augment, d.Augment)
-	var err error
 	c.Train, err = a.transform()
 	return t, err
 }
 
-func (s Schedule) config() train.ScheduleConfig {
-	return train.ScheduleConfig{
-		Kind: s.Kind, Warmup: s.Warmup, WarmupEpochs: s.WarmupEpochs, WarmupStart: s.WarmupStart, PerStep: s.PerStep,
-		StepSize: s.StepSize, Gamma: s.Gamma, MinLR: s.MinLR, MaxLR: s.MaxLR, PctStart: s.PctStart,
-		DivFactor: s.DivFactor, FinalDivFactor: s.FinalDivFactor, Linear: s.Linear,
+func parseScales(texts []string) (out []distill.LRScale, err error) {
+	for _, text := range texts {
+		x, err := distill.ParseLRScale(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, x)
 	}
+	return out, nil
+}
+
+// config refuses a written zero where the trainer would take it for the default.
+func (s Schedule) config() (train.ScheduleConfig, error) {
+	for key, v := range map[string]*float64{"warmup_start": s.WarmupStart, "max_lr": s.MaxLR, "pct_start": s.PctStart,
+		"div_factor": s.DivFactor, "final_div_factor": s.FinalDivFactor} {
+		if v != nil && *v == 0 {
+			return train.ScheduleConfig{}, fmt.Errorf("schedule: %s must be positive, not 0; leave it out for the default", key)
+		}
+	}
+	if s.StepSize != nil && *s.StepSize == 0 {
+		return train.ScheduleConfig{}, fmt.Errorf("schedule: step_size must be at least 1, not 0; leave it out for the default")
+	}
+	return train.ScheduleConfig{
+		Kind: s.Kind, Warmup: s.Warmup, WarmupEpochs: s.WarmupEpochs, WarmupStart: or(0, s.WarmupStart), PerStep: s.PerStep,
+		StepSize: or(0, s.StepSize), Gamma: s.Gamma, MinLR: s.MinLR, MaxLR: or(0, s.MaxLR), PctStart: or(0, s.PctStart),
+		DivFactor: or(0, s.DivFactor), FinalDivFactor: or(0, s.FinalDivFactor), Linear: s.Linear,
+	}, nil
 }
 
 // transform returns the transform without size and normalization, which are

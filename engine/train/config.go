@@ -205,6 +205,9 @@ func (c Config) Validate() error {
 	if err := c.Schedule.Validate(); err != nil {
 		return err
 	}
+	if c.Schedule.Kind == Cosine && c.Schedule.MinLR > c.Optimizer.LR {
+		return fmt.Errorf("schedule: cosine falls from the learning rate to min lr, which is above it: %v, %v", c.Optimizer.LR, c.Schedule.MinLR)
+	}
 	if err := c.Train.Validate(); err != nil {
 		return fmt.Errorf("training transform: %w", err)
 	}

@@ -46,6 +46,8 @@ func (t *Trainer) diverged(what string, loss float64, epoch, step int) error {
 	e := &DivergedError{Epoch: epoch, Step: step, Loss: loss, What: what}
 	lr := t.schedule.LR(max(t.pos.Update-1, 0))
 	switch {
+	case what == "loss" && epoch == 1 && step == 1: // computed before any weight had moved
+		e.Hint = "no weight had moved yet, so no learning rate helps: the weights that the run began with do not suit these images, or are broken"
 	case t.c.Optimizer.Kind == Stale:
 		e.Hint = "the weights were not finite to begin with, or the images are not"
 	case t.c.ClipNorm == 0:

@@ -99,7 +99,7 @@ func TestOptimizersAreTorchs(t *testing.T) {
 	momentum := OptimizerConfig{Kind: SGD, LR: 0.1, Momentum: 0.9}
 	for name, c := range map[string]Config{
 		"adamw":     {Optimizer: OptimizerConfig{LR: 0.02, WeightDecay: 0.1}},
-		"adam":      {Optimizer: OptimizerConfig{Kind: Adam, LR: 0.02, WeightDecay: 0.1, Betas: [2]float64{0.8, 0.95}, Eps: 1e-6}},
+		"adam":      {Optimizer: OptimizerConfig{Kind: Adam, LR: 0.02, WeightDecay: 0.1, Betas: &[2]float64{0.8, 0.95}, Eps: new(1e-6)}},
 		"sgd":       {Optimizer: OptimizerConfig{Kind: SGD, LR: 0.1, WeightDecay: 0.01}},
 		"momentum":  {Optimizer: momentum},
 		"nesterov":  {Optimizer: OptimizerConfig{Kind: SGD, LR: 0.1, Momentum: 0.9, Nesterov: true, WeightDecay: 0.01}},

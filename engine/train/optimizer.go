@@ -30,14 +30,18 @@ const (
 // BatchNorm's running statistics. No gradient is computed.
 //
 // Weight decay acts on every parameter that is trained.
+//
+// The zero value of a field is a value like any other, except for Kind and for
+// the pointers: where zero makes sense and is not the default, a pointer tells
+// "zero" from "not given".
 type OptimizerConfig struct {
-	Kind        string     `json:"kind,omitempty"` // "" means adamw
-	LR          float64    `json:"lr"`
-	WeightDecay float64    `json:"weight_decay"`
-	Betas       [2]float64 `json:"betas"` // of Adam; zero means 0.9 and 0.999
-	Eps         float64    `json:"eps"`   // of Adam; zero means 1e-8
-	Momentum    float64    `json:"momentum"`
-	Nesterov    bool       `json:"nesterov"`
+	Kind        string      `json:"kind,omitempty"` // "" means adamw
+	LR          float64     `json:"lr"`
+	WeightDecay float64     `json:"weight_decay"`
+	Betas       *[2]float64 `json:"betas"`    // of Adam, each in [0, 1); nil means 0.9 and 0.999
+	Eps         *float64    `json:"eps"`      // of Adam, from 0 up; nil means 1e-8
+	Momentum    float64     `json:"momentum"` // of SGD, in [0, 1)
+	Nesterov    bool        `json:"nesterov"`
 	// LRScale multiplies the learning rate of the variables that it names, as
 	// PyTorch's parameter groups do; of the others the factor is 1.
 	LRScale map[string]float64 `json:"lr_scale,omitempty"`
@@ -47,11 +51,11 @@ func (c OptimizerConfig) normalized() OptimizerConfig {
 	if c.Kind == "" {
 		c.Kind = AdamW
 	}
-	if c.Betas == [2]float64{} {
-		c.Betas = [2]float64{0.9, 0.999}
+	if c.Betas == nil {
+		c.Betas = &[2]float64{0.9, 0.999}
 	}
-	if c.Eps == 0 {
-		c.Eps = 1e-8
+	if c.Eps == nil {
+		c.Eps = new(1e-8)
 	}
 	return c
 }
@@ -72,11 +76,11 @@ func (c OptimizerConfig) Validate() error {
 	case !(c.WeightDecay >= 0) || math.IsInf(c.WeightDecay, 0):
 		return fmt.Errorf("optimizer: weight decay must not be negative: %v", c.WeightDecay)
 	case !(c.Betas[0] >= 0 && c.Betas[0] < 1 && c.Betas[1] >= 0 && c.Betas[1] < 1):
-		return fmt.Errorf("optimizer: betas must be in [0, 1): %v", c.Betas)
-	case !(c.Eps > 0) || math.IsInf(c.Eps, 0):
-		return fmt.Errorf("optimizer: eps must be positive: %v", c.Eps)
-	case !(c.Momentum >= 0) || math.IsInf(c.Momentum, 0):
-		return fmt.Errorf("optimizer: momentum must not be negative: %v", c.Momentum)
+		return fmt.Errorf("optimizer: betas must be in [0, 1): %v", *c.Betas)
+	case !(*c.Eps >= 0) || math.IsInf(*c.Eps, 0):
+		return fmt.Errorf("optimizer: eps must not be negative: %v", *c.Eps)
+	case !(c.Momentum >= 0 && c.Momentum < 1):
+		return fmt.Errorf("optimizer: momentum must be in [0, 1): %v", c.Momentum)
 	case c.Nesterov && c.Momentum == 0:
 		return fmt.Errorf("optimizer: nesterov needs a momentum")
 	}
@@ -105,7 +109,7 @@ func (c OptimizerConfig) op(k int) engine.Op {
 	if c.Kind == SGD {
 		return engine.SGD{K: k, Momentum: float32(c.Momentum), Nesterov: c.Nesterov}
 	}
-	return engine.Adam{K: k, Beta1: float32(c.Betas[0]), Beta2: float32(c.Betas[1]), Eps: float32(c.Eps), Decoupled: c.Kind == AdamW}
+	return engine.Adam{K: k, Beta1: float32(c.Betas[0]), Beta2: float32(c.Betas[1]), Eps: float32(*c.Eps), Decoupled: c.Kind == AdamW}
 }
 
 // factor returns what the learning rate of a variable is multiplied by.

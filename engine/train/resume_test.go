@@ -87,7 +87,11 @@ func timeless(t *testing.T, s *Snapshot) string {
 	for i := range p.History {
 		p.History[i].Seconds, p.History[i].ImagesPerSecond = 0, 0
 	}
-	return fmt.Sprintf("%+v", p)
+	text, err := json.Marshal(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func TestResumeIsExact(t *testing.T) {
@@ -246,8 +250,11 @@ func TestResumeRefuses(t *testing.T) {
 		{"a tensor spare", broken(func(s *Snapshot) { s.Tensors = append(s.Tensors, SnapTensor{Name: "spare"}) }), nil},
 		{"seed was 11 and is 12", good, func(c *Config) { c.Seed = 12 }},
 		{"batch was 6 and is 5", good, func(c *Config) { c.Batch = 5 }},
-		{"optimizer was", good, func(c *Config) { c.Optimizer.LR = 1 }},
-		{"training transform was", good, func(c *Config) { c.Train.HFlip = 0 }},
+		{"lr was 0.01 and is 1 now", good, func(c *Config) { c.Optimizer.LR = 1 }},
+		{`optimizer was "adamw" and is "adam" now`, good, func(c *Config) { c.Optimizer.Kind = Adam }},
+		{"betas was [0.9,0.999] and is [0,0], eps was 1e-8 and is 0 now", good, func(c *Config) { c.Optimizer.Betas, c.Optimizer.Eps = &[2]float64{}, new(0.0) }},
+		{"schedule gamma was 0.1 and is 0, schedule kind", good, func(c *Config) { c.Schedule = ScheduleConfig{Kind: StepDown, Gamma: new(0.0)} }},
+		{"training transform HFlip was 0.5 and is 0 now", good, func(c *Config) { c.Train.HFlip = 0 }},
 		{"ema was 0 and is 0.5", good, func(c *Config) { c.EMA = 0.5 }},
 	} {
 		cfg := base()

@@ -32,6 +32,9 @@ const (
 // During the first W steps of warm-up (Warmup, or WarmupEpochs in steps) the
 // rate rises along a line from WarmupStart·base to base (LinearLR), and the
 // schedule behind it starts afterwards (SequentialLR).
+//
+// A number whose zero would make no sense is given its default where it is
+// zero; Gamma, whose zero does, where it is nil.
 type ScheduleConfig struct {
 	Kind         string  `json:"kind,omitempty"`          // "" means constant
 	Warmup       int     `json:"warmup,omitempty"`        // steps
@@ -39,9 +42,9 @@ type ScheduleConfig struct {
 	WarmupStart  float64 `json:"warmup_start,omitempty"`  // in (0, 1]; 0 means 1/3
 	PerStep      bool    `json:"per_step,omitempty"`
 
-	StepSize int     `json:"step_size,omitempty"` // epochs, or steps with PerStep; 0 means 30
-	Gamma    float64 `json:"gamma,omitempty"`     // 0 means 0.1
-	MinLR    float64 `json:"min_lr,omitempty"`
+	StepSize int      `json:"step_size,omitempty"` // epochs, or steps with PerStep; 0 means 30
+	Gamma    *float64 `json:"gamma,omitempty"`     // from 0 up; nil means 0.1
+	MinLR    float64  `json:"min_lr,omitempty"`    // at most the optimizer's LR
 
 	MaxLR          float64 `json:"max_lr,omitempty"`           // 0 means the optimiser's LR
 	PctStart       float64 `json:"pct_start,omitempty"`        // 0 means 0.3
@@ -63,7 +66,9 @@ func (c ScheduleConfig) normalized() ScheduleConfig {
 		c.StepSize = 30
 	}
 	def(&c.WarmupStart, 1.0/3)
-	def(&c.Gamma, 0.1)
+	if c.Gamma == nil {
+		c.Gamma = new(0.1)
+	}
 	def(&c.PctStart, 0.3)
 	def(&c.DivFactor, 25)
 	def(&c.FinalDivFactor, 1e4)
@@ -86,8 +91,8 @@ func (c ScheduleConfig) Validate() error {
 		return fmt.Errorf("schedule: warm-up start must be in (0, 1], not %v", c.WarmupStart)
 	case c.StepSize < 1:
 		return fmt.Errorf("schedule: step size must be at least 1, not %d", c.StepSize)
-	case !(c.Gamma > 0) || math.IsInf(c.Gamma, 0):
-		return fmt.Errorf("schedule: gamma must be positive, not %v", c.Gamma)
+	case !(*c.Gamma >= 0) || math.IsInf(*c.Gamma, 0):
+		return fmt.Errorf("schedule: gamma must not be negative: %v", *c.Gamma)
 	case !(c.MinLR >= 0) || !(c.MaxLR >= 0) || math.IsInf(c.MinLR+c.MaxLR, 0):
 		return fmt.Errorf("schedule: learning rates must not be negative: min %v, max %v", c.MinLR, c.MaxLR)
 	case !(c.PctStart > 0 && c.PctStart <= 1):
@@ -97,6 +102,10 @@ func (c ScheduleConfig) Validate() error {
 	}
 	return nil
 }
+
+// dependsOnLength reports whether the rate of a step depends on how many there
+// will be.
+func (c ScheduleConfig) dependsOnLength() bool { return c.Kind == Cosine || c.Kind == OneCycle }
 
 // A Schedule gives the learning rate of every step of a run.
 type Schedule struct {
@@ -138,7 +147,7 @@ func (s *Schedule) LR(t int) float64 {
 	}
 	switch s.c.Kind {
 	case StepDown:
-		return s.base * math.Pow(s.c.Gamma, float64(now/s.c.StepSize))
+		return s.base * math.Pow(*s.c.Gamma, float64(now/s.c.StepSize))
 	case Cosine:
 		return s.c.MinLR + (s.base-s.c.MinLR)*(1+math.Cos(math.Pi*float64(now)/float64(end)))/2
 	case OneCycle:

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 
 	"github.com/potstill/potstill/engine"
 )
@@ -57,6 +56,7 @@ type progress struct {
 	Position position    `json:"position"`
 	Partial  partial     `json:"partial"`
 	History  []EpochInfo `json:"history"`
+	Epochs   int         `json:"epochs,omitempty"` // Config.Epochs; 0 in snapshots of older versions
 }
 
 // A position is a place in a run, between two steps.
@@ -78,9 +78,8 @@ type partial struct {
 }
 
 // settings are those without which a resumed run would not be the same run.
-// Epochs may change: a run can be made longer, if with other learning rates
-// where the schedule depends on the length. A loss of the caller's own cannot be
-// compared.
+// Epochs is not among them: a run can be made longer, unless the schedule depends
+// on the length (see checkLength). A loss of the caller's own cannot be compared.
 type settings struct {
 	Seed       uint64          `json:"seed"`
 	Batch      int             `json:"batch"`
@@ -112,32 +111,12 @@ func (t *Trainer) settings() settings {
 	}
 }
 
-// differs names the first setting in which two runs differ.
-func (s settings) differs(o settings) error {
-	for _, d := range []struct {
-		name     string
-		old, now any
-	}{
-		{"seed", s.Seed, o.Seed}, {"batch", s.Batch, o.Batch}, {"accumulate", s.Accumulate, o.Accumulate},
-		{"shuffle", s.Shuffle, o.Shuffle}, {"drop-last", s.DropLast, o.DropLast},
-		{"optimizer", s.Optimizer, o.Optimizer}, {"schedule", s.Schedule, o.Schedule},
-		{"clip norm", s.ClipNorm, o.ClipNorm}, {"ema", s.EMA, o.EMA}, {"label smoothing", s.Smoothing, o.Smoothing},
-		{"mixup", s.Mixup, o.Mixup}, {"precision", s.Precision, o.Precision}, {"training transform", s.Train, o.Train}, {"evaluation transform", s.Eval, o.Eval},
-		{"number of training images", s.Images, o.Images}, {"data", s.Data, o.Data},
-	} {
-		if !reflect.DeepEqual(d.old, d.now) {
-			return fmt.Errorf("%s was %+v and is %+v now; use the old one, or start afresh", d.name, d.old, d.now)
-		}
-	}
-	return nil
-}
-
 // snapshot takes the state. Kind "best" reads the evaluated weights.
 func (t *Trainer) snapshot(kind string) (*Snapshot, error) {
 	if err := t.syncCounters(); err != nil {
 		return nil, err
 	}
-	raw, err := json.Marshal(progress{progressVersion, kind, t.settings(), t.pos, t.part, t.history})
+	raw, err := json.Marshal(progress{progressVersion, kind, t.settings(), t.pos, t.part, t.history, t.c.Epochs})
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
@@ -212,7 +191,9 @@ func (t *Trainer) save(kind string) error {
 // Resume puts the trainer, which must not have run, where the snapshot was
 // taken. The snapshot must be of kind "last" and of the same run: the same
 // net, data and settings; only Epochs, Patience, SaveEvery and Workers may
-// differ, and a loss of the caller's own is the caller's care. All is checked before anything is changed.
+// differ, Epochs not where the schedule depends on it (cosine, onecycle). A loss
+// of the caller's own is the caller's care. All is checked before anything is
+// changed.
 func (t *Trainer) Resume(s *Snapshot) error {
 	if t.started {
 		return errors.New("resume: the trainer has run already; make a new one")
@@ -228,6 +209,9 @@ func (t *Trainer) Resume(s *Snapshot) error {
 		return fmt.Errorf("resume: a %q snapshot holds no optimiser state; use the %q one", p.Kind, KindLast)
 	}
 	if err := p.Settings.differs(t.settings()); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	if err := t.checkLength(p); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	if err := t.checkPosition(p); err != nil {

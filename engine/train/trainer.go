@@ -65,6 +65,9 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 		c.Batch = n
 	}
 	c = c.normalized()
+	if err := CheckLastBatch(net, ds, c); err != nil {
+		return nil, err
+	}
 	t := &Trainer{
 		net: net, vars: net.Variables(), store: store, ds: ds, classes: len(ds.Classes), c: c, hooks: h,
 		step: NewStep(net, c, h.Loss, h.Extra), programs: make(map[stepKey]*program), evalStore: store,

@@ -292,7 +292,11 @@ func TestNewRefuses(t *testing.T) {
 		"ema decay":          func(c *Config) { c.EMA = 1 },
 		"clip norm":          func(c *Config) { c.ClipNorm = float32(math.Inf(1)) },
 		"label smoothing":    func(c *Config) { c.LabelSmoothing = 2 },
-		"betas":              func(c *Config) { c.Optimizer.Betas[0] = 1 },
+		"betas":              func(c *Config) { c.Optimizer.Betas = &[2]float64{1, 0.9} },
+		"eps":                func(c *Config) { c.Optimizer.Eps = new(-1e-8) },
+		"momentum":           func(c *Config) { c.Optimizer.Kind, c.Optimizer.Momentum = SGD, 1 },
+		"gamma":              func(c *Config) { c.Schedule.Kind, c.Schedule.Gamma = StepDown, new(-0.1) },
+		"above it":           func(c *Config) { c.Schedule.Kind, c.Schedule.MinLR = Cosine, 2*c.Optimizer.LR },
 		"pct start":          func(c *Config) { c.Schedule.PctStart = 2 },
 	} {
 		c := base()

@@ -1,0 +1,66 @@
+package distill
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+func TestDeclares(t *testing.T) {
+	type events = []checkpoint.Event
+	imported := checkpoint.Event{Kind: checkpoint.KindImport}
+	for _, c := range []struct {
+		p    checkpoint.Preprocess
+		h    events
+		want bool
+	}{
+		{checkpoint.Preprocess{Size: 28}, nil, true},
+		{checkpoint.Preprocess{Size: 28}, events{{Kind: "train"}}, true},
+		{checkpoint.Preprocess{Size: 256}, events{imported}, false},
+		{checkpoint.Preprocess{Size: 256}, events{imported, {Kind: "convert"}, {Kind: "prune"}}, false},
+		{checkpoint.Preprocess{Size: 256}, events{imported, {Kind: "prune"}, {Kind: "train"}}, true},
+		{checkpoint.Preprocess{Size: 224, Resize: 256}, events{imported}, true},
+		{checkpoint.Preprocess{Size: 224, Mean: []float32{1, 1, 1}, Std: []float32{1, 1, 1}}, events{imported}, true},
+	} {
+		if got := Declares(&checkpoint.Checkpoint{Preprocess: c.p, History: c.h}); got != c.want {
+			t.Errorf("%+v, %v: %v", c.p, c.h, got)
+		}
+	}
+}
+
+// Where images are prepared otherwise than a model was made for, one line says
+// so, and where all agree there is none.
+func TestOtherPreprocessingIsSaid(t *testing.T) {
+	ds, b := fashion(t), backend(t)
+	arch := layers.Arch{Family: "cnn-dwpw", Base: 4, Classes: len(ds.Classes)}
+	for name, c := range map[string]struct {
+		set  func(*Job)
+		want string
+	}{
+		"the same":    {func(j *Job) { j.Init, j.Teacher = drawn(t, arch, 1), drawn(t, arch, 2) }, ""},
+		"init's size": {func(j *Job) { j.Init = drawn(t, arch, 1); j.Init.Preprocess.Size = 24 }, "was made for other images (center crop to 24, divided by 255) than it gets here (center crop to 28, divided by 255)"},
+		"teacher's":   {func(j *Job) { j.Teacher = drawn(t, arch, 1); j.Teacher.Preprocess.Resize = 32 }, "it gets the student's"},
+		"unscaled": {func(j *Job) {
+			j.Config.Train.RandomCrop, j.Config.Train.RandomResizedCrop = false, &data.ScaleRatio{Scale: [2]float64{0.5, 1}, Ratio: [2]float64{1, 1}}
+		}, "a resize to about 32"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			j := small(ds, "")
+			j.Config.Epochs = 1
+			j.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			c.set(&j)
+			if _, err := Train(t.Context(), b, j); err != nil {
+				t.Fatal(err)
+			}
+			if text := log.String(); c.want == "" && strings.Contains(text, "WARN") || !strings.Contains(text, c.want) {
+				t.Errorf("want %q in:\n%s", c.want, text)
+			}
+		})
+	}
+}
