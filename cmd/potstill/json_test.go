@@ -11,6 +11,7 @@ func TestHelpShowsAnExample(t *testing.T) {
 	for _, cmd := range []string{
 		"study run", "study list", "study show", "train", "distill", "convert", "prune", "quantize", "eval", "predict",
 		"summary", "explain", "bench train", "bench kernels", "cache show", "cache prune", "cache clear", "devices", "version",
+		"completion", "man", "help",
 	} {
 		r := succeeds(t, with(strings.Fields(cmd), "--help")...)
 		_, example, ok := strings.Cut(r.out, "Example")

@@ -25,10 +25,18 @@ type studyCmd struct {
 // quickSuffix marks the quick form of a built-in recipe.
 const quickSuffix = "-quick"
 
+// builtinNames are the names of the built-in recipes.
+func builtinNames() (names []string) {
+	for _, base := range study.Builtins() {
+		names = append(names, base, base+quickSuffix)
+	}
+	return names
+}
+
 // recipe returns the built-in recipe of that name, or the one in the file.
 func recipe(name string) (*study.Recipe, error) {
-	base, quick := strings.CutSuffix(name, quickSuffix)
-	if slices.Contains(study.Builtins(), base) {
+	if slices.Contains(builtinNames(), name) {
+		base, quick := strings.CutSuffix(name, quickSuffix)
 		return study.Builtin(base, quick)
 	}
 	return study.Load(name)
@@ -45,7 +53,7 @@ type studyRunCmd struct {
 	LR     float64 `name:"lr" placeholder:"LR" help:"Learning rate."`
 	Seed   *uint64 `placeholder:"N" help:"Seed of every step that names none."`
 	Quick  bool    `help:"The quick form of a built-in recipe."`
-	Strict bool    `help:"Stop at a picture that cannot be decoded, instead of leaving it out."`
+	Strict bool    `help:"Stop at a picture that cannot be decoded, instead of leaving it out, and exit with status 1 if a check fails."`
 	Cache  string  `placeholder:"DIR" env:"POTSTILL_CACHE" help:"Where decoded images are kept; else the user's cache folder."`
 	Out    string  `placeholder:"DIR" help:"Folder for the report and the steps' work; out/NAME if not given."`
 	Resume bool    `help:"Insist on going on: an error if nothing has been begun. Finished steps are never done again in any case."`
@@ -91,10 +99,30 @@ func (c *studyRunCmd) Run(a *app) error {
 			return err
 		}
 		if c.JSON {
-			return copyFile(a.out, paths.JSON)
+			err = copyFile(a.out, paths.JSON)
+		} else {
+			err = printResults(a.out, res, paths)
 		}
-		return printResults(a.out, res, paths)
+		if err != nil || !c.Strict {
+			return err
+		}
+		return failedChecks(res.Checks, paths.HTML)
 	})
+}
+
+// failedChecks is the error of a study some of whose checks have failed, nil if
+// none has.
+func failedChecks(checks []report.Check, path string) error {
+	var failed []string
+	for _, c := range checks {
+		if !c.Pass {
+			failed = append(failed, fmt.Sprintf("%s: %s (wanted: %s)", c.Name, c.Got, c.Want))
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d checks failed (--strict): %s; the report is %s", len(failed), len(checks), strings.Join(failed, "; "), path)
 }
 
 // copyFile writes a file's content to w.
@@ -217,19 +245,17 @@ type studyInfo struct {
 func (c *studyListCmd) Run(a *app) error {
 	var list []studyInfo
 	rows := [][]string{{"name", "steps", "data", "title"}}
-	for _, base := range study.Builtins() {
-		for _, name := range []string{base, base + quickSuffix} {
-			r, err := recipe(name)
-			if err != nil {
-				return err
-			}
-			i := studyInfo{Name: name, Title: r.Title, Steps: len(r.Steps), Data: r.Data.Source}
-			list = append(list, i)
-			if i.Data == "" {
-				i.Data = "(--data)"
-			}
-			rows = append(rows, []string{i.Name, strconv.Itoa(i.Steps), i.Data, i.Title})
+	for _, name := range builtinNames() {
+		r, err := recipe(name)
+		if err != nil {
+			return err
 		}
+		i := studyInfo{Name: name, Title: r.Title, Steps: len(r.Steps), Data: r.Data.Source}
+		list = append(list, i)
+		if i.Data == "" {
+			i.Data = "(--data)"
+		}
+		rows = append(rows, []string{i.Name, strconv.Itoa(i.Steps), i.Data, i.Title})
 	}
 	if c.JSON {
 		return printJSON(a.out, list)
@@ -239,7 +265,7 @@ func (c *studyListCmd) Run(a *app) error {
 
 // studyShowCmd is potstill study show.
 type studyShowCmd struct {
-	Name string `arg:"" help:"hw7, hw7-quick, or a recipe's file."`
+	Name string `arg:"" name:"recipe" help:"hw7, hw7-quick, or a recipe's file."`
 }
 
 // Help is printed below the flags' summary.
