@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/engine/wire"
 	"github.com/potstill/potstill/layers"
 )
@@ -31,98 +33,158 @@ type program struct {
 	images *engine.Value  // nil if they are resident
 	flight *engine.Flight // the last launch
 	out    *engine.Value  // the loss, or the logits
+	fills  []func()       // each makes the data of an input
+	upload func() error   // sends what stays on the device
+	host   int            // bytes of that data
 }
 
-// compile builds the graph, with PyTorch's initial weights, and compiles it.
+// compile builds the graph, with PyTorch's initial weights, and compiles it. What
+// does not fit into the memory that is left is a *train.MemoryError.
 func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
-	p := &program{store: engine.NewStore(b), in: make(engine.Bindings)}
+	if err := s.checkMemory(b); err != nil {
+		return nil, err
+	}
+	p, g, err := s.build(b)
+	if err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, p.Close())
 		}
 	}()
-	if err := s.net.Init(p.store, 1); err != nil {
+	for i, m := range []*layers.Model{s.net, s.teacher} {
+		if m == nil {
+			continue
+		}
+		if err := m.Init(p.store, uint64(i+1)); err != nil {
+			return nil, err
+		}
+	}
+	for _, fill := range p.fills {
+		fill()
+	}
+	if err := p.upload(); err != nil {
 		return nil, err
 	}
-	bd := engine.NewBuilder(engine.NewGraph())
-	images, err := s.images(bd, p, s.net.Net().Input.Channels)
+	p.Program, err = g.Compile(b, s.options(p))
+	return p, err
+}
+
+// explain describes the plan and takes no memory for it.
+func (s programSpec) explain(b engine.Backend) (*engine.Plan, error) {
+	p, g, err := s.build(b)
 	if err != nil {
 		return nil, err
 	}
+	plan, err := g.Explain(b, s.options(p))
+	return plan, errors.Join(err, p.Close())
+}
+
+func (s programSpec) options(p *program) engine.Options {
+	return engine.Options{Store: p.store, Outputs: []*engine.Value{p.out}, NoFuse: s.noFuse}
+}
+
+// build writes the program down.
+func (s programSpec) build(b engine.Backend) (*program, *engine.Graph, error) {
+	if err := s.checkSize(); err != nil {
+		return nil, nil, err
+	}
+	p := &program{store: engine.NewStore(b), in: make(engine.Bindings), upload: func() error { return nil }}
+	bd := engine.NewBuilder(engine.NewGraph())
+	images := s.images(bd, p, s.net.Net().Input.Channels)
 	x := images
 	if s.bfloat16 {
 		x = bd.One(engine.Cast{To: engine.BFloat16}, images)
 	}
-	out := s.net.Forward(bd, x, s.train)
+	p.out = s.net.Forward(bd, x, s.train)
 	if s.train {
-		if out, err = s.step(bd, p, x, out); err != nil {
-			return nil, err
+		loss, err := s.step(bd, p, x, p.out)
+		if err != nil {
+			return nil, nil, errors.Join(err, p.Close())
 		}
+		p.out = loss
 	}
 	if err := bd.Err(); err != nil {
-		return nil, err
+		return nil, nil, errors.Join(err, p.Close())
 	}
-	p.out = out
-	p.Program, err = bd.Graph().Compile(b, engine.Options{Store: p.store, Outputs: []*engine.Value{out}, NoFuse: s.noFuse})
-	return p, err
+	return p, bd.Graph(), nil
+}
+
+// input adds an input, whose data fill makes.
+func (p *program) input(bd *engine.Builder, name string, spec engine.Spec, fill func() []byte) *engine.Value {
+	v := bd.Input(name, spec)
+	p.host += spec.Bytes()
+	p.fills = append(p.fills, func() { p.in[v] = fill() })
+	return v
 }
 
 // images adds the batch: an input, or what is made on the device.
-func (s programSpec) images(bd *engine.Builder, p *program, channels int) (*engine.Value, error) {
+func (s programSpec) images(bd *engine.Builder, p *program, channels int) *engine.Value {
 	if s.resident {
 		return s.augmented(bd, p)
 	}
-	p.images = bd.Input("images", engine.F32(s.batch, s.height, s.width, channels))
-	pixels := make([]float32, p.images.Len())
-	for i := range pixels {
-		pixels[i] = float32(i*7919%256) / 255
-	}
-	p.in[p.images] = engine.Bytes(pixels)
-	return p.images, nil
+	spec := engine.F32(s.batch, s.height, s.width, channels)
+	p.images = p.input(bd, "images", spec, func() []byte {
+		pixels := make([]float32, spec.Len())
+		for i := range pixels {
+			pixels[i] = float32(i*7919%256) / 255
+		}
+		return engine.Bytes(pixels)
+	})
+	return p.images
 }
 
 // augmented adds images in bytes that stay on the device, and the batch made of
 // them: each image as it is.
-func (s programSpec) augmented(bd *engine.Builder, p *program) (*engine.Value, error) {
-	pixels := make([]uint8, s.batch*s.height*s.width*3)
-	for i := range pixels {
-		pixels[i] = uint8(i * 7919)
-	}
-	table := make([]float32, engine.AugmentTable.Len())
-	for i := range table {
-		table[i] = float32(i%256) / 255
-	}
+func (s programSpec) augmented(bd *engine.Builder, p *program) *engine.Value {
 	set := &engine.Variable{Name: "images", Spec: engine.Spec{Shape: []int{s.batch, s.height, s.width, 3}, DType: engine.Uint8}}
 	values := &engine.Variable{Name: "values", Spec: engine.AugmentTable}
-	if err := errors.Join(p.store.Set(set, pixels), p.store.Set(values, engine.Bytes(table))); err != nil {
-		return nil, err
+	p.host += set.Bytes()
+	p.upload = func() error {
+		pixels := make([]uint8, set.Len())
+		for i := range pixels {
+			pixels[i] = uint8(i * 7919)
+		}
+		table := make([]float32, values.Len())
+		for i := range table {
+			table[i] = float32(i%256) / 255
+		}
+		return errors.Join(p.store.Set(set, pixels), p.store.Set(values, engine.Bytes(table)))
 	}
-	index, params := make([]uint32, s.batch), make([]uint32, s.batch*wire.AugmentParams)
-	for i := range index {
-		row := params[i*wire.AugmentParams:]
-		index[i] = uint32(i)
-		row[wire.AugmentAX], row[wire.AugmentBY] = 1<<16, 1<<16
-		row[wire.AugmentX0], row[wire.AugmentY0] = 1<<15, 1<<15
-	}
-	in := bd.Input("index", engine.Spec{Shape: []int{s.batch}, DType: engine.Uint32})
-	rows := bd.Input("params", engine.Spec{Shape: []int{s.batch, wire.AugmentParams}, DType: engine.Uint32})
-	p.in[in], p.in[rows] = engine.Bytes(index), engine.Bytes(params)
-	return bd.One(engine.Augment{Height: s.height, Width: s.width}, bd.Variable(set), in, rows, bd.Variable(values)), nil
+	in := p.input(bd, "index", engine.Spec{Shape: []int{s.batch}, DType: engine.Uint32}, func() []byte {
+		index := make([]uint32, s.batch)
+		for i := range index {
+			index[i] = uint32(i)
+		}
+		return engine.Bytes(index)
+	})
+	rows := p.input(bd, "params", engine.Spec{Shape: []int{s.batch, wire.AugmentParams}, DType: engine.Uint32}, func() []byte {
+		params := make([]uint32, s.batch*wire.AugmentParams)
+		for row := range slices.Chunk(params, wire.AugmentParams) {
+			row[wire.AugmentAX], row[wire.AugmentBY] = 1<<16, 1<<16
+			row[wire.AugmentX0], row[wire.AugmentY0] = 1<<15, 1<<15
+		}
+		return engine.Bytes(params)
+	})
+	return bd.One(engine.Augment{Height: s.height, Width: s.width}, bd.Variable(set), in, rows, bd.Variable(values))
 }
 
 // step adds loss, gradients and optimiser, and returns the loss.
 func (s programSpec) step(bd *engine.Builder, p *program, images, logits *engine.Value) (*engine.Value, error) {
-	target := bd.Input("target", logits.Spec)
-	classes := make([]float32, target.Len())
-	for i := range s.batch {
-		classes[i*logits.Shape[1]+i%logits.Shape[1]] = 1
+	if err := bd.Err(); err != nil {
+		return nil, err
 	}
-	p.in[target] = engine.Bytes(classes)
+	spec := logits.Spec
+	target := p.input(bd, "target", spec, func() []byte {
+		classes := make([]float32, spec.Len())
+		for i := range s.batch {
+			classes[i*spec.Shape[1]+i%spec.Shape[1]] = 1
+		}
+		return engine.Bytes(classes)
+	})
 	var loss *engine.Value
 	if s.teacher != nil {
-		if err := s.teacher.Init(p.store, 2); err != nil {
-			return nil, err
-		}
 		loss = distill.Loss(distill.DefaultSettings(), s.teacher, 0)(bd, images, logits, target)
 	} else {
 		loss = bd.One(engine.CrossEntropy{}, logits, target)
@@ -141,10 +203,11 @@ func (s programSpec) step(bd *engine.Builder, p *program, images, logits *engine
 		return nil, err
 	}
 	defer bd.Scope("optimizer")()
-	hyper := bd.Input("hyper", engine.F32(engine.HyperLen))
-	h := make([]float32, engine.HyperLen)
-	h[engine.HyperLR], h[engine.HyperWeightDecay], h[engine.HyperBias1], h[engine.HyperBias2] = 1e-3, 1e-2, 0.1, 1e-3
-	p.in[hyper] = engine.Bytes(h)
+	hyper := p.input(bd, "hyper", engine.F32(engine.HyperLen), func() []byte {
+		h := make([]float32, engine.HyperLen)
+		h[engine.HyperLR], h[engine.HyperWeightDecay], h[engine.HyperBias1], h[engine.HyperBias2] = 1e-3, 1e-2, 0.1, 1e-3
+		return engine.Bytes(h)
+	})
 	in := append([]*engine.Value{hyper, bd.One(engine.Fill{Value: 1})}, params...)
 	in = append(in, grads...)
 	for _, moment := range []string{"exp_avg", "exp_avg_sq"} {
@@ -199,4 +262,65 @@ func checkBatch(n int) error {
 		return fmt.Errorf("--batch %d: give at least 1", n)
 	}
 	return nil
+}
+
+// maxBatchPixels bounds the pixels of a batch, so that no product of sizes
+// overflows; no machine has the memory.
+const maxBatchPixels = 1 << 36
+
+// checkSize refuses batches beyond it.
+func (s programSpec) checkSize() error {
+	switch {
+	case s.height < 1 || s.width < 1 || s.height > maxBatchPixels/s.width:
+		return fmt.Errorf("images of %dx%d: no net takes them; give another size", s.height, s.width)
+	case s.batch > s.mostImages():
+		return fmt.Errorf("a batch of %d images of %dx%d is more than any machine holds: give %d or fewer", s.batch, s.height, s.width, s.mostImages())
+	}
+	return checkBatch(s.batch)
+}
+
+// mostImages is the largest batch that checkSize accepts.
+func (s programSpec) mostImages() int { return maxBatchPixels / s.height / s.width }
+
+// checkMemory refuses a program that the memory that is left is too small for.
+func (s programSpec) checkMemory(b engine.Backend) error {
+	e := &train.MemoryError{What: "inference", Images: s.batch, H: s.height, W: s.width, Device: b.Name(), Err: engine.ErrOutOfMemory}
+	if s.train {
+		e.What = "training step"
+	}
+	if e.Free = engine.FreeMemory(b); e.Free < 0 {
+		return nil
+	}
+	most, needs := s.batch, s.needsOf(b)
+	if err := s.checkSize(); err == nil {
+		if e.Needed, err = needs(s.batch); err != nil || e.Needed <= e.Free {
+			return err
+		}
+	} else if most = s.mostImages(); s.batch <= most {
+		return err // the batch is not what is wrong
+	}
+	e.Batch = train.LargestBatch(most, e.Free-e.Free/64, needs)
+	return e
+}
+
+// needsOf returns what tells how many bytes of the backend's memory the program
+// takes with another batch.
+func (s programSpec) needsOf(b engine.Backend) func(batch int) (int, error) {
+	_, hosted := b.(engine.HostBacked)
+	return func(batch int) (int, error) {
+		s.batch = batch
+		p, g, err := s.build(b)
+		if err != nil {
+			return 0, err
+		}
+		plan, err := g.Explain(b, s.options(p))
+		if err = errors.Join(err, p.Close()); err != nil {
+			return 0, err
+		}
+		n := plan.ArenaBytes + plan.StateBytes
+		if hosted {
+			n += p.host
+		}
+		return n, nil
+	}
 }

@@ -98,8 +98,3 @@ func TestStudyListAndShow(t *testing.T) {
 		}
 	}
 }
-
-func lastLine(text string) string {
-	lines := strings.Split(strings.TrimSpace(text), "\n")
-	return lines[len(lines)-1]
-}
