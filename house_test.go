@@ -32,7 +32,7 @@ var floors = [][]string{
 
 // terminal lists what only the command may import.
 var terminal = []string{
-	"github.com/alecthomas/kong", "github.com/schollz/progressbar/v3", "golang.org/x/term",
+	"github.com/alecthomas/kong", "golang.org/x/term",
 }
 
 type goPackage struct {

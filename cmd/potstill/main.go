@@ -65,6 +65,7 @@ type app struct {
 	log     *slog.Logger
 	args    []string // the command line, without the program's name
 	grammar *kong.Application
+	saidCPU bool // that the CPU computes, and why
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -91,6 +91,7 @@ func (c *predictCmd) Run(a *app) error {
 		if err := p.flush(); err != nil {
 			return err
 		}
+		p.said.Log(a.log, "")
 		if line := p.seen.line(); line != "" {
 			a.log.Info(line)
 		}
@@ -147,6 +148,7 @@ type predictor struct {
 	model   *checkpoint.Checkpoint
 	seen    *fit
 	failed  []error // what was wrong with files
+	said    data.Remarks
 
 	images []data.Image
 	names  []string
@@ -166,9 +168,7 @@ func (p *predictor) add(file string) error {
 		p.failed = append(p.failed, err)
 		return nil
 	}
-	for _, n := range notes {
-		p.a.log.Warn(n.String(), "file", file)
-	}
+	p.said.Add(file, notes)
 	p.images, p.names = append(p.images, img), append(p.names, file)
 	p.seen.add(img.H, img.W)
 	if p.pixels += img.H * img.W; len(p.images) < predictBatch && p.pixels < predictPixels {

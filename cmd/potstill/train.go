@@ -105,16 +105,17 @@ func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outc
 	if name != "" {
 		name += ": "
 	}
-	epoch := 0
+	begun := false
 	j.Step = func(s train.StepInfo) {
-		if s.Epoch != epoch {
-			epoch = s.Epoch
-			a.console.begin(fmt.Sprintf("%sepoch %d/%d", name, epoch, j.Config.Epochs), s.Steps)
+		total := j.Config.Epochs * s.Steps
+		if !begun {
+			begun = true
+			a.console.begin(name+"training", total)
 		}
-		a.console.advance(s.Step, s.Steps, fmt.Sprintf("loss %.4f, %.0f images/s", s.Loss, s.ImagesPerSecond))
+		a.console.describe(fmt.Sprintf("%sepoch %d/%d", name, s.Epoch, j.Config.Epochs))
+		a.console.advance((s.Epoch-1)*s.Steps+s.Step, total, fmt.Sprintf("loss %.4f, %.0f images/s", s.Loss, s.ImagesPerSecond))
 	}
 	j.Epoch = func(e train.EpochInfo) {
-		a.console.end()
 		best := ""
 		if e.Best {
 			best = ", the best so far"

@@ -209,7 +209,7 @@ func (b *builder) decodeInto(lay *layout, sums []summed, sink *sink, files int64
 	defer sink.abort()
 	recs := make([]*entry, len(lay.items))
 	failed := make([]error, len(lay.items))
-	var said remarks
+	var said Remarks
 	done := 0
 	spare := b.cache.limit - files // what pixels may take beyond their files
 	work := func(i int, p []byte) (decoded, error) { return b.decodeFile(lay, i, p, sums[i].sum) }
@@ -221,7 +221,7 @@ func (b *builder) decodeInto(lay *layout, sums []summed, sink *sink, files int64
 			return nil
 		}
 		it := lay.items[i]
-		said.add(it.file, d.notes)
+		said.Add(it.file, d.notes)
 		e := &entry{Part: it.part, Label: it.label, File: it.file, H: d.m.H, W: d.m.W}
 		kept, more := d.m.Pix, int64(len(d.m.Pix)-len(d.file))
 		if sink.f == nil {
@@ -238,7 +238,7 @@ func (b *builder) decodeInto(lay *layout, sums []summed, sink *sink, files int64
 	if err := parallel(b.ctx, b.src, lay.items, work, collect); err != nil {
 		return nil, err
 	}
-	said.log(b.o.Logger, b.spec)
+	said.Log(b.o.Logger, b.spec)
 	idx := index{Classes: lay.classes, Skipped: lay.skipped, Held: lay.held, Same: findSame(lay, sums, failed)}
 	for i, r := range recs {
 		if r != nil {
