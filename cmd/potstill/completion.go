@@ -9,6 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/potstill/potstill/distill/study"
 	"github.com/potstill/potstill/layers"
 )
 
@@ -250,7 +251,7 @@ func valuesOf(v *kong.Value, placeholder string) (found []candidate, files bool)
 	case "data":
 		add("builtin:fashion")
 	case "recipe":
-		add(builtinNames()...)
+		add(study.BuiltinNames()...)
 	case "command":
 		return found, false
 	}

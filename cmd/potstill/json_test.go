@@ -94,6 +94,9 @@ func TestStepLogOnStandardOutput(t *testing.T) {
 		has(t, decode(t, line), "epoch", "step", "loss")
 	}
 	has(t, decode(t, lines[3]), "best", "history")
+	if strings.Count(r.out, "\n") != 4 { // each is one line
+		t.Errorf("standard output is\n%s", r.out)
+	}
 }
 
 func TestPredict(t *testing.T) {

@@ -59,13 +59,14 @@ const (
 
 // An app is what a subcommand runs in.
 type app struct {
-	ctx     context.Context
-	out     io.Writer // figures
-	console *console  // progress and remarks
-	log     *slog.Logger
-	args    []string // the command line, without the program's name
-	grammar *kong.Application
-	saidCPU bool // that the CPU computes, and why
+	ctx       context.Context
+	out       io.Writer // figures
+	console   *console  // progress and remarks
+	log       *slog.Logger
+	args      []string // the command line, without the program's name
+	grammar   *kong.Application
+	jsonLines bool // standard output has a JSON value a line
+	saidCPU   bool // that the CPU computes, and why
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -25,6 +25,7 @@ type predictCmd struct {
 	Top    int      `default:"3" help:"How many classes to name."`
 	Logits bool     `help:"Print the logits too; with --json they always are."`
 	Size   int      `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
+	EXIF   bool     `name:"exif" help:"Turn pictures as their EXIF orientation says. Without it that is ignored, as torchvision ignores it: give it to train, eval and predict, or to none."`
 	AllBad bool     `help:"Name every file that cannot be read, a line each; else the first five."`
 	deviceFlags
 	jsonFlag
@@ -160,7 +161,7 @@ func (p *predictor) add(file string) error {
 	if err := cancelled(p.a.ctx, "prediction was stopped"); err != nil {
 		return err
 	}
-	img, notes, err := readPicture(file)
+	img, notes, err := readPicture(file, picture.Options{EXIF: p.c.EXIF})
 	if err == nil {
 		err = fits(file, p.model, img)
 	}
@@ -200,12 +201,12 @@ func (p *predictor) flush() error {
 }
 
 // readPicture decodes a file.
-func readPicture(path string) (data.Image, []picture.Note, error) {
+func readPicture(path string, o picture.Options) (data.Image, []picture.Note, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return data.Image{}, nil, fmt.Errorf("%w; name a picture's file", err)
 	}
-	img, notes, err := picture.Decode(text, picture.Options{})
+	img, notes, err := picture.Decode(text, o)
 	if err != nil {
 		return img, nil, fmt.Errorf("%s: %w", path, err)
 	}

@@ -22,21 +22,10 @@ type studyCmd struct {
 	Show studyShowCmd `cmd:"" help:"Print a recipe."`
 }
 
-// quickSuffix marks the quick form of a built-in recipe.
-const quickSuffix = "-quick"
-
-// builtinNames are the names of the built-in recipes.
-func builtinNames() (names []string) {
-	for _, base := range study.Builtins() {
-		names = append(names, base, base+quickSuffix)
-	}
-	return names
-}
-
 // recipe returns the built-in recipe of that name, or the one in the file.
 func recipe(name string) (*study.Recipe, error) {
-	if slices.Contains(builtinNames(), name) {
-		base, quick := strings.CutSuffix(name, quickSuffix)
+	if slices.Contains(study.BuiltinNames(), name) {
+		base, quick := strings.CutSuffix(name, study.QuickSuffix)
 		return study.Builtin(base, quick)
 	}
 	return study.Load(name)
@@ -54,6 +43,7 @@ type studyRunCmd struct {
 	Seed   *uint64 `placeholder:"N" help:"Seed of every step that names none."`
 	Quick  bool    `help:"The quick form of a built-in recipe."`
 	Strict bool    `help:"Stop at a picture that cannot be decoded, instead of leaving it out, and exit with status 1 if a check fails."`
+	EXIF   bool    `name:"exif" help:"Turn pictures as their EXIF orientation says. Without it that is ignored, as torchvision ignores it: give it to train, eval and predict, or to none."`
 	Cache  string  `placeholder:"DIR" env:"POTSTILL_CACHE" help:"Where decoded images are kept; else the user's cache folder."`
 	Out    string  `placeholder:"DIR" help:"Folder for the report and the steps' work; out/NAME if not given."`
 	Resume bool    `help:"Insist on going on: an error if nothing has been begun. Finished steps are never done again in any case."`
@@ -91,7 +81,7 @@ func (c *studyRunCmd) Run(a *app) error {
 		p := &studyProgress{console: a.console}
 		res, paths, err := study.Run(a.ctx, b, r, study.Options{
 			Dir: c.Out, Data: c.Data, Size: c.Size, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, Seed: c.Seed, Quick: c.Quick,
-			Open:   data.Options{Strict: c.Strict, CacheDir: c.Cache},
+			Open:   data.Options{Strict: c.Strict, EXIF: c.EXIF, CacheDir: c.Cache},
 			Logger: a.log, Progress: p, Version: theVersion(), Command: commandLine(a.args),
 		})
 		a.console.end()
@@ -245,7 +235,7 @@ type studyInfo struct {
 func (c *studyListCmd) Run(a *app) error {
 	var list []studyInfo
 	rows := [][]string{{"name", "steps", "data", "title"}}
-	for _, name := range builtinNames() {
+	for _, name := range study.BuiltinNames() {
 		r, err := recipe(name)
 		if err != nil {
 			return err

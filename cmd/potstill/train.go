@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -95,7 +96,7 @@ func (f outFlags) runJob(a *app, b engine.Backend, j distill.Job) (out *distill.
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
-	j.StepLog = w
+	j.StepLog, a.jsonLines = w, f.LogSteps == "-"
 	return train1(a, b, j, "")
 }
 
@@ -158,7 +159,10 @@ func printOutcome(a *app, asJSON bool, out *distill.Outcome, teacher *teacherOut
 		Best: out.BestPath, Last: out.LastPath, Params: m.Params(), Bytes: out.BytesBest, BestEpoch: r.Best.Epoch,
 		ValAccuracy: r.Best.ValAccuracy, ValLoss: r.Best.ValLoss, Stopped: r.Stopped, Teacher: teacher, History: r.History,
 	}
-	if asJSON {
+	switch {
+	case asJSON && a.jsonLines:
+		return json.NewEncoder(a.out).Encode(o)
+	case asJSON:
 		return printJSON(a.out, o)
 	}
 	rows := [][]string{

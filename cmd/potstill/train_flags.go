@@ -67,7 +67,7 @@ type outFlags struct {
 	Out       string `placeholder:"DIR" help:"Folder for best and last weights and the figures of the run."`
 	Resume    bool   `help:"Go on from the last weights in --out, exactly as if never stopped."`
 	SaveEvery int    `placeholder:"STEPS" help:"Save the last weights every so many steps besides those after each epoch."`
-	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output."`
+	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output, where --json then writes its object in one line too."`
 }
 
 // normalise holds means and deviations.

@@ -115,6 +115,9 @@ func (b *builder) progress(done, total int) {
 func (b *builder) stampKey(state string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "potstill stamp %d.%d size %d val %g", jpegVersion, stampVersion, b.o.Size, b.o.ValFraction)
+	if b.o.EXIF {
+		fmt.Fprint(h, " exif")
+	}
 	if b.o.Labels != "" {
 		fmt.Fprintf(h, " labels %q", b.o.Labels)
 		if f, err := os.ReadFile(b.o.Labels); err == nil {
@@ -145,11 +148,14 @@ func (b *builder) hash(lay *layout) ([]summed, error) {
 	return sums, err
 }
 
-// fingerprint is the dataset's over names, parts, labels, hashes and the stored
-// size.
+// fingerprint is the dataset's over names, parts, labels, hashes, the stored size
+// and, if it is set, Options.EXIF.
 func (b *builder) fingerprint(lay *layout, sums []summed) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "potstill data %d size %d\n", pixelVersion(lay), b.o.Size)
+	if b.o.EXIF {
+		fmt.Fprintln(h, "exif")
+	}
 	for _, c := range lay.printed {
 		fmt.Fprintf(h, "class %q\n", c)
 	}
@@ -177,14 +183,14 @@ func (b *builder) decodeFile(lay *layout, i int, p []byte, want digest) (decoded
 	if sha256.Sum256(p) != want {
 		return decoded{}, fmt.Errorf("data: %s: %s changed while it was read: open it again", b.spec, lay.items[i].file)
 	}
-	m, notes, err := picture.Decode(p, picture.Options{})
+	m, notes, err := b.cache.form.decode(p)
 	if len(p) == 0 {
 		err = errEmpty
 	}
 	if err != nil && b.o.Strict {
 		return decoded{}, fmt.Errorf("data: %s: %s: %w (strict)", b.spec, lay.items[i].file, err)
 	}
-	return decoded{b.cache.form.apply(m), p, notes, err}, nil
+	return decoded{m, p, notes, err}, nil
 }
 
 // decode decodes all pictures into the cache.
