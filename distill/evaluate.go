@@ -80,10 +80,14 @@ func Predict(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, im
 	return logits, err
 }
 
+// batchPixels bounds the pixels of a batch of Predict: pictures that are not
+// cropped can be large.
+const batchPixels = 16 << 20
+
 // alike returns how many of the first images make one batch of h×w.
 func alike(t data.Transform, images []data.Image, h, w int) int {
 	n := 0
-	for n < min(len(images), evalBatch) {
+	for n < min(len(images), evalBatch, max(1, batchPixels/(h*w))) {
 		if y, x := t.OutSize(images[n].H, images[n].W); y != h || x != w {
 			break
 		}

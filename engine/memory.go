@@ -33,16 +33,6 @@ func memoryError(err error, b Backend, needed, free int) error {
 	return &MemoryError{Device: b.Name(), Needed: needed, Free: free, Err: err}
 }
 
-// freeMemory returns the bytes that a backend has left, -1 if it cannot tell.
-func freeMemory(b Backend) int {
-	if m, ok := b.(Metered); ok {
-		if free, _, err := m.Memory(); err == nil {
-			return free
-		}
-	}
-	return -1
-}
-
 // HumanBytes renders a number of bytes for a person, as in "9.1 GB", which is
 // 9.1·10⁹ bytes.
 func HumanBytes(n int) string {
@@ -98,4 +88,17 @@ func (g *Graph) Footprint(b Backend, o Options) (int, error) {
 		return 0, err
 	}
 	return p.layOut(a).size, nil
+}
+
+// Explain plans the graph as Compile does, takes no memory for it, and describes
+// the plan. Variables need no values.
+func (g *Graph) Explain(b Backend, o Options) (*Plan, error) {
+	if o.Store == nil {
+		o.Store = NewStore(b)
+	}
+	p, a, err := g.plan(b, o)
+	if err != nil {
+		return nil, err
+	}
+	return describe(p, p.layOut(a), a), nil
 }

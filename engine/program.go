@@ -95,7 +95,7 @@ func (p *plan) all() []*step { return append(append([]*step{}, p.prepare...), p.
 // the error is a *MemoryError.
 func newProgram(p *plan, a aliases, o Options) (*Program, error) {
 	l := p.layOut(a)
-	needed, free := l.size+p.missing(a, o.Store), freeMemory(p.backend)
+	needed, free := l.size+p.missing(a, o.Store), FreeMemory(p.backend)
 	prog := &Program{backend: p.backend, store: o.Store}
 	if err := prog.open(p, l, a); err != nil {
 		return nil, memoryError(firstError(err, prog.Close()), p.backend, needed, free)

@@ -14,7 +14,7 @@ func TestMissingAndEmptyFolders(t *testing.T) {
 	fails(t, []string{empty, "no pictures", ".jpg"}, "train", "--data", empty, "--out", out)
 	fails(t, []string{"no-such-folder"}, "eval", "--model", model(t), "--data", "no-such-folder")
 	fails(t, []string{"no-such-folder"}, "study", "run", "hw7-quick", "--data", "no-such-folder", "--out", out)
-	fails(t, []string{"data", "folder"}, "study", "run", "hw7", "--out", out)
+	fails(t, []string{"names no data", "--data", "folder"}, "study", "run", "hw7", "--out", out)
 }
 
 func TestTruncatedPicture(t *testing.T) {
@@ -100,7 +100,7 @@ func TestMistakesInRecipes(t *testing.T) {
 	write(t, path, []byte(text))
 	fails(t, []string{path + ":4:42", `"epoch"`, "epochs"}, "study", "run", path, "--out", t.TempDir())
 	fails(t, []string{path + ":4:42"}, "study", "show", path)
-	fails(t, []string{"no-such.yaml", "hw7"}, "study", "run", "no-such.yaml", "--out", t.TempDir())
+	fails(t, []string{"no-such.yaml", "built-in hw7, hw7-quick"}, "study", "run", "no-such.yaml", "--out", t.TempDir())
 }
 
 func TestOtherMistakes(t *testing.T) {

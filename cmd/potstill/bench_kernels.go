@@ -10,6 +10,7 @@ import (
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/gpu"
+	"github.com/potstill/potstill/engine/train"
 )
 
 // benchKernelsCmd is potstill bench kernels.
@@ -138,8 +139,13 @@ func (c *benchKernelsCmd) Run(a *app) error {
 		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		rows, err := c.collect(b)
+		possible := *c // beyond it no machine has the memory, and checkMemory says so
+		possible.Batch = min(c.Batch, programSpec{height: max(c.Size, 1), width: max(c.Size, 1)}.mostImages())
+		rows, err := possible.collect(b)
 		if err != nil {
+			return err
+		}
+		if err := c.checkMemory(b, rows); err != nil {
 			return err
 		}
 		if len(rows) == 0 {
@@ -241,11 +247,11 @@ const checkImages = 2
 // them in the program of the same net for two images.
 func (c *benchKernelsCmd) collectNet(b engine.Backend, arch string, train bool, all map[string]*kernelRow) error {
 	big := &collector{Backend: b, net: arch, rows: all}
-	if err := c.compileNet(big, arch, train, c.Batch); err != nil || !c.Check {
+	if err := c.planNet(big, arch, train, c.Batch); err != nil || !c.Check {
 		return err
 	}
 	small := &collector{Backend: b, net: arch}
-	if err := c.compileNet(small, arch, train, checkImages); err != nil {
+	if err := c.planNet(small, arch, train, checkImages); err != nil {
 		return err
 	}
 	if len(small.cases) != len(big.calls) {
@@ -258,16 +264,36 @@ func (c *benchKernelsCmd) collectNet(b engine.Backend, arch string, train bool, 
 	return nil
 }
 
-func (c *benchKernelsCmd) compileNet(b *collector, arch string, train bool, batch int) error {
+// planNet has the backend compile the kernels of a net's program.
+func (c *benchKernelsCmd) planNet(b *collector, arch string, train bool, batch int) error {
 	net, err := c.net(arch)
 	if err != nil {
 		return err
 	}
-	p, err := programSpec{net: net, batch: batch, height: c.Size, width: c.Size, train: train, bfloat16: c.bfloat16()}.compile(b)
-	if err != nil {
-		return err
+	_, err = programSpec{net: net, batch: batch, height: c.Size, width: c.Size, train: train, bfloat16: c.bfloat16()}.explain(b)
+	return err
+}
+
+// checkMemory refuses operators that the memory that is left is too small for.
+func (c *benchKernelsCmd) checkMemory(b engine.Backend, rows []*kernelRow) error {
+	most := func(rows []*kernelRow) (n int) {
+		for _, r := range rows {
+			n = max(n, 2*bytesOf(r)) // the inputs' values are made before they are sent
+		}
+		return n
 	}
-	return p.Close()
+	e := &train.MemoryError{What: "measuring operators", Images: c.Batch, H: c.Size, W: c.Size, Device: b.Name(),
+		Needed: most(rows), Free: engine.FreeMemory(b), Err: engine.ErrOutOfMemory}
+	if e.Free < 0 || e.Needed <= e.Free {
+		return nil
+	}
+	e.Batch = train.LargestBatch(c.Batch, e.Free-e.Free/64, func(n int) (int, error) {
+		less := *c
+		less.Batch = n
+		rows, err := less.collect(b)
+		return most(rows), err
+	})
+	return e
 }
 
 // bytesOf returns what an operator reads and writes.

@@ -10,40 +10,53 @@ import (
 	"sync"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
+	"github.com/rivo/uniseg"
 	"golang.org/x/term"
 )
 
-// A console is standard error: lines of text, and on a terminal at most one
-// progress bar below them. It may be used from several goroutines.
+// A console is standard error: lines of text, and on a terminal at most one line
+// of progress below them, which is never wider than the terminal. It may be used
+// from several goroutines.
 type console struct {
 	w        io.Writer
 	terminal bool
+	columns  func() int       // of the terminal
+	now      func() time.Time // time.Now, but for tests
 
-	mu   sync.Mutex
-	bar  *progressbar.ProgressBar
-	text string    // of the task under way
-	last time.Time // when its last line was written
+	mu    sync.Mutex
+	task  *task     // under way, or nil
+	shown int       // columns of the progress line that is on the terminal
+	last  time.Time // when progress was last written
+	pause time.Duration
 }
 
-// every is the time between two lines of progress where there is no terminal.
-const every = 5 * time.Second
+// Without a terminal, progress is a line of a log: the first after firstPause,
+// each pause twice the one before, up to longestPause.
+const (
+	firstPause   = 10 * time.Second
+	longestPause = 5 * time.Minute
+	redraw       = 100 * time.Millisecond // on a terminal
+)
 
 func newConsole(f *os.File) *console {
-	return &console{w: f, terminal: term.IsTerminal(int(f.Fd()))}
+	fd := int(f.Fd())
+	c := &console{w: f, terminal: term.IsTerminal(fd), now: time.Now}
+	c.columns = func() int {
+		if w, _, err := term.GetSize(fd); err == nil && w > 0 {
+			return w
+		}
+		return 80
+	}
+	return c
 }
 
-// line writes a line above the progress bar.
+// line writes a line above the progress.
 func (c *console) line(s string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bar != nil {
-		_ = c.bar.Clear() // what goes wrong on a terminal cannot be told on it
-	}
+	c.clear()
 	fmt.Fprintln(c.w, plain(s))
-	if c.bar != nil {
-		_ = c.bar.RenderBlank()
-	}
+	c.draw()
 }
 
 // begin starts a task of so many parts; 0 if their number is not known.
@@ -51,44 +64,65 @@ func (c *console) begin(text string, total int) {
 	c.end()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text = plain(text)
-	c.text, c.last = text, time.Now()
-	if !c.terminal {
-		return
+	now := c.now()
+	c.task = &task{text: plain(text), total: total, begun: now}
+	c.last, c.pause = now, firstPause
+	c.draw()
+}
+
+// describe changes the text of the task under way.
+func (c *console) describe(text string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.task != nil {
+		c.task.text = plain(text)
 	}
-	if total <= 0 {
-		total = -1
-	}
-	c.bar = progressbar.NewOptions(total, progressbar.OptionSetWriter(c.w), progressbar.OptionSetDescription(text),
-		progressbar.OptionShowCount(), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionSetWidth(24),
-		progressbar.OptionClearOnFinish(), progressbar.OptionSetPredictTime(true))
 }
 
 // advance says that done parts of total are done, with a note on how it goes.
 func (c *console) advance(done, total int, note string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text := c.text
-	if note != "" {
-		text += "  " + note
+	if c.task == nil {
+		return
 	}
+	now := c.now()
+	c.task.advance(now, done, total, plain(note))
 	switch {
-	case c.bar != nil:
-		c.bar.Describe(text)
-		_ = c.bar.Set(done)
-	case !c.terminal && time.Since(c.last) >= every:
-		c.last = time.Now()
-		fmt.Fprintf(c.w, "%s  %d/%d\n", text, done, total)
+	case c.terminal && now.Sub(c.last) >= redraw:
+		c.draw()
+		c.last = now
+	case !c.terminal && now.Sub(c.last) >= c.pause:
+		fmt.Fprintln(c.w, c.task.report(now))
+		c.last, c.pause = now, min(2*c.pause, longestPause)
 	}
 }
 
-// end removes the progress bar.
+// end removes the progress.
 func (c *console) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bar != nil {
-		_ = c.bar.Clear()
-		c.bar = nil
+	c.clear()
+	c.task = nil
+}
+
+// draw writes the progress line over the one that is there. The last column stays
+// free, for terminals that go to the next line behind it.
+func (c *console) draw() {
+	if !c.terminal || c.task == nil {
+		return
+	}
+	line := c.task.line(c.now(), max(c.columns()-1, 1))
+	width := uniseg.StringWidth(line)
+	fmt.Fprint(c.w, "\r", line, strings.Repeat(" ", max(c.shown-width, 0)))
+	c.shown = width
+}
+
+// clear removes the progress line.
+func (c *console) clear() {
+	if c.shown > 0 {
+		fmt.Fprint(c.w, "\r", strings.Repeat(" ", min(c.shown, max(c.columns()-1, 1))), "\r")
+		c.shown = 0
 	}
 }
 

@@ -372,3 +372,35 @@ func TestFit(t *testing.T) {
 		t.Errorf("predict says %q", r.err)
 	}
 }
+
+// TestEXIF: --exif turns a picture that says so, and leaves others alone.
+func TestEXIF(t *testing.T) {
+	plain, turned := pictureIn(t, "a.jpg"), filepath.Join(t.TempDir(), "b.jpg")
+	text := read(t, plain)
+	exif := "\xff\xe1\x00\x22Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+	write(t, turned, append([]byte(string(text[:2])+exif), text[2:]...))
+	logits := func(args ...string) string {
+		v := decode(t, succeeds(t, with([]string{"predict", "--json", "--model", model(t)}, args...)...).out)
+		return fmt.Sprint(v["logits"])
+	}
+	as := logits(plain)
+	if logits(turned) != as || logits("--exif", plain) != as {
+		t.Error("a picture is turned that should not be")
+	}
+	if logits("--exif", turned) == as {
+		t.Error("--exif does not turn the picture")
+	}
+	dir, cache := pictureFolder(t, 4, "daisy", "rose"), t.TempDir()
+	for _, name := range []string{"0.jpg", "1.jpg"} {
+		text := read(t, filepath.Join(dir, "training", "rose", name))
+		write(t, filepath.Join(dir, "training", "rose", name), append([]byte(string(text[:2])+exif), text[2:]...))
+	}
+	losses := map[string]bool{}
+	for _, more := range [][]string{nil, {"--exif"}} {
+		v := decode(t, succeeds(t, with([]string{"train", "--data", dir, "--base", "4", "--size", "16", "--epochs", "1", "--batch", "4", "--json", "--cache", cache, "--out", t.TempDir()}, more...)...).out)
+		losses[fmt.Sprint(v["history"].([]any)[0].(map[string]any)["train_loss"])] = true
+	}
+	if len(losses) != 2 {
+		t.Errorf("with and without --exif a training has the loss %v", losses)
+	}
+}

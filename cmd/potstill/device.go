@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -55,8 +56,8 @@ func (d device) cuda() (n int, asked bool) {
 }
 
 // open returns the backend. Its errors wrap engine.ErrNoDevice where there is
-// no such device. Where auto finds no CUDA device that can be used, it says so
-// in one line and takes the CPU.
+// no such device. Where auto finds no CUDA device that can be used, it takes the
+// CPU, and sayCPU may tell why.
 func (f deviceFlags) open(a *app) (engine.Backend, error) {
 	if f.Threads > 0 {
 		runtime.GOMAXPROCS(f.Threads)
@@ -82,29 +83,54 @@ func (f deviceFlags) openGPU(a *app, n int) (*gpu.Backend, error) {
 	return gpu.New(gpu.Options{Device: n, TF32: f.TF32, Deterministic: f.Deterministic, NoLibraries: f.OwnKernels, Logger: a.log})
 }
 
-// sayCPU tells in one line why the CPU computes: as a warning where there is a
-// card whose software is not complete.
+// sayCPU tells in one line, and once, why the CPU computes, where something says
+// that a GPU was expected: a card in the machine, a folder of CUDA's libraries, a
+// flag that is for CUDA alone.
 func (f deviceFlags) sayCPU(a *app, err error) {
+	card := cardPresent("/")
+	if !card && os.Getenv("POTSTILL_CUDA_PATH") == "" && !f.TF32 && !f.Deterministic && !f.OwnKernels {
+		return
+	}
+	if a.saidCPU {
+		return
+	}
+	a.saidCPU = true
 	why := oneLine(err.Error())
 	if _, after, ok := strings.Cut(why, engine.ErrNoDevice.Error()+": "); ok {
 		why = strings.TrimPrefix(after, "cuda: ")
 	}
 	text := "computing on the CPU: " + why
-	if cardPresent() {
+	if card {
 		a.log.Warn(text + "; potstill devices says more")
 		return
 	}
 	a.log.Info(text)
 }
 
-// cardPresent reports whether the system shows signs of an NVIDIA card.
-func cardPresent() bool {
-	for _, path := range []string{"/proc/driver/nvidia/version", "/dev/nvidiactl"} {
-		if _, err := os.Stat(path); err == nil {
+// cardPresent reports whether the system below root shows signs of an NVIDIA
+// card: its driver, or the card itself on the bus.
+func cardPresent(root string) bool {
+	for _, path := range []string{"proc/driver/nvidia/version", "dev/nvidiactl"} {
+		if _, err := os.Stat(filepath.Join(root, path)); err == nil {
+			return true
+		}
+	}
+	devices, err := filepath.Glob(filepath.Join(root, "sys/bus/pci/devices/*"))
+	if err != nil {
+		return false
+	}
+	for _, d := range devices {
+		if begins(filepath.Join(d, "vendor"), "0x10de") && begins(filepath.Join(d, "class"), "0x03") { // NVIDIA's; a display controller
 			return true
 		}
 	}
 	return false
+}
+
+// begins reports whether a file's text begins so.
+func begins(path, prefix string) bool {
+	text, err := os.ReadFile(path)
+	return err == nil && strings.HasPrefix(string(text), prefix)
 }
 
 // with opens the backend for the time of do.

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -50,5 +53,35 @@ func TestFieldsAreDocumented(t *testing.T) {
 	}
 	if n < 100 {
 		t.Errorf("only %d fields were looked at", n)
+	}
+}
+
+// The library's example in README.md is a program that compiles and trains.
+func TestExampleOfReadme(t *testing.T) {
+	_, section, _ := strings.Cut(string(read(t, "../../README.md")), "\n## As a library\n")
+	_, text, _ := strings.Cut(section, "```go\n")
+	text, _, ok := strings.Cut(text, "\n```\n")
+	if !ok {
+		t.Fatal("README.md has no example of the library")
+	}
+	dir := t.TempDir()
+	source, program := filepath.Join(dir, "main.go"), filepath.Join(dir, "example.exe")
+	write(t, source, []byte(text+"\n"))
+	if out, err := exec.CommandContext(t.Context(), "gofmt", "-l", source).CombinedOutput(); err == nil && len(out) > 0 {
+		t.Error("the example is not as gofmt has it")
+	}
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, source).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.CommandContext(t.Context(), program)
+	cmd.Dir = dir
+	cmd.Env = append(cmd.Environ(), "HOME="+dir, "XDG_CACHE_HOME="+dir)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "% of the validation pictures are right") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
+	if _, err := os.Stat(filepath.Join(dir, "out", "student", "best.safetensors")); err != nil {
+		t.Error(err)
 	}
 }

@@ -21,7 +21,7 @@ type explainCmd struct {
 // Help is printed below the flags' summary.
 func (explainCmd) Help() string {
 	return `Lists the steps in their order with what they are fused from, their arithmetic and the memory they move, and
-the size of the arena that all tensors share.
+the size of the arena that all tensors share. Nothing is allocated: the plan may be larger than the machine.
 
 Example:
 
@@ -44,16 +44,15 @@ func (c *explainCmd) Run(a *app) error {
 	if s.teacher, err = c.teacher(a, m.Net().Classes()); err != nil {
 		return err
 	}
-	return c.deviceFlags.with(a, func(b engine.Backend) (err error) {
-		p, err := s.compile(b)
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
+		plan, err := s.explain(b)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, p.Close()) }()
 		if c.JSON {
-			return printJSON(a.out, p.Plan())
+			return printJSON(a.out, plan)
 		}
-		_, err = p.Plan().WriteTo(a.out)
+		_, err = plan.WriteTo(a.out)
 		return err
 	})
 }

@@ -28,6 +28,7 @@ type dataFlags struct {
 	Data   string `placeholder:"PATH" help:"A folder of images, a tar or zip archive of one, or builtin:fashion."`
 	Labels string `placeholder:"FILE|none" help:"Label file (CSV, TSV, JSON lines) for the images; none goes by folders and names alone. Without it, one in the data is used where folders do not tell classes apart."`
 	Strict bool   `help:"Stop at a picture that cannot be decoded, instead of leaving it out."`
+	EXIF   bool   `name:"exif" help:"Turn pictures as their EXIF orientation says. Without it that is ignored, as torchvision ignores it: give it to train, eval and predict, or to none."`
 	Limit  int    `placeholder:"N" help:"Use at most N images of each part, balanced over the classes."`
 	cacheFlags
 
@@ -60,7 +61,7 @@ func (f dataFlags) open(a *app) (*data.Dataset, error) {
 	}
 	begun := false
 	o := f.options()
-	o.Strict, o.Labels, o.Evaluate, o.Resize, o.Logger = f.Strict, f.Labels, f.Evaluate, f.Resized, a.log
+	o.Strict, o.Labels, o.Evaluate, o.Resize, o.EXIF, o.Logger = f.Strict, f.Labels, f.Evaluate, f.Resized, f.EXIF, a.log
 	o.Progress = func(done, total int) {
 		if !begun {
 			begun = true

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ func TestHelpShowsAnExample(t *testing.T) {
 	for _, cmd := range []string{
 		"study run", "study list", "study show", "train", "distill", "convert", "prune", "quantize", "eval", "predict",
 		"summary", "explain", "bench train", "bench kernels", "cache show", "cache prune", "cache clear", "devices", "version",
+		"completion", "man", "help",
 	} {
 		r := succeeds(t, with(strings.Fields(cmd), "--help")...)
 		_, example, ok := strings.Cut(r.out, "Example")
@@ -92,6 +94,9 @@ func TestStepLogOnStandardOutput(t *testing.T) {
 		has(t, decode(t, line), "epoch", "step", "loss")
 	}
 	has(t, decode(t, lines[3]), "best", "history")
+	if strings.Count(r.out, "\n") != 4 { // each is one line
+		t.Errorf("standard output is\n%s", r.out)
+	}
 }
 
 func TestPredict(t *testing.T) {
@@ -113,6 +118,17 @@ func TestPredict(t *testing.T) {
 	}
 	if got := succeeds(t, "predict", "--json", "--model", model(t), dir).out; got != strings.Join(lines, "\n")+"\n" {
 		t.Errorf("the folder gives\n%sits files\n%s", got, strings.Join(lines, "\n"))
+	}
+	for i := range 7 { // files that cannot be read do not keep the others from being predicted
+		write(t, filepath.Join(dir, fmt.Sprintf("bad%d.jpg", i)), []byte("no picture"))
+	}
+	r := potstill(t, "predict", "--json", "--model", model(t), dir)
+	if r.code != 1 || r.out != strings.Join(lines, "\n")+"\n" || !strings.Contains(r.err, "bad4.jpg") || !strings.Contains(r.err, "and 2 more of 9 files, which --all-bad names") {
+		t.Errorf("with bad files: exit status %d\n%s%s", r.code, r.out, r.err)
+	}
+	r = potstill(t, "predict", "--json", "--all-bad", "--model", model(t), dir)
+	if r.code != 1 || strings.Count(r.err, "warning: ") != 7 || !strings.Contains(r.err, "bad6.jpg") || lastLine(r.err) != "potstill: 7 of 9 files could not be read" {
+		t.Errorf("with --all-bad: exit status %d\n%s%s", r.code, r.out, r.err)
 	}
 	text := succeeds(t, "predict", "--logits", "--top", "1", "--model", model(t), one).out
 	if !strings.Contains(text, one) || !strings.Contains(text, "[") || strings.Count(text, "%") != 1 {

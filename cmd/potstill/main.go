@@ -4,8 +4,8 @@
 // Figures go to standard output, as a table or, with --json, as JSON and
 // nothing else; progress and remarks go to standard error. The exit status is 0
 // for success, 1 for a failure, which one line on standard error explains, 2
-// for a command line that is not understood, and 130 or 143 after SIGINT or
-// SIGTERM, with a line that says how to go on.
+// for a command line that is not understood, and 129, 130 or 143 after SIGHUP,
+// SIGINT or SIGTERM, with a line that says how to go on.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -41,6 +42,12 @@ type commands struct {
 	Cache    cacheCmd    `cmd:"" help:"Show, prune or clear what is kept of decoded images."`
 	Devices  devicesCmd  `cmd:"" help:"List what potstill can compute on."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	Completion completionCmd `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
+	Man        manCmd        `cmd:"" help:"Print the manual page."`
+	HelpOf     helpCmd       `cmd:"" name:"help" help:"Show the help of a command."`
+
+	ShowVersion kong.VersionFlag `name:"version" help:"Print the version."`
 }
 
 // The exit statuses.
@@ -52,11 +59,14 @@ const (
 
 // An app is what a subcommand runs in.
 type app struct {
-	ctx     context.Context
-	out     io.Writer // figures
-	console *console  // progress and remarks
-	log     *slog.Logger
-	args    []string // the command line, without the program's name
+	ctx       context.Context
+	out       io.Writer // figures
+	console   *console  // progress and remarks
+	log       *slog.Logger
+	args      []string // the command line, without the program's name
+	grammar   *kong.Application
+	jsonLines bool // standard output has a JSON value a line
+	saidCPU   bool // that the CPU computes, and why
 }
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -67,7 +77,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	a := &app{out: &plainWriter{w: stdout}, console: c, log: slog.New(&handler{console: c}), args: args}
 	exited := -1
 	parser, err := kong.New(&commands{}, kong.Name("potstill"), kong.Writers(stdout, stderr),
-		kong.Vars{"families": strings.Join(layers.Families(), ", ")},
+		kong.Vars{"families": strings.Join(layers.Families(), ", "), "version": thisVersion().String()},
 		kong.Description("Potstill trains, distils and shrinks image classifiers."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
 		kong.Exit(func(code int) { exited = code }), kong.UsageOnError())
@@ -75,7 +85,13 @@ func run(args []string, stdout, stderr *os.File) int {
 		c.line("potstill: " + oneLine(err.Error()))
 		return exitFailure
 	}
-	k, err := parser.Parse(withNegatives(args))
+	if a.grammar = parser.Model; len(args) > 0 && args[0] == completeWord {
+		if err := complete(a.out, a.grammar, args[1:]); err != nil {
+			return exitFailure
+		}
+		return 0
+	}
+	k, err := parser.Parse(helped(withNegatives(args)))
 	if exited >= 0 {
 		return exited // help has been shown
 	}
@@ -100,12 +116,43 @@ func run(args []string, stdout, stderr *os.File) int {
 	return exitFailure
 }
 
-// onSignal cancels the work at the first SIGINT or SIGTERM and ends the process
-// at the second. It returns where the number of the first will be.
+// helpCmd is potstill help; helped has replaced it before it can run.
+type helpCmd struct {
+	Command []string `arg:"" optional:"" help:"The command, as in study run; all commands if it is left out."`
+}
+
+// Help is printed below the flags' summary.
+func (helpCmd) Help() string {
+	return `Example:
+
+    potstill help study run`
+}
+
+// Run does nothing.
+func (helpCmd) Run() error { return nil }
+
+// helped turns "help COMMAND" into "COMMAND --help", and a command line without
+// any word into a request for help.
+func helped(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help" && !slices.Contains(args, "--help") && !slices.Contains(args, "-h"):
+		return append(append([]string{}, args[1:]...), "--help")
+	}
+	return args
+}
+
+// onSignal cancels the work at the first SIGINT, SIGTERM or SIGHUP and ends the
+// process at the second. A SIGHUP that is ignored, as under nohup, stays so. It
+// returns where the number of the first will be.
 func (c *console) onSignal(cancel context.CancelFunc) *atomic.Int32 {
 	var caught atomic.Int32
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		for s := range signals {
 			n := int32(syscall.SIGINT)

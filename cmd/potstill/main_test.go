@@ -210,3 +210,9 @@ func read(t *testing.T, path string) []byte {
 	}
 	return b
 }
+
+// lastLine is the last line of a text.
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}

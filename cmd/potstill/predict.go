@@ -25,13 +25,16 @@ type predictCmd struct {
 	Top    int      `default:"3" help:"How many classes to name."`
 	Logits bool     `help:"Print the logits too; with --json they always are."`
 	Size   int      `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
+	EXIF   bool     `name:"exif" help:"Turn pictures as their EXIF orientation says. Without it that is ignored, as torchvision ignores it: give it to train, eval and predict, or to none."`
+	AllBad bool     `help:"Name every file that cannot be read, a line each; else the first five."`
 	deviceFlags
 	jsonFlag
 }
 
 // Help is printed below the flags' summary.
 func (predictCmd) Help() string {
-	return `Images are prepared as the model's file says. With --json, each image is one line of JSON.
+	return `Images are prepared as the model's file says. With --json, each image is one line of JSON. Files that cannot be
+read do not keep the others from being classified; the exit status is 1 then.
 
 Example:
 
@@ -52,8 +55,12 @@ type classProb struct {
 	Prob  float64 `json:"prob"`
 }
 
-// predictBatch is the number of images that are decoded before they are run.
-const predictBatch = 32
+// The images that are decoded before they are run: so many, or as soon as they
+// have so many pixels.
+const (
+	predictBatch  = 32
+	predictPixels = 32 << 20
+)
 
 // maxNamed is how many of the files that cannot be read are named.
 const maxNamed = 5
@@ -74,23 +81,35 @@ func (c *predictCmd) Run(a *app) error {
 		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		var failed []error
-		seen := newFit(m.Preprocess)
-		for part := range slices.Chunk(files, predictBatch) {
-			bad, err := c.part(a, b, m, part, seen)
-			if err != nil {
+		p := &predictor{c: c, a: a, backend: b, model: m, seen: newFit(m.Preprocess)}
+		for _, f := range files {
+			if err := p.add(f); err != nil {
 				return err
 			}
-			failed = append(failed, bad...)
 		}
-		if line := seen.line(); line != "" {
+		if err := p.flush(); err != nil {
+			return err
+		}
+		p.said.Log(a.log, "")
+		if line := p.seen.line(); line != "" {
 			a.log.Info(line)
 		}
-		if n := len(failed) - maxNamed; n > 0 {
-			return fmt.Errorf("%w; and %d more of %d files", errors.Join(failed[:maxNamed]...), n, len(files))
-		}
-		return errors.Join(failed...)
+		return c.failure(a, p.failed, len(files))
 	})
+}
+
+// failure is the error of files that could not be read.
+func (c *predictCmd) failure(a *app, failed []error, files int) error {
+	if c.AllBad && len(failed) > 1 {
+		for _, err := range failed {
+			a.log.Warn(err.Error())
+		}
+		return fmt.Errorf("%d of %d files could not be read", len(failed), files)
+	}
+	if n := len(failed) - maxNamed; n > 0 {
+		return fmt.Errorf("%w; and %d more of %d files, which --all-bad names", errors.Join(failed[:maxNamed]...), n, files)
+	}
+	return errors.Join(failed...)
 }
 
 // pictures replaces folders by the pictures in them, which are found as those of
@@ -120,53 +139,72 @@ func pictures(a *app, args []string) ([]string, error) {
 	return files, nil
 }
 
-// part predicts some files and returns what was wrong with others.
-func (c *predictCmd) part(a *app, b engine.Backend, m *checkpoint.Checkpoint, files []string, seen *fit) (failed []error, err error) {
-	var images []data.Image
-	var names []string
-	for _, f := range files {
-		if err := cancelled(a.ctx, "prediction was stopped"); err != nil {
-			return nil, err
-		}
-		img, notes, err := readPicture(f)
-		if err == nil {
-			err = fits(f, m, img)
-		}
-		if err != nil {
-			failed = append(failed, err)
-			continue
-		}
-		for _, n := range notes {
-			a.log.Warn(n.String(), "file", f)
-		}
-		images, names = append(images, img), append(names, f)
-		seen.add(img.H, img.W)
+// A predictor collects images and predicts them in batches.
+type predictor struct {
+	c       *predictCmd
+	a       *app
+	backend engine.Backend
+	model   *checkpoint.Checkpoint
+	seen    *fit
+	failed  []error // what was wrong with files
+	said    data.Remarks
+
+	images []data.Image
+	names  []string
+	pixels int
+}
+
+// add reads a file.
+func (p *predictor) add(file string) error {
+	if err := cancelled(p.a.ctx, "prediction was stopped"); err != nil {
+		return err
 	}
-	if len(images) == 0 {
-		return failed, nil
+	img, notes, err := readPicture(file, picture.Options{EXIF: p.c.EXIF})
+	if err == nil {
+		err = fits(file, p.model, img)
 	}
-	logits, err := distill.Predict(a.ctx, b, m, images)
 	if err != nil {
-		return nil, err
+		p.failed = append(p.failed, err)
+		return nil
+	}
+	p.said.Add(file, notes)
+	p.images, p.names = append(p.images, img), append(p.names, file)
+	p.seen.add(img.H, img.W)
+	if p.pixels += img.H * img.W; len(p.images) < predictBatch && p.pixels < predictPixels {
+		return nil
+	}
+	return p.flush()
+}
+
+// flush predicts the images and prints the results.
+func (p *predictor) flush() error {
+	if len(p.images) == 0 {
+		return nil
+	}
+	logits, err := distill.Predict(p.a.ctx, p.backend, p.model, p.images)
+	if err != nil {
+		return err
 	}
 	for i, l := range logits {
 		if slices.ContainsFunc(l, func(x float32) bool { return math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) }) {
-			return nil, fmt.Errorf("%s: the logits for %s are not finite, the model's weights are broken; take an earlier checkpoint", c.Model, names[i])
+			return fmt.Errorf("%s: the logits for %s are not finite, the model's weights are broken; take an earlier checkpoint", p.c.Model, p.names[i])
 		}
-		if err := c.print(a, prediction{File: names[i], Logits: l, Top: top(l, m.Classes, c.Top)}); err != nil {
-			return nil, err
+		if err := p.c.print(p.a, prediction{File: p.names[i], Logits: l, Top: top(l, p.model.Classes, p.c.Top)}); err != nil {
+			return err
 		}
 	}
-	return failed, nil
+	clear(p.images)
+	p.images, p.names, p.pixels = p.images[:0], p.names[:0], 0
+	return nil
 }
 
 // readPicture decodes a file.
-func readPicture(path string) (data.Image, []picture.Note, error) {
+func readPicture(path string, o picture.Options) (data.Image, []picture.Note, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return data.Image{}, nil, fmt.Errorf("%w; name a picture's file", err)
 	}
-	img, notes, err := picture.Decode(text, picture.Options{})
+	img, notes, err := picture.Decode(text, o)
 	if err != nil {
 		return img, nil, fmt.Errorf("%s: %w", path, err)
 	}

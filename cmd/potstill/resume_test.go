@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -73,9 +74,22 @@ func TestResumeIsExact(t *testing.T) {
 		succeeds(t, append(long(out), "--resume")...)
 		same(t, whole, out)
 	})
-	t.Run("SIGTERM", func(t *testing.T) {
-		if r := stop(t, syscall.SIGTERM, 10, long(t.TempDir())...); r.code != 143 || !strings.Contains(r.err, "--resume") {
-			t.Errorf("exit status %d, want 143:\n%s", r.code, r.err)
+	for sig, name := range map[syscall.Signal]string{syscall.SIGTERM: "SIGTERM", syscall.SIGHUP: "SIGHUP"} {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			if r := stop(t, sig, 10, long(out)...); r.code != 128+int(sig) || !strings.Contains(r.err, "--resume") {
+				t.Errorf("exit status %d, want %d:\n%s", r.code, 128+sig, r.err)
+			}
+			if _, err := os.Stat(filepath.Join(out, "last.safetensors")); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("SIGHUP under nohup", func(t *testing.T) {
+		signal.Ignore(syscall.SIGHUP) // which a child inherits
+		defer signal.Reset(syscall.SIGHUP)
+		if r := stop(t, syscall.SIGHUP, 10, with(long(t.TempDir()), "--epochs", "1")...); r.code != 0 {
+			t.Errorf("exit status %d, want 0:\n%s", r.code, r.err)
 		}
 	})
 	t.Run("SIGKILL", func(t *testing.T) {

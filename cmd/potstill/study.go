@@ -22,13 +22,10 @@ type studyCmd struct {
 	Show studyShowCmd `cmd:"" help:"Print a recipe."`
 }
 
-// quickSuffix marks the quick form of a built-in recipe.
-const quickSuffix = "-quick"
-
 // recipe returns the built-in recipe of that name, or the one in the file.
 func recipe(name string) (*study.Recipe, error) {
-	base, quick := strings.CutSuffix(name, quickSuffix)
-	if slices.Contains(study.Builtins(), base) {
+	if slices.Contains(study.BuiltinNames(), name) {
+		base, quick := strings.CutSuffix(name, study.QuickSuffix)
 		return study.Builtin(base, quick)
 	}
 	return study.Load(name)
@@ -45,7 +42,8 @@ type studyRunCmd struct {
 	LR     float64 `name:"lr" placeholder:"LR" help:"Learning rate."`
 	Seed   *uint64 `placeholder:"N" help:"Seed of every step that names none."`
 	Quick  bool    `help:"The quick form of a built-in recipe."`
-	Strict bool    `help:"Stop at a picture that cannot be decoded, instead of leaving it out."`
+	Strict bool    `help:"Stop at a picture that cannot be decoded, instead of leaving it out, and exit with status 1 if a check fails."`
+	EXIF   bool    `name:"exif" help:"Turn pictures as their EXIF orientation says. Without it that is ignored, as torchvision ignores it: give it to train, eval and predict, or to none."`
 	Cache  string  `placeholder:"DIR" env:"POTSTILL_CACHE" help:"Where decoded images are kept; else the user's cache folder."`
 	Out    string  `placeholder:"DIR" help:"Folder for the report and the steps' work; out/NAME if not given."`
 	Resume bool    `help:"Insist on going on: an error if nothing has been begun. Finished steps are never done again in any case."`
@@ -83,7 +81,7 @@ func (c *studyRunCmd) Run(a *app) error {
 		p := &studyProgress{console: a.console}
 		res, paths, err := study.Run(a.ctx, b, r, study.Options{
 			Dir: c.Out, Data: c.Data, Size: c.Size, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, Seed: c.Seed, Quick: c.Quick,
-			Open:   data.Options{Strict: c.Strict, CacheDir: c.Cache},
+			Open:   data.Options{Strict: c.Strict, EXIF: c.EXIF, CacheDir: c.Cache},
 			Logger: a.log, Progress: p, Version: theVersion(), Command: commandLine(a.args),
 		})
 		a.console.end()
@@ -91,10 +89,30 @@ func (c *studyRunCmd) Run(a *app) error {
 			return err
 		}
 		if c.JSON {
-			return copyFile(a.out, paths.JSON)
+			err = copyFile(a.out, paths.JSON)
+		} else {
+			err = printResults(a.out, res, paths)
 		}
-		return printResults(a.out, res, paths)
+		if err != nil || !c.Strict {
+			return err
+		}
+		return failedChecks(res.Checks, paths.HTML)
 	})
+}
+
+// failedChecks is the error of a study some of whose checks have failed, nil if
+// none has.
+func failedChecks(checks []report.Check, path string) error {
+	var failed []string
+	for _, c := range checks {
+		if !c.Pass {
+			failed = append(failed, fmt.Sprintf("%s: %s (wanted: %s)", c.Name, c.Got, c.Want))
+		}
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of %d checks failed (--strict): %s; the report is %s", len(failed), len(checks), strings.Join(failed, "; "), path)
 }
 
 // copyFile writes a file's content to w.
@@ -217,19 +235,17 @@ type studyInfo struct {
 func (c *studyListCmd) Run(a *app) error {
 	var list []studyInfo
 	rows := [][]string{{"name", "steps", "data", "title"}}
-	for _, base := range study.Builtins() {
-		for _, name := range []string{base, base + quickSuffix} {
-			r, err := recipe(name)
-			if err != nil {
-				return err
-			}
-			i := studyInfo{Name: name, Title: r.Title, Steps: len(r.Steps), Data: r.Data.Source}
-			list = append(list, i)
-			if i.Data == "" {
-				i.Data = "(--data)"
-			}
-			rows = append(rows, []string{i.Name, strconv.Itoa(i.Steps), i.Data, i.Title})
+	for _, name := range study.BuiltinNames() {
+		r, err := recipe(name)
+		if err != nil {
+			return err
 		}
+		i := studyInfo{Name: name, Title: r.Title, Steps: len(r.Steps), Data: r.Data.Source}
+		list = append(list, i)
+		if i.Data == "" {
+			i.Data = "(--data)"
+		}
+		rows = append(rows, []string{i.Name, strconv.Itoa(i.Steps), i.Data, i.Title})
 	}
 	if c.JSON {
 		return printJSON(a.out, list)
@@ -239,7 +255,7 @@ func (c *studyListCmd) Run(a *app) error {
 
 // studyShowCmd is potstill study show.
 type studyShowCmd struct {
-	Name string `arg:"" help:"hw7, hw7-quick, or a recipe's file."`
+	Name string `arg:"" name:"recipe" help:"hw7, hw7-quick, or a recipe's file."`
 }
 
 // Help is printed below the flags' summary.

@@ -66,6 +66,17 @@ func TestStudy(t *testing.T) {
 			t.Errorf("standard output lacks %q:\n%s", want, r.out)
 		}
 	}
+	strict := recipe + ".strict.yaml" // the same steps, and a check that fails
+	write(t, strict, []byte(tinyStudy+"  - {name: tinier, step: int8, metric: bytes, at_most: {of: student, share: 0.01}}\n"))
+	checked := []string{"study", "run", strict, "--out", out, "--threads", "2"}
+	if r := succeeds(t, checked...); !strings.Contains(r.out, "FAILED  tinier") {
+		t.Errorf("standard output has no failed check:\n%s", r.out)
+	}
+	r = potstill(t, with(checked, "--strict")...)
+	if last := lastLine(r.err); r.code != 1 || !strings.Contains(r.out, "FAILED  tinier") || !strings.HasPrefix(last, "potstill: 1 of 2 checks failed (--strict): tinier: ") {
+		t.Errorf("with --strict: exit status %d\n%s%s", r.code, r.out, r.err)
+	}
+	succeeds(t, with(args, "--strict")...)
 	v := decode(t, succeeds(t, with(args, "--json", "--resume")...).out)
 	has(t, v, "rows", "curves", "checks")
 	for _, row := range v["rows"].([]any) {

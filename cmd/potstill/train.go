@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -118,6 +119,7 @@ func (f outFlags) logged(a *app, do func(w io.Writer) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeLog()) }()
+	a.jsonLines = f.LogSteps == "-"
 	return do(w)
 }
 
@@ -127,19 +129,18 @@ func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outc
 	if name != "" {
 		name += ": "
 	}
-	epoch := 0
+	begun := false
 	j.Step = func(s train.StepInfo) {
-		if epoch == 0 { // now that nothing has been refused
+		total := j.Config.Epochs * s.Steps
+		if !begun { // now that nothing has been refused
+			begun = true
 			announce(a, j, name)
+			a.console.begin(name+"training", total)
 		}
-		if s.Epoch != epoch {
-			epoch = s.Epoch
-			a.console.begin(fmt.Sprintf("%sepoch %d/%d", name, epoch, j.Config.Epochs), s.Steps)
-		}
-		a.console.advance(s.Step, s.Steps, fmt.Sprintf("loss %.4f, %.0f images/s", s.Loss, s.ImagesPerSecond))
+		a.console.describe(fmt.Sprintf("%sepoch %d/%d", name, s.Epoch, j.Config.Epochs))
+		a.console.advance((s.Epoch-1)*s.Steps+s.Step, total, fmt.Sprintf("loss %.4f, %.0f images/s", s.Loss, s.ImagesPerSecond))
 	}
 	j.Epoch = func(e train.EpochInfo) {
-		a.console.end()
 		best := ""
 		if e.Best {
 			best = ", the best so far"
@@ -182,7 +183,10 @@ func printOutcome(a *app, asJSON bool, out *distill.Outcome, teacher *teacherOut
 		Best: out.BestPath, Last: out.LastPath, Params: m.Params(), Bytes: out.BytesBest, BestEpoch: r.Best.Epoch,
 		ValAccuracy: r.Best.ValAccuracy, ValLoss: r.Best.ValLoss, Stopped: r.Stopped, Teacher: teacher, History: r.History,
 	}
-	if asJSON {
+	switch {
+	case asJSON && a.jsonLines:
+		return json.NewEncoder(a.out).Encode(o)
+	case asJSON:
 		return printJSON(a.out, o)
 	}
 	rows := [][]string{

@@ -65,7 +65,7 @@ type outFlags struct {
 	Resume    bool   `help:"Go on from the last weights in --out, exactly as if never stopped, with the same settings. --epochs may be another number with --schedule constant or step; the rates of cosine and onecycle depend on it."`
 	Force     bool   `help:"Replace the run that --out holds."`
 	SaveEvery int    `placeholder:"STEPS" help:"Save the last weights every so many steps besides those after each epoch."`
-	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output."`
+	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output, where --json then writes its object in one line too."`
 }
 
 // normalise holds means and deviations.

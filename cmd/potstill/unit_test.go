@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"math"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -70,38 +68,6 @@ func TestNormalise(t *testing.T) {
 	}
 	if !reflect.DeepEqual(n, normalise{[]float32{0.5, 0.25, 0.125}, []float32{1, 2, 3}}) {
 		t.Errorf("normalise = %v", n)
-	}
-}
-
-func TestConsole(t *testing.T) {
-	var b bytes.Buffer
-	c := &console{w: &b}
-	log := slog.New(&handler{console: c})
-	log.Debug("not shown")
-	log.With("dataset", "x").Warn("picture skipped", "file", "a.jpg", "error", errors.New("two\nlines"))
-	c.begin("epoch 1/2", 10)
-	c.advance(1, 10, "loss 1")
-	c.last = time.Now().Add(-2 * every)
-	c.advance(2, 10, "loss 0.5")
-	c.end()
-	want := "warning: picture skipped: dataset x, file a.jpg, error two; lines\nepoch 1/2  loss 0.5  2/10\n"
-	if b.String() != want {
-		t.Errorf("the console shows\n%swant\n%s", b.String(), want)
-	}
-}
-
-func TestConsoleOnTerminal(t *testing.T) {
-	var b bytes.Buffer
-	c := &console{w: &b, terminal: true}
-	c.begin("epoch 1/2", 3)
-	for i := range 3 {
-		time.Sleep(110 * time.Millisecond) // the bar is not drawn more often
-		c.advance(i+1, 3, "loss 0.5")
-	}
-	c.line("a line")
-	c.end()
-	if got := b.String(); !strings.Contains(got, "epoch 1/2") || !strings.Contains(got, "loss 0.5") || !strings.Contains(got, "a line\n") {
-		t.Errorf("the terminal shows %q", got)
 	}
 }
 

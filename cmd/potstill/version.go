@@ -37,12 +37,21 @@ func theVersion() string {
 	return "(devel)"
 }
 
+// thisVersion describes the program.
+func thisVersion() versionInfo {
+	return versionInfo{Version: theVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+}
+
+// String is the line that version and --version print.
+func (v versionInfo) String() string {
+	return fmt.Sprintf("potstill %s (%s, %s)", v.Version, v.Go, v.Platform)
+}
+
 // Run prints the version.
 func (c *versionCmd) Run(a *app) error {
-	v := versionInfo{Version: theVersion(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if c.JSON {
-		return printJSON(a.out, v)
+		return printJSON(a.out, thisVersion())
 	}
-	_, err := fmt.Fprintf(a.out, "potstill %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+	_, err := fmt.Fprintln(a.out, thisVersion())
 	return err
 }

@@ -187,6 +187,17 @@ var recipes embed.FS
 // Builtins returns the names of the recipes that are built in.
 func Builtins() []string { return []string{"hw7"} }
 
+// QuickSuffix marks the quick form of a built-in recipe in BuiltinNames.
+const QuickSuffix = "-quick"
+
+// BuiltinNames are the names of the built-in recipes in both forms.
+func BuiltinNames() (names []string) {
+	for _, name := range Builtins() {
+		names = append(names, name, name+QuickSuffix)
+	}
+	return names
+}
+
 // Builtin returns the recipe that is built in under name; quick selects its
 // form for a few minutes on two cores.
 func Builtin(name string, quick bool) (*Recipe, error) {
@@ -195,7 +206,7 @@ func Builtin(name string, quick bool) (*Recipe, error) {
 	}
 	file := name + ".yaml"
 	if quick {
-		file = name + "-quick.yaml"
+		file = name + QuickSuffix + ".yaml"
 	}
 	text, err := recipes.ReadFile("recipes/" + file)
 	if err != nil {
@@ -213,7 +224,7 @@ func Builtin(name string, quick bool) (*Recipe, error) {
 func Load(path string) (*Recipe, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("recipe %s: %w; name a recipe file or one of the built-in %s", path, bare(err), strings.Join(Builtins(), ", "))
+		return nil, fmt.Errorf("recipe %s: %w; name a recipe file or one of the built-in %s", path, bare(err), strings.Join(BuiltinNames(), ", "))
 	}
 	return Parse(path, text)
 }

@@ -153,7 +153,7 @@ func (r *Recipe) override(o Options) (*Recipe, error) {
 	}
 	switch {
 	case c.Data.Source == "":
-		return nil, fmt.Errorf("recipe %s names no data; name a folder of images, a tar, or builtin:fashion", r.file)
+		return nil, fmt.Errorf("recipe %s names no data; give --data a folder of images, an archive of one, or builtin:fashion, or add source: under data", r.file)
 	case c.Data.Size == 0:
 		return nil, r.errAt("data", "the recipe gives no size; add size: and the pixels a side that the nets see")
 	}

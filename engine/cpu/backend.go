@@ -36,8 +36,9 @@ type Backend struct {
 }
 
 var (
-	_ engine.Recorder = (*Backend)(nil)
-	_ engine.Fuser    = (*Backend)(nil)
+	_ engine.Recorder   = (*Backend)(nil)
+	_ engine.Fuser      = (*Backend)(nil)
+	_ engine.HostBacked = (*Backend)(nil)
 )
 
 // New starts the threads. The error for a variant that this machine or build
@@ -96,13 +97,27 @@ func (b *Backend) Sync() error {
 	return nil
 }
 
-// maxAlloc is the largest buffer that is asked of the system.
-const maxAlloc = 1 << 40
+// maxAlloc is the largest buffer that is asked of the system, and checkAlloc the
+// smallest for which there must be memory at the time: the system hands out more
+// than it has, and ends the process when it is used.
+const (
+	maxAlloc   = 1 << 40
+	checkAlloc = 64 << 20
+)
+
+// Available returns the bytes that are left of the machine's memory, -1 if that
+// is not known. It implements engine.HostBacked.
+func (b *Backend) Available() int { return engine.HostMemory() }
 
 // Alloc implements engine.Backend.
 func (b *Backend) Alloc(bytes int) (engine.Buffer, error) {
 	if bytes < 0 || bytes > maxAlloc {
 		return nil, fmt.Errorf("cpu: %d bytes: %w", bytes, engine.ErrOutOfMemory)
+	}
+	if bytes >= checkAlloc {
+		if left := b.Available(); left >= 0 && bytes > left {
+			return nil, fmt.Errorf("cpu: %d bytes, %d are left: %w", bytes, left, engine.ErrOutOfMemory)
+		}
 	}
 	p, err := allocate(max(bytes, 1))
 	if err != nil {

@@ -115,6 +115,9 @@ func (b *builder) progress(done, total int) {
 func (b *builder) stampKey(state string) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "potstill stamp %d.%d size %d val %g", jpegVersion, stampVersion, b.o.Size, b.o.ValFraction)
+	if b.o.EXIF {
+		fmt.Fprint(h, " exif")
+	}
 	if b.o.Labels != "" {
 		fmt.Fprintf(h, " labels %q", b.o.Labels)
 		if f, err := os.ReadFile(b.o.Labels); err == nil {
@@ -145,11 +148,14 @@ func (b *builder) hash(lay *layout) ([]summed, error) {
 	return sums, err
 }
 
-// fingerprint is the dataset's over names, parts, labels, hashes and the stored
-// size.
+// fingerprint is the dataset's over names, parts, labels, hashes, the stored size
+// and, if it is set, Options.EXIF.
 func (b *builder) fingerprint(lay *layout, sums []summed) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "potstill data %d size %d\n", pixelVersion(lay), b.o.Size)
+	if b.o.EXIF {
+		fmt.Fprintln(h, "exif")
+	}
 	for _, c := range lay.printed {
 		fmt.Fprintf(h, "class %q\n", c)
 	}
@@ -177,14 +183,14 @@ func (b *builder) decodeFile(lay *layout, i int, p []byte, want digest) (decoded
 	if sha256.Sum256(p) != want {
 		return decoded{}, fmt.Errorf("data: %s: %s changed while it was read: open it again", b.spec, lay.items[i].file)
 	}
-	m, notes, err := picture.Decode(p, picture.Options{})
+	m, notes, err := b.cache.form.decode(p)
 	if len(p) == 0 {
 		err = errEmpty
 	}
 	if err != nil && b.o.Strict {
 		return decoded{}, fmt.Errorf("data: %s: %s: %w (strict)", b.spec, lay.items[i].file, err)
 	}
-	return decoded{b.cache.form.apply(m), p, notes, err}, nil
+	return decoded{m, p, notes, err}, nil
 }
 
 // decode decodes all pictures into the cache.
@@ -209,7 +215,7 @@ func (b *builder) decodeInto(lay *layout, sums []summed, sink *sink, files int64
 	defer sink.abort()
 	recs := make([]*entry, len(lay.items))
 	failed := make([]error, len(lay.items))
-	var said remarks
+	var said Remarks
 	done := 0
 	spare := b.cache.limit - files // what pixels may take beyond their files
 	work := func(i int, p []byte) (decoded, error) { return b.decodeFile(lay, i, p, sums[i].sum) }
@@ -221,7 +227,7 @@ func (b *builder) decodeInto(lay *layout, sums []summed, sink *sink, files int64
 			return nil
 		}
 		it := lay.items[i]
-		said.add(it.file, d.notes)
+		said.Add(it.file, d.notes)
 		e := &entry{Part: it.part, Label: it.label, File: it.file, H: d.m.H, W: d.m.W}
 		kept, more := d.m.Pix, int64(len(d.m.Pix)-len(d.file))
 		if sink.f == nil {
@@ -238,7 +244,7 @@ func (b *builder) decodeInto(lay *layout, sums []summed, sink *sink, files int64
 	if err := parallel(b.ctx, b.src, lay.items, work, collect); err != nil {
 		return nil, err
 	}
-	said.log(b.o.Logger, b.spec)
+	said.Log(b.o.Logger, b.spec)
 	idx := index{Classes: lay.classes, Skipped: lay.skipped, Held: lay.held, Same: findSame(lay, sums, failed)}
 	for i, r := range recs {
 		if r != nil {

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/potstill/potstill/engine/data/picture"
 )
 
 // A cache file holds one dataset: a header of dataStart bytes; what is kept of
@@ -98,10 +100,18 @@ type store struct {
 	mem   [][]byte     // instead of data
 }
 
-// form is what is done to a decoded picture before it is an image of the store.
+// form is how a picture is decoded, and what is done to it before it is an image
+// of the store.
 type form struct {
-	size   int // Options.Size
-	resize int // Options.Resize
+	size   int  // Options.Size
+	resize int  // Options.Resize
+	exif   bool // Options.EXIF
+}
+
+// decode decodes a file.
+func (f form) decode(b []byte) (Image, []picture.Note, error) {
+	m, notes, err := picture.Decode(b, picture.Options{EXIF: f.exif})
+	return f.apply(m), notes, err
 }
 
 func (f form) apply(m Image) Image { return shrink(shrink(m, f.size), f.resize) }
@@ -123,11 +133,11 @@ func (s *store) image(i int) Image {
 	if e.Z == 0 {
 		return Image{Pix: b, H: e.H, W: e.W}
 	}
-	m, err := decodeImage(b)
+	m, _, err := s.form.decode(b)
 	if err != nil { // the very bytes were decoded when they were stored
 		panic(fmt.Sprintf("data: %s was decoded before and is not now: %v", e.File, err))
 	}
-	return s.form.apply(m)
+	return m
 }
 
 // classes is how many classes the labels need.

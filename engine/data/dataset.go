@@ -21,6 +21,10 @@ type Options struct {
 	// their pixels in a batch are the same as without. A Loader with another
 	// transform is refused. Unlike Size it has no influence on the fingerprint.
 	Resize int
+	// EXIF turns and mirrors pictures as their EXIF orientation says. Without it
+	// that is ignored, as torchvision ignores it. It has an influence on the
+	// fingerprint, if it is set.
+	EXIF bool
 	// Strict makes a picture that cannot be decoded an error; else it is left
 	// out, counted in LeftOut, and listed in Dataset.Skipped.
 	Strict bool

@@ -50,7 +50,7 @@ func openFashion(ctx context.Context, o Options) (*Dataset, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "potstill fashion %d size %d\n", firstVersion, o.Size)
 	h.Write(plain)
-	st := &store{print: hex.EncodeToString(h.Sum(nil)), mem: [][]byte{}, form: form{o.Size, o.Resize}}
+	st := &store{print: hex.EncodeToString(h.Sum(nil)), mem: [][]byte{}, form: form{size: o.Size, resize: o.Resize}}
 	st.idx.Classes = fashionClasses
 	rest, ok := bytes.CutPrefix(plain, []byte("PSFM1\n"))
 	for _, part := range []int{partTrain, partVal} {

@@ -139,6 +139,20 @@ func (l *Loader) Steps() int {
 // Shape returns the height, width and channels of the images.
 func (l *Loader) Shape() (h, w, c int) { return l.h, l.w, 3 }
 
+// Bytes returns the memory that an epoch's buffers take with batches of so many
+// images.
+func (l *Loader) Bytes(batch int) int {
+	batch = min(batch, l.s.Len())
+	image, all := l.h*l.w*3*4, l.o.Prefetch+2
+	if l.o.OnDevice {
+		image = 4 * (1 + wire.AugmentParams)
+	}
+	if l.o.MixupAlpha > 0 {
+		all += l.o.Workers // each keeps a batch that is not mixed
+	}
+	return batch * all * (image + l.classes*4 + 4 + 8)
+}
+
 // Epoch is one pass over the data under way.
 type Epoch struct {
 	l       *Loader

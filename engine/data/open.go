@@ -40,7 +40,7 @@ func open(ctx context.Context, spec string, o Options, create func(dir string) (
 		return nil, err
 	}
 	b := &builder{ctx: ctx, src: src, o: o, spec: spec, name: datasetName(spec), cache: cacheDir{
-		dir: o.CacheDir, form: form{o.Size, o.Resize}, limit: o.CacheLimit, create: create, log: o.Logger}}
+		dir: o.CacheDir, form: form{o.Size, o.Resize, o.EXIF}, limit: o.CacheLimit, create: create, log: o.Logger}}
 	st, err := b.store()
 	if err != nil {
 		return nil, err

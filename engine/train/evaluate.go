@@ -88,6 +88,9 @@ func (e *Evaluator) Run(ctx context.Context, s *data.Split, each func(index int,
 	if err != nil {
 		return nil, err
 	}
+	if err := e.checkHost(s, l); err != nil {
+		return nil, err
+	}
 	batches := l.Epoch(ctx, 0, 0)
 	defer batches.Close()
 	t := &tally{e: e, s: s, each: each, ev: &Evaluation{Confusion: NewConfusion(e.classes)}}
@@ -235,6 +238,23 @@ func (e *Evaluator) loader(s *data.Split) (*data.Loader, error) {
 	return l, err
 }
 
+// checkHost returns a *MemoryError where an evaluation needs more of the
+// machine's memory than is left. Of a trainer's evaluator, the trainer has seen
+// to it.
+func (e *Evaluator) checkHost(s *data.Split, l *data.Loader) error {
+	k, err := e.shape(s, e.o.Batch)
+	if err != nil || e.fit != nil || e.progs[k] != nil {
+		return err
+	}
+	return checkHost("evaluation", k, func(batch int) (int, error) {
+		if _, ok := e.store.Backend().(engine.HostBacked); !ok {
+			return l.Bytes(batch), nil
+		}
+		n, err := e.footprint(s, batch)
+		return n + l.Bytes(batch), err
+	})
+}
+
 // launch starts n images on their way through the program for batches of size
 // `of`, the rest filled with zeros. Without BatchNorm's batch statistics the
 // images do not touch one another.
@@ -277,7 +297,7 @@ func (e *Evaluator) program(k stepKey) (*inference, error) {
 		fit := e.fit
 		if fit == nil {
 			fit = func(free int) int {
-				return largest(k.n, spare(free), func(n int) (int, error) { return e.arena(stepKey{n: n, h: k.h, w: k.w, c: k.c}) })
+				return LargestBatch(k.n, spare(free), func(n int) (int, error) { return e.arena(stepKey{n: n, h: k.h, w: k.w, c: k.c}) })
 			}
 		}
 		err = fmt.Errorf("evaluation of %d images of %dx%d: %w", k.n, k.h, k.w, err)

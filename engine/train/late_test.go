@@ -220,7 +220,7 @@ func TestTheLargestBatch(t *testing.T) {
 		{100000, 5_000_000, 7, 1000, 4999}, {1, 0, 1, 1, 0},
 	} {
 		asked := 0
-		got := largest(c.most, c.room, func(n int) (int, error) {
+		got := LargestBatch(c.most, c.room, func(n int) (int, error) {
 			asked++
 			return c.base + n*c.each + n%7, nil // nearly a line
 		})
@@ -234,7 +234,7 @@ func TestTheLargestBatch(t *testing.T) {
 		}
 		return n, nil
 	}
-	if got := largest(1000, 30, failing); got < 25 || got > 30 {
+	if got := LargestBatch(1000, 30, failing); got < 25 || got > 30 {
 		t.Errorf("where large batches cannot be planned: %d", got)
 	}
 }

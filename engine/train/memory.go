@@ -57,12 +57,8 @@ func explainMemory(what string, k stepKey, b engine.Backend, err error, fit func
 	if errors.As(err, &m) {
 		e.Needed, e.Free = m.Needed, m.Free
 	}
-	meter, ok := b.(engine.Metered)
-	if !ok {
-		return e
-	}
-	free, _, err := meter.Memory()
-	if err != nil {
+	free := engine.FreeMemory(b)
+	if free < 0 {
 		return e
 	}
 	if e.Free < 0 {
@@ -104,7 +100,7 @@ func (t *Trainer) fit(free int) int {
 	for _, p := range t.evaluator.progs {
 		free += taken(p.prog.Plan().ArenaBytes)
 	}
-	return largest(t.c.Batch, spare(free), t.needs)
+	return LargestBatch(t.c.Batch, spare(free), t.needs)
 }
 
 // keys returns the programs that a run with batches of so many images needs.
@@ -166,11 +162,50 @@ func (t *Trainer) needs(batch int) (int, error) {
 	return sum, err
 }
 
-// prepare compiles all programs of the run before its first step, on a backend
-// that knows its memory: that there is too little of it shows at once, and not
-// after an epoch.
+// hostNeeds returns the bytes of the machine's memory that a run with such
+// batches takes: those of the batches that are made ahead, and on a backend that
+// works in it those of the programs.
+func (t *Trainer) hostNeeds(batch int) (int, error) {
+	sum := t.loader.Bytes(batch)
+	l, err := t.evaluator.loader(t.ds.Val)
+	if err != nil {
+		return 0, err
+	}
+	sum += l.Bytes(batch)
+	if _, ok := t.store.Backend().(engine.HostBacked); ok {
+		n, err := t.needs(batch)
+		return sum + n, err
+	}
+	return sum, nil
+}
+
+// checkHost returns a *MemoryError where a run needs more of the machine's
+// memory than is left. The system would not refuse it, but end the process.
+func checkHost(what string, k stepKey, needs func(batch int) (int, error)) error {
+	free := engine.HostMemory()
+	if free < 0 {
+		return nil
+	}
+	n, err := needs(k.n)
+	if err != nil || n <= free { // compiling will say what is wrong
+		return nil
+	}
+	return &MemoryError{What: what, Images: k.n, H: k.h, W: k.w, Device: "this machine", Needed: n, Free: free,
+		Batch: LargestBatch(k.n, spare(free), needs), Err: engine.ErrOutOfMemory}
+}
+
+// prepare sees to it that the run has the memory that it needs before its first
+// step. On a backend that has memory of its own it compiles all programs: that
+// there is too little shows at once, and not after an epoch.
 func (t *Trainer) prepare() error {
-	if _, ok := t.store.Backend().(engine.Metered); !ok || t.pos.Epoch >= t.c.Epochs || t.patienceSpent() {
+	if t.pos.Epoch >= t.c.Epochs || t.patienceSpent() {
+		return nil
+	}
+	h, w, c := t.loader.Shape()
+	if err := checkHost("training", stepKey{n: t.c.Batch, h: h, w: w, c: c}, t.hostNeeds); err != nil {
+		return err
+	}
+	if _, ok := t.store.Backend().(engine.Metered); !ok {
 		return nil
 	}
 	for _, k := range t.keys(t.c.Batch) {
@@ -186,14 +221,14 @@ func (t *Trainer) prepare() error {
 	return t.evaluator.prepare(t.ds.Val)
 }
 
-// probes is how often largest asks between the smallest and the largest batch.
+// probes is how often LargestBatch asks between the smallest and the largest batch.
 const probes = 8
 
-// largest returns the largest n below most for which need(n), which grows about
+// LargestBatch returns the largest n below most for which need(n), which grows about
 // linearly, is found to be at most room; 0 if there is none. Only sizes that
 // need was asked for are returned. The straight line through the largest size
 // known to fit and the smallest known not to says what to ask next.
-func largest(most, room int, need func(n int) (int, error)) int {
+func LargestBatch(most, room int, need func(n int) (int, error)) int {
 	if most <= 1 {
 		return 0
 	}

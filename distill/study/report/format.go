@@ -94,12 +94,14 @@ func clean(s string) string {
 	}, strings.ToValidUTF8(s, "\uFFFD"))
 }
 
-// shorten cuts s to at most n runes.
+// shorten cuts s to at most n runes, in the middle: names that belong together
+// often differ at their ends.
 func shorten(s string, n int) string {
 	if utf8.RuneCountInString(s) <= n {
 		return s
 	}
-	return string([]rune(s)[:n-1]) + "…"
+	r, tail := []rune(s), (n-1)/2
+	return string(r[:n-1-tail]) + "…" + string(r[len(r)-tail:])
 }
 
 // plural writes "1 check" or "3 checks".

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"fmt"
 	"image/png"
 	"io"
 	"maps"
@@ -290,6 +291,39 @@ func TestJSONRoundTripsWithDocumentedNames(t *testing.T) {
 	}
 }
 
+// A model that stands in two tables is one model.
+func TestSummaryCountsModelsOnce(t *testing.T) {
+	r := sample()
+	before := r.summary()
+	again := r.Rows[0]
+	again.Table = "Another table"
+	r.Rows = append(r.Rows, again)
+	if got := r.summary(); got != before || !strings.Contains(got, fmt.Sprintf("made %d models", len(r.Rows)-1)) {
+		t.Errorf("the summary is %q, with a row twice %q", before, got)
+	}
+}
+
+// Names of files under Mistakes are shown whole: two that differ at their ends
+// stay apart.
+func TestMistakesShowWholeNames(t *testing.T) {
+	r := sample()
+	long := "validation/" + strings.Repeat("long/", 30)
+	r.Mistakes = append(r.Mistakes[:0:0], r.Mistakes[0], r.Mistakes[0])
+	r.Mistakes[0].File, r.Mistakes[1].File = long+"1.jpg", long+"2.jpg"
+	page, err := renderHTML(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range r.Mistakes {
+		if !strings.Contains(string(page), "<small>"+m.File) {
+			t.Errorf("report.html lacks %s", m.File)
+		}
+	}
+	if strings.Contains(string(page), "text-overflow") {
+		t.Error("report.html cuts text")
+	}
+}
+
 func TestEmptyResults(t *testing.T) {
 	_, p := writeSample(t, &Results{Training: []History{{Step: "x"}}})
 	b := string(read(t, p.JSON))
@@ -357,7 +391,7 @@ func TestFormats(t *testing.T) {
 		{percent(0.7871), "78.71 %"}, {percentOf(nil), dash}, {rate(0), dash}, {rate(3.14), "3.1"}, {rate(1904.4), "1,904"},
 		{seconds(3.25), "3.2 s"}, {seconds(59.7), "1 min 0 s"}, {seconds(7261), "2 h 1 min"}, {seconds(0), dash},
 		{size(512), "512 bytes"}, {size(911870), "912 kB"}, {size(44790116), "44.8 MB"},
-		{clean("a\nb\x00\xff"), "a b \uFFFD"}, {fence("a```b", "sh"), "````sh\na```b\n````"},
+		{clean("a\nb\x00\xff"), "a b \uFFFD"}, {shorten("abcdefghij", 10), "abcdefghij"}, {shorten("abcdefghijk", 10), "abcde…hijk"}, {fence("a```b", "sh"), "````sh\na```b\n````"},
 	} {
 		if c.got != c.want {
 			t.Errorf("got %q, want %q", c.got, c.want)

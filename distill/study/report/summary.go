@@ -30,7 +30,7 @@ func (r *Results) summary() string {
 	if d.Name != "" {
 		add("On %s (%s; %s pictures to train on and %s to validate on%s) this study made %s.",
 			clean(d.Name), plural(len(d.Classes), "class", "classes"), commas(int64(d.Train)), commas(int64(d.Val)),
-			r.atSize(), plural(len(r.Rows), "model", "models"))
+			r.atSize(), plural(r.models(), "model", "models"))
 	}
 	if first, best := r.compression(); first != nil {
 		add("“%s” holds %s bytes and reaches %s.", clean(first.Name), commas(first.Bytes), percent(*first.ValAccuracy))
@@ -48,6 +48,15 @@ func (r *Results) summary() string {
 		add("The whole run took %s%s.", seconds(r.Seconds), r.onDevice())
 	}
 	return strings.Join(s, " ")
+}
+
+// models counts the models of the tables. One that stands in two tables is one.
+func (r *Results) models() int {
+	seen := make(map[string]bool)
+	for _, w := range r.Rows {
+		seen[textOr(w.Step, w.Name)] = true
+	}
+	return len(seen)
 }
 
 // compression returns the first measured model of the first table and, of the
