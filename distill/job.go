@@ -150,7 +150,7 @@ func (j *Job) prepare() error {
 		return fmt.Errorf("the model has %d classes, the data %s %d; give the model %d", n, j.Data.Name, len(classes), len(classes))
 	}
 	if j.Teacher != nil {
-		if err := j.Teacher.CheckClasses(classes); err != nil {
+		if err := CheckClasses(j.Teacher, j.Data); err != nil {
 			return fmt.Errorf("teacher: %w", err)
 		}
 		if err := j.KD.Validate(); err != nil {
@@ -241,10 +241,19 @@ func (j *Job) prepareInit(classes []string) error {
 		j.Net = n
 		return err
 	}
-	if err := j.Init.CheckClasses(classes); err != nil {
+	if err := CheckClasses(j.Init, j.Data); err != nil {
 		return fmt.Errorf("%w, or replace its last layer with --new-head", err)
 	}
 	return nil
+}
+
+// CheckClasses reports whether a model was made for the classes of a dataset, or
+// for their numbers where the dataset has a list of its own.
+func CheckClasses(c *checkpoint.Checkpoint, ds *data.Dataset) error {
+	if ds.Numbered(c.Classes) && c.Net.Classes() == len(ds.Classes) {
+		return nil
+	}
+	return c.CheckClasses(ds.Classes)
 }
 
 // agree makes Preprocess and Config.Eval say the same.

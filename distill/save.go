@@ -207,7 +207,7 @@ func (s *session) resume(t *train.Trainer, last *checkpoint.Checkpoint) error {
 	if err := sameNet(s.model.Net(), last.Net); err != nil {
 		return fmt.Errorf("resume: %s is a run of %w; name the same model, or start afresh", last.Path, err)
 	}
-	if err := last.CheckClasses(s.j.Data.Classes); err != nil {
+	if err := CheckClasses(last, s.j.Data); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	snap, ident, err := snapshotOf(s.model, last)

@@ -235,7 +235,7 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string,
 	if err != nil {
 		return err
 	}
-	if err := c.CheckClasses(s.ds.Classes); err != nil {
+	if err := distill.CheckClasses(c, s.ds); err != nil {
 		return err
 	}
 	store := engine.NewStore(s.b)

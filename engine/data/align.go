@@ -6,6 +6,13 @@ import (
 	"github.com/potstill/potstill/engine/data/classlist"
 )
 
+// Numbered reports whether classes are 0, 1, … for a dataset whose classes.txt
+// has as many names: what a model was told that was made before that file was
+// read. Its labels are the dataset's.
+func (d *Dataset) Numbered(classes []string) bool {
+	return d.listed && len(d.Classes) == len(classes) && numbered(classes)
+}
+
 // Align gives the images the labels that their classes have in another list,
 // that of a model, which then is the dataset's. Classes are found by name, in any
 // normal form; a dataset whose classes are all numbers, and not all names in the
@@ -14,7 +21,7 @@ import (
 // class with images that is not in the list is an error; classes of the list need
 // no images. The fingerprint stays.
 func (d *Dataset) Align(classes []string) error {
-	if d.listed && len(d.Classes) == len(classes) && numbered(classes) {
+	if d.Numbered(classes) {
 		return nil
 	}
 	index := classlist.NewIndex(classes)

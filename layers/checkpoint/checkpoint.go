@@ -50,6 +50,7 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data/classlist"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
@@ -376,14 +377,15 @@ func (c *Checkpoint) Rewrite(r layers.Rewrite) (*Checkpoint, error) {
 }
 
 // CheckClasses reports whether the model was made for data with the given
-// classes: as many, and where the checkpoint names them, the same names.
+// classes: as many, and where the checkpoint names them, the same names, in any
+// of Unicode's normal forms.
 func (c *Checkpoint) CheckClasses(classes []string) error {
 	const hint = "choose the data it was trained on, or train a model for these"
 	if n := c.Net.Classes(); len(classes) != n {
 		return c.named(fmt.Errorf("the model has %d classes, the data %d; %s", n, len(classes), hint))
 	}
 	for i, name := range c.Classes {
-		if classes[i] != name {
+		if classlist.Normalize(classes[i]) != classlist.Normalize(name) {
 			return c.named(fmt.Errorf("class %d of the model is %q, of the data %q; %s", i, name, classes[i], hint))
 		}
 	}
