@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 )
 
@@ -83,11 +84,8 @@ const stepLR = 1e-4
 // run runs one step, of training with AdamW at the count that it is at.
 func (s *stepper) run(ctx context.Context) error {
 	s.step++
-	if v := s.named("hyper"); v != nil {
-		h := [engine.HyperLen]float32{engine.HyperLR: stepLR, engine.HyperWeightDecay: 1e-2}
-		h[engine.HyperBias1] = float32(1 - math.Pow(0.9, float64(s.step)))
-		h[engine.HyperBias2] = float32(1 - math.Pow(0.999, float64(s.step)))
-		copy(s.in[v], engine.Bytes(h[:]))
+	if s.training != nil {
+		s.training.Tell(train.Moment{Update: s.step - 1, Batch: s.step - 1, First: true, LR: stepLR})
 	}
 	return s.program.run(ctx)
 }

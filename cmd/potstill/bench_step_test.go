@@ -29,6 +29,7 @@ func TestBenchStep(t *testing.T) {
 			t.Errorf("%s: %v ms, %v steps", name, loaded["ms"], loaded["steps"])
 		}
 	}
+	succeeds(t, "bench", "step", "int8_predict_1_256", "--save", file)
 	fails(t, []string{file, "int8_predict_1_256", "--save"}, "bench", "step", "block_train_64", "--load", file)
 	fails(t, []string{"nothing", "dwpw_train_128"}, "bench", "step", "nothing")
 	fails(t, []string{"no-such-file"}, "bench", "step", "block_train_64", "--load", "no-such-file")

@@ -64,6 +64,7 @@ type app struct {
 	console   *console  // progress and remarks
 	log       *slog.Logger
 	args      []string // the command line, without the program's name
+	dir       string   // of the run, where its flags are kept
 	grammar   *kong.Application
 	jsonLines bool // standard output has a JSON value a line
 	saidCPU   bool // that the CPU computes, and why
@@ -91,7 +92,11 @@ func run(args []string, stdout, stderr *os.File) int {
 		}
 		return 0
 	}
-	k, err := parser.Parse(helped(withNegatives(args)))
+	if a.args, err = a.again(withNegatives(args)); err != nil {
+		c.line("potstill: " + oneLine(err.Error()))
+		return exitFailure
+	}
+	k, err := parser.Parse(helped(a.args))
 	if exited >= 0 {
 		return exited // help has been shown
 	}

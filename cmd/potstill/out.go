@@ -16,6 +16,7 @@ import (
 // is named it is the first free one of def, def-2, def-3 and so on; to resume,
 // the last of these that is there.
 func (f *outFlags) choose(a *app, def string) error {
+	defer func() { a.dir = f.Out }()
 	switch {
 	case f.Resume && f.Force:
 		return errors.New("--resume goes on with the run in --out and --force replaces it: give one of them")

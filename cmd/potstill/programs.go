@@ -29,14 +29,15 @@ type programSpec struct {
 // A program is one compiled, with a store of its own and constant inputs.
 type program struct {
 	*engine.Program
-	store  *engine.Store
-	in     engine.Bindings
-	images *engine.Value  // nil if they are resident
-	flight *engine.Flight // the last launch
-	out    *engine.Value  // the loss, or the logits
-	fills  []func()       // each makes the data of an input
-	upload func() error   // sends what stays on the device
-	host   int            // bytes of that data
+	store    *engine.Store
+	in       engine.Bindings
+	images   *engine.Value  // nil if they are resident
+	flight   *engine.Flight // the last launch
+	training *train.Step    // nil in inference
+	out      *engine.Value  // the loss, or the logits
+	fills    []func()       // each makes the data of an input
+	upload   func() error   // sends what stays on the device
+	host     int            // bytes of that data
 }
 
 // compile builds the graph, with PyTorch's initial weights, and compiles it. What
@@ -190,7 +191,7 @@ func (s programSpec) step(bd *engine.Builder, p *program, images *engine.Value) 
 		return err
 	}
 	step.Tell(train.Moment{First: true, LR: c.Optimizer.LR})
-	p.out = w.Loss
+	p.out, p.training = w.Loss, step
 	maps.Copy(p.in, w.In)
 	p.fill(w.Target, func() []byte {
 		target := make([]float32, w.Target.Len())

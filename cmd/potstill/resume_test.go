@@ -197,3 +197,26 @@ func TestFullOutputFolder(t *testing.T) {
 		t.Errorf("temporary files are left: %v %v", left, err)
 	}
 }
+
+// TestResumeNeedsNoFlags: a run is resumed with the flags that it was begun
+// with, and with those that are given again.
+func TestResumeNeedsNoFlags(t *testing.T) {
+	dir := t.TempDir()
+	whole, stopped := filepath.Join(dir, "whole"), filepath.Join(dir, "stopped")
+	flags := []string{"train", "--data", "builtin:fashion", "--limit", "60", "--base=2", "--batch", "20", "--lr", "2e-3",
+		"--no-augment", "--optimizer", "sgd", "--momentum", "0.5"}
+	succeeds(t, with(flags, "--epochs", "3", "--out", whole)...)
+	succeeds(t, with(flags, "--epochs", "1", "--out", stopped)...)
+	succeeds(t, "train", "--resume", "--epochs", "3", "--out", stopped)
+	if w, g := last(t, whole), last(t, stopped); !reflect.DeepEqual(w.State, g.State) {
+		t.Error("the weights differ")
+	}
+	if err := os.Remove(filepath.Join(stopped, commandFile)); err != nil {
+		t.Error(err)
+	}
+	fails(t, []string{"--data"}, "train", "--resume", "--out", stopped) // as of an earlier version
+	if err := os.WriteFile(filepath.Join(stopped, commandFile), []byte("["), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	fails(t, []string{commandFile, "remove the file"}, "train", "--resume", "--out", stopped)
+}

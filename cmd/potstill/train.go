@@ -135,6 +135,9 @@ func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outc
 		if !begun { // now that nothing has been refused
 			begun = true
 			announce(a, j, name)
+			if err := a.keepCommand(a.dir); err != nil {
+				a.log.Warn("the flags of the run could not be kept for --resume", "error", err)
+			}
 			a.console.begin(name+"training", total)
 		}
 		a.console.describe(fmt.Sprintf("%sepoch %d/%d", name, s.Epoch, j.Config.Epochs))
