@@ -63,7 +63,7 @@ func (r *convRig) out(p ConvPass) (Ptr, int) {
 	return r.p[1], len(r.w)
 }
 
-// run does a pass with its result's memory spoilt before, and returns it.
+// run does a pass with its result's memory set to NaN before, and returns it.
 func (r *convRig) run(t testing.TB, conv *Conv, a Algorithm) []float32 {
 	t.Helper()
 	to, n := r.out(conv.pass)

@@ -147,7 +147,7 @@ func TestCaptureAndReplay(t *testing.T) {
 	wantError(t, err, "not captured")
 }
 
-// Waiting for a stream that is captured spoils the capture, not the stream.
+// Waiting for a stream that is captured breaks the capture, not the stream.
 func TestSpoiledCapture(t *testing.T) {
 	r := newRig(t, 10)
 	check(t, r.s.BeginCapture())

@@ -17,7 +17,7 @@
 // right; the factor T² keeps the gradient's size independent of T. Teacher and
 // student run in one graph and see the same augmented images; the teacher is in
 // evaluation mode always. Where its file says that it was trained on images
-// normalised otherwise than the student's, its input is converted in the graph.
+// normalized otherwise than the student's, its input is converted in the graph.
 // A file that says nothing ([Declares]), as other programs' do, gets the
 // student's images. Its own resize is not applied: the student's crop decides
 // the scale, and a line of the log says so.
@@ -28,7 +28,7 @@
 //
 //	best.safetensors       the model with the best validation accuracy
 //	last.safetensors       the model after the last step saved, and all that a
-//	                       resumed run needs: optimiser state, averages, position
+//	                       resumed run needs: optimizer state, averages, position
 //	metrics.jsonl          a line of figures an epoch, see train.MetricsWriter
 //	events.out.tfevents.*  the same for TensorBoard
 //
@@ -44,10 +44,10 @@
 //
 // # Fine-tuning
 //
-// A pruned net is trained again by a job with Init. Its optimiser is a matter
+// A pruned net is trained again by a job with Init. Its optimizer is a matter
 // of Job.Config: with train.AdamW (or any other that moves weights) this is
 // fine-tuning as one would expect. With train.Stale it is the published mode of
-// the study, in which the optimiser had been built for the net before pruning
+// the study, in which the optimizer had been built for the net before pruning
 // and never again: no weight moves, only BatchNorm's running statistics do, and
 // the pruned net's accuracy stays where the cut has left it.
 package distill

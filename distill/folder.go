@@ -78,7 +78,7 @@ func checkHolds(dir string) error {
 		return err
 	}
 	if last {
-		return fmt.Errorf("%s holds a run already: go on with it with --resume, replace it with --force, or choose another folder with --out", dir)
+		return fmt.Errorf("%s holds a run already: resume it with --resume, replace it with --force, or choose another folder with --out", dir)
 	}
 	best, err := exists(filepath.Join(dir, BestFile))
 	if err != nil {

@@ -108,7 +108,7 @@ type Outcome struct {
 	BytesBest int64
 }
 
-// An InterruptedError says that a run's context was cancelled. It wraps the
+// An InterruptedError says that a run's context was canceled. It wraps the
 // context's error.
 type InterruptedError struct {
 	Epoch, Step, Steps int    // where: the last step done, from 1
@@ -137,7 +137,7 @@ func (j *Job) prepare() error {
 		return errors.New("there are no data to train on")
 	}
 	if j.Resume && j.Dir == "" {
-		return errors.New("resume: there is no output folder to go on from")
+		return errors.New("resume: there is no output folder to resume from")
 	}
 	classes := j.Data.Classes
 	if err := j.prepareInit(classes); err != nil {

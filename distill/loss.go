@@ -64,11 +64,11 @@ func Loss(s Settings, teacher *layers.Model, smoothing float32) train.LossFunc {
 	}
 }
 
-// An adapter converts images from one normalisation to another: a convolution
+// An adapter converts images from one normalization to another: a convolution
 // 1×1 a channel, whose weights are frozen.
 type adapter struct{ weight, bias *engine.Variable }
 
-// newAdapter returns what takes images normalised as from to images normalised
+// newAdapter returns what takes images normalized as from to images normalized
 // as to, nil if they are the same:
 //
 //	(x·σ_from + μ_from - μ_to)/σ_to = x·σ_from/σ_to + (μ_from - μ_to)/σ_to
@@ -76,8 +76,8 @@ func newAdapter(store *engine.Store, from, to checkpoint.Preprocess, channels in
 	scale, shift := make([]float32, channels), make([]float32, channels)
 	same := true
 	for c := range channels {
-		fm, fs := normalisation(from, c)
-		tm, ts := normalisation(to, c)
+		fm, fs := normalization(from, c)
+		tm, ts := normalization(to, c)
 		scale[c], shift[c] = float32(fs/ts), float32((fm-tm)/ts)
 		same = same && fm == tm && fs == ts
 	}
@@ -94,8 +94,8 @@ func newAdapter(store *engine.Store, from, to checkpoint.Preprocess, channels in
 	return a, store.Set(a.bias, engine.Bytes(shift))
 }
 
-// normalisation returns the mean and the deviation of a channel.
-func normalisation(p checkpoint.Preprocess, c int) (mean, std float64) {
+// normalization returns the mean and the deviation of a channel.
+func normalization(p checkpoint.Preprocess, c int) (mean, std float64) {
 	if len(p.Mean) == 0 {
 		return 0, 1
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // lossOf runs a loss on given logits, with a teacher that turns an image into
-// its own mean colour: global average pooling and a linear layer that is the
+// its own mean color: global average pooling and a linear layer that is the
 // identity.
 func lossOf(t *testing.T, s Settings, smoothing float32, teacherSees, studentSees checkpoint.Preprocess, images, logits, target []float32) float64 {
 	t.Helper()
@@ -95,13 +95,13 @@ func TestLossByHand(t *testing.T) {
 	}
 }
 
-// The same pixels, normalised for the student, must give the teacher what it
+// The same pixels, normalized for the student, must give the teacher what it
 // was trained on.
-func TestTeacherSeesItsOwnNormalisation(t *testing.T) {
+func TestTeacherSeesItsOwnNormalization(t *testing.T) {
 	student := checkpoint.Preprocess{Mean: []float32{0.5, 0.25, 0}, Std: []float32{0.5, 1, 2}}
 	teacher := checkpoint.Preprocess{Mean: []float32{0.1, 0.2, 0.3}, Std: []float32{0.2, 0.3, 0.4}}
 	pixels := []float32{0.9, 0.4, 0.1}
-	normalised := func(p checkpoint.Preprocess) (out []float32) {
+	normalized := func(p checkpoint.Preprocess) (out []float32) {
 		for c, v := range pixels {
 			out = append(out, (v-p.Mean[c])/p.Std[c])
 		}
@@ -109,8 +109,8 @@ func TestTeacherSeesItsOwnNormalisation(t *testing.T) {
 	}
 	logits, target := []float32{1, 0, -1}, []float32{0, 1, 0}
 	s := Settings{T: 3, Alpha: 1}
-	want := lossOf(t, s, 0, teacher, teacher, normalised(teacher), logits, target)
-	got := lossOf(t, s, 0, teacher, student, normalised(student), logits, target)
+	want := lossOf(t, s, 0, teacher, teacher, normalized(teacher), logits, target)
+	got := lossOf(t, s, 0, teacher, student, normalized(student), logits, target)
 	if math.Abs(got-want) > 1e-6 {
 		t.Errorf("%v, want %v", got, want)
 	}
@@ -118,8 +118,8 @@ func TestTeacherSeesItsOwnNormalisation(t *testing.T) {
 	if math.Abs(plain-want) > 1e-6 {
 		t.Errorf("from plain pixels: %v, want %v", plain, want)
 	}
-	if other := lossOf(t, s, 0, student, student, normalised(student), logits, target); math.Abs(other-want) < 1e-3 {
-		t.Error("the normalisation makes no difference: the test cannot fail")
+	if other := lossOf(t, s, 0, student, student, normalized(student), logits, target); math.Abs(other-want) < 1e-3 {
+		t.Error("the normalization makes no difference: the test cannot fail")
 	}
 }
 

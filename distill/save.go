@@ -55,15 +55,15 @@ func (i *identity) distilled(teacher *checkpoint.Checkpoint, kd Settings) {
 func (i identity) differs(now identity) error {
 	switch {
 	case i.Teacher == "" && now.Teacher != "":
-		return fmt.Errorf("the run had no teacher and has one now; leave it out, or start afresh")
+		return fmt.Errorf("the run had no teacher and has one now; leave it out, or start a new run")
 	case i.Teacher != "" && now.Teacher == "":
-		return fmt.Errorf("the run had a teacher and has none now; name it, or start afresh")
+		return fmt.Errorf("the run had a teacher and has none now; name it, or start a new run")
 	case i.Teacher != now.Teacher:
-		return fmt.Errorf("the run had another teacher; name that one, or start afresh")
+		return fmt.Errorf("the run had another teacher; name that one, or start a new run")
 	case !slices.Equal(i.Freeze, now.Freeze):
-		return fmt.Errorf("frozen was %q and is %q now; name the same, or start afresh", i.Freeze, now.Freeze)
+		return fmt.Errorf("frozen was %q and is %q now; name the same, or start a new run", i.Freeze, now.Freeze)
 	case i.KD != nil && now.KD != nil && *i.KD != *now.KD:
-		return fmt.Errorf("the distillation was %+v and is %+v now; use the old settings, or start afresh", *i.KD, *now.KD)
+		return fmt.Errorf("the distillation was %+v and is %+v now; use the old settings, or start a new run", *i.KD, *now.KD)
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (s *session) resume(t *train.Trainer, last *checkpoint.Checkpoint) error {
 		return nil
 	}
 	if err := sameNet(s.model.Net(), last.Net); err != nil {
-		return fmt.Errorf("resume: %s is a run of %w; name the same model, or start afresh", last.Path, err)
+		return fmt.Errorf("resume: %s is a run of %w; name the same model, or start a new run", last.Path, err)
 	}
 	if err := CheckClasses(last, s.j.Data); err != nil {
 		return fmt.Errorf("resume: %w", err)

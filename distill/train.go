@@ -18,7 +18,7 @@ import (
 
 // Train runs a job on the backend.
 //
-// When ctx is cancelled, the step under way is finished, the run saved, and an
+// When ctx is canceled, the step under way is finished, the run saved, and an
 // [*InterruptedError] returned, which wraps ctx's error. A
 // [*train.DivergedError] names the step at which a number was not finite, and
 // the last good checkpoint. A file that cannot be written ends the run with an

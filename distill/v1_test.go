@@ -17,7 +17,7 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 )
 
-// TestVersion1Resumes goes on with runs that scripts/golden_v1.sh left in the
+// TestVersion1Resumes resumes runs that scripts/golden_v1.sh left in the
 // third of four epochs, in files of the first version of the format, and holds
 // what they come to to what they would have come to then, bit for bit.
 //
@@ -64,7 +64,7 @@ func TestVersion1Resumes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if n := len(out.Result.History); n != 4 || first == 1 {
-				t.Errorf("%d epochs, the first step was %d: the run was not gone on with", n, first)
+				t.Errorf("%d epochs, the first step was %d: the run was not resumed", n, first)
 			}
 			for name, want := range golden[j.Name] {
 				if digest(t, filepath.Join(j.Dir, name)) != want {
@@ -120,7 +120,7 @@ func version1Train() distill.Job {
 	}
 }
 
-// version1Distill is a run under a teacher, with another optimiser.
+// version1Distill is a run under a teacher, with another optimizer.
 func version1Distill(teacher *checkpoint.Checkpoint) distill.Job {
 	return distill.Job{
 		Name: "distill",

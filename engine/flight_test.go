@@ -149,7 +149,7 @@ func TestFlightsAreRefused(t *testing.T) {
 		stopped, cancel := context.WithCancel(ctx)
 		cancel()
 		if _, err := c.p.Start(stopped, in); !errors.Is(err, context.Canceled) {
-			t.Errorf("cancelled: %v", err)
+			t.Errorf("canceled: %v", err)
 		}
 		one, two := c.start(t, 1), c.start(t, 2)
 		if _, err := c.p.Start(ctx, in); err == nil || !strings.Contains(err.Error(), "2 are under way") {

@@ -8,7 +8,7 @@ import (
 
 // Augment makes a training batch on the device, from images that stay there:
 // each image of the batch is a crop of one of the images, mirrored, turned,
-// jittered in its colours, and normalised, in 8 bits up to the last step, as
+// jittered in its colors, and normalized, in 8 bits up to the last step, as
 // torchvision does it on PIL images.
 //
 // Inputs: images [N,H,W,3] uint8; index [B] uint32, the image that each of the

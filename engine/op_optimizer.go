@@ -2,7 +2,7 @@ package engine
 
 import "fmt"
 
-// The optimiser ops move all parameters of a net in one step of the plan. What
+// The optimizer ops move all parameters of a net in one step of the plan. What
 // changes from step to step arrives in hyper, a float32 vector bound at every
 // run, so that a recorded plan can be replayed.
 //
@@ -11,7 +11,7 @@ import "fmt"
 // gradients, and its state, K tensors a kind. Its outputs are the parameters
 // and the state, in place.
 
-// HyperLen is the length of the hyper vector of every optimiser op.
+// HyperLen is the length of the hyper vector of every optimizer op.
 const HyperLen = 8
 
 // The places in hyper.

@@ -223,7 +223,7 @@ func (p *Program) prepareAll() error {
 type Bindings map[*Value][]byte
 
 // Run uploads the inputs, runs every step once and waits for the end. It
-// allocates nothing. A cancelled context stops it before it starts. Start is the
+// allocates nothing. A canceled context stops it before it starts. Start is the
 // same without the waiting.
 func (p *Program) Run(ctx context.Context, in Bindings) error {
 	if err := ctx.Err(); err != nil {

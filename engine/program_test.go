@@ -298,7 +298,7 @@ func TestRunRefusesWrongInputs(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := p.Run(ctx, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("canceled: %v", err)
 	}
 	if err := p.Read(x, make([]byte, 8)); err == nil {
 		t.Error("reading what is no output is accepted")

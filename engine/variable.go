@@ -6,7 +6,7 @@ import (
 )
 
 // A Variable is a tensor that outlives a step: a parameter, a running
-// statistic, an optimiser's moment. It has an identity (its pointer) and a
+// statistic, an optimizer's moment. It has an identity (its pointer) and a
 // spec; its memory belongs to a Store, so that several programs (training,
 // evaluation, another batch size) share one set of values.
 type Variable struct {

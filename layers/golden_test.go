@@ -326,7 +326,7 @@ const (
 	rate, decay  = 1e-3, 0.01
 )
 
-// adamW adds the optimiser and returns its hyper input.
+// adamW adds the optimizer and returns its hyper input.
 func adamW(t *testing.T, b *engine.Builder, m *layers.Model, loss *engine.Value) *engine.Value {
 	t.Helper()
 	_, params := trainable(m, b)

@@ -20,7 +20,7 @@ rng = np.random.default_rng(7)
 
 
 def picture(h, w):
-    """A smooth colour field with noise and a few hard edges."""
+    """A smooth color field with noise and a few hard edges."""
     y, x = np.mgrid[0:h, 0:w]
     a = np.stack([x * 255 / max(w - 1, 1), y * 255 / max(h - 1, 1), (x * 13 + y * 7) % 256], -1)
     a += rng.normal(0, 25, a.shape)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write engine/train/testdata/golden.json: PyTorch's learning rates and optimiser trajectories.
+"""Write engine/train/testdata/golden.json: PyTorch's learning rates and optimizer trajectories.
 
 Run from the repository root with a Python that has torch:
 
@@ -7,7 +7,7 @@ Run from the repository root with a Python that has torch:
 
 "schedules" holds, for each setting of train.ScheduleConfig, the learning rate of
 every step. "runs" holds the weights of a linear classifier after a short
-training by each optimiser, in float64 arithmetic of PyTorch.
+training by each optimizer, in float64 arithmetic of PyTorch.
 """
 
 import json

@@ -98,7 +98,7 @@ def build(family, classes, base=None, widths=None):
     return resnet18(classes, widths) if family == "resnet18" else CNN(family, classes, widths)
 
 
-def summarise(model, h, w):
+def summarize(model, h, w):
     """torchsummary's rows for one image: (type, output shape without batch, parameters)."""
     rows = []
 
@@ -130,7 +130,7 @@ def main(folder):
         with open(os.path.join(folder, f"summary_{family}.txt"), "w") as f:
             f.write(f"# modules of {family}, 11 classes, 3x64x64, in order of execution, as torchsummary\n")
             f.write("# counts them: type, output shape, parameters. Made by scripts/models.py.\n")
-            for kind, shape, own in summarise(model, 64, 64):
+            for kind, shape, own in summarize(model, 64, 64):
                 f.write(f"{kind} {'x'.join(map(str, shape))} {own}\n")
         print(family, sum(p.numel() for p in model.parameters()))
 

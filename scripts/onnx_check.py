@@ -52,11 +52,11 @@ def run(session, images):
     return session.run(["logits"], {"images": images})[0]
 
 
-def optimised_ops(path):
-    """How often each operator is there after ONNX Runtime's optimisation."""
+def optimized_ops(path):
+    """How often each operator is there after ONNX Runtime's optimization."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    out = path.with_suffix(".optimised")
+    out = path.with_suffix(".optimized")
     options.optimized_model_filepath = str(out)
     ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     count = {}
@@ -88,7 +88,7 @@ def check(folder, show_ops):
                 top1 = f"{100 * (got.argmax(1) == tensors['labels']).mean():6.2f}%"
             print(f"{claim['file']:44} {file.stat().st_size:10} {error:10.2e} {100 * agree:6.2f}% {top1:>7}{'' if ok else '  FAILED'}")
             if show_ops:
-                print("    " + ", ".join(f"{k} {v}" for k, v in sorted(optimised_ops(file).items())))
+                print("    " + ", ".join(f"{k} {v}" for k, v in sorted(optimized_ops(file).items())))
             checked, failed = checked + 1, failed + (not ok)
         for name in [k for k in tensors if k.startswith("logits") and "labels" in tensors]:
             top1 = 100 * (tensors[name].argmax(1) == tensors["labels"]).mean()
@@ -117,7 +117,7 @@ def golden(folder):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--golden", action="store_true")
-    p.add_argument("--ops", action="store_true", help="show the operators after ONNX Runtime's optimisation")
+    p.add_argument("--ops", action="store_true", help="show the operators after ONNX Runtime's optimization")
     p.add_argument("dir", type=pathlib.Path)
     a = p.parse_args()
     sys.exit(golden(a.dir) if a.golden else check(a.dir, a.ops))

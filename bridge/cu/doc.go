@@ -60,7 +60,7 @@
 // While a program is compiled or first run, the backend captures its stream: nobody
 // else may enqueue there then. The default stream (cu.NoStream) cannot be captured,
 // so it stands for none: the backend makes a stream of its own. Take cu.NonBlocking
-// streams: use of the default stream would spoil the capture of another one.
+// streams: use of the default stream would break the capture of another one.
 //
 // # Threads
 //

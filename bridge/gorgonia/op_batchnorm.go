@@ -9,7 +9,7 @@ import (
 	"gorgonia.org/tensor"
 )
 
-// A BatchNorm2dOp normalises the channels of images and holds their running
+// A BatchNorm2dOp normalizes the channels of images and holds their running
 // statistics. It implements gorgonia.SDOp and gorgonia.TrainModeOp: Gorgonia's
 // machines set it to training when they are made, or with gorgonia.EvalMode
 // to inference.

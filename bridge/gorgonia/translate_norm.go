@@ -25,7 +25,7 @@ type norm struct {
 	last           [2][]float32 // what the engine holds
 }
 
-// norm translates node bn, a normalisation without scale and shift, with γ and
+// norm translates node bn, a normalization without scale and shift, with γ and
 // β [C]; nil stands for ones and zeros. n is the node that the result is for.
 func (t *translator) norm(n, bn *G.Node, gamma, beta *engine.Value) (*engine.Value, error) {
 	op, ok := bn.Op().(*G.BatchNormOp)
@@ -33,7 +33,7 @@ func (t *translator) norm(n, bn *G.Node, gamma, beta *engine.Value) (*engine.Val
 		return nil, refuse(bn, "it is not gorgonia's BatchNorm")
 	}
 	if len(bn.Shape()) != 4 {
-		return nil, refuse(bn, "the engine normalises images [N,C,H,W] only")
+		return nil, refuse(bn, "the engine normalizes images [N,C,H,W] only")
 	}
 	f := fieldsOf(bn.Op())
 	eps, momentum, training := f.float("epsilon"), f.float("momentum"), f.bool("training")

@@ -127,7 +127,7 @@ func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"trian"}, {"train", "--epochs", "many"}, {"train", "--device", "gpu"}, {"train", "--no-such-flag"},
 		{"eval"}, {"predict", "--model", "x"}, {"summary", "cnn-dwpw", "--input", "256"}, {"bench"},
-		{"train", "--normalise", "0.5"}, {"quantize", "--model", "x", "--scheme", "int4"},
+		{"train", "--normalize", "0.5"}, {"train", "--normalise", "0.5"}, {"quantize", "--model", "x", "--scheme", "int4"},
 	} {
 		r := potstill(t, args...)
 		if lines := strings.Count(r.err, "\n"); r.code != 2 || lines != 1 || !strings.HasPrefix(r.err, "potstill: ") || r.out != "" {

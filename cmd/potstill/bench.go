@@ -34,7 +34,7 @@ func measure(ctx context.Context, atLeast time.Duration, f func() error) (time.D
 		return 0, err
 	}
 	for begin := time.Now(); len(times) < 3 || time.Since(begin) < atLeast; {
-		if err := cancelled(ctx, "the measurement was stopped"); err != nil {
+		if err := canceled(ctx, "the measurement was stopped"); err != nil {
 			return 0, err
 		}
 		t := time.Now()
@@ -58,7 +58,7 @@ func measureMean(ctx context.Context, atLeast time.Duration, f func() error) (ti
 		if d := time.Since(begin); n > warm && d >= atLeast {
 			return d / time.Duration(n-warm), nil
 		}
-		if err := cancelled(ctx, "the measurement was stopped"); err != nil {
+		if err := canceled(ctx, "the measurement was stopped"); err != nil {
 			return 0, err
 		}
 		if err := f(); err != nil {

@@ -96,7 +96,7 @@ type stepBench struct {
 	Milliseconds float64   `json:"ms"`    // a step, the median
 	Steps        int       `json:"steps"` // that were timed
 	Check        []float32 `json:"check"` // losses of the first steps, or logits
-	// Weights says what an inference computes with: float32, or dequantised
+	// Weights says what an inference computes with: float32, or dequantized
 	// where stored codes are decoded to 32 bits first.
 	Weights string `json:"weights"`
 	// PeakBytes is the largest resident set of this process; 0: not known.
@@ -181,7 +181,7 @@ func (sc stepCase) weights() string {
 	if sc.quant == checkpoint.Float32 {
 		return "float32"
 	}
-	return "dequantised"
+	return "dequantized"
 }
 
 // peakBytes reads the largest resident set of this process from Linux. It is

@@ -25,9 +25,9 @@ type convertCmd struct {
 	foreignFlags
 
 	Classes   string    `placeholder:"FILE" group:"What the file does not say:" help:"Names of the classes, a line each, in the order of the logits."`
-	Size      int       `placeholder:"N" group:"What the file does not say:" help:"Height and width of the centre crop that images go through."`
+	Size      int       `placeholder:"N" group:"What the file does not say:" help:"Height and width of the center crop that images go through."`
 	Resize    int       `placeholder:"N" group:"What the file does not say:" help:"Scale the shorter side to N first."`
-	Normalise normalise `aliases:"normalize" placeholder:"imagenet|M,M,M/S,S,S" group:"What the file does not say:" help:"Means that are subtracted, and deviations."`
+	Normalize normalize `aliases:"normalise" placeholder:"imagenet|M,M,M/S,S,S" group:"What the file does not say:" help:"Means that are subtracted, and deviations."`
 
 	KeepBatchNorm bool   `group:"ONNX:" help:"Keep batch norms instead of folding them into convolutions."`
 	Calibrate     string `placeholder:"PATH" group:"ONNX:" help:"Images, as --data takes them, that show onnx-int8 the ranges of activations; the training part is used."`
@@ -54,7 +54,7 @@ potstill's own, .pt .pth .bin: PyTorch's, .pkl: the study's pickle, .onnx) unles
 Examples:
 
     potstill convert student.bin student.safetensors --classes food11.txt
-    potstill convert resnet18-f37072fd.pth resnet18.safetensors --resize 256 --size 224 --normalise imagenet
+    potstill convert resnet18-f37072fd.pth resnet18.safetensors --resize 256 --size 224 --normalize imagenet
     potstill convert out/student/best.safetensors student.onnx
     potstill convert out/student/best.safetensors student-int8.onnx --to onnx-int8 --calibrate food11`
 }
@@ -136,8 +136,8 @@ func (c *convertCmd) prepare(i *checkpoint.Info) (model *checkpoint.Checkpoint, 
 		}
 	}
 	p.Size, p.Resize = cmp.Or(c.Size, p.Size), cmp.Or(c.Resize, p.Resize)
-	if len(c.Normalise.mean) > 0 {
-		p.Mean, p.Std = c.Normalise.mean, c.Normalise.std
+	if len(c.Normalize.mean) > 0 {
+		p.Mean, p.Std = c.Normalize.mean, c.Normalize.std
 	}
 	if c.Classes != "" {
 		if model.Classes, err = classNames(c.Classes, model.Net.Classes()); err != nil {

@@ -105,7 +105,7 @@ func TestConvertSaysWhatTheFileDoesNot(t *testing.T) {
 	in, out, names := filepath.Join(dir, "in"), filepath.Join(dir, "out.safetensors"), filepath.Join(dir, "names.txt")
 	torchModel(t, in, layers.Arch{Family: "cnn-plain", Classes: 2, Base: 2}, func(s string) string { return "module." + s })
 	write(t, names, []byte("red\n\n blue \n"))
-	succeeds(t, "convert", in, out, "--classes", names, "--size", "48", "--resize", "50", "--normalise", "imagenet")
+	succeeds(t, "convert", in, out, "--classes", names, "--size", "48", "--resize", "50", "--normalize", "imagenet")
 	v := decode(t, succeeds(t, "summary", out, "--json").out)
 	p := v["preprocess"].(map[string]any)
 	if fmt.Sprint(v["classes"]) != "[red blue]" || p["size"] != 48.0 || p["resize"] != 50.0 || len(p["mean"].([]any)) != 3 {

@@ -42,7 +42,7 @@ Example:
     potstill distill --teacher out/teacher/best.safetensors --arch cnn-dwpw --data food11 --size 128 --out out/student`
 }
 
-// Run distils.
+// Run distills.
 func (c *distillCmd) Run(a *app) error {
 	if err := c.choose(a, "out/distill"); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (c *distillCmd) run(a *app, b engine.Backend, j distill.Job) error {
 	}
 	resumeTeacher := false
 	if c.Resume && c.Teacher == "" {
-		// A run that was stopped under its teacher has no student to go on from.
+		// A run that was stopped under its teacher has no student to resume.
 		student, err := exists(filepath.Join(c.Out, distill.LastFile))
 		if err != nil {
 			return err

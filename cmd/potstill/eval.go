@@ -18,7 +18,7 @@ type evalCmd struct {
 	dataFlags
 	Split     string `enum:"auto,training,train,validation,val,testing,test,all" default:"auto" help:"Part of the data: training, validation, testing or all; if not given, validation or else the only part there is."`
 	Batch     int    `default:"32" help:"Images at a time."`
-	Size      int    `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
+	Size      int    `placeholder:"N" help:"Height and width of the center crop, if not the model's own."`
 	Confusion bool   `help:"Print the confusion matrix."`
 	deviceFlags
 	jsonFlag

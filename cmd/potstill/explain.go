@@ -12,7 +12,7 @@ type explainCmd struct {
 	modelFlags
 	Batch   int    `default:"32" help:"Images a step."`
 	Train   bool   `help:"The training step with AdamW; else inference."`
-	Teacher string `placeholder:"FAMILY|FILE" help:"With --train: distil from this net in the same step."`
+	Teacher string `placeholder:"FAMILY|FILE" help:"With --train: distill from this net in the same step."`
 	NoFuse  bool   `help:"Leave every operator as it was written."`
 	deviceFlags
 	jsonFlag

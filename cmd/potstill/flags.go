@@ -195,8 +195,8 @@ func thousands[T int | int64](n T) string {
 	return s
 }
 
-// cancelled returns ctx's error with what was going on.
-func cancelled(ctx context.Context, what string) error {
+// canceled returns ctx's error with what was going on.
+func canceled(ctx context.Context, what string) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}

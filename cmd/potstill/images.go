@@ -11,22 +11,22 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// normaliseOpt is a normalise that may be none.
-type normaliseOpt struct {
-	normalise
+// normalizeOpt is a normalize that may be none.
+type normalizeOpt struct {
+	normalize
 	none bool
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (n *normaliseOpt) UnmarshalText(text []byte) error {
-	*n = normaliseOpt{none: string(text) == "none"} // of several, the last counts
+func (n *normalizeOpt) UnmarshalText(text []byte) error {
+	*n = normalizeOpt{none: string(text) == "none"} // of several, the last counts
 	if n.none {
 		return nil
 	}
-	return n.normalise.UnmarshalText(text)
+	return n.normalize.UnmarshalText(text)
 }
 
-// resizeShare is the share of an image's shorter side that a centre crop shows
+// resizeShare is the share of an image's shorter side that a center crop shows
 // in evaluation where training crops at random: 224 of 256, as torchvision's
 // reference recipes have it.
 const resizeShare = 0.875
@@ -63,8 +63,8 @@ func (f imageFlags) preprocess(d dataFlags, net *layers.Net, start, teacher *che
 	case p.Resize == 0 && len(f.RandomResize) > 0 && !f.NoAugment:
 		p.Resize = int(math.Round(float64(p.Size) / resizeShare))
 	}
-	if f.Normalise.none || f.Normalise.mean != nil {
-		p.Mean, p.Std = f.Normalise.mean, f.Normalise.std
+	if f.Normalize.none || f.Normalize.mean != nil {
+		p.Mean, p.Std = f.Normalize.mean, f.Normalize.std
 	}
 	return p, nil
 }

@@ -70,7 +70,7 @@ func TestPreprocessingIsInherited(t *testing.T) {
 	dir, out := frames(t), t.TempDir()
 	a := filepath.Join(out, "a", "best.safetensors")
 	common := []string{"train", "--data", dir, "--batch", "8", "--no-augment", "--threads", "2", "--json"}
-	first := succeeds(t, with(common, "--base", "4", "--size", "16", "--resize", "18", "--normalise", "imagenet", "--lr", "5e-3", "--epochs", "12", "--out", filepath.Join(out, "a"))...)
+	first := succeeds(t, with(common, "--base", "4", "--size", "16", "--resize", "18", "--normalize", "imagenet", "--lr", "5e-3", "--epochs", "12", "--out", filepath.Join(out, "a"))...)
 	if got := preprocessOf(t, a); !reflect.DeepEqual(got, imagenet) {
 		t.Fatalf("%+v", got)
 	}
@@ -92,7 +92,7 @@ func TestPreprocessingIsInherited(t *testing.T) {
 	if p, r = next("c", pruned); !reflect.DeepEqual(p, imagenet) || strings.Contains(r.err, warning) {
 		t.Errorf("from a pruned model: %+v\n%s", p, r.err)
 	}
-	if p, r = next("d", a, "--normalise", "none", "--resize", "0"); !reflect.DeepEqual(p, checkpoint.Preprocess{Size: 16}) || !strings.Contains(r.err, warning) {
+	if p, r = next("d", a, "--normalize", "none", "--resize", "0"); !reflect.DeepEqual(p, checkpoint.Preprocess{Size: 16}) || !strings.Contains(r.err, warning) {
 		t.Errorf("against the file: %+v\n%s", p, r.err)
 	}
 	want := imagenet
@@ -112,7 +112,7 @@ func TestPreprocessingIsInherited(t *testing.T) {
 // would from the same weights in a file that says the same.
 func TestTeacherThatSaysNothing(t *testing.T) {
 	dir, out := frames(t), t.TempDir()
-	common := []string{"--data", dir, "--base", "4", "--batch", "8", "--size", "16", "--resize", "16", "--normalise", "0.5,0.5,0.5/0.1,0.1,0.1", "--no-augment", "--threads", "2"}
+	common := []string{"--data", dir, "--base", "4", "--batch", "8", "--size", "16", "--resize", "16", "--normalize", "0.5,0.5,0.5/0.1,0.1,0.1", "--no-augment", "--threads", "2"}
 	succeeds(t, with([]string{"train", "--arch", "cnn-plain", "--epochs", "2", "--out", filepath.Join(out, "t")}, common...)...)
 	own := filepath.Join(out, "t", "best.safetensors")
 	pth := filepath.Join(out, "t.pth")
@@ -132,7 +132,7 @@ func TestTeacherThatSaysNothing(t *testing.T) {
 	}
 	// A teacher that says how its images are normalized gets them so: the images
 	// of a student that does otherwise are converted.
-	c, d := student("c", own, "--normalise", "none"), student("d", pth, "--normalise", "none")
+	c, d := student("c", own, "--normalize", "none"), student("d", pth, "--normalize", "none")
 	if reflect.DeepEqual(steps(c), steps(d)) {
 		t.Error("what the teacher's file says makes no difference")
 	}

@@ -67,7 +67,7 @@ func TestTrainAndEvalFigures(t *testing.T) {
 	steps := filepath.Join(t.TempDir(), "steps.jsonl")
 	v := decode(t, succeeds(t, small("train", "--out", out, "--json", "--log-steps", steps, "--optimizer", "sgd", "--momentum", "0.9",
 		"--schedule", "cosine", "--clip-norm", "1", "--ema", "0.9", "--label-smoothing", "0.1", "--mixup", "0.2", "--jitter", "0.2,0.2,0.2,0.05",
-		"--normalise", "imagenet", "--size", "20")...).out)
+		"--normalize", "imagenet", "--size", "20")...).out)
 	has(t, v, "best", "last", "params", "bytes", "best_epoch", "val_accuracy", "val_loss", "history")
 	lines := strings.Split(strings.TrimSpace(string(read(t, steps))), "\n")
 	if len(lines) != 3 { // 60 images in batches of 20

@@ -1,11 +1,11 @@
-// Command potstill trains, distils and shrinks image classifiers. It is flags
+// Command potstill trains, distills and shrinks image classifiers. It is flags
 // and wiring: one file a subcommand, over packages that know no terminal.
 //
 // Figures go to standard output, as a table or, with --json, as JSON and
 // nothing else; progress and remarks go to standard error. The exit status is 0
 // for success, 1 for a failure, which one line on standard error explains, 2
 // for a command line that is not understood, and 129, 130 or 143 after SIGHUP,
-// SIGINT or SIGTERM, with a line that says how to go on.
+// SIGINT or SIGTERM, with a line that says how to resume.
 package main
 
 import (
@@ -28,13 +28,13 @@ import (
 
 // commands is the grammar of the command line.
 type commands struct {
-	Study    studyCmd    `cmd:"" help:"Run a compression study: train, distil, prune, quantise, compare, report."`
+	Study    studyCmd    `cmd:"" help:"Run a compression study: train, distill, prune, quantize, compare, report."`
 	Train    trainCmd    `cmd:"" help:"Train a model."`
 	Distill  distillCmd  `cmd:"" help:"Train a model under a teacher."`
 	Prune    pruneCmd    `cmd:"" help:"Cut a model's channels by the scales of its batch norms."`
 	Quantize quantizeCmd `cmd:"" aliases:"quantise" help:"Store a model's weights in 8 or 16 bits."`
 	Convert  convertCmd  `cmd:"" help:"Take a model from PyTorch, the study or safetensors, or to these and ONNX."`
-	Eval     evalCmd     `cmd:"" help:"Measure a model on labelled images."`
+	Eval     evalCmd     `cmd:"" help:"Measure a model on labeled images."`
 	Predict  predictCmd  `cmd:"" help:"Classify image files."`
 	Summary  summaryCmd  `cmd:"" help:"List a model's layers, parameters, multiply-adds and bytes."`
 	Explain  explainCmd  `cmd:"" help:"Print the plan of a model's training step or inference."`
@@ -79,7 +79,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	exited := -1
 	parser, err := kong.New(&commands{}, kong.Name("potstill"), kong.Writers(stdout, stderr),
 		kong.Vars{"families": strings.Join(layers.Families(), ", "), "version": thisVersion().String()},
-		kong.Description("Potstill trains, distils and shrinks image classifiers."),
+		kong.Description("Potstill trains, distills and shrinks image classifiers."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
 		kong.Exit(func(code int) { exited = code }), kong.UsageOnError())
 	if err != nil {

@@ -32,7 +32,7 @@ func manPage(app *kong.Application, version string) string {
 	p := &page{}
 	p.macro("TH", strings.ToUpper(app.Name), "1", "", app.Name+" "+version, "Potstill")
 	p.macro("SH", "NAME")
-	p.text(app.Name + " - train, distil and shrink image classifiers")
+	p.text(app.Name + " - train, distill and shrink image classifiers")
 	p.macro("SH", "SYNOPSIS")
 	p.macro("B", app.Name)
 	p.text("COMMAND [ARGUMENTS] [FLAGS]")
@@ -46,7 +46,7 @@ func manPage(app *kong.Application, version string) string {
 	for _, s := range [][2]string{
 		{"0", "Success."}, {"1", "A failure, which one line on standard error explains."},
 		{"2", "The command line is not understood."},
-		{"129, 130, 143", "SIGHUP, SIGINT or SIGTERM came; what can be saved was saved, and a line says how to go on. A second signal stops at once."},
+		{"129, 130, 143", "SIGHUP, SIGINT or SIGTERM came; what can be saved was saved, and a line says how to resume. A second signal stops at once."},
 	} {
 		p.item(s[0], "", s[1])
 	}

@@ -80,7 +80,7 @@ func assumed(a *app, m *checkpoint.Checkpoint, size int) {
 		}
 	}
 	if p.Assumed {
-		a.log.Info(fmt.Sprintf("%s: %s; potstill convert says it with --resize, --size and --normalise", m.Path, prepared(p)))
+		a.log.Info(fmt.Sprintf("%s: %s; potstill convert says it with --resize, --size and --normalize", m.Path, prepared(p)))
 	}
 }
 

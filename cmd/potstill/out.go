@@ -19,7 +19,7 @@ func (f *outFlags) choose(a *app, def string) error {
 	defer func() { a.dir = f.Out }()
 	switch {
 	case f.Resume && f.Force:
-		return errors.New("--resume goes on with the run in --out and --force replaces it: give one of them")
+		return errors.New("--resume continues the run in --out and --force replaces it: give one of them")
 	case f.Out != "" && (f.Resume || f.Force):
 		return nil
 	case f.Out != "":
@@ -91,7 +91,7 @@ func exists(path string) (bool, error) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("looking for a run to go on from: %w", err)
+		return false, fmt.Errorf("looking for a run to resume: %w", err)
 	}
 	return true, nil
 }

@@ -44,7 +44,7 @@ func TestRunIsNotOverwritten(t *testing.T) {
 	args := small("train", "--out", out)
 	succeeds(t, args...)
 	before := contents(t, out)
-	if len(before) != 4 { // best, last, metrics, events
+	if len(before) != 5 { // best, last, metrics, events, command
 		t.Errorf("a run leaves %d files", len(before))
 	}
 	log := filepath.Join(t.TempDir(), "steps.jsonl")

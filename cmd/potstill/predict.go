@@ -24,7 +24,7 @@ type predictCmd struct {
 	Images []string `arg:"" name:"img" help:"Picture files, or folders of them."`
 	Top    int      `default:"3" help:"How many classes to name."`
 	Logits bool     `help:"Print the logits too; with --json they always are."`
-	Size   int      `placeholder:"N" help:"Height and width of the centre crop, if not the model's own."`
+	Size   int      `placeholder:"N" help:"Height and width of the center crop, if not the model's own."`
 	EXIF   bool     `name:"exif" help:"Turn pictures as their EXIF orientation says. Without it that is ignored, as torchvision ignores it: give it to train, eval and predict, or to none."`
 	AllBad bool     `help:"Name every file that cannot be read, a line each; else the first five."`
 	deviceFlags
@@ -156,7 +156,7 @@ type predictor struct {
 
 // add reads a file.
 func (p *predictor) add(file string) error {
-	if err := cancelled(p.a.ctx, "prediction was stopped"); err != nil {
+	if err := canceled(p.a.ctx, "prediction was stopped"); err != nil {
 		return err
 	}
 	img, notes, err := readPicture(file, picture.Options{EXIF: p.c.EXIF})

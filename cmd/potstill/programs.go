@@ -215,7 +215,7 @@ func (s programSpec) logits(bd *engine.Builder, images *engine.Value) *engine.Va
 func (p *program) run(ctx context.Context) error { return p.Run(ctx, p.in) }
 
 // launch starts a run and waits for the one before it, so that a device that
-// works beside the host always has one to go on with.
+// works beside the host always has a next one.
 func (p *program) launch(ctx context.Context) error {
 	flight, err := p.Start(ctx, p.in)
 	if err != nil {

@@ -68,7 +68,7 @@ func TestResumeIsExact(t *testing.T) {
 			r := stop(t, syscall.SIGINT, after, args...)
 			lines := strings.Split(strings.TrimSpace(r.err), "\n")
 			if last := lines[len(lines)-1]; r.code != 130 || !strings.HasPrefix(last, "potstill: ") || !strings.Contains(last, "--resume") {
-				t.Fatalf("exit status %d, want 130 and how to go on:\n%s", r.code, r.err)
+				t.Fatalf("exit status %d, want 130 and how to resume:\n%s", r.code, r.err)
 			}
 		}
 		succeeds(t, append(long(out), "--resume")...)
@@ -140,7 +140,7 @@ func TestSecondSignalQuitsAtOnce(t *testing.T) {
 }
 
 // same checks that two runs have left the same weights, byte for byte, and the
-// same state of the optimiser.
+// same state of the optimizer.
 func same(t *testing.T, want, got string) {
 	t.Helper()
 	if !bytes.Equal(read(t, filepath.Join(want, "best.safetensors")), read(t, filepath.Join(got, "best.safetensors"))) {
@@ -151,7 +151,7 @@ func same(t *testing.T, want, got string) {
 		t.Error("the last weights differ")
 	}
 	if len(w.Extra) == 0 || !reflect.DeepEqual(w.Extra, g.Extra) {
-		t.Error("the optimiser's states or the averages differ")
+		t.Error("the optimizer's states or the averages differ")
 	}
 	if w, g := epochs(t, want), epochs(t, got); w != g {
 		t.Errorf("%d epochs of metrics, want %d", g, w)

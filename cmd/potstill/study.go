@@ -17,7 +17,7 @@ import (
 
 // studyCmd is potstill study.
 type studyCmd struct {
-	Run  studyRunCmd  `cmd:"" help:"Run a study, or go on with it."`
+	Run  studyRunCmd  `cmd:"" help:"Run a study, or resume it."`
 	List studyListCmd `cmd:"" help:"List the built-in recipes."`
 	Show studyShowCmd `cmd:"" help:"Print a recipe."`
 }
@@ -53,7 +53,7 @@ type studyRunCmd struct {
 
 // Help is printed below the flags' summary.
 func (studyRunCmd) Help() string {
-	return `Steps that are done are not done again: stop a study at any point and give the same command to go on. The
+	return `Steps that are done are not done again: stop a study at any point and give the same command to resume it. The
 report is DIR/report.html, the figures are in DIR/results.json; --json prints the latter.
 
 Example:

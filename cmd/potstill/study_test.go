@@ -54,7 +54,7 @@ func TestStudy(t *testing.T) {
 	}
 	_ = cmd.Wait() // its status is looked at below
 	if code := cmd.ProcessState.ExitCode(); code != 128+int(syscall.SIGINT) || !strings.Contains(errs.String(), "the same command goes on") {
-		t.Fatalf("exit status %d, want 130 and how to go on:\n%s", code, errs.String())
+		t.Fatalf("exit status %d, want 130 and how to resume:\n%s", code, errs.String())
 	}
 
 	r := succeeds(t, args...)

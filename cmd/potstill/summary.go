@@ -105,7 +105,7 @@ type fileSummary struct {
 	Notes      []string               `json:"notes,omitempty"`
 }
 
-// Run summarises.
+// Run summarizes.
 func (c *summaryCmd) Run(a *app) error {
 	m, i, err := c.inspect(a, true)
 	if err != nil {

@@ -77,7 +77,7 @@ func prepared(p *checkpoint.Preprocess) string {
 		steps = append(steps, fmt.Sprintf("shorter side to %d", p.Resize))
 	}
 	if p.Size > 0 {
-		steps = append(steps, fmt.Sprintf("centre crop to %d", p.Size))
+		steps = append(steps, fmt.Sprintf("center crop to %d", p.Size))
 	}
 	steps = append(steps, "divided by 255")
 	if len(p.Mean) > 0 {

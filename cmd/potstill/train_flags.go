@@ -13,20 +13,20 @@ import (
 type runFlags struct {
 	Epochs      int    `default:"20" help:"Passes over the training images."`
 	Batch       int    `default:"32" help:"Images a step."`
-	Seed        uint64 `default:"1" help:"Decides initialisation, order and every random choice."`
+	Seed        uint64 `default:"1" help:"Decides initialization, order and every random choice."`
 	Workers     int    `placeholder:"N" help:"Goroutines that prepare images; results do not depend on it."`
 	HostAugment bool   `help:"CUDA: prepare the training images on the CPU, even where they would fit on the device."`
 
-	LR          float64   `name:"lr" default:"1e-3" group:"Optimiser:" help:"Learning rate."`
-	Optimizer   string    `aliases:"optimiser" enum:"adamw,adam,sgd,stale" default:"adamw" group:"Optimiser:" help:"adamw, adam, sgd, or stale, which moves nothing but batch norm's running statistics."`
-	WeightDecay float64   `default:"0.01" group:"Optimiser:" help:"Weight decay."`
-	Momentum    float64   `placeholder:"M" group:"Optimiser:" help:"Momentum of sgd."`
-	Nesterov    bool      `group:"Optimiser:" help:"Nesterov's momentum."`
-	Betas       []float64 `placeholder:"B1,B2" group:"Optimiser:" help:"Decay of Adam's moments; 0.9,0.999 if not given."`
-	Eps         *float64  `placeholder:"E" group:"Optimiser:" help:"Adam's epsilon; 1e-8 if not given."`
-	ClipNorm    float64   `aliases:"clip" placeholder:"NORM" group:"Optimiser:" help:"Bound on the gradient's norm."`
-	Accumulate  int       `placeholder:"N" group:"Optimiser:" help:"Batches whose gradients make one step."`
-	EMA         float64   `name:"ema" placeholder:"DECAY" group:"Optimiser:" help:"Evaluate and keep a moving average of the weights."`
+	LR          float64   `name:"lr" default:"1e-3" group:"Optimizer:" help:"Learning rate."`
+	Optimizer   string    `aliases:"optimiser" enum:"adamw,adam,sgd,stale" default:"adamw" group:"Optimizer:" help:"adamw, adam, sgd, or stale, which moves nothing but batch norm's running statistics."`
+	WeightDecay float64   `default:"0.01" group:"Optimizer:" help:"Weight decay."`
+	Momentum    float64   `placeholder:"M" group:"Optimizer:" help:"Momentum of sgd."`
+	Nesterov    bool      `group:"Optimizer:" help:"Nesterov's momentum."`
+	Betas       []float64 `placeholder:"B1,B2" group:"Optimizer:" help:"Decay of Adam's moments; 0.9,0.999 if not given."`
+	Eps         *float64  `placeholder:"E" group:"Optimizer:" help:"Adam's epsilon; 1e-8 if not given."`
+	ClipNorm    float64   `aliases:"clip" placeholder:"NORM" group:"Optimizer:" help:"Bound on the gradient's norm."`
+	Accumulate  int       `placeholder:"N" group:"Optimizer:" help:"Batches whose gradients make one step."`
+	EMA         float64   `name:"ema" placeholder:"DECAY" group:"Optimizer:" help:"Evaluate and keep a moving average of the weights."`
 
 	Schedule     string   `enum:"constant,step,cosine,onecycle" default:"constant" group:"Schedule:" help:"How the learning rate moves: constant, step, cosine, onecycle."`
 	Warmup       int      `placeholder:"STEPS" group:"Schedule:" help:"Steps of linear warm-up."`
@@ -46,9 +46,9 @@ type runFlags struct {
 type imageFlags struct {
 	Size      *int         `placeholder:"N" help:"Height and width that the net sees. If not given, those of the model in --init or --teacher; else 256, or 28 for builtin:fashion."`
 	Resize    *int         `placeholder:"N" group:"Images:" help:"Scale the shorter side to N first; 0 does not. If not given, as the model in --init or --teacher says; with --random-resized-crop size/0.875, in evaluation alone."`
-	Normalise normaliseOpt `aliases:"normalize" placeholder:"imagenet|none|M,M,M/S,S,S" group:"Images:" help:"Subtract means and divide by deviations. If not given, as the model in --init or --teacher says."`
+	Normalize normalizeOpt `aliases:"normalise" placeholder:"imagenet|none|M,M,M/S,S,S" group:"Images:" help:"Subtract means and divide by deviations. If not given, as the model in --init or --teacher says."`
 
-	NoAugment    bool      `group:"Images:" help:"Train on the images as they are evaluated: centre crop, nothing random."`
+	NoAugment    bool      `group:"Images:" help:"Train on the images as they are evaluated: center crop, nothing random."`
 	NoShuffle    bool      `group:"Images:" help:"Keep the order of the images in every epoch."`
 	Flip         float64   `default:"0.5" group:"Images:" help:"Probability of a horizontal flip."`
 	Rotation     float64   `default:"15" group:"Images:" help:"Rotate by up to so many degrees."`
@@ -68,11 +68,11 @@ type outFlags struct {
 	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output, where --json then writes its object in one line too."`
 }
 
-// normalise holds means and deviations.
-type normalise struct{ mean, std []float32 }
+// normalize holds means and deviations.
+type normalize struct{ mean, std []float32 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (n *normalise) UnmarshalText(text []byte) error {
+func (n *normalize) UnmarshalText(text []byte) error {
 	s := string(text)
 	if s == "imagenet" {
 		s = "0.485,0.456,0.406/0.229,0.224,0.225"
@@ -85,7 +85,7 @@ func (n *normalise) UnmarshalText(text []byte) error {
 		for f := range strings.SplitSeq(part.text, ",") {
 			v, err := strconv.ParseFloat(f, 32)
 			if err != nil {
-				return fmt.Errorf("%q is no normalisation: give imagenet, or three means and three deviations, as in 0.5,0.5,0.5/0.2,0.2,0.2", text)
+				return fmt.Errorf("%q is no normalization: give imagenet, or three means and three deviations, as in 0.5,0.5,0.5/0.2,0.2,0.2", text)
 			}
 			*part.to = append(*part.to, float32(v))
 		}

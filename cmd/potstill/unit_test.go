@@ -61,13 +61,13 @@ func TestDevice(t *testing.T) {
 	}
 }
 
-func TestNormalise(t *testing.T) {
-	var n normalise
+func TestNormalize(t *testing.T) {
+	var n normalize
 	if err := n.UnmarshalText([]byte("0.5,0.25,0.125/1,2,3")); err != nil {
 		t.Fatal(err)
 	}
-	if !reflect.DeepEqual(n, normalise{[]float32{0.5, 0.25, 0.125}, []float32{1, 2, 3}}) {
-		t.Errorf("normalise = %v", n)
+	if !reflect.DeepEqual(n, normalize{[]float32{0.5, 0.25, 0.125}, []float32{1, 2, 3}}) {
+		t.Errorf("normalize = %v", n)
 	}
 }
 

@@ -61,13 +61,13 @@ func TestAssumedPreprocessing(t *testing.T) {
 	in, out := filepath.Join(dir, "in.pth"), filepath.Join(dir, "out.safetensors")
 	torchModel(t, in, layers.Arch{Family: "cnn-dwpw", Classes: 10, Base: 2}, asNamed)
 	picture := pictureIn(t, "a.jpg")
-	const line = "shorter side to 256, centre crop to 256, divided by 255 (assumed: the file does not say)"
+	const line = "shorter side to 256, center crop to 256, divided by 255 (assumed: the file does not say)"
 	for _, args := range [][]string{{"predict", "--model", in, picture}, {"eval", "--data", "builtin:fashion", "--model", in, "--limit", "4"}} {
 		if r := succeeds(t, args...); strings.Count(r.err, line) != 1 || strings.Contains(r.err, "black frame") {
 			t.Errorf("%s says %q", args[0], r.err)
 		}
 	}
-	if r := succeeds(t, "predict", "--model", in, "--size", "24", picture); !strings.Contains(r.err, "shorter side to 24, centre crop to 24") {
+	if r := succeeds(t, "predict", "--model", in, "--size", "24", picture); !strings.Contains(r.err, "shorter side to 24, center crop to 24") {
 		t.Errorf("with a size, predict says %q", r.err)
 	}
 	if r := succeeds(t, "summary", in); !strings.Contains(r.out, line) {
@@ -78,10 +78,10 @@ func TestAssumedPreprocessing(t *testing.T) {
 		want string
 	}{
 		{nil, line},
-		{[]string{"--normalise", "imagenet"}, "(assumed: the file does not say)"},
-		{[]string{"--size", "28"}, "images        centre crop to 28, divided by 255\n"},
-		{[]string{"--resize", "40"}, "images        shorter side to 40, centre crop to 40, divided by 255\n"},
-		{[]string{"--resize", "256", "--size", "224"}, "images        shorter side to 256, centre crop to 224, divided by 255\n"},
+		{[]string{"--normalize", "imagenet"}, "(assumed: the file does not say)"},
+		{[]string{"--size", "28"}, "images        center crop to 28, divided by 255\n"},
+		{[]string{"--resize", "40"}, "images        shorter side to 40, center crop to 40, divided by 255\n"},
+		{[]string{"--resize", "256", "--size", "224"}, "images        shorter side to 256, center crop to 224, divided by 255\n"},
 	} {
 		succeeds(t, append([]string{"convert", in, out}, c.args...)...)
 		if r := succeeds(t, "summary", out); !strings.Contains(r.out, c.want) {

@@ -207,12 +207,12 @@ func testShuffles(t *testing.T) {
 }
 
 // TestWarpsInTheWay has two warps share what each should have of its own, with
-// barriers of the warp only: interleaved, they must spoil each other's results.
+// barriers of the warp only: interleaved, they must overwrite each other's results.
 func TestWarpsInTheWay(t *testing.T) {
 	t.Setenv("FAKE_ORDER", "interleave")
 	for _, c := range []struct {
-		step   string
-		spoilt bool
+		step  string
+		mixed bool
 	}{{"32", false}, {"16", true}} {
 		y, err := newRig(t).run(`KERNEL(k)(k_args a) {
 			__shared__ float s[64];
@@ -224,12 +224,12 @@ func TestWarpsInTheWay(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		spoilt := false
+		mixed := false
 		for i, v := range y {
-			spoilt = spoilt || v != float32(i/32*32+31-i%32)
+			mixed = mixed || v != float32(i/32*32+31-i%32)
 		}
-		if spoilt != c.spoilt {
-			t.Errorf("step %s: spoilt %v, want %v: %v", c.step, spoilt, c.spoilt, y)
+		if mixed != c.mixed {
+			t.Errorf("step %s: mixed %v, want %v: %v", c.step, mixed, c.mixed, y)
 		}
 	}
 }

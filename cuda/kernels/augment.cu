@@ -1,5 +1,5 @@
-/* A training batch from images that lie on the card: crop, flip, colour jitter,
- * rotation and normalisation in one pass, which is bound by memory. Bytes are
+/* A training batch from images that lie on the card: crop, flip, color jitter,
+ * rotation and normalization in one pass, which is bound by memory. Bytes are
  * gathered, a thread for each output pixel; a warp puts the values of its 32
  * pixels side by side in shared memory, so that it writes whole lines.
  *

@@ -1,4 +1,4 @@
-/* Batch normalisation of x [m, c], channels innermost (Ioffe and Szegedy,
+/* Batch normalization of x [m, c], channels innermost (Ioffe and Szegedy,
  * arXiv:1502.03167): statistics, running statistics, y = f((x-μ)·r·γ + β).
  *
  * So that every load moves sixteen bytes whatever c is, x is seen as rows of

@@ -1,4 +1,4 @@
-/* The gradient of batch normalisation and of the activation behind it. x, dy
+/* The gradient of batch normalization and of the activation behind it. x, dy
  * and dx are seen as rows of `width` vectors, and blocks cut into lines, as
  * batchnorm.cu explains. With g = dy·f'(BatchNorm(x)), computed again here:
  *

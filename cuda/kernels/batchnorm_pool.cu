@@ -1,4 +1,4 @@
-/* Batch normalisation, activation and a max pool whose windows tile the
+/* Batch normalization, activation and a max pool whose windows tile the
  * picture, in one pass: y = max over each POOL×POOL window of f(BatchNorm(x)),
  * and the gradient of that, which computes f(BatchNorm(x)) again to find each
  * window's winner: the first largest, row by row; a NaN wins.

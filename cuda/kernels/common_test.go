@@ -168,7 +168,7 @@ type (
 func one(n int) [3]int { return [3]int{n, 1, 1} }
 
 // nearestBF16 rounds by exact arithmetic: the candidates are the float cut off
-// and its neighbour away from zero.
+// and its neighbor away from zero.
 func nearestBF16(v float32) uint16 {
 	u := math.Float32bits(v)
 	lo, hi := uint16(u>>16), uint16(u>>16)+1

@@ -13,7 +13,7 @@
  * Forwards there is one phase.
  *
  * One block does one tile of one phase, one group (or GROUPS of them, see
- * tile.cuh) and one split of the sum; tiles of the same pixels are neighbours. */
+ * tile.cuh) and one split of the sum; tiles of the same pixels are neighbors. */
 
 #include "tile.cuh"
 

@@ -7,7 +7,7 @@
  * of a.rows output rows and goes down the strip; what a row of x gives to three
  * rows of y (or takes from three rows of dy) stays in registers, and the next
  * rows are under way while the last ones are computed. A block covers a.width
- * columns of a.tile lanes: neighbouring columns meet in L1, neighbouring strips
+ * columns of a.tile lanes: neighboring columns meet in L1, neighboring strips
  * in L1 or L2, so that DRAM is read once. Columns are numbered through all
  * strips and images, so that small pictures fill a block too. */
 
@@ -52,7 +52,7 @@ DEVICE raw load_if(int ok, const real *p) {
 }
 DEVICE vec load_vec(const float *p) { return *(const vec *)p; }
 
-/* Three neighbours in a row, at columns that may lie outside the picture. */
+/* Three neighbors in a row, at columns that may lie outside the picture. */
 typedef struct { raw l, m, r; } row3;
 
 DEVICE row3 load_row(const real *p, int c, int l, int m, int r) {

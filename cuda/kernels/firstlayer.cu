@@ -8,7 +8,7 @@
  * channels; the patch of x under it lies in shared memory, and so do all the
  * weights of these channels, or dy. The channels CHANNELS, the kernel's extent
  * TAPS (square) and the stride STRIDE are fixed when compiling, so that the
- * values that neighbouring pixels share stay in registers. */
+ * values that neighboring pixels share stay in registers. */
 
 #ifndef CHANNELS
 #define CHANNELS 3
@@ -60,7 +60,7 @@ DEVICE void load_patch(float *patch, const int rows, const int threads, const re
 
 /* ---- forwards ----
  *
- * A thread makes PIXELS neighbouring pixels of eight channels: four from its own
+ * A thread makes PIXELS neighboring pixels of eight channels: four from its own
  * on, and four COLUMNS/2 further. */
 
 #define PIXELS 4

@@ -7,7 +7,7 @@
  *
  * The sum over k may be cut into splits, whose partial results a second stage
  * (split_sum) adds in a fixed order. One block does one tile of one split; tiles
- * that share rows of x are neighbours in the grid. */
+ * that share rows of x are neighbors in the grid. */
 
 #include "tile.cuh"
 

@@ -98,8 +98,8 @@ EPILOGUE(narrow4, 4, float4, float, ldf4, ld4, st4, ldf4, add4, act4)
 
 /* column_sum: part[b,c] = Σ x[r,c] over the rows of block b, for x [rows,cols].
  * A block takes `width` columns, of which gridDim.y blocks have all, and `lines`
- * rows at a time; width·lines threads work. Two blocks with neighbouring x have
- * neighbouring rows. */
+ * rows at a time; width·lines threads work. Two blocks with neighboring x have
+ * neighboring rows. */
 
 #define COLUMN_THREADS 256
 #if ON_DEVICE

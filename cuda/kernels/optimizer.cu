@@ -1,4 +1,4 @@
-/* Optimisers, moving averages and the gradient's norm: one launch over all
+/* Optimizers, moving averages and the gradient's norm: one launch over all
  * parameters of a net. A block takes one stretch of one tensor, which it finds
  * by bisection in the table of the tensors' first blocks. Tensors start at
  * multiples of sixteen bytes; only the last few elements are taken one by one. */

@@ -3,7 +3,7 @@
  *   y[i]    = f(Σ_s part[s,i] + bias[i mod C] + residual[i])  for i < count
  *   tail[j] = Σ_s part[s,count+j]                              for j < more
  *
- * A warp takes 32 neighbouring elements; the WARPS warps of a block take every
+ * A warp takes 32 neighboring elements; the WARPS warps of a block take every
  * WARPS-th part of the same 32 elements, and their sums are added in order. */
 
 #ifndef WARPS

@@ -16,7 +16,7 @@
  * terms for each of the slots, one slot's behind the other's, and panel B DEPTH
  * terms for every column.
  *
- * With SLICES > 1, a power of two up to 32, so many neighbouring threads share
+ * With SLICES > 1, a power of two up to 32, so many neighboring threads share
  * their elements of C and take every SLICES-th term, for tiles that are too small
  * to keep a block busy; tile_gather adds their sums. */
 

@@ -52,7 +52,7 @@ func TestSavedAndLoaded(t *testing.T) {
 					t.Error("the loaded net computes something else")
 				}
 				if slices.Equal(got, want) {
-					t.Error("quantisation changed nothing")
+					t.Error("quantization changed nothing")
 				}
 				if len(q.Metrics) != 0 || q.Scheme() != scheme || len(q.History) != 1 {
 					t.Errorf("%v, %q, %v", q.Metrics, q.Scheme(), q.History)
@@ -189,7 +189,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A path of the checkpoint becomes the parent of the quantised one.
+// A path of the checkpoint becomes the parent of the quantized one.
 func TestParent(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.safetensors")
 	if _, err := checkpoint.Save(path, drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4})); err != nil {

@@ -1,5 +1,5 @@
 // Package study runs a compression study from a recipe: which nets to train,
-// which to distil, prune, quantise and measure, and what the report shows of
+// which to distill, prune, quantize and measure, and what the report shows of
 // each beside published figures. [Run] does it and writes the report of package
 // report. The study of hw7.md is built in, whole and in a form for a few
 // minutes on two cores; see [Builtin].
@@ -33,13 +33,13 @@
 //
 // The kinds of steps:
 //
-//	train     a net from its initialisation, or from: another step's model
+//	train     a net from its initialization, or from: another step's model
 //	distill   the same under the model of the step named by teacher:
 //	prune     BN-γ slimming of the model of from:, then fine-tuning with the
 //	          plain cross-entropy; optimizer: stale is the published mode, in
 //	          which no weight moves. With mult: one prune; with rate: and
 //	          rounds: a chain, which becomes a line of the chart
-//	quantise  the model of from: by scheme: affine8, affine8-channel, float16
+//	quantize  the model of from: by scheme: affine8, affine8-channel, float16
 //	import    a model's file, file:, of any format that potstill reads: its own,
 //	          PyTorch's, the study's pickles, safetensors. It may be a teacher:,
 //	          and a from: whatever its classes are, for a file of another program
@@ -49,7 +49,7 @@
 // In a chain round k has int(w·rate^k) of every width w of the first model, not
 // of the round before, so that roundings do not add up. Its weights are those of
 // the round before, fine-tuned, as in the reference of the study; each round
-// has an optimiser of its own.
+// has an optimizer of its own.
 //
 // # Caching
 //

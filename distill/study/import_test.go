@@ -84,7 +84,7 @@ func TestImport(t *testing.T) {
 		t.Errorf("the tuned net is %+v, %+v", c.Net.Arch(), c.History)
 	}
 	if c := kept(t, o.Dir, "int8", compressedFile); len(c.History) != 2 || !strings.HasSuffix(c.History[1].Recipe, "step int8") {
-		t.Errorf("the quantised net's history is %+v", c.History)
+		t.Errorf("the quantized net's history is %+v", c.History)
 	}
 
 	if _, done, _ := run(t, b, importRecipe(t, teacher, imagenet), o); len(done) != 0 {

@@ -137,7 +137,7 @@ func finiteOrNil(x float64) *float64 {
 	return &x
 }
 
-// resumable reports whether a unit has a run to go on from. A run whose last
+// resumable reports whether a unit has a run to resume. A run whose last
 // checkpoint is damaged begins anew.
 func (s *session) resumable(u *unit) (bool, error) {
 	path := filepath.Join(u.dir, distill.LastFile)

@@ -192,7 +192,7 @@ func (u *unit) findOutcome() *outcome {
 }
 
 // prepare makes the unit's folder. One that had been finished and has been
-// damaged since is emptied; an unfinished one is gone on with.
+// damaged since is emptied; an unfinished one is resumed.
 func (u *unit) prepare() error {
 	if _, err := os.Stat(filepath.Join(u.dir, outcomeFile)); err == nil {
 		if err := os.RemoveAll(u.dir); err != nil {

@@ -18,7 +18,7 @@ import (
 type unit struct {
 	step    *Step
 	name    string // the step's, with the round or the model measured
-	from    *unit  // nil for a net of its own initialisation
+	from    *unit  // nil for a net of its own initialization
 	base    *unit  // of a round: the model that the widths are counted from
 	teacher *unit
 	round   int     // of a chain of prunes
@@ -206,7 +206,7 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 
 func (r *Recipe) validateArch(s *Step, at string) error {
 	if s.Kind == kindDistill && s.Teacher == "" {
-		return r.errAt(at+"#", "step %s distils but names no teacher; add teacher: and the name of a step", s.name)
+		return r.errAt(at+"#", "step %s distills but names no teacher; add teacher: and the name of a step", s.name)
 	}
 	if len(s.From) > 0 {
 		if s.Arch != "" || s.Base != 0 || s.Widths != nil {

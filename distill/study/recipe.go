@@ -42,7 +42,7 @@ type DataSpec struct {
 	Source string    `yaml:"source"` // as data.Open takes it; may be left to the user
 	Size   int       `yaml:"size"`   // height and width that the nets see
 	Resize int       `yaml:"resize"` // scale the shorter side first; 0: no
-	Mean   []float64 `yaml:"mean"`   // normalisation, per channel of pixels/255; none: no
+	Mean   []float64 `yaml:"mean"`   // normalization, per channel of pixels/255; none: no
 	Std    []float64 `yaml:"std"`
 	Limit  Limit     `yaml:"limit"`
 }

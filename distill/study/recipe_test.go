@@ -58,7 +58,7 @@ func TestRecipeErrors(t *testing.T) {
 		{"teacher: a", "teacher: x", `r.yaml:6:47: there is no step "x"; the steps are a, b, c, d, e`},
 		{"teacher: a", "teacher: e", `r.yaml:6:47: "e" measures models and makes none`},
 		{"teacher: a", "teacher: [a]", `r.yaml:6:47: teacher wants text`},
-		{", teacher: a", "", `r.yaml:6:3: step b distils but names no teacher`},
+		{", teacher: a", "", `r.yaml:6:3: step b distills but names no teacher`},
 		{"teacher: a", "teacher: a, alpha: 2", `r.yaml:6:3: step b: distillation: alpha must be in [0, 1]`},
 		{"from: b, mult", "from: [b, a], mult", `r.yaml:7:26: step c can start from one model, not from 2`},
 		{"from: b, mult", "mult", `r.yaml:7:3: step c needs a model to prune`},

@@ -141,7 +141,7 @@ func TestStudy(t *testing.T) {
 			t.Errorf("did %v again, results.json the same: %v", done, again == text)
 		}
 	})
-	t.Run("relabelled", func(t *testing.T) {
+	t.Run("relabeled", func(t *testing.T) {
 		res, done, _ := run(t, b, tiny(t, "name: 8-bit", "name: eight bits", "mistakes: 3", "mistakes: 1"), Options{Dir: dir})
 		if len(done) != 0 || res.Rows[len(res.Rows)-1].Name != "eight bits" || len(res.Mistakes) > 3 {
 			t.Errorf("did %v, rows %+v", done, res.Rows)

@@ -27,7 +27,7 @@ type programCheck struct {
 
 var programChecks = []programCheck{
 	{"Training", func(t reporter, b engine.Backend, s Size) { checkStep(t, b, s, Recipe{}) }},
-	{"Distillation", func(t reporter, b engine.Backend, s Size) { checkStep(t, b, s, Recipe{Distil: true}) }},
+	{"Distillation", func(t reporter, b engine.Backend, s Size) { checkStep(t, b, s, Recipe{Distill: true}) }},
 	{"Inference", func(t reporter, b engine.Backend, s Size) { checkStep(t, b, s, Recipe{Kind: Inference}) }},
 	{"Steps", checkSteps},
 	{"Fusion", checkFusion},
@@ -154,12 +154,12 @@ func checkStep(t reporter, b engine.Backend, s Size, r Recipe) {
 }
 
 func checkSteps(t reporter, b engine.Backend, s Size) {
-	r := Recipe{Kind: SGD, Distil: true}
+	r := Recipe{Kind: SGD, Distill: true}
 	trials(t, s, func(c []*Trial) error { return compareRuns(c[0], c[1], 4, runs) }, program{b, r}, reference(r))
 }
 
 func checkFusion(t reporter, b engine.Backend, s Size) {
-	for _, r := range []Recipe{{}, {Distil: true}, {Kind: Inference}} {
+	for _, r := range []Recipe{{}, {Distill: true}, {Kind: Inference}} {
 		plain := r
 		plain.NoFuse = true
 		trials(t, s, func(c []*Trial) error { return compareRuns(c[0], c[1], 1, oneRun) }, program{b, r}, program{b, plain})
@@ -176,7 +176,7 @@ func checkHalf(t reporter, b engine.Backend, s Size) {
 			return err
 		}
 		return differ(c[0], c[1], "the loss in bfloat16 is that in float32 to the bit")
-	}, program{b, Recipe{Distil: true, Half: true}}, program{b, Recipe{Distil: true}})
+	}, program{b, Recipe{Distill: true, Half: true}}, program{b, Recipe{Distill: true}})
 }
 
 // differ returns an error where the first results are the same.
@@ -195,7 +195,7 @@ func differ(a, b *Trial, otherwise string) error {
 // checkPrepared gives a program that has run another teacher.
 func checkPrepared(t reporter, b engine.Backend, s Size) {
 	const seed = 99
-	r := Recipe{Distil: true}
+	r := Recipe{Distill: true}
 	trials(t, s, func(c []*Trial) error {
 		first, err := c[0].after(1)
 		if err != nil {
@@ -238,7 +238,7 @@ func checkRepeat(t reporter, b engine.Backend, s Size) {
 				}
 			}
 			return nil
-		}, program{b, Recipe{Kind: kind, Distil: true}})
+		}, program{b, Recipe{Kind: kind, Distill: true}})
 	}
 }
 
@@ -257,7 +257,7 @@ func arena(p *engine.Plan) error {
 }
 
 func checkAllocations(t reporter, b engine.Backend, s Size) {
-	for _, r := range []Recipe{{Kind: AdamW}, {Kind: SGD, Distil: true}, {Kind: Inference}} {
+	for _, r := range []Recipe{{Kind: AdamW}, {Kind: SGD, Distill: true}, {Kind: Inference}} {
 		trials(t, s, func(c []*Trial) error {
 			err := c[0].Run() // uploads, hoisted steps
 			n := testing.AllocsPerRun(5, func() {

@@ -95,7 +95,7 @@ func TestBadPrograms(t *testing.T) {
 		t.Errorf("the reference allocates; want three faults, got %q", v.faults)
 	}
 	v = verdict{}
-	same := program{ref.New(), Recipe{Distil: true}}
+	same := program{ref.New(), Recipe{Distill: true}}
 	trials(&v, Small, func(c []*Trial) error { return compareRuns(c[0], c[1], 1, 0) }, same, same)
 	if len(v.faults) != 0 {
 		t.Errorf("two runs of the same program differ: %q", v.faults)

@@ -22,10 +22,10 @@ const (
 
 // A Recipe says what program a Trial is.
 type Recipe struct {
-	Kind   Kind
-	Distil bool // a teacher in evaluation mode in the same graph, and the distillation's loss
-	Half   bool // activations in bfloat16
-	NoFuse bool // see engine.Options
+	Kind    Kind
+	Distill bool // a teacher in evaluation mode in the same graph, and the distillation's loss
+	Half    bool // activations in bfloat16
+	NoFuse  bool // see engine.Options
 }
 
 // A Trial is a compiled program over a small classifier with one layer of each
@@ -88,7 +88,7 @@ func (c *Trial) compile(backend engine.Backend, s Size, r Recipe) error {
 // train adds what follows the logits in training.
 func (c *Trial) train(b *engine.Builder, x, logits, target *engine.Value, r Recipe) error {
 	loss := b.One(engine.CrossEntropy{LabelSmoothing: 0.1}, logits, target)
-	if r.Distil {
+	if r.Distill {
 		soft := b.One(engine.KLDiv{T: 4}, logits, c.teacher.forward(b, x, false))
 		loss = b.One(engine.Add{Weights: []float32{0.3, 0.7}}, loss, soft)
 	}
@@ -140,7 +140,7 @@ func (c *Trial) Run() error { return c.prog.Run(context.Background(), c.in) }
 func (c *Trial) Plan() *engine.Plan { return c.prog.Plan() }
 
 // Variables reads the variables of the net, running statistics included, by
-// name, without a teacher's and an optimiser's.
+// name, without a teacher's and an optimizer's.
 func (c *Trial) Variables() (map[string][]float32, error) {
 	all := make(map[string][]float32)
 	for _, v := range c.student.vars {

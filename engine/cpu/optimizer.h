@@ -1,4 +1,4 @@
-// Optimisers, moving averages and the gradient's norm, a task a span.
+// Optimizers, moving averages and the gradient's norm, a task a span.
 
 static void adam(const void *args, int64_t task) {
   const optim_args *a = args;

@@ -43,7 +43,7 @@ type Options struct {
 	Progress    func(done, total int) // called while decoding, from one goroutine at a time; may be nil
 }
 
-// Dataset is a set of labelled images in up to three parts.
+// Dataset is a set of labeled images in up to three parts.
 type Dataset struct {
 	Name    string   // the spec's last element, without extension
 	Classes []string // by label; in the study's naming "0", "1", …

@@ -222,7 +222,7 @@ func TestClassFolders(t *testing.T) {
 	}
 	half := mustOpen(t, writeFolder(t, files), Options{ValFraction: 0.5})
 	if half.Val.Len() != 15 || half.Fingerprint == d.Fingerprint {
-		t.Error("the fraction is not heeded")
+		t.Error("the fraction has no effect")
 	}
 	parts := map[string][]byte{}
 	for n, b := range files {
@@ -236,7 +236,7 @@ func TestClassFolders(t *testing.T) {
 	}
 }
 
-func TestUnlabelledTestPart(t *testing.T) {
+func TestUnlabeledTestPart(t *testing.T) {
 	files := study(t)
 	for n := range files {
 		if strings.HasPrefix(n, "testing/") {
@@ -245,7 +245,7 @@ func TestUnlabelledTestPart(t *testing.T) {
 	}
 	files["testing/0000.jpg"] = paint(t, ".jpg", 1)
 	if d := mustOpen(t, writeFolder(t, files), Options{}); d.Test != nil || d.Train.Len() != 12 {
-		t.Error("the unlabelled test part is in")
+		t.Error("the unlabeled test part is in")
 	}
 }
 
@@ -387,7 +387,7 @@ func TestFashion(t *testing.T) {
 		t.Errorf("%d + %d, classes %v %v", d.Train.Len(), d.Val.Len(), n, d.Classes)
 	}
 	if !strings.Contains(FashionLicense, "2017 Zalando SE") || len(fashionGz) > 4<<20 {
-		t.Error("the licence is missing, or the file too large")
+		t.Error("the license is missing, or the file too large")
 	}
 	if m := d.Train.Image(0); m.H != 28 || m.W != 28 || len(m.Pix) != 28*28*3 {
 		t.Errorf("%dx%d", m.H, m.W)

@@ -18,7 +18,7 @@ import (
 //go:embed fashion/fashion.gz
 var fashionGz []byte
 
-// FashionLicense is the licence of builtin:fashion, which every copy of the
+// FashionLicense is the license of builtin:fashion, which every copy of the
 // program has to carry.
 //
 //go:embed fashion/LICENSE

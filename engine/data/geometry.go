@@ -30,7 +30,7 @@ func symmetricCrop(n, size, pad int, r *random.Rand) int {
 	return r.IntN(padded+2*extra-size+1) - extra - pad
 }
 
-// centerCrop returns the first sample of the centre crop of size along one axis
+// centerCrop returns the first sample of the center crop of size along one axis
 // of n samples. A start within the line is rounded half to even; a line that is
 // too short is padded by ⌊d/2⌋ before and ⌈d/2⌉ after.
 func centerCrop(n, size int) int {
@@ -104,7 +104,7 @@ func (c *ScaleRatio) central(h, w int) (y, x, ch, cw int) {
 }
 
 // rotation returns the inverse map of a counter-clockwise rotation by degrees
-// about the centre of h×w pixels, in 16.16 fixed point: output pixel (x, y)
+// about the center of h×w pixels, in 16.16 fixed point: output pixel (x, y)
 // shows source pixel ((x0 + ax·x + bx·y)>>16, (y0 + ay·x + by·y)>>16). The
 // rounding is PIL's, so that the choice of every pixel is too.
 func rotation(h, w int, degrees float64) (x0, ax, bx, y0, ay, by int32) {
@@ -150,7 +150,7 @@ func fillZero(out []float32, a, b, c float32) {
 }
 
 // gatherFloatRotated is the fused pass: rotation, flip, crop, reflection, /255
-// and normalisation of each output pixel.
+// and normalization of each output pixel.
 func (s *scratch) gatherFloatRotated(dst []float32, v view, h, w int, degrees float64) {
 	x0, ax, bx, y0, ay, by := rotation(h, w, degrees)
 	rows, cols := s.rows[:h], s.cols[:w]

@@ -159,7 +159,7 @@ func TestNormalizeAgainstTorchvision(t *testing.T) {
 	Transform{Mean: g.Normalize.Mean, Std: g.Normalize.Std}.Apply(dst, src, nil)
 	for i, v := range dst {
 		if d := v - g.Normalize.Out[i]; d > 1e-6 || d < -1e-6 {
-			t.Fatalf("normalised value %d is %g, want %g", i, v, g.Normalize.Out[i])
+			t.Fatalf("normalized value %d is %g, want %g", i, v, g.Normalize.Out[i])
 		}
 	}
 }

@@ -68,7 +68,7 @@ func perspectiveCoeffs(from, to [4]point) [8]float64 {
 }
 
 // perspective writes src (h×w RGB) seen through the map c into dst, bilinear
-// between pixel centres, zero outside of the source, truncated to 8 bits as PIL
+// between pixel centers, zero outside of the source, truncated to 8 bits as PIL
 // does it.
 func perspective(dst, src []uint8, h, w int, c [8]float64) {
 	i := 0
@@ -89,7 +89,7 @@ func perspective(dst, src []uint8, h, w int, c [8]float64) {
 	}
 }
 
-// bilinear writes the pixel at (u, v), whose neighbours are clamped to the
+// bilinear writes the pixel at (u, v), whose neighbors are clamped to the
 // picture.
 func bilinear(o, src []uint8, h, w int, u, v float64) {
 	fx, fy := math.Floor(u), math.Floor(v)

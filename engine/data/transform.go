@@ -19,9 +19,9 @@ import (
 //
 // The zero value is pixels/255 at the image's own size. Without a random number
 // generator (evaluation) the random stages are left out, and both random crops
-// become the centre crop.
+// become the center crop.
 //
-// Crop, flip, rotation, the division by 255 and the normalisation are one pass
+// Crop, flip, rotation, the division by 255 and the normalization are one pass
 // over the output: each output pixel is mapped back through the inverse
 // rotation to a pixel of the crop, through two small index tables (which hold
 // the crop's place, the flip and the reflection at the borders) to a pixel of
@@ -34,10 +34,10 @@ type Transform struct {
 
 	RandomResizedCrop *ScaleRatio  // replaces RandomCrop: a random part of the image, scaled to Size
 	HFlip             float64      // probability of a horizontal flip
-	Rotation          float64      // degrees: the angle is uniform in ±Rotation; nearest neighbour, corners filled with 0
+	Rotation          float64      // degrees: the angle is uniform in ±Rotation; nearest neighbor, corners filled with 0
 	Jitter            *ColorJitter // brightness, contrast, saturation, hue
 	Perspective       float64      // distortion scale in [0, 1], applied with probability ½, bilinear, filled with 0
-	Mean, Std         []float32    // per channel, of values in [0, 1]; both nil: no normalisation
+	Mean, Std         []float32    // per channel, of values in [0, 1]; both nil: no normalization
 }
 
 // ScaleRatio are RandomResizedCrop's ranges: the share of the area, and the
@@ -62,7 +62,7 @@ func TrainTransform(size int) Transform {
 	return Transform{Size: size, RandomCrop: true, HFlip: 0.5, Rotation: 15}
 }
 
-// EvalTransform is the study's evaluation recipe: centre crop, pixels/255.
+// EvalTransform is the study's evaluation recipe: center crop, pixels/255.
 func EvalTransform(size int) Transform { return Transform{Size: size} }
 
 const maxSide = 1 << 13 // largest output side; keeps 16.16 coordinates in range
@@ -175,7 +175,7 @@ type scratch struct {
 	lut              [3][256]float32
 	lutReady         bool
 	lutMean, lutStd  [3]float32
-	lutNormalised    bool
+	lutNormalized    bool
 	resized, part    []uint8     // what is needed of the image after Resize, and RandomResizedCrop's part of it
 	jittered, turned []uint8     // the crop after the jitter, and after the rotation that a perspective follows
 	rand             random.Rand // of the image or batch under way; here so that it does not escape
@@ -274,7 +274,7 @@ func (s *scratch) identity(h, w int) {
 // operations, as ToTensor and Normalize compute it.
 func (s *scratch) prepareLUT(mean, std []float32) {
 	norm := mean != nil
-	if s.lutReady && s.lutNormalised == norm &&
+	if s.lutReady && s.lutNormalized == norm &&
 		(!norm || s.lutMean == [3]float32(mean) && s.lutStd == [3]float32(std)) {
 		return
 	}
@@ -288,7 +288,7 @@ func (s *scratch) prepareLUT(mean, std []float32) {
 			s.lut[c][v] = f
 		}
 	}
-	s.lutReady, s.lutNormalised = true, norm
+	s.lutReady, s.lutNormalized = true, norm
 	if norm {
 		s.lutMean, s.lutStd = [3]float32(mean), [3]float32(std)
 	}

@@ -31,7 +31,7 @@ func symmetricLine(n, size, pad int, r *random.Rand) []int32 {
 }
 
 // slowRecipe is the study's training transform in separate steps, from the
-// definitions: pad, crop, flip, rotate each pixel about the centre.
+// definitions: pad, crop, flip, rotate each pixel about the center.
 func slowRecipe(t Transform, src Image, r *random.Rand) []float32 {
 	rows := symmetricLine(src.H, t.Size, t.Padding, r)
 	cols := symmetricLine(src.W, t.Size, t.Padding, r)

@@ -12,7 +12,7 @@ func init() {
 }
 
 // What optimizer.cu defines: threads of a block, tensors of a launch and
-// elements of a block, for the optimisers and for the norm.
+// elements of a block, for the optimizers and for the norm.
 const (
 	optimizerThreads = 256
 	optimizerTensors = 100

@@ -36,7 +36,7 @@ func TestRunsAreRepeatable(t *testing.T) {
 
 // TestFusion shows what is fused.
 func TestFusion(t *testing.T) {
-	c, err := backendtest.NewTrial(openBackend(t, ours(t)), backendtest.Small, backendtest.Recipe{Distil: true})
+	c, err := backendtest.NewTrial(openBackend(t, ours(t)), backendtest.Small, backendtest.Recipe{Distill: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,7 +54,7 @@ func TestFloat16RoundTrip(t *testing.T) {
 }
 
 // TestFloat16RoundsToNearestEven visits the midpoint between every two
-// neighbours, and the float32 values next to it on either side.
+// neighbors, and the float32 values next to it on either side.
 func TestFloat16RoundsToNearestEven(t *testing.T) {
 	for i := range uint16(0x7C00) {
 		lower, upper := value16(i), math.Ldexp(1, 16)

@@ -93,7 +93,7 @@ func reflected(i, n int) int {
 	return i
 }
 
-// jitter adjusts the colours of a crop in the row's order.
+// jitter adjusts the colors of a crop in the row's order.
 func jitter(crop []rgb, row []uint32) {
 	for order := row[wire.AugmentOrder]; order != 0; order >>= 8 {
 		kind := order & 255

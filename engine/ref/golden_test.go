@@ -82,7 +82,7 @@ func TestLossGolden(t *testing.T) {
 	near(t, "KL", eval(t, engine.KLDiv{T: 4}, x, sequence(3, 11, 3, 4))[0].V, 0.2894155204)
 }
 
-// TestOptimizerGolden takes three steps with each optimiser.
+// TestOptimizerGolden takes three steps with each optimizer.
 func TestOptimizerGolden(t *testing.T) {
 	adam := engine.Adam{K: 1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8}
 	adamW := adam

@@ -54,7 +54,7 @@ type Config struct {
 	// torch.nn.utils.clip_grad_norm_ does; 0 leaves it alone.
 	ClipNorm float32
 	// Accumulate is the number of batches whose gradients make one step; 0 means 1.
-	// The "stale" optimiser, which has no gradients, always takes 1.
+	// The "stale" optimizer, which has no gradients, always takes 1.
 	Accumulate int
 	// EMA is the decay of the average of the weights, as in 0.999; 0 keeps none.
 	EMA float32

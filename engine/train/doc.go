@@ -2,7 +2,7 @@
 //
 // A [Trainer] builds the training step once for every batch size that occurs
 // (the last batch of an epoch may be smaller): forward, loss, gradient,
-// clipping, optimiser and weight average are one [engine.Program], and all
+// clipping, optimizer and weight average are one [engine.Program], and all
 // programs share the variables of one [engine.Store]. From then on a step is
 // one run that allocates nothing of note.
 //
@@ -13,7 +13,7 @@
 //
 //	g = Σ_i n_i/Σn · ∇loss(x_i)          the gradient of the mean over all images
 //	g ← g · min(1, ClipNorm/(‖g‖+1e-6))   if clipping
-//	p ← optimiser(p, g, lr(t))            AdamW, Adam, SGD; see OptimizerConfig
+//	p ← optimizer(p, g, lr(t))            AdamW, Adam, SGD; see OptimizerConfig
 //	e ← d·e + (1-d)·p                     if averaging; d = min(EMA, (1+t)/(10+t))
 //
 // where t counts the steps from 0. The learning rates are PyTorch's (see
@@ -37,7 +37,7 @@
 // The order of the images, every augmentation and every dropout mask depend on
 // Config.Seed and on the place in the run alone. A [Snapshot] of kind "last"
 // holds all that a run needs, and is taken between two steps only: after every
-// epoch, every Config.SaveEvery steps, and when the context is cancelled. A run
+// epoch, every Config.SaveEvery steps, and when the context is canceled. A run
 // resumed from it ends with the same weights, to the bit, as one that was never
 // stopped. A caller that writes snapshots atomically is therefore safe against
 // being killed at any moment.

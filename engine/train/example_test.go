@@ -11,7 +11,7 @@ import (
 	"github.com/potstill/potstill/engine/train"
 )
 
-// A logistic is logistic regression on the mean colour: the smallest net.
+// A logistic is logistic regression on the mean color: the smallest net.
 type logistic struct{ weight, bias *engine.Variable }
 
 func (l logistic) Variables() []*engine.Variable { return []*engine.Variable{l.weight, l.bias} }

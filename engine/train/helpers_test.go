@@ -44,7 +44,7 @@ func goldenPixel(i int) func(y, x, c int) uint8 {
 	return func(y, x, c int) uint8 { return uint8(37*i + 61*y + 101*x + 17*c + 5*i*x) }
 }
 
-// noisyPixel is noise around a colour of the class's own.
+// noisyPixel is noise around a color of the class's own.
 func noisyPixel(class, i int) func(y, x, c int) uint8 {
 	r := random.New(7, class, i, random.UseOther)
 	return func(_, _, c int) uint8 {

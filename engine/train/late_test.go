@@ -98,7 +98,7 @@ func TestOneLaunchAhead(t *testing.T) {
 	}
 }
 
-// A run that is cancelled in a step finishes what is under way, saves, and is
+// A run that is canceled in a step finishes what is under way, saves, and is
 // resumed exactly.
 func TestResumeIsExactAhead(t *testing.T) {
 	ds := noisyData(t)
@@ -122,7 +122,7 @@ func TestResumeIsExactAhead(t *testing.T) {
 			}})
 			_, err := start(t, ds, c, 1, h).Run(ctx)
 			if !errors.Is(err, context.Canceled) || last > k+1 || l[len(l)-1] != "save last" {
-				t.Fatalf("cancelled in step %d, ended after %d with %s: %v", k, last, l[len(l)-1], err)
+				t.Fatalf("canceled in step %d, ended after %d with %s: %v", k, last, l[len(l)-1], err)
 			}
 			tr := start(t, ds, c, 99, Hooks{Save: rest.save})
 			if err := tr.Resume(stopped.final()); err != nil {
@@ -131,7 +131,7 @@ func TestResumeIsExactAhead(t *testing.T) {
 			if _, err := tr.Run(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-			same(t, fmt.Sprintf("cancelled in step %d", k), rest.final(), whole.final())
+			same(t, fmt.Sprintf("canceled in step %d", k), rest.final(), whole.final())
 		}
 	}
 }
@@ -165,7 +165,7 @@ func TestDivergenceAhead(t *testing.T) {
 }
 
 // A device that fails ends the run with one line that says where it was, what is
-// left of it and how to go on; nothing is saved any more.
+// left of it and how to resume; nothing is saved any more.
 func TestAFailingDevice(t *testing.T) {
 	ds := noisyData(t)
 	boom := errors.New("unspecified launch failure")

@@ -85,7 +85,7 @@ func (t *Trainer) evaluate(ctx context.Context) (*Evaluation, error) {
 	return t.evaluator.Run(ctx, t.ds.Val, nil)
 }
 
-// interrupted saves and says how to go on.
+// interrupted saves and says how to resume.
 func (t *Trainer) interrupted(ctx context.Context) error {
 	if err := t.drain(); err != nil {
 		return err
@@ -98,7 +98,7 @@ func (t *Trainer) interrupted(ctx context.Context) error {
 	if err := t.save(KindLast); err != nil {
 		return errors.Join(err, ctx.Err())
 	}
-	return fmt.Errorf("%s and saved; resume from the %q snapshot to go on exactly there: %w", where, KindLast, ctx.Err())
+	return fmt.Errorf("%s and saved; resume from the %q snapshot to continue exactly there: %w", where, KindLast, ctx.Err())
 }
 
 // trainEpoch runs the steps that are left of the current epoch. A step, once

@@ -147,12 +147,12 @@ func stopAfter(t *testing.T, ds *data.Dataset, c Config, k int) *Snapshot {
 			cancel()
 		}
 		if i.Update > k {
-			t.Errorf("step %d ran after the run was cancelled in step %d", i.Update, k)
+			t.Errorf("step %d ran after the run was canceled in step %d", i.Update, k)
 		}
 	}}
 	_, err := start(t, ds, c, 1, h).Run(ctx)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "resume from the \"last\" snapshot") {
-		t.Fatalf("cancelled run: %v", err)
+		t.Fatalf("canceled run: %v", err)
 	}
 	return r.final()
 }
@@ -312,5 +312,5 @@ func TestAStepIsFinished(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	same(t, "cancelled within a step", rest.final(), whole.final())
+	same(t, "canceled within a step", rest.final(), whole.final())
 }

@@ -14,7 +14,7 @@ const (
 )
 
 // ScheduleConfig says how the learning rate moves. The formulas are those of
-// torch.optim.lr_scheduler, with base the optimiser's LR and s the time since
+// torch.optim.lr_scheduler, with base the optimizer's LR and s the time since
 // the end of the warm-up:
 //
 //	constant   base
@@ -46,7 +46,7 @@ type ScheduleConfig struct {
 	Gamma    *float64 `json:"gamma,omitempty"`     // from 0 up; nil means 0.1
 	MinLR    float64  `json:"min_lr,omitempty"`    // at most the optimizer's LR
 
-	MaxLR          float64 `json:"max_lr,omitempty"`           // 0 means the optimiser's LR
+	MaxLR          float64 `json:"max_lr,omitempty"`           // 0 means the optimizer's LR
 	PctStart       float64 `json:"pct_start,omitempty"`        // 0 means 0.3
 	DivFactor      float64 `json:"div_factor,omitempty"`       // 0 means 25
 	FinalDivFactor float64 `json:"final_div_factor,omitempty"` // 0 means 1e4
@@ -117,7 +117,7 @@ type Schedule struct {
 }
 
 // NewSchedule returns the schedule of a run of so many epochs and steps an
-// epoch. Base is the optimiser's learning rate.
+// epoch. Base is the optimizer's learning rate.
 func NewSchedule(c ScheduleConfig, base float64, epochs, stepsPerEpoch int) (*Schedule, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err

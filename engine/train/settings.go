@@ -29,7 +29,7 @@ func (s settings) differs(now settings) error {
 	if parts == nil {
 		return nil
 	}
-	return fmt.Errorf("%s now; use the old settings, or start afresh", strings.Join(parts, ", "))
+	return fmt.Errorf("%s now; use the old settings, or start a new run", strings.Join(parts, ", "))
 }
 
 // value is a setting as it is shown.

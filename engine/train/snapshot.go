@@ -15,7 +15,7 @@ type Snapshot struct {
 	// Progress is the trainer's own account of how far it has come: JSON.
 	Progress json.RawMessage
 	// Tensors are the net's variables and, in a snapshot of kind "last", then
-	// the optimiser's state and the averages. They are in the engine's layouts
+	// the optimizer's state and the averages. They are in the engine's layouts
 	// (HWIO, [I,O]).
 	Tensors []SnapTensor
 }
@@ -206,7 +206,7 @@ func (t *Trainer) Resume(s *Snapshot) error {
 	case p.Version != progressVersion:
 		return fmt.Errorf("resume: the snapshot has version %d, this program reads %d", p.Version, progressVersion)
 	case p.Kind != KindLast:
-		return fmt.Errorf("resume: a %q snapshot holds no optimiser state; use the %q one", p.Kind, KindLast)
+		return fmt.Errorf("resume: a %q snapshot holds no optimizer state; use the %q one", p.Kind, KindLast)
 	}
 	if err := p.Settings.differs(t.settings()); err != nil {
 		return fmt.Errorf("resume: %w", err)

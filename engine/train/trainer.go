@@ -153,9 +153,9 @@ func (t *Trainer) Close() error {
 // Run trains until the last epoch, or until Patience ends it. The store then
 // holds the last weights, not averaged; the best have gone to Hooks.Save.
 //
-// When ctx is cancelled, what is under way is finished (a step, or two where
+// When ctx is canceled, what is under way is finished (a step, or two where
 // the device works ahead), a "last" snapshot taken, and an error returned that
-// wraps ctx's and says how to go on. A [*DivergedError] is returned at the first
+// wraps ctx's and says how to resume. A [*DivergedError] is returned at the first
 // number that is not finite, a [*MemoryError] where the device has too little
 // memory, a [*DeviceError] where it fails.
 func (t *Trainer) Run(ctx context.Context) (*Result, error) {

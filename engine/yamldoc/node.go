@@ -9,7 +9,7 @@ import (
 // A NodeDecoder decodes itself from a node of a document, for example because
 // which keys it has depends on one of them. The method is called on a pointer
 // to the value; if it decodes the node into the value itself, it has to do so
-// through a type without the method, lest it call itself.
+// through a type without the method, so that it does not call itself.
 type NodeDecoder interface {
 	DecodeNode(n *Node) error
 }

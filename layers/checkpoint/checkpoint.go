@@ -88,7 +88,7 @@ type Checkpoint struct {
 const ExtraPrefix = "train/"
 
 // Preprocess is what an image goes through before it meets the net: Resize
-// (shorter side, 0: none), a centre crop to Size, division by 255, and, where
+// (shorter side, 0: none), a center crop to Size, division by 255, and, where
 // Mean and Std are given, (x-Mean)/Std channel by channel.
 type Preprocess struct {
 	Size   int       `json:"size"`

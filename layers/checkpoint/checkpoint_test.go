@@ -66,9 +66,9 @@ func save(t *testing.T, c *Checkpoint) (path string, size int64) {
 	return path, size
 }
 
-// quantised is what the study's rule makes of a tensor, written down apart
+// quantized is what the study's rule makes of a tensor, written down apart
 // from the package under test.
-func quantised(e layers.Entry, quant string) []float32 {
+func quantized(e layers.Entry, quant string) []float32 {
 	out := slices.Clone(e.Data)
 	n := len(out)
 	switch {
@@ -114,7 +114,7 @@ func TestRoundTrip(t *testing.T) {
 					if g.Name != e.Name || !slices.Equal(g.Shape, e.Shape) || !slices.Equal(g.Int, e.Int) {
 						t.Fatalf("entry %d is %s %v, want %s %v", i, g.Name, g.Shape, e.Name, e.Shape)
 					}
-					if !slices.Equal(g.Data, quantised(e, quant)) {
+					if !slices.Equal(g.Data, quantized(e, quant)) {
 						t.Errorf("%s: values are not those of the rule", e.Name)
 					}
 				}

@@ -49,7 +49,7 @@ type Error struct {
 func (e *Error) Error() string { return e.Reason }
 
 // maxTensors is more than any file of a known family holds, with an
-// optimiser's state beside it.
+// optimizer's state beside it.
 const maxTensors = 1 << 14
 
 // Identify returns the net that the tensors are. Beside it there may be what is

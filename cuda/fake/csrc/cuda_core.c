@@ -9,7 +9,7 @@
 
 static pthread_mutex_t mutex;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static int initialised;
+static int initialized;
 static fake_call *calls;
 static fake_context context;
 static __thread CUcontext current;
@@ -164,7 +164,7 @@ CUresult fake_enter(fake_call *call, int need) {
 		call->next = calls;
 		calls = call;
 	}
-	if (need >= NEED_INIT && !initialised)
+	if (need >= NEED_INIT && !initialized)
 		return NOT_INITIALIZED;
 	if (need >= NEED_CONTEXT && (!current || !current->retained))
 		return INVALID_CONTEXT;
@@ -192,9 +192,9 @@ API CUresult cuInit(unsigned flags) {
 	ENTER(NEED_NOTHING);
 	if (flags)
 		return INVALID_VALUE;
-	if (!initialised)
+	if (!initialized)
 		environment_failures();
-	initialised = 1;
+	initialized = 1;
 	return fake_setting("FAKE_DEVICES", 1) > 0 ? OK : 100;
 }
 

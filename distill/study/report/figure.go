@@ -19,10 +19,10 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// The colours of every figure. The series are those of Okabe and Ito (Color
-// Universal Design, 2008), which people of every kind of colour vision tell
-// apart. Each colour has one role only, so that an inline SVG can trade it for
-// a CSS variable that follows the reader's colour scheme.
+// The colors of every figure. The series are those of Okabe and Ito (Color
+// Universal Design, 2008), which people of every kind of color vision tell
+// apart. Each color has one role only, so that an inline SVG can trade it for
+// a CSS variable that follows the reader's color scheme.
 var (
 	paper = color.NRGBA{0xFF, 0xFF, 0xFF, 0xFF}
 	ink   = color.NRGBA{0x1F, 0x23, 0x28, 0xFF}
@@ -61,7 +61,7 @@ func renderPNG(f figure) ([]byte, error) {
 }
 
 // fontFamily replaces the name of the font that the text was measured with by
-// a list that begins with it and goes on with fonts of the same metrics.
+// a list that begins with it and continues with fonts of the same metrics.
 const fontFamily = `font-family:'Liberation Sans',Arimo,Arial,Helvetica,sans-serif`
 
 // renderSVG returns f as an SVG document on white.
@@ -78,7 +78,7 @@ func renderSVG(f figure) ([]byte, error) {
 }
 
 // inlineSVG returns f as an svg element for an HTML page: transparent, as wide
-// as its container, with label for those who cannot see it, and with colours
+// as its container, with label for those who cannot see it, and with colors
 // that are CSS variables of the page.
 func inlineSVG(f figure, label string) (string, error) {
 	w, h := f.size()
@@ -102,7 +102,7 @@ func inlineSVG(f figure, label string) (string, error) {
 	return head + themed(body), nil
 }
 
-// themed trades the colours of a figure, inside the style attributes of its
+// themed trades the colors of a figure, inside the style attributes of its
 // elements, for CSS variables.
 func themed(svg string) string {
 	pairs := []string{}
@@ -120,7 +120,7 @@ func themed(svg string) string {
 	for i, c := range series {
 		add(c, "s"+strconv.Itoa(i))
 	}
-	// Text is escaped but may spell a colour; it stands outside any tag.
+	// Text is escaped but may spell a color; it stands outside any tag.
 	replace := strings.NewReplacer(pairs...)
 	var b strings.Builder
 	for svg != "" {

@@ -46,7 +46,7 @@ func newPanels(r *Results) []panel {
 
 func (p panel) size() (w, h vg.Length) { return 440, 168 }
 
-// draw draws training in the first colour, dashed, and validation in the
+// draw draws training in the first color, dashed, and validation in the
 // second, solid.
 func (p panel) draw(c draw.Canvas) {
 	var loss, accuracy [2]plotter.XYs

@@ -187,7 +187,7 @@ func TestHTMLHoldsEverything(t *testing.T) {
 	}
 }
 
-func TestInlineSVGFollowsTheColourScheme(t *testing.T) {
+func TestInlineSVGFollowsTheColorScheme(t *testing.T) {
 	r := sample()
 	r.Rows[0].Name = "fill:#0072B2"
 	svg, err := inlineSVG(newSizeChart(r, false), `size & "accuracy"`)
@@ -199,10 +199,10 @@ func TestInlineSVGFollowsTheColourScheme(t *testing.T) {
 		t.Error("no CSS variables")
 	}
 	if left := regexp.MustCompile(`(fill|stroke):#[0-9A-F]+[";]`).FindAllString(svg, -1); left != nil {
-		t.Errorf("fixed colours %v", left)
+		t.Errorf("fixed colors %v", left)
 	}
 	if !strings.Contains(svg, ">fill:#0072B2<") {
-		t.Error("a label that spells a colour was changed")
+		t.Error("a label that spells a color was changed")
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 // invented; they only have the shape of a real study's.
 func sample() *Results {
 	r := &Results{
-		Study: "hw7", Title: "Distilled, pruned and quantised on flowers5",
+		Study: "hw7", Title: "Distilled, pruned and quantized on flowers5",
 		Data: Data{Name: "flowers5", Fingerprint: "9f2c7d10b4a35e86c1d7a0f3e2b94856cc01d9e7a45f3b628190ffab34cd5e71",
 			Classes: []string{"daisy", "dandelion", "rose", "sunflower", "tulip"}, Train: 2500, Val: 500, Size: 128},
 		Device: "cpu/avx512", Threads: 2, Seed: 7, Version: "v0.1.0",
@@ -22,10 +22,10 @@ func sample() *Results {
 		{Table: "Compression", Step: "student", Name: "big model", Method: "distilled", Parent: "teacher", Params: 222469,
 			Bytes: 911870, ValAccuracy: new(0.812), ValLoss: new(0.5531), ImagesPerSecond: 1904, Published: pub(918038, 0.7871)},
 		{Table: "Compression", Step: "pruned", Name: "pruned, fine-tuned", Method: "γ slimming", Parent: "student", Params: 52360,
-			Bytes: 226710, ValAccuracy: new(0.758), ValLoss: new(0.6912), ImagesPerSecond: 3120, Notes: "One prune to 0.35 of the channels, then 20 epochs with a fresh optimiser."},
+			Bytes: 226710, ValAccuracy: new(0.758), ValLoss: new(0.6912), ImagesPerSecond: 3120, Notes: "One prune to 0.35 of the channels, then 20 epochs with a fresh optimizer."},
 		{Table: "Compression", Step: "stale", Name: "pruned, as published", Method: "γ slimming", Parent: "student", Params: 52360,
 			Bytes: 226710, ValAccuracy: new(0.246), ValLoss: new(2.11), ImagesPerSecond: 3118, Published: pub(228878, 0.1843),
-			Notes: "The optimiser still holds the unpruned weights, so fine-tuning moves nothing but BatchNorm's statistics."},
+			Notes: "The optimizer still holds the unpruned weights, so fine-tuning moves nothing but BatchNorm's statistics."},
 		{Table: "Compression", Step: "int8", Name: "8-bit", Method: "min/max affine", Parent: "student", Params: 222469,
 			Bytes: 231066, ValAccuracy: new(0.81), ImagesPerSecond: 1899, Published: pub(233234, 0.7645)},
 		{Table: "Architectures", Step: "teacher", Name: "resnet18", Method: "from scratch", Params: 11179077, Bytes: 44790116,

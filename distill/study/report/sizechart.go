@@ -15,7 +15,7 @@ import (
 )
 
 // sizeChart is the chart of the study: model size against validation accuracy,
-// a line for every pruning rate and a labelled mark for every model of the
+// a line for every pruning rate and a labeled mark for every model of the
 // tables.
 type sizeChart struct {
 	title, note  string
@@ -35,7 +35,7 @@ type chartLine struct {
 	pts  plotter.XYs
 }
 
-// mark is one labelled model.
+// mark is one labeled model.
 type mark struct {
 	label string
 	group int

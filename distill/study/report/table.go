@@ -19,7 +19,7 @@ type Table struct {
 
 // Column is the heading of one column of a [Table].
 type Column struct {
-	Group string // heading above this column and its neighbours of the same group
+	Group string // heading above this column and its neighbors of the same group
 	Name  string
 	Right bool // figures: aligned at the right
 }
@@ -184,7 +184,7 @@ func textLine(cells []string, cols []Column, widths []int) string {
 	return strings.TrimRight(b.String(), " ")
 }
 
-// span is a run of neighbouring columns of one group.
+// span is a run of neighboring columns of one group.
 type span struct {
 	Group       string
 	First, Cols int

@@ -61,7 +61,7 @@ func hostileJPEGs(t *testing.T) []hostile {
 		{"no data but a header, coded arithmetically", join(soi, quant, frame(0xC9, 4000, 4000, 0x22, 0x11, 0x11), scan3, eoi)},
 		{"no pixels", join(soi, quant, frame(0xC0, 0, 5, 0x11), scan1, eoi)},
 		{"a height that comes after the picture", join(soi, quant, frame(0xC0, 5, 0, 0x11), scan1, eoi)},
-		{"a sampling factor of nought", join(soi, quant, frame(0xC0, 5, 5, 0x10), scan1, eoi)},
+		{"a sampling factor of zero", join(soi, quant, frame(0xC0, 5, 5, 0x10), scan1, eoi)},
 		{"sampling factors of 3 and 2", join(soi, quant, frame(0xC0, 5, 5, 0x31, 0x21, 0x11), scan3, eoi)},
 		{"an MCU of 12 blocks", join(soi, quant, frame(0xC0, 5, 5, 0x22, 0x22, 0x22), scan3, eoi)},
 		{"five components", join(soi, quant, frame(0xC0, 5, 5, 0x11, 0x11, 0x11, 0x11, 0x11), scan1, eoi)},

@@ -1,4 +1,4 @@
-// Package affine holds the arithmetic of min/max affine quantisation: weights
+// Package affine holds the arithmetic of min/max affine quantization: weights
 // as 8-bit codes on the range they span, per tensor or per channel, and as
 // 16-bit floats.
 //
@@ -16,7 +16,7 @@
 //
 // The functions know nothing of tensors. Slices are flat, in PyTorch's order
 // (OIHW for convolutions, OI for linear layers), and scalars are best left
-// unquantised by the caller.
+// unquantized by the caller.
 package affine
 
 import (
@@ -29,7 +29,7 @@ import (
 // levels is the largest code.
 const levels = 255
 
-// Encode8 quantises w to 8-bit codes over the range that w spans, and returns
+// Encode8 quantizes w to 8-bit codes over the range that w spans, and returns
 // the codes with that range. Decoding gives back every weight to within
 // [Bound8]. Where all weights are equal, every code is zero and min = max, which
 // decodes to exactly that weight. An empty w gives no codes and the range 0, 0.
@@ -201,5 +201,5 @@ func checkRange(min, max float64) error {
 func finite(v float32) bool { return v-v == 0 }
 
 func notFinite(i int, v float32) error {
-	return fmt.Errorf("affine: weight %d is %g; only finite weights can be quantised", i, v)
+	return fmt.Errorf("affine: weight %d is %g; only finite weights can be quantized", i, v)
 }

@@ -93,7 +93,7 @@ func TestEncode8WithinBound(t *testing.T) {
 		}
 		again, lo, hi, err := Encode8(dst)
 		if err != nil || lo != min || hi != max || (scale > 1e-3 && !slices.Equal(again, codes)) {
-			t.Fatalf("scale %g: quantising twice gave other codes or another range", scale)
+			t.Fatalf("scale %g: quantizing twice gave other codes or another range", scale)
 		}
 	}
 }

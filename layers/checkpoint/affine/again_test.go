@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestAgain: quantising decoded weights gives back the codes and the range, so
+// TestAgain: quantizing decoded weights gives back the codes and the range, so
 // that codes can be had from decoded weights at any time. Where the range is so
-// small beside the weights that float32 cannot tell neighbouring codes apart,
+// small beside the weights that float32 cannot tell neighboring codes apart,
 // the codes may differ but stand for the same weights.
 func TestAgain(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))

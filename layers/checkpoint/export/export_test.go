@@ -20,7 +20,7 @@ import (
 
 var quants = []string{checkpoint.Float32, checkpoint.Affine8, checkpoint.Affine8PerChannel, checkpoint.Float16}
 
-// sample returns a checkpoint whose state is what its quantisation can hold.
+// sample returns a checkpoint whose state is what its quantization can hold.
 func sample(t *testing.T, a layers.Arch, quant string) *checkpoint.Checkpoint {
 	t.Helper()
 	m, state := checkpointtest.Draw(t, a, 7)

@@ -68,8 +68,8 @@ func hostileTensors(t testing.TB) []hostile {
 		{"fewer strides than dimensions", "has 1 strides for 2 dimensions", one(0, tuple(2, 2), tuple(1))},
 		{"a negative size", "impossible shape", one(0, tuple(-2), tuple(1))},
 		{"a shape whose product overflows", "impossible shape", one(0, tuple(huge, huge), tuple(0, 0))},
-		{"a shape whose product overflows but for a nought", "impossible shape", one(0, tuple(huge, huge, 0), tuple(0, 0, 0))},
-		{"a stride of nought that unfolds to exabytes", "unfolds to more than 64 bytes for each", one(0, tuple(huge), tuple(0))},
+		{"a shape whose product overflows but for a zero", "impossible shape", one(0, tuple(huge, huge, 0), tuple(0, 0, 0))},
+		{"a stride of zero that unfolds to exabytes", "unfolds to more than 64 bytes for each", one(0, tuple(huge), tuple(0))},
 		{"65 dimensions", "or are too many", one(0, "("+strings.Repeat("K\x01", 65)+"t", "("+strings.Repeat("K\x01", 65)+"t")},
 		{"a float as a size", "are not ints", one(0, "G\x00\x00\x00\x00\x00\x00\x00\x00\x85", tuple(1))},
 		{"one storage under many names", "unfolds to more than 64 bytes for each", model(t, manyViews(40_000))},
@@ -110,7 +110,7 @@ func hostilePickles(t testing.TB) []hostile {
 		}
 		return p("}" + text("w") + scalar(lo) + scalar(hi) + string(array("u1", text("|"))[2+1+6:len(array("u1", text("|")))-2]) + "\x87s.")
 	}
-	const nan, one, nought = "\x00\x00\x00\x00\x00\x00\xf8\x7f", "\x00\x00\x00\x00\x00\x00\xf0\x3f", "\x00\x00\x00\x00\x00\x00\x00\x00"
+	const nan, one, zero = "\x00\x00\x00\x00\x00\x00\xf8\x7f", "\x00\x00\x00\x00\x00\x00\xf0\x3f", "\x00\x00\x00\x00\x00\x00\x00\x00"
 	return []hostile{
 		{"os.system", "names os.system, which is not on the list", p("cos\nsystem\n" + text("touch /tmp/owned") + "\x85R.")},
 		{"builtins.eval", "names builtins.eval, which is not on the list", p("cbuiltins\neval\n" + text("1") + "\x85R.")},
@@ -152,7 +152,7 @@ func hostilePickles(t testing.TB) []hostile {
 		{"a NumPy array of records", `dtype "V8"`, array("V8", text("|"))},
 		{"a NumPy array of too few bytes", "float64[4] has 4 bytes of data", array("f8", text("<"))},
 		{"codes on a range of NaN", "impossible range from NaN to 1", coded(nan, one)},
-		{"codes on a reversed range", "impossible range from 1 to 0", coded(one, nought)},
+		{"codes on a reversed range", "impossible range from 1 to 0", coded(one, zero)},
 		{"under a name a list", `under the name "w" it has a list`, p("}" + text("w") + "]s.")},
 		{"a tuple of two", "a tuple of 2", p("}" + text("w") + "K\x01K\x02\x86s.")},
 	}

@@ -129,7 +129,7 @@ func readBack(t *testing.T, file []byte) *readModel {
 	for _, f := range m.graph.sub(t, 5) {
 		x := tensor{name: f.string(8), dtype: f.int(2), shape: packed(t, f, 1), raw: f[9][0].([]byte)}
 		if _, twice := m.tensors[x.name]; twice {
-			t.Errorf("two initialisers are named %s", x.name)
+			t.Errorf("two initializers are named %s", x.name)
 		}
 		m.tensors[x.name] = x
 	}
@@ -139,12 +139,12 @@ func readBack(t *testing.T, file []byte) *readModel {
 	return m
 }
 
-// floats returns the values of a float32 initialiser.
+// floats returns the values of a float32 initializer.
 func (m *readModel) floats(t *testing.T, name string) []float32 {
 	t.Helper()
 	x, ok := m.tensors[name]
 	if !ok || x.dtype != typeFloat || len(x.raw) != 4*product(x.shape) {
-		t.Fatalf("initialiser %s is there: %v; type %d, shape %v, %d bytes", name, ok, x.dtype, x.shape, len(x.raw))
+		t.Fatalf("initializer %s is there: %v; type %d, shape %v, %d bytes", name, ok, x.dtype, x.shape, len(x.raw))
 	}
 	out := make([]float32, len(x.raw)/4)
 	for i := range out {

@@ -10,7 +10,7 @@
 // whatever is composed of package layers can be written. The file has one
 // input, "images", float32 [N,C,H,W] with any N, and one output, "logits",
 // float32 [N,classes]. An image is put in as a potstill net sees it: resized,
-// cropped, divided by 255, and normalised where the checkpoint has means and
+// cropped, divided by 255, and normalized where the checkpoint has means and
 // deviations; the file's metadata say how (see below).
 //
 // # Names
@@ -30,7 +30,7 @@
 // codes have a real one, w = lo + s·q (package affine). So there are two ways.
 //
 // QDQ writes weights and activations in 8 bits, for integer kernels. The decoded
-// (and folded) weights are quantised anew, to int8 with z = 0 and s = max|w|/127
+// (and folded) weights are quantized anew, to int8 with z = 0 and s = max|w|/127
 // an output channel, which moves a weight by at most s/2; biases become int32 on
 // the scale of the products. The other way, to keep the codes and round z, also
 // moves a weight by at most s/2, but all weights of a channel by the same, which

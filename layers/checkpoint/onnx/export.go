@@ -20,7 +20,7 @@ type exporter struct {
 	entries  map[*engine.Variable]*layers.Entry
 	// pending holds the convolutions that wait for the BatchNorm to fold.
 	pending map[*engine.Value]*engine.Node
-	// reads names the tensors from which quantised values are read.
+	// reads names the tensors from which quantized values are read.
 	reads map[*engine.Value]string
 	steps map[*engine.Value]step
 	// bounds are the names of the ends of ReLU6, once there is one.

@@ -198,8 +198,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// coarse widens ranges to multiples of 1/16, lest the last bit of an activation,
-// which may differ from processor to processor, decides what is written.
+// coarse widens ranges to multiples of 1/16, so that what is written does not
+// depend on the last bit of an activation, which differs between processors.
 func coarse(r Ranges) Ranges {
 	for name, x := range r {
 		r[name] = Range{float32(math.Floor(float64(x.Min)*16) / 16), float32(math.Ceil(float64(x.Max)*16) / 16)}

@@ -61,11 +61,11 @@ func check(c *checkpoint.Checkpoint, m *layers.Model) error {
 		return fmt.Errorf("%d class names for a model of %d classes", len(c.Classes), a.Classes)
 	}
 	if len(p.Mean) != len(p.Std) || len(p.Mean) != 0 && len(p.Mean) != a.InChannels {
-		return fmt.Errorf("normalisation by %d means and %d deviations for %d channels", len(p.Mean), len(p.Std), a.InChannels)
+		return fmt.Errorf("normalization by %d means and %d deviations for %d channels", len(p.Mean), len(p.Std), a.InChannels)
 	}
 	for i, s := range p.Std {
 		if !(s > 0) || !finite(s) || !finite(p.Mean[i]) {
-			return fmt.Errorf("normalisation by mean %g and deviation %g", p.Mean[i], s)
+			return fmt.Errorf("normalization by mean %g and deviation %g", p.Mean[i], s)
 		}
 	}
 	return nil

@@ -113,7 +113,7 @@ func (n node) encode() (m message) {
 	return m
 }
 
-// A tensor is an initialiser: its values are little-endian bytes.
+// A tensor is an initializer: its values are little-endian bytes.
 type tensor struct {
 	name  string
 	dtype int64

@@ -9,8 +9,8 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// A step is how a quantised activation is coded: a ≈ scale·(q-zero), q of 0 to
-// 255, and the names of the initialisers that say so.
+// A step is how a quantized activation is coded: a ≈ scale·(q-zero), q of 0 to
+// 255, and the names of the initializers that say so.
 type step struct {
 	scale     float32
 	zero      uint8

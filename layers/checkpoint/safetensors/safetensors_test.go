@@ -233,14 +233,14 @@ func TestValuesOfTheWrongKind(t *testing.T) {
 	f32, u8 := FromFloat32("t", nil, []float32{1}), FromUint8("t", nil, []uint8{1})
 	short := Tensor{"t", F32, []int{2}, make([]byte, 4)}
 	for what, call := range map[string]func() error{
-		"Float32s of U8":    func() error { _, err := Float32s(&u8); return err },
-		"Float64s of U8":    func() error { _, err := Float64s(&u8); return err },
-		"Int64s of F32":     func() error { _, err := Int64s(&f32); return err },
-		"Uint8s of F32":     func() error { _, err := Uint8s(&f32); return err },
-		"Uint16s of F32":    func() error { _, err := Uint16s(&f32); return err },
-		"too little data":   func() error { _, err := Float32s(&short); return err },
-		"no type":           func() error { _, err := Float32s(&Tensor{}); return err },
-		"Uint16s of nought": func() error { _, err := Uint16s(&Tensor{}); return err },
+		"Float32s of U8":     func() error { _, err := Float32s(&u8); return err },
+		"Float64s of U8":     func() error { _, err := Float64s(&u8); return err },
+		"Int64s of F32":      func() error { _, err := Int64s(&f32); return err },
+		"Uint8s of F32":      func() error { _, err := Uint8s(&f32); return err },
+		"Uint16s of F32":     func() error { _, err := Uint16s(&f32); return err },
+		"too little data":    func() error { _, err := Float32s(&short); return err },
+		"no type":            func() error { _, err := Float32s(&Tensor{}); return err },
+		"Uint16s of nothing": func() error { _, err := Uint16s(&Tensor{}); return err },
 	} {
 		if call() == nil {
 			t.Errorf("%s: no error", what)

@@ -10,7 +10,7 @@
 //
 // Tensors may be strided views and share storages, be parameters, and have been
 // on any device. A state_dict may be nested in a checkpoint under one of the
-// usual names; what else the checkpoint holds (an epoch, an optimiser) is left
+// usual names; what else the checkpoint holds (an epoch, an optimizer) is left
 // out, with a note. The prefix of DataParallel or torch.compile is removed from
 // the names, with a note.
 //

@@ -6,7 +6,7 @@ import "image"
 // with the triangle filter that libjpeg calls fancy upsampling (each output
 // sample is 3/4 of the nearer and 1/4 of the farther input sample per axis),
 // and not replicated as image.YCbCr's own conversion does, because libjpeg is
-// what PIL, and with it torchvision, reads files with. Without this, colours
+// what PIL, and with it torchvision, reads files with. Without this, colors
 // beside edges differ by tens of levels from the pictures that published
 // networks were trained on.
 func ycbcrToRGB(out []uint8, m *image.YCbCr) {
@@ -85,7 +85,7 @@ func chromaRow(dst, sum []int32, plane []uint8, stride, y, cw, ch, sx, sy int) {
 }
 
 // triangle doubles a row: dst[2i] = (3·s[i]+s[i-1]+even) >> shift and
-// dst[2i+1] = (3·s[i]+s[i+1]+odd) >> shift, neighbours clamped at both ends.
+// dst[2i+1] = (3·s[i]+s[i+1]+odd) >> shift, neighbors clamped at both ends.
 func triangle(dst, s []int32, even, odd int32, shift uint) {
 	last := len(s) - 1
 	for x := range dst {
