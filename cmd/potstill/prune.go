@@ -13,7 +13,7 @@ import (
 // pruneCmd is potstill prune.
 type pruneCmd struct {
 	fileFlags
-	Mult   float64 `placeholder:"M" help:"Share of the channels that every width but the first three and the last keeps, as in 0.35."`
+	Mult   float64 `placeholder:"M" help:"Share of its channels that every width keeps, as in 0.35. In cnn-dwpw and hw7-student the first three and the last stay, as in the study."`
 	Widths []int   `placeholder:"N" help:"Widths to cut to, instead of --mult."`
 	Out    string  `default:"out/pruned.safetensors" placeholder:"FILE|DIR" help:"Where the pruned model goes (${default})."`
 	jsonFlag

@@ -12,7 +12,7 @@
 // Each group is ranked by the scale γ of the last batch norm that it meets,
 // signed, the largest first, equal ones in their old order. The best are kept,
 // and everything that touches the others goes, rows and columns alike. A group
-// that meets no batch norm cannot be cut.
+// that meets no batch norm cannot be cut, and stays under a multiplier.
 //
 // In the depthwise families (cnn-dwpw, hw7-student) block i, counted from 0,
 // widens or narrows from w[i-1] to w[i] channels:

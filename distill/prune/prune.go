@@ -23,13 +23,18 @@ type Options struct {
 	// Mult, in (0, 1], is what each width that does not stay is multiplied by;
 	// the product is rounded down, to at least one unit of the group.
 	Mult float64 `yaml:"mult"`
-	// Keep reports whether width i of n stays; nil means [KeepEnds].
+	// Keep reports whether width i of n stays. Nil means [KeepEnds] in the
+	// study's depthwise families, and in any other net that the widths stay
+	// that meet no batch norm.
 	Keep func(i, n int) bool
 	// Widths, if not nil, are the widths to cut to, and Mult and Keep have no
 	// effect. A net that is pruned in rounds is cut to [Widths] of the widths
 	// it had before the first.
 	Widths []int `yaml:"widths"`
 }
+
+// depthwise lists the families that the study prunes.
+var depthwise = []string{"cnn-dwpw", "hw7-student"}
 
 // KeepEnds is the study's choice: the first three widths and the last stay.
 func KeepEnds(i, n int) bool { return i < 3 || i == n-1 }
@@ -154,7 +159,11 @@ func slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report,
 	}
 	to := o.Widths
 	if to == nil {
-		if to, err = Widths(from, o.Mult, o.Keep); err != nil {
+		keep := o.Keep
+		if keep == nil && !slices.Contains(depthwise, c.Net.Family) {
+			keep = func(i, _ int) bool { return lastNorm(c.Net, &groups[i]) == nil }
+		}
+		if to, err = Widths(from, o.Mult, keep); err != nil {
 			return nil, nil, err
 		}
 		for i, g := range groups {
@@ -249,16 +258,22 @@ func list(groups []layers.Group) string {
 	return w.String()
 }
 
-// rank returns the score of each unit of a group: the sum of its channels' γ,
-// signed, in the last batch norm that the group meets.
-func rank(c *checkpoint.Checkpoint, g *layers.Group) ([]float64, error) {
-	var last *layers.Use
+// lastNorm returns the γ of the last batch norm that a group meets, nil if it
+// meets none.
+func lastNorm(n *layers.Net, g *layers.Group) (last *layers.Use) {
 	for i := range g.Uses {
 		u := &g.Uses[i]
-		if _, ok := c.Net.Module(u.Module).Kind.(layers.BatchNorm2d); ok && u.Role == "weight" {
+		if _, ok := n.Module(u.Module).Kind.(layers.BatchNorm2d); ok && u.Role == "weight" {
 			last = u
 		}
 	}
+	return last
+}
+
+// rank returns the score of each unit of a group: the sum of its channels' γ,
+// signed, in the last batch norm that the group meets.
+func rank(c *checkpoint.Checkpoint, g *layers.Group) ([]float64, error) {
+	last := lastNorm(c.Net, g)
 	if last == nil {
 		return nil, fmt.Errorf("the width of %s meets no BatchNorm by which its channels could be ranked; give widths, with %d for it", g.Name, g.Size*g.Width)
 	}

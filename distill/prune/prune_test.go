@@ -239,7 +239,7 @@ func TestRefusals(t *testing.T) {
 		_, _, err := Slim(drawn(t, a), o)
 		oneLine(t, err, want)
 	}
-	// A net of which the first three widths and the last are all that there are.
+	// A net of which one width meets a batch norm: the other stays.
 	text := "modules:\n  a: {kind: Conv2d, out_channels: 8}\n  bn: BatchNorm2d\n  b: {kind: Conv2d, out_channels: 4}\n  pool: AdaptiveAvgPool2d\n  fc: Linear\n"
 	n, err := layers.ParseYAML("few.yaml", []byte(text), 3)
 	if err != nil {
@@ -250,7 +250,10 @@ func TestRefusals(t *testing.T) {
 		t.Fatal(err)
 	}
 	few := &checkpoint.Checkpoint{Net: n, State: checkpointtest.State(t, m, 1)}
-	_, _, err = Slim(few, Options{Mult: 0.5})
+	if _, r, err := Slim(few, Options{Mult: 0.5}); err != nil || !slices.Equal(r.WidthsAfter, []int{4, 4}) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	_, _, err = Slim(few, Options{Mult: 0.5, Keep: KeepEnds})
 	oneLine(t, err, "a multiplier of 0.5 cuts none of the widths a 8, b 4; give widths to cut to")
 	_, _, err = Slim(few, Options{Mult: 0.5, Keep: all})
 	oneLine(t, err, "the width of b meets no BatchNorm by which its channels could be ranked; give widths, with 4 for it")

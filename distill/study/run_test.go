@@ -356,7 +356,7 @@ func TestBadSurroundings(t *testing.T) {
 		{Options{Dir: filepath.Join(file, "out")}, tiny(t), []string{file, "not a directory", "choose another output folder"}},
 		{Options{Dir: t.TempDir(), Data: file + "s"}, tiny(t), []string{file + "s", "no such folder"}},
 		{Options{Dir: t.TempDir(), Batch: 12, LR: 1e30}, tiny(t), []string{"step teacher", "diverged"}},
-		{Options{Dir: t.TempDir()}, tiny(t, "arch: cnn-dwpw\n    base: 4", "arch: cnn-group\n    base: 4"), []string{"step pruned", "meets no BatchNorm"}},
+		{Options{Dir: t.TempDir()}, tiny(t, "arch: cnn-dwpw\n    base: 4", "arch: cnn-group\n    base: 4"), []string{"step chart.1", "meets no BatchNorm"}},
 	} {
 		_, _, err := Run(t.Context(), b, c.r, c.o)
 		if err == nil || strings.Contains(err.Error(), "\n") {
