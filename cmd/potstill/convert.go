@@ -89,6 +89,9 @@ func (c *convertCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	if err := model.CheckFinite(); err != nil {
+		a.log.Warn(err.Error()) // the file is converted as it is
+	}
 	o := export.Options{ONNX: onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Version: theVersion()}}
 	if o.ONNX.Calibration, err = c.calibrate(a, format, model); err != nil {
 		return err

@@ -51,4 +51,10 @@ func TestBrokenStart(t *testing.T) {
 	fails(t, want, "train", "--data", "builtin:fashion", "--limit", "20", "--init", path, "--out", filepath.Join(t.TempDir(), "a"))
 	fails(t, want, small("distill", "--teacher", path, "--out", filepath.Join(t.TempDir(), "a"))...)
 	fails(t, want, "prune", "--model", path, "--mult", "0.5", "--out", filepath.Join(t.TempDir(), "a.safetensors"))
+	r := succeeds(t, "convert", path, filepath.Join(t.TempDir(), "a.pth"))
+	for _, w := range want {
+		if !strings.Contains(r.err, w) {
+			t.Errorf("convert says %q, which lacks %q", r.err, w)
+		}
+	}
 }
