@@ -62,7 +62,7 @@ type imageFlags struct {
 // outFlags say where a run is kept.
 type outFlags struct {
 	Out       string `placeholder:"DIR" help:"Folder for best and last weights and the figures of the run; a new one below out if not given."`
-	Resume    bool   `help:"Go on from the last weights in --out, exactly as if never stopped, with the same settings. --epochs may be another number with --schedule constant or step; the rates of cosine and onecycle depend on it."`
+	Resume    bool   `help:"Resume the run in --out from its last weights, exactly as if it had never been stopped. Flags that are not given are those that it was begun with. --epochs may be another number with --schedule constant or step; the rates of cosine and onecycle depend on it."`
 	Force     bool   `help:"Replace the run that --out holds."`
 	SaveEvery int    `placeholder:"STEPS" help:"Save the last weights every so many steps besides those after each epoch."`
 	LogSteps  string `placeholder:"FILE|-" help:"Write a line of JSON with the loss after every step; - for standard output, where --json then writes its object in one line too."`
