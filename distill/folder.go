@@ -126,18 +126,29 @@ func (s *session) claim() (unlock func() error, err error) {
 	if j.Dir == "" {
 		return func() error { return nil }, nil
 	}
+	there, err := exists(j.Dir)
+	if err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(j.Dir, 0o777); err != nil {
 		return nil, writable(fmt.Errorf("the output folder cannot be made: %w", err))
 	}
-	if unlock, err = Lock(s.path(LockFile)); errors.Is(err, ErrLocked) {
+	free, err := Lock(s.path(LockFile))
+	if errors.Is(err, ErrLocked) {
 		return nil, inUse(j.Dir)
 	} else if err != nil {
 		return nil, writable(err)
 	}
 	if err := s.mayBegin(); err != nil {
-		return nil, errors.Join(err, unlock())
+		return nil, errors.Join(err, free())
 	}
-	return unlock, nil
+	return func() error {
+		err := free()
+		if !there {
+			_ = os.Remove(j.Dir) // which fails unless the run has left nothing in it
+		}
+		return err
+	}, nil
 }
 
 // mayBegin reports why the run must not begin in its folder, which is locked.

@@ -33,6 +33,9 @@ func TestLastBatchOfOneIsSaidAtTheStart(t *testing.T) {
 	args := []string{"train", "--data", dir, "--arch", "resnet18", "--base", "4", "--size", "32", "--batch", "32", "--epochs", "1"}
 	out := filepath.Join(t.TempDir(), "a")
 	fails(t, []string{"33 images", "batches of 32", "--drop-last", "--batch"}, with(args, "--out", out)...)
+	if _, err := os.Stat(out); err == nil {
+		t.Error("a folder without anything in it is left")
+	}
 	succeeds(t, with(args, "--drop-last", "--out", out)...)
 }
 
