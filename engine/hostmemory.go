@@ -2,6 +2,7 @@ package engine
 
 import (
 	"math"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 )
@@ -13,9 +14,10 @@ import (
 func HostMemory() int {
 	left := systemMemory()
 	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
-		s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+		runtime.GC() // what was closed before counts as free: without cgo, it is Go's memory
+		s := []metrics.Sample{{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}, {Name: "/memory/classes/heap/free:bytes"}}
 		metrics.Read(s)
-		used := int64(s[0].Value.Uint64() - s[1].Value.Uint64())
+		used := int64(s[0].Value.Uint64() - s[1].Value.Uint64() - s[2].Value.Uint64())
 		left = least(left, int(max(limit-used, 0)))
 	}
 	return left

@@ -185,6 +185,7 @@ type queue struct {
 }
 
 func (q *queue) reset() {
+	clear(q.commands) // without cgo, arguments keep the memory alive that they point to
 	q.commands = q.commands[:0]
 	q.memory.reset()
 }

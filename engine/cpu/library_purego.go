@@ -68,6 +68,7 @@ func (l *library) run(commands []command) {
 		j.work()
 		j.done.Wait()
 	}
+	j.kernel, j.args = nil, nil // which would keep the memory of a closed program alive
 	runtime.KeepAlive(commands)
 }
 
