@@ -234,6 +234,11 @@ func TestTheLargestBatch(t *testing.T) {
 		}
 		return n, nil
 	}
+	// Above one image there is a part that does not grow with the batch.
+	stepped := func(n int) (int, error) { return 1_350_000 + min(n-1, 1)*163_000_000 + n*566_000, nil }
+	if got := LargestBatch(600, 281_342_605, stepped); got < 180 || got > 206 {
+		t.Errorf("%d of 206 fit", got)
+	}
 	if got := LargestBatch(1000, 30, failing); got < 25 || got > 30 {
 		t.Errorf("where large batches cannot be planned: %d", got)
 	}

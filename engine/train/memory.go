@@ -227,7 +227,8 @@ const probes = 8
 // LargestBatch returns the largest n below most for which need(n), which grows about
 // linearly, is found to be at most room; 0 if there is none. Only sizes that
 // need was asked for are returned. The straight line through the largest size
-// known to fit and the smallest known not to says what to ask next.
+// known to fit and the smallest known not to says what to ask next; where it was
+// wrong twice, half the way is asked, for it would creep along a curve.
 func LargestBatch(most, room int, need func(n int) (int, error)) int {
 	if most <= 1 {
 		return 0
@@ -241,9 +242,12 @@ func LargestBatch(most, room int, need func(n int) (int, error)) int {
 	if err != nil {
 		atHi = 0 // not known
 	}
+	misses := 0
 	for range probes {
 		at := (lo + hi) / 2
-		if atHi > room {
+		if misses == 2 {
+			misses = 0
+		} else if atHi > room {
 			share := float64(room-atLo) / float64(atHi-atLo)
 			at = lo + int(float64(hi-lo)*share)
 		}
@@ -255,9 +259,10 @@ func LargestBatch(most, room int, need func(n int) (int, error)) int {
 		case err != nil:
 			hi, atHi = at, 0
 		case n <= room:
-			lo, atLo = at, n
+			lo, atLo, misses = at, n, 0
 		default:
 			hi, atHi = at, n
+			misses++
 		}
 	}
 	return lo
