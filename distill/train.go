@@ -271,7 +271,7 @@ func (s *session) outcome(r *train.Result) (*Outcome, error) {
 	return out, nil
 }
 
-// writable adds the mend to an error of the file system.
+// writable adds what to do to an error of the file system.
 func writable(err error) error {
 	switch {
 	case err == nil:

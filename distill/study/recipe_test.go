@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// base is a good recipe, one line a part, that the tests of errors spoil.
+// base is a good recipe, one line a part, that the tests of errors change.
 const base = `study: s
 data: {source: builtin:fashion, size: 28}
 defaults: {epochs: 2}

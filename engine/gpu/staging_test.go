@@ -51,7 +51,7 @@ func newSummer(t *testing.T, b engine.Backend) *summer {
 	return s
 }
 
-// start begins a run and spoils the caller's memory.
+// start begins a run and overwrites the caller's memory.
 func (s *summer) start(n float32) engine.Flight {
 	for i := range s.data {
 		s.data[i] = n + float32(i)

@@ -1,16 +1,12 @@
 package checkpoint
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/half"
 	"github.com/potstill/potstill/layers"
-	"github.com/potstill/potstill/layers/checkpoint/affine"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 
@@ -32,165 +28,6 @@ const (
 	rangeName   = "affine/range"
 	rangeName64 = "affine/range64"
 )
-
-// Quantize returns the state with its tensors in the codes of a scheme, and
-// their values as these codes decode: the weights that a quantized model
-// computes with. Counters and scalars stay as they are, and so do, under
-// Float16, tensors with a value beyond ±65504.
-func Quantize(s layers.StateDict, scheme string) (layers.StateDict, error) {
-	switch scheme {
-	case Float32, Affine8, Affine8PerChannel, Float16:
-	default:
-		return nil, fmt.Errorf("unknown scheme %q; it is one of %q, %q, %q, or empty for 32 bits", scheme, Affine8, Affine8PerChannel, Float16)
-	}
-	out := make(layers.StateDict, len(s))
-	for i, e := range s {
-		e.Codes = nil
-		err := encode(&e, scheme)
-		if err != nil {
-			return nil, fmt.Errorf("tensor %s: %w", e.Name, err)
-		}
-		out[i] = e
-	}
-	return out, nil
-}
-
-// encode gives an entry the codes of a scheme, where the scheme has any for it.
-func encode(e *layers.Entry, scheme string) (err error) {
-	if e.Integer() || len(e.Shape) == 0 {
-		return nil
-	}
-	c := &layers.Codes{}
-	switch scheme {
-	case Float16:
-		if slices.ContainsFunc(e.Data, half.Overflows) {
-			return nil
-		}
-		codes, err := affine.Encode16(e.Data)
-		if err != nil {
-			return err
-		}
-		c.Encoding = layers.Encoding{Rule: layers.Half, Bits: 16}
-		for _, h := range codes {
-			c.Bytes = binary.LittleEndian.AppendUint16(c.Bytes, h)
-		}
-	case Affine8:
-		c.Encoding = layers.Encoding{Rule: layers.MinMax, Bits: 8}
-		var lo, hi float32
-		c.Bytes, lo, hi, err = affine.Encode8(e.Data)
-		c.Ranges = []float64{float64(lo), float64(hi)}
-	case Affine8PerChannel:
-		if len(e.Shape) == 1 {
-			return nil
-		}
-		c.Encoding = layers.Encoding{Rule: layers.MinMax, Bits: 8, PerChannel: true}
-		var lo, hi []float32
-		c.Bytes, lo, hi, err = affine.EncodeChannels8(e.Data, e.Shape[0])
-		for i := range lo {
-			c.Ranges = append(c.Ranges, float64(lo[i]), float64(hi[i]))
-		}
-	default:
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	e.Codes = c
-	e.Data, err = decode(c, e.Shape)
-	return err
-}
-
-// decode returns the numbers that codes stand for.
-func decode(c *layers.Codes, shape []int) ([]float32, error) {
-	n := product(shape)
-	if err := c.Encoding.Check(); err != nil {
-		return nil, err
-	}
-	if want := n * c.Encoding.Bits / 8; len(c.Bytes) != want {
-		return nil, fmt.Errorf("%d bytes of codes for %d values, %d are needed", len(c.Bytes), n, want)
-	}
-	out := make([]float32, n)
-	if c.Encoding.Rule == layers.Half {
-		return out, affine.Decode16(words(c.Bytes), out)
-	}
-	ranges := 1
-	if c.Encoding.PerChannel {
-		ranges = shape[0]
-	}
-	if len(c.Ranges) != 2*ranges {
-		return nil, fmt.Errorf("it has %d ends of ranges, %d are needed", len(c.Ranges), 2*ranges)
-	}
-	lo, hi := make([]float64, ranges), make([]float64, ranges)
-	for i := range lo {
-		lo[i], hi[i] = c.Ranges[2*i], c.Ranges[2*i+1]
-	}
-	return out, affine.DecodeChannels8(c.Bytes, lo, hi, out)
-}
-
-// words returns the 16-bit words of which b holds the lower byte first.
-func words(b []byte) []uint16 {
-	out := make([]uint16, len(b)/2)
-	for i := range out {
-		out[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
-	return out
-}
-
-// checkCodes makes sure that the codes of a state are those of its values.
-func checkCodes(s layers.StateDict) error {
-	for i := range s {
-		e := &s[i]
-		if e.Codes == nil {
-			continue
-		}
-		v, err := decode(e.Codes, e.Shape)
-		if err == nil && !slices.Equal(v, e.Data) {
-			err = errors.New("its codes stand for other values than it has")
-		}
-		if err != nil {
-			return fmt.Errorf("tensor %s: %w", e.Name, err)
-		}
-	}
-	return nil
-}
-
-func product(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
-}
-
-// Scheme returns the scheme by which a state is stored, Mixed if none is: that
-// whose codes all tensors have for which it has any.
-func Scheme(s layers.StateDict) string {
-	coded := slices.ContainsFunc(s, func(e layers.Entry) bool { return e.Codes != nil })
-	if !coded {
-		return Float32
-	}
-	for _, scheme := range []string{Affine8, Affine8PerChannel, Float16} {
-		if !slices.ContainsFunc(s, func(e layers.Entry) bool { return !stored(&e, scheme) }) {
-			return scheme
-		}
-	}
-	return Mixed
-}
-
-// stored reports whether an entry is stored as the scheme has it.
-func stored(e *layers.Entry, scheme string) bool {
-	var want layers.Encoding
-	switch vector := len(e.Shape) == 1; {
-	case e.Integer() || len(e.Shape) == 0:
-	case scheme == Affine8:
-		want = layers.Encoding{Rule: layers.MinMax, Bits: 8}
-	case scheme == Affine8PerChannel && !vector:
-		want = layers.Encoding{Rule: layers.MinMax, Bits: 8, PerChannel: true}
-	case scheme == Float16 && !slices.ContainsFunc(e.Data, half.Overflows):
-		want = layers.Encoding{Rule: layers.Half, Bits: 16}
-	}
-	return e.Encoding() == want
-}
 
 // A packer makes the tensors of a file.
 type packer struct {
