@@ -19,12 +19,14 @@ test: ## every test; what is skipped says why
 
 check: lint purego race fuzz bridge ## what .ci/run does besides the tests and scripts/cu_door.sh
 
-lint: ## format, vet, staticcheck, tidy modules
+lint: ## format, vet, staticcheck, tidy modules, the nested ones too
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) vet ./...
 	$(GO) run $(STATICCHECK) ./...
 	$(GO) mod tidy -diff
+	cd bridge/gorgonia && $(GO) mod tidy -diff
+	cd bridge/cu && $(GO) mod tidy -diff
 
 purego: ## the tests without cgo: the plain Go engine
 	CGO_ENABLED=0 scripts/test.sh ./...

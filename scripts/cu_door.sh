@@ -63,7 +63,6 @@ ln -s ../fake/libcuda.so.1 "$tmp/run/fake-libcuda.so.1" # as the stand-in calls 
 
 export CGO_ENABLED=1 CGO_CFLAGS="${CGO_CFLAGS:--O2 -g} -I$include" CGO_LDFLAGS="${CGO_LDFLAGS:-} -L$tmp/link"
 cd bridge/cu
-go mod tidy -diff
 go vet ./...
 go build ./...
 go test -c -o "$tmp/door.test" .
