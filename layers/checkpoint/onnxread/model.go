@@ -1,5 +1,7 @@
 package onnxread
 
+import "github.com/potstill/potstill/layers/checkpoint/named"
+
 // A Model is the content of an ONNX file.
 type Model struct {
 	// Path is the file, "" where bytes were decoded.
@@ -57,6 +59,13 @@ type Tensor struct {
 	Int   []int64
 	// Double holds those of float64 in full.
 	Double []float64
+	// External says that they lay in a file beside the model.
+	External bool
+}
+
+// Bytes returns how many bytes the elements have.
+func (t *Tensor) Bytes() int64 {
+	return int64(max(len(t.Float), len(t.Int))) * int64(named.Size(t.DType))
 }
 
 // An Info describes an input or an output of the graph.

@@ -78,7 +78,7 @@ func (r *reader) tensor(b []byte) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tensor{Name: t.name, Shape: shape, DType: dtype, Float: d.Float, Int: d.Int, Double: d.Double}, nil
+	return &Tensor{Name: t.name, Shape: shape, DType: dtype, Float: d.Float, Int: d.Int, Double: d.Double, External: t.external}, nil
 }
 
 // rawTensor reads the fields of a TensorProto.
