@@ -29,7 +29,10 @@ func (f *folder) fold(n *onnxread.Node, opset int, in []*array) (out []*array, o
 				return nil, true, err
 			}
 		}
-		return []*array{a}, true, nil
+		if n.Op == "Pow" && in[0].ints {
+			a, err = f.cast(a, true)
+		}
+		return []*array{a}, true, err
 	}
 	if op, known := unaries[n.Op]; known && len(in) == 1 {
 		a, err := f.unary(in[0], op)

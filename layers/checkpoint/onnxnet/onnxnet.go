@@ -125,6 +125,15 @@ func (g *graph) tail() map[*onnxread.Node]bool {
 
 // net makes a net of the modules, whose output is that of out.
 func (t *translator) net(in layers.Input, out *mod) (*layers.Net, error) {
+	b, err := t.builder(in)
+	if err != nil {
+		return nil, err
+	}
+	return b.Net(out.String())
+}
+
+// builder writes the modules down.
+func (t *translator) builder(in layers.Input) (*layers.NetBuilder, error) {
 	nameAll(t.mods)
 	b := layers.NewNetBuilder("", in)
 	shared := make(map[*float32]string)
@@ -149,7 +158,7 @@ func (t *translator) net(in layers.Input, out *mod) (*layers.Net, error) {
 			}
 		}
 	}
-	return b.Net(out.String())
+	return b, nil
 }
 
 // String returns the name of a module, and that of the image for none.

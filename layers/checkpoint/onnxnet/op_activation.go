@@ -43,7 +43,7 @@ var activations = map[string]activated{
 	"LeakyRelu": attrKind("LeakyReLU", "negative_slope", "alpha", 0.01), "Elu": attrKind("ELU", "alpha", "alpha", 1.0),
 	"Celu": attrKind("Celu", "alpha", "alpha", 1.0), "ThresholdedRelu": attrKind("ThresholdedReLU", "alpha", "alpha", 1.0),
 	"HardSigmoid": attrKind("Hardsigmoid", "alpha", "alpha", 0.2, "beta", "beta", 0.5), "Softplus": plainKind("Softplus"),
-	"Selu": seluKind, "Gelu": geluKind, "Swish": swishKind, "Clip": clipKind,
+	"Gelu": geluKind, "Swish": swishKind, "Clip": clipKind,
 }
 
 // activation translates a function of one number.
@@ -75,11 +75,18 @@ const (
 	seluGamma = 1.05070102214813232421875
 )
 
-func seluKind(n *onnxread.Node, _ []*array) (string, map[string]any, error) {
-	if a, g := n.Float("alpha", seluAlpha), n.Float("gamma", seluGamma); !near(float64(a), seluAlpha) || !near(float64(g), seluGamma) {
-		return "", nil, fmt.Errorf("alpha %g and gamma %g are not those of SELU", a, g)
+// selu is γ·ELU(x), with PyTorch's constants a module of its own.
+func selu(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	a, err := first(in)
+	if err != nil {
+		return nil, err
 	}
-	return "SELU", nil, nil
+	alpha, gamma := n.Float("alpha", seluAlpha), n.Float("gamma", seluGamma)
+	if near(float64(alpha), seluAlpha) && near(float64(gamma), seluGamma) {
+		return t.pointwise(n, a, "SELU", nil), nil
+	}
+	out := t.pointwise(n, a, "ELU", map[string]any{"alpha": decimal(alpha)})
+	return t.scaled(n, out[0].a, filled(1, gamma), nil), nil
 }
 
 func geluKind(n *onnxread.Node, _ []*array) (string, map[string]any, error) {

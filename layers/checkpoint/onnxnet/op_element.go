@@ -11,7 +11,7 @@ import (
 // elementOperators combine tensors element by element.
 var elementOperators = map[string]operator{
 	"Add": elements, "Sum": elements, "Mul": elements, "Sub": elements, "Div": elements, "Max": elements, "Min": elements, "Mean": elements, "Pow": power,
-	"PRelu": preluAct,
+	"PRelu": preluAct, "Selu": selu,
 }
 
 // kindOf are the modules of two tensors that both depend on the image.

@@ -212,10 +212,16 @@ func sliceAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
 		return nil, err
 	}
 	for _, c := range list {
-		if c.step != 1 && c.size() > 1 {
-			return nil, fmt.Errorf("it takes every %dth element of an axis", c.step)
+		if c.step == 1 || c.size() == 1 {
+			a, err = t.slice(n, a, c.axis, c.start, c.size())
+		} else {
+			var at []int
+			for k := range min(c.size(), 1<<14) {
+				at = append(at, c.start+k*c.step)
+			}
+			a, err = t.pick(n, a, c.axis, at)
 		}
-		if a, err = t.slice(n, a, c.axis, c.start, c.size()); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -255,14 +261,55 @@ func splitAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
 	return out, nil
 }
 
-// gatherAct takes one element of an axis, or several that follow each other.
+// pick returns elements of an axis in any order: parts of channels that follow
+// each other, joined.
+func (t *translator) pick(n *onnxread.Node, a *act, i int, at []int) (*act, error) {
+	a, err := t.settled(n, a)
+	if err != nil {
+		return nil, err
+	}
+	var parts []*act
+	for k := 0; k < len(at); {
+		end := k + 1
+		for end < len(at) && at[end] == at[k]+end-k {
+			end++
+		}
+		p, err := t.slice(n, a, i, at[k], end-k)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, p)
+		k = end
+	}
+	switch {
+	case len(parts) == 1:
+		return parts[0], nil
+	case len(parts) == 0:
+		return nil, fmt.Errorf("nothing is left of an axis")
+	case len(parts) > 256:
+		return nil, fmt.Errorf("it picks %d parts of an axis", len(parts))
+	}
+	step := a.c / a.axes[i].size() // channels of one element, which slice has checked
+	out := *a
+	out.c = len(at) * step
+	out.axes = slices.Clone(a.axes)
+	out.axes[i] = merge(axis{{channel, step, len(at)}})
+	var from []*mod
+	for _, p := range parts {
+		from = append(from, p.from)
+	}
+	out.from = t.emit(n, &out, "Concat", nil, nil, from...)
+	return &out, nil
+}
+
+// gatherAct takes elements of an axis.
 func gatherAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
 	a, err := first(in)
 	if err != nil {
 		return nil, err
 	}
 	c, err := constants(in, 1, 1)
-	if err != nil || c[0] == nil || c[0].len() == 0 || len(c[0].shape) > 1 {
+	if err != nil || c[0] == nil || c[0].len() == 0 || c[0].len() > 1<<14 {
 		return nil, fmt.Errorf("what it picks is not a constant list")
 	}
 	i, err := axisOf(n.Int("axis", 0), len(a.axes))
@@ -270,26 +317,23 @@ func gatherAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
 		return nil, err
 	}
 	d := a.axes[i].size()
-	start := c[0].int(0)
-	if start < 0 {
-		start += d
-	}
-	for k := range c[0].len() {
-		at := c[0].int(k)
-		if at < 0 {
-			at += d
+	at := c[0].list()
+	for k := range at {
+		if at[k] < 0 {
+			at[k] += d
 		}
-		if at != start+k || at < 0 || at >= d {
-			return nil, fmt.Errorf("it picks elements of an axis that do not follow each other")
+		if at[k] < 0 || at[k] >= d {
+			return nil, fmt.Errorf("element %d of an axis of %d", c[0].int(k), d)
 		}
 	}
-	if a, err = t.slice(n, a, i, start, c[0].len()); err != nil {
+	if a, err = t.pick(n, a, i, at); err != nil {
 		return nil, err
 	}
-	if len(c[0].shape) == 0 {
-		a = a.with(slices.Delete(slices.Clone(a.axes), i, i+1))
+	parts, err := regroup(a.axes[i], c[0].shape)
+	if err != nil {
+		return nil, err
 	}
-	return []value{{a: a}}, nil
+	return []value{{a: a.with(slices.Concat(a.axes[:i], parts, a.axes[i+1:]))}}, nil
 }
 
 func dropoutAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
