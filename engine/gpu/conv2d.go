@@ -74,7 +74,7 @@ func (g gather) args() conv2DArgs {
 	a := conv2DArgs{
 		n: int32(g.n), h: int32(g.h), width: int32(g.w), c: int32(g.c), yh: int32(g.oh), yw: int32(g.ow), yc: int32(g.o),
 		in: int32(g.cg), out: int32(g.og), kh: int32(g.kh), kw: int32(g.kw), cg: int32(g.cg), o: int32(g.o),
-		groups: int32(g.groups), act: int32(g.epilogue.act),
+		groups: int32(g.groups), act: int32(g.epilogue.act.Fn),
 		rows: newStepping(g.stride[0], g.top, g.dilation[0], g.h, g.backward),
 		cols: newStepping(g.stride[1], g.left, g.dilation[1], g.w, g.backward),
 	}
