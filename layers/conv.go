@@ -31,7 +31,9 @@ type Conv2d struct {
 // 2/(O·KH·KW), torchvision's choice for ResNet (He et al., arXiv:1502.01852).
 const KaimingNormalFanOut = "kaiming_normal_fan_out"
 
-func init() { Register(Conv2d{KernelSize: Both(1), Stride: Both(1), Dilation: Both(1), Groups: 1, Bias: true}) }
+func init() {
+	Register(Conv2d{KernelSize: Both(1), Stride: Both(1), Dilation: Both(1), Groups: 1, Bias: true})
+}
 
 // Conv returns a convolution with a square kernel, of stride 1, with a bias and
 // without padding.

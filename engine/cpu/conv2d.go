@@ -21,12 +21,12 @@ func init() {
 
 // A geometry holds the extents of a convolution.
 type geometry struct {
-	n, h, w, c       int // x
-	oh, ow, o        int // y
-	kh, kw           int
-	stride, dil      engine.Pair
-	pad              engine.Pads
-	groups, cg, og   int
+	n, h, w, c     int // x
+	oh, ow, o      int // y
+	kh, kw         int
+	stride, dil    engine.Pair
+	pad            engine.Pads
+	groups, cg, og int
 }
 
 func geometryOf(op engine.Conv2D, x, w, y engine.Spec) geometry {
