@@ -28,7 +28,7 @@ type verifyCmd struct {
 
 // Help is printed below the flags' summary.
 func (verifyCmd) Help() string {
-	return `A case is a folder with model.onnx and test_data_set_0/input_0.pb … output_0.pb, as ONNX's own tests have them. The model
+	return `A case is a folder with model.onnx and, in test_data_set_0, input_0.pb, output_0.pb and so on: the layout of ONNX's own tests. The model
 is translated as an import translates it, run on the device, and its outputs are compared: an element may be off by
 atol + rtol·|expected|. Inputs after the first are taken as constants where they can be, since single operators have their
 weights there. A line a case; the exit status is 1 if a case fails.
