@@ -5,7 +5,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
@@ -91,7 +91,7 @@ func (c *evalCmd) Run(a *app) error {
 			if name == "validation" && ds.HeldOut > 0 {
 				a.log.Info(fmt.Sprintf("%s has no validation part: evaluating the pictures that training holds out; --split all takes every one", c.Data))
 			}
-			seen := newFit(m.Preprocess)
+			seen := newCoverage(m.Preprocess)
 			for i := range part.Len() {
 				seen.add(part.Bounds(i))
 			}
@@ -100,7 +100,7 @@ func (c *evalCmd) Run(a *app) error {
 			}
 			done := 0
 			a.console.begin("evaluating", part.Len())
-			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: classes, Each: func(int, []float32) error {
+			ev, err := eval.Evaluate(a.ctx, b, m, part, eval.Options{Batch: c.Batch, Classes: classes, Each: func(int, []float32) error {
 				done++
 				a.console.advance(done, part.Len(), "")
 				return nil

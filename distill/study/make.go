@@ -13,8 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/distill/prune"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
@@ -73,7 +73,7 @@ func (u *unit) file() string { return filepath.Join(u.dir, u.out.File) }
 // train runs the training of a train, distill or prune step, from its last
 // checkpoint if there is one.
 func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
-	j := distill.Job{
+	j := fit.Job{
 		Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config, Freeze: u.train.Freeze, LRScales: u.train.LRScales,
 		Dir: u.dir, Replace: true, Logger: s.o.Logger, Recipe: s.recipeOf(u),
 	}
@@ -116,7 +116,7 @@ func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 			return text
 		})
 	}
-	out, err := distill.Train(ctx, s.b, j)
+	out, err := fit.Run(ctx, s.b, j)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func finiteOrNil(x float64) *float64 {
 // resumable reports whether a unit has a run to resume. A run whose last
 // checkpoint is damaged begins anew.
 func (s *session) resumable(u *unit) (bool, error) {
-	path := filepath.Join(u.dir, distill.LastFile)
+	path := filepath.Join(u.dir, fit.LastFile)
 	_, err := checkpoint.Load(path)
 	switch {
 	case err == nil:
@@ -235,7 +235,7 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string,
 	if err != nil {
 		return err
 	}
-	if err := distill.CheckClasses(c, s.ds); err != nil {
+	if err := c.CheckDataset(s.ds); err != nil {
 		return err
 	}
 	store := engine.NewStore(s.b)
@@ -245,7 +245,7 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string,
 		return err
 	}
 	ev, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
-		Batch: cmp.Or(s.o.Batch, evalBatch), Transform: distill.EvalTransform(c.Preprocess), Workers: s.o.Workers,
+		Batch: cmp.Or(s.o.Batch, evalBatch), Transform: c.Preprocess.Transform(), Workers: s.o.Workers,
 	})
 	if err != nil {
 		return err
