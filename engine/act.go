@@ -212,23 +212,31 @@ func (f Act) Constants() [3]float32 {
 	return [3]float32{f.A, f.B}
 }
 
-// check refuses functions that there are not, and constants with which they
-// make no sense.
-func (f Act) check() error {
+// Check refuses a function that there is not, and constants with which it makes
+// no sense.
+func (f Act) Check() error {
 	finite := func(v float32) bool { return !math.IsInf(float64(v), 0) && v == v }
 	switch {
 	case f.Fn >= funcCount:
-		return fmt.Errorf("%w: unknown activation %v", ErrShape, f)
+		return fmt.Errorf("unknown activation %v", f)
 	case f.Fn == FuncClip:
 		if !(f.A <= f.B) {
-			return fmt.Errorf("%w: %v has a lower bound that is not below the upper one", ErrShape, f)
+			return fmt.Errorf("%v: the lower bound is above the upper one", f)
 		}
 	case !finite(f.A) || !finite(f.B):
-		return fmt.Errorf("%w: %v has a constant that is no number", ErrShape, f)
+		return fmt.Errorf("%v: a constant is no number that float32 can hold", f)
 	case f.Fn == FuncCELU && !(f.A > 0):
-		return fmt.Errorf("%w: the constant of %v is not positive", ErrShape, f)
+		return fmt.Errorf("%v: its constant must be positive", f)
 	case f.Fn == FuncSoftplus && f.A == 0:
-		return fmt.Errorf("%w: %v divides by zero", ErrShape, f)
+		return fmt.Errorf("%v divides by zero", f)
+	}
+	return nil
+}
+
+// check is Check for an op's Infer.
+func (f Act) check() error {
+	if err := f.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrShape, err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package layers
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -442,6 +443,44 @@ func TestLoadIsStrict(t *testing.T) {
 	} {
 		if err := m.Load(other, change(state())); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+// TestMultAddsAreThoseOfTorchinfo holds every family to scripts/golden_macs.py.
+func TestMultAddsAreThoseOfTorchinfo(t *testing.T) {
+	text, err := os.ReadFile("testdata/torchinfo.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nets []struct {
+		Family        string
+		Classes, Base int
+		Height, Width int
+		Params        int
+		MultAdds      int64 `json:"mult_adds"`
+	}
+	if err := json.Unmarshal(text, &nets); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, want := range nets {
+		seen[want.Family] = true
+		m, err := New(Arch{Family: want.Family, Classes: want.Classes, Base: want.Base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := m.Summary(want.Height, want.Width)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.MultAdds != want.MultAdds || s.Params != want.Params {
+			t.Errorf("%+v: %d multiply-adds and %d parameters", want, s.MultAdds, s.Params)
+		}
+	}
+	for _, family := range Families() {
+		if !seen[family] {
+			t.Errorf("torchinfo has not counted %s", family)
 		}
 	}
 }
