@@ -44,7 +44,7 @@ type Config struct {
 	Seed uint64
 
 	// Objective is what is minimized; nil means CrossEntropy with LabelSmoothing.
-	Objective Objective
+	Objective Objective `json:"-"`
 	Optimizer OptimizerConfig
 	Schedule  ScheduleConfig
 
