@@ -88,7 +88,7 @@ func ParseYAML(file string, text []byte, classes int) (*Net, error) {
 	if name, err := n.complete(classes); err != nil {
 		return nil, src.Errorf(yamldoc.Join("modules", name), "%v", err)
 	}
-	if err := n.validate(); err != nil {
+	if err := n.validate(true); err != nil {
 		at := "modules"
 		for i := range n.Modules {
 			if name := n.Modules[i].Name; strings.HasPrefix(err.Error(), name+": ") {

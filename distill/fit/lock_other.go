@@ -1,0 +1,11 @@
+//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
+
+package fit
+
+import (
+	"errors"
+	"os"
+)
+
+// tryLock is not available here.
+func tryLock(*os.File) (ok bool, err error) { return false, errors.ErrUnsupported }

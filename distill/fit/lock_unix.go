@@ -1,0 +1,25 @@
+//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
+
+package fit
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// tryLock locks a file for as long as it is open, without waiting, and reports
+// whether it has. File systems that have no locks give an error.
+func tryLock(f *os.File) (ok bool, err error) {
+	for {
+		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+		case err == nil:
+			return true, nil
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return false, nil
+		default:
+			return false, err
+		}
+	}
+}
