@@ -171,7 +171,7 @@ func (m *Module) decodeNode(n *yamldoc.Node) error {
 	if ok, err := n.Key("kind", &name); err != nil {
 		return err
 	} else if !ok {
-		return n.Errorf("", "%s has no kind; there are %s", m.Name, strings.Join(KindNames(), ", "))
+		return n.Errorf("", "%s has no kind; give one of docs/nets.md, as Conv2d", m.Name)
 	}
 	kind, err := kindOf(name)
 	if err != nil {
