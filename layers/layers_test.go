@@ -224,7 +224,10 @@ func TestBadNets(t *testing.T) {
 		{nil, "needs modules"},
 		{[]Module{{Name: "m"}}, "m: it has no kind"},
 		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Groups = 2 })}, pool}, "c: 3 to 5 channels do not divide into 2 groups"},
-		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Stride = -1 })}, pool}, "negative"},
+		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Stride[1] = -1 })}, pool}, "negative"},
+		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Padding[3] = -1 })}, pool}, "padding [0,0,0,-1]"},
+		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Dilation[0] = 1 << 15 })}, pool}, "dilation 32768x1: at most 16384"},
+		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.KernelSize = Pair{1, 257} })}, pool}, "a kernel of 1x257"},
 		{[]Module{{Name: "c", Kind: Conv(0, 5, 3)}, pool}, "positive"},
 		{[]Module{{Name: "c", Kind: Conv(3, 1<<15, 3)}, pool}, "at most 16384 channels"},
 		{[]Module{{Name: "c", Kind: Conv(4, 5, 3)}, pool}, "c: Conv2D"},
@@ -251,7 +254,7 @@ func TestBadNets(t *testing.T) {
 // TestOwnNet builds a net of the layers that no family uses.
 func TestOwnNet(t *testing.T) {
 	conv := Conv(1, 6, 5)
-	conv.Padding = 2
+	conv.Padding = Around(2)
 	m, err := line(Input{Channels: 1, Height: 8, Width: 8},
 		Module{Name: "conv1", Kind: conv},
 		Module{Name: "relu1", Kind: ReLU{}},

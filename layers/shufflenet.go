@@ -10,7 +10,7 @@ var shuffleRepeats = [...]int{4, 8, 4}
 // of the last convolution.
 func buildShuffleNetV2(b *NetBuilder, a Arch) string {
 	w := a.Widths
-	x := numbered(b, "conv1", 0, Image, Conv2d{InChannels: a.InChannels, OutChannels: w[0], KernelSize: 3, Stride: 2, Padding: 1}, true)
+	x := numbered(b, "conv1", 0, Image, Conv2d{InChannels: a.InChannels, OutChannels: w[0], KernelSize: Both(3), Stride: Both(2), Padding: Around(1)}, true)
 	x = b.Add("maxpool", MaxPool2d{KernelSize: 3, Stride: 2, Padding: 1}, x)
 	in := w[0]
 	for i, repeats := range shuffleRepeats {
@@ -21,7 +21,7 @@ func buildShuffleNetV2(b *NetBuilder, a Arch) string {
 		}
 		in = out
 	}
-	x = numbered(b, "conv5", 0, x, Conv2d{InChannels: in, OutChannels: w[4], KernelSize: 1, Stride: 1}, true)
+	x = numbered(b, "conv5", 0, x, Conv2d{InChannels: in, OutChannels: w[4], KernelSize: Both(1), Stride: Both(1)}, true)
 	x = b.Add("mean", AdaptiveAvgPool2d{}, x)
 	return b.Add("fc", Linear{InFeatures: w[4], OutFeatures: a.Classes, Bias: true}, x)
 }
@@ -29,7 +29,7 @@ func buildShuffleNetV2(b *NetBuilder, a Arch) string {
 // numbered is a convolution without a bias, a BatchNorm and, if asked for, a
 // ReLU: modules first, first+1 and first+2 of name.
 func numbered(b *NetBuilder, name string, first int, x string, c Conv2d, relu bool) string {
-	c.Dilation, c.Groups = 1, max(c.Groups, 1)
+	c.Dilation, c.Groups = Both(1), max(c.Groups, 1)
 	x = b.Add(fmt.Sprintf("%s.%d", name, first), c, x)
 	x = b.Add(fmt.Sprintf("%s.%d", name, first+1), BatchNorm(c.OutChannels), x)
 	if relu {
@@ -41,16 +41,16 @@ func numbered(b *NetBuilder, name string, first int, x string, c Conv2d, relu bo
 // shuffleBranch is the branch that both units have, from in to out channels: a
 // pointwise convolution, a depthwise one of the given stride, and a pointwise.
 func shuffleBranch(b *NetBuilder, name, x string, in, out, stride int) string {
-	x = numbered(b, name, 0, x, Conv2d{InChannels: in, OutChannels: out, KernelSize: 1, Stride: 1}, true)
-	x = numbered(b, name, 3, x, Conv2d{InChannels: out, OutChannels: out, KernelSize: 3, Stride: stride, Padding: 1, Groups: out}, false)
-	return numbered(b, name, 5, x, Conv2d{InChannels: out, OutChannels: out, KernelSize: 1, Stride: 1}, true)
+	x = numbered(b, name, 0, x, Conv2d{InChannels: in, OutChannels: out, KernelSize: Both(1), Stride: Both(1)}, true)
+	x = numbered(b, name, 3, x, Conv2d{InChannels: out, OutChannels: out, KernelSize: Both(3), Stride: Both(stride), Padding: Around(1), Groups: out}, false)
+	return numbered(b, name, 5, x, Conv2d{InChannels: out, OutChannels: out, KernelSize: Both(1), Stride: Both(1)}, true)
 }
 
 // shuffleDown is the unit that halves the image: two branches that each make
 // half of the channels.
 func shuffleDown(b *NetBuilder, name, x string, in, out int) string {
-	left := numbered(b, name+".branch1", 0, x, Conv2d{InChannels: in, OutChannels: in, KernelSize: 3, Stride: 2, Padding: 1, Groups: in}, false)
-	left = numbered(b, name+".branch1", 2, left, Conv2d{InChannels: in, OutChannels: out / 2, KernelSize: 1, Stride: 1}, true)
+	left := numbered(b, name+".branch1", 0, x, Conv2d{InChannels: in, OutChannels: in, KernelSize: Both(3), Stride: Both(2), Padding: Around(1), Groups: in}, false)
+	left = numbered(b, name+".branch1", 2, left, Conv2d{InChannels: in, OutChannels: out / 2, KernelSize: Both(1), Stride: Both(1)}, true)
 	right := shuffleBranch(b, name+".branch2", x, in, out/2, 2)
 	return shuffleJoin(b, name, left, right)
 }
