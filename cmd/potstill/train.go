@@ -100,6 +100,7 @@ func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init in
 	if j.Config, err = r.config(); err != nil {
 		return j, err
 	}
+	j.Config.CutMixAlpha, j.Config.BalancedSampling = i.CutMix, i.Balanced
 	j.Config.Shuffle, j.Config.MixupAlpha, j.Config.SaveEvery = !i.NoShuffle, i.Mixup, f.SaveEvery
 	j.Config.Train, j.Config.Eval, err = i.transforms(j.Preprocess)
 	return j, err

@@ -27,8 +27,10 @@ type LoaderOptions struct {
 	MixupAlpha float64 // mixup with λ ~ Beta(α, α) a batch (Zhang et al., 2018); 0: none
 	CutMix     float64 // CutMix likewise (Yun et al., 2019); with mixup, each batch gets one of the two
 	Balanced   bool    // draw every class as often, with replacement; takes the place of Shuffle
-	DropLast   bool    // leave out a last batch that is not full
-	Eval       bool    // no random stages, whatever Augment says (see Transform)
+	// ClassWeights, if not nil, multiply the targets, one weight a class.
+	ClassWeights []float32
+	DropLast     bool // leave out a last batch that is not full
+	Eval         bool // no random stages, whatever Augment says (see Transform)
 	// OnDevice leaves the images to engine.Augment: batches have its inputs
 	// instead. All images must have one size for which Augment is OnDevice, and
 	// there are neither views nor mixup nor CutMix.
@@ -53,7 +55,7 @@ type Loader struct {
 type Batch struct {
 	N, H, W, C, Classes int
 	Images              []float32 // layout NHWC, N·H·W·C values; nil if OnDevice
-	Targets             []float32 // N·Classes: one-hot, or the mixture of two by mixup
+	Targets             []float32 // N·Classes: one-hot, or the mixture of two; times ClassWeights
 	Labels              []int32   // N: the image's own class, also under mixup
 	Index               []int     // N: the image's number in the split
 	Numbers             []uint32  // N: Index, for the device
@@ -91,6 +93,9 @@ func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
 		return nil, fmt.Errorf("data: mixup alpha %g: want 0 or a positive number", o.MixupAlpha)
 	case !(o.CutMix >= 0) || math.IsInf(o.CutMix, 0):
 		return nil, fmt.Errorf("data: cutmix alpha %g: want 0 or a positive number", o.CutMix)
+	}
+	if err := checkWeights(o.ClassWeights, classes); err != nil {
+		return nil, err
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -378,6 +383,11 @@ func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 	if (l.o.MixupAlpha > 0 || l.o.CutMix > 0) && b.N > 1 && !l.o.Eval {
 		s.rand = random.New(l.o.Seed, e.epoch, step, random.UseMixup)
 		s.mixBatch(b, l.o.MixupAlpha, l.o.CutMix)
+	}
+	if w := l.o.ClassWeights; w != nil {
+		for i := range b.Targets {
+			b.Targets[i] *= w[i%l.classes]
+		}
 	}
 }
 

@@ -258,3 +258,45 @@ func TestNewSettingsAreChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestClassWeights(t *testing.T) {
+	s := fashionSet(t).Train.Subset(40)
+	w := []float32{1, 2, 3, 4, 5, 6, 7, 8, 9, 0}
+	for _, b := range epochs(t, s, LoaderOptions{Batch: 8, Augment: EvalTransform(28), ClassWeights: w}, 0, 0) {
+		for k, l := range b.Labels {
+			for c := range 10 {
+				want := float32(0)
+				if c == int(l) {
+					want = w[c]
+				}
+				if got := b.Targets[k*10+c]; got != want {
+					t.Fatalf("target %g of class %d, for an image of class %d", got, c, l)
+				}
+			}
+		}
+	}
+	for _, bad := range [][]float32{{1, 2}, {0, 0, 0, 0, 0, 0, 0, 0, 0, 0}, {-1, 1, 1, 1, 1, 1, 1, 1, 1, 1}} {
+		if _, err := NewLoader(s, 10, LoaderOptions{Batch: 8, ClassWeights: bad}); err == nil {
+			t.Errorf("weights %v are taken", bad)
+		}
+	}
+	few := &Split{st: s.st, classes: 10}
+	for i := range s.Len() {
+		if l := s.Label(i); l == 0 || l == 1 && len(few.at) < 12 { // 4 of class 0, 2 of class 1 or so
+			few.at = append(few.at, s.at[i])
+		}
+	}
+	n := []int{0, 0}
+	for i := range few.Len() {
+		n[few.Label(i)]++
+	}
+	got := few.BalancedWeights(10)
+	for c := range 2 {
+		if want := float32(few.Len()) / float32(2*n[c]); math.Abs(float64(got[c]-want)) > 1e-6 {
+			t.Errorf("class %d has the weight %g, not %g", c, got[c], want)
+		}
+	}
+	if got[9] != 1 {
+		t.Errorf("a class without images has the weight %g", got[9])
+	}
+}

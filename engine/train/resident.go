@@ -57,12 +57,12 @@ func (t *Trainer) unfit() error {
 	switch {
 	case t.c.HostAugment:
 		return errors.New("as asked for")
-	case t.c.MixupAlpha > 0:
-		return errors.New("mixup is done there")
+	case t.c.MixupAlpha > 0 || t.c.CutMixAlpha > 0:
+		return errors.New("mixup and CutMix are done there")
 	case !same:
 		return errors.New("the images have several sizes")
 	case !tr.OnDevice(h, w):
-		return errors.New("the transform scales them or changes their perspective")
+		return errors.New("the transform scales them, changes their perspective, erases parts of them, or has RandAugment")
 	}
 	m, ok := b.(engine.Metered)
 	if !ok {

@@ -91,9 +91,12 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 // open makes what a run needs beside its programs.
 func (t *Trainer) open() (err error) {
 	c, ds := t.c, t.ds
+	if c.BalancedWeights {
+		c.ClassWeights = ds.Train.BalancedWeights(t.classes)
+	}
 	t.loader, err = data.NewLoader(ds.Train, t.classes, data.LoaderOptions{
 		Batch: c.Batch, Shuffle: c.Shuffle, Augment: c.Train, Seed: c.Seed, Workers: c.Workers,
-		MixupAlpha: c.MixupAlpha, DropLast: c.DropLast, OnDevice: t.resident != nil,
+		MixupAlpha: c.MixupAlpha, CutMix: c.CutMixAlpha, ClassWeights: c.ClassWeights, Balanced: c.BalancedSampling, DropLast: c.DropLast, OnDevice: t.resident != nil,
 	})
 	if err != nil {
 		return err
