@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine"
 )
 
@@ -69,7 +69,7 @@ type modelBench struct {
 	Model   string `json:"model"`
 	Device  string `json:"device"`
 	Threads int    `json:"threads"`
-	distill.Latency
+	eval.Latency
 	P50             float64 `json:"p50_ms"`
 	P90             float64 `json:"p90_ms"`
 	P99             float64 `json:"p99_ms"`
@@ -92,7 +92,7 @@ func (c *benchModelCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	o := distill.LatencyOptions{Batch: c.Batch, Warm: c.WarmUp, Runs: c.Runs, Time: c.Time}
+	o := eval.LatencyOptions{Batch: c.Batch, Warm: c.WarmUp, Runs: c.Runs, Time: c.Time}
 	in := m.Net.Input
 	switch {
 	case c.Size != nil:
@@ -102,7 +102,7 @@ func (c *benchModelCmd) Run(a *app) error {
 	case in.Height > 0:
 		o.Height, o.Width = in.Height, in.Width
 	default:
-		o.Height, o.Width = distill.EvalTransform(m.Preprocess).OutSize(0, 0)
+		o.Height, o.Width = m.Preprocess.Transform().OutSize(0, 0)
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		net, err := m.Net.Model()
@@ -113,11 +113,11 @@ func (c *benchModelCmd) Run(a *app) error {
 		if err != nil {
 			return err
 		}
-		memory, err := distill.PlannedMemory(b, net, o.Batch, o.Height, o.Width)
+		memory, err := eval.PlannedMemory(b, net, o.Batch, o.Height, o.Width)
 		if err != nil {
 			return err
 		}
-		l, err := distill.MeasureLatency(a.ctx, b, m, o)
+		l, err := eval.MeasureLatency(a.ctx, b, m, o)
 		if err != nil {
 			return err
 		}

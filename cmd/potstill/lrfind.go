@@ -6,7 +6,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
@@ -49,15 +49,15 @@ func (c *lrFindCmd) AfterApply(k *kong.Context) error {
 
 // An lrFound is the JSON form of the result.
 type lrFound struct {
-	Steepest float64           `json:"steepest"`
-	Lowest   float64           `json:"lowest"`
-	Diverged bool              `json:"diverged"`
-	Points   []distill.LRPoint `json:"points"`
+	Steepest float64       `json:"steepest"`
+	Lowest   float64       `json:"lowest"`
+	Diverged bool          `json:"diverged"`
+	Points   []fit.LRPoint `json:"points"`
 }
 
 // Run searches.
 func (c *lrFindCmd) Run(a *app) error {
-	r := distill.LRRange{From: c.From, To: c.To, Steps: c.Steps}
+	r := fit.LRRange{From: c.From, To: c.To, Steps: c.Steps}
 	if err := r.Validate(); err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (c *lrFindCmd) Run(a *app) error {
 			j.Step = func(s train.StepInfo) {
 				a.console.advance(s.Update, c.Steps, fmt.Sprintf("learning rate %.2g, loss %.4f", s.LR, s.Loss))
 			}
-			f, err := distill.FindLR(a.ctx, b, j, r)
+			f, err := fit.FindLR(a.ctx, b, j, r)
 			a.console.end()
 			if err != nil {
 				return err
@@ -94,7 +94,7 @@ func (c *lrFindCmd) Run(a *app) error {
 	})
 }
 
-func (c *lrFindCmd) print(a *app, f *distill.LRFinding) error {
+func (c *lrFindCmd) print(a *app, f *fit.LRFinding) error {
 	if c.JSON {
 		return printJSON(a.out, lrFound{f.Steepest, f.Lowest, f.Diverged, f.Points})
 	}

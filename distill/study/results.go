@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine/metrics"
@@ -155,9 +155,9 @@ func (s *session) run(v variant) report.Run {
 		run.File = relative(o.File)
 	}
 	if len(o.Epochs) > 0 {
-		run.Metrics = relative(distill.CSVFile)
-		if _, err := os.Stat(filepath.Join(v.dir, distill.CSVFile)); err != nil { // a version without it made the run
-			run.Metrics = relative(distill.MetricsFile)
+		run.Metrics = relative(fit.CSVFile)
+		if _, err := os.Stat(filepath.Join(v.dir, fit.CSVFile)); err != nil { // a version without it made the run
+			run.Metrics = relative(fit.MetricsFile)
 		}
 	}
 	return run

@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"context"
@@ -89,7 +89,7 @@ func FindLR(ctx context.Context, b engine.Backend, j Job, r LRRange) (*LRFinding
 	c.Epochs, c.EMA, c.Patience, c.SaveEvery = r.Steps, 0, 0, 0 // an epoch has a step at least
 	c.Optimizer.LR = r.From
 	c.Schedule = train.ScheduleConfig{Kind: train.StepDown, PerStep: true, StepSize: 1, Gamma: new(math.Pow(r.To/r.From, 1/float64(r.Steps-1)))}
-	_, err := Train(ctx, b, j)
+	_, err := Run(ctx, b, j)
 	var diverged *train.DivergedError
 	switch {
 	case over, err == nil:
