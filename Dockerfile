@@ -2,6 +2,8 @@
 #
 #   docker build -t potstill .
 #   docker run --rm -v "$PWD":/work potstill study run hw7-quick --out /work/out/demo
+#
+# It was written where there is no Docker, and has not been built yet.
 FROM golang:1.26-bookworm AS build
 WORKDIR /src
 COPY go.mod go.sum ./

@@ -37,7 +37,7 @@ type runFlags struct {
 	MaxLR        *float64 `name:"max-lr" placeholder:"LR" group:"Schedule:" help:"Peak of onecycle; --lr if not given."`
 
 	precisionFlag
-	ClassWeights   *classWeights `placeholder:"balanced|W,W,…" help:"Weights of the classes in the cross-entropy: one number a class, or balanced, the reciprocals of their numbers of training images."`
+	ClassWeights   *classWeights `placeholder:"balanced|W,W,W" help:"Weights of the classes in the cross-entropy: one number a class, or balanced, the reciprocals of their numbers of training images."`
 	LabelSmoothing float64       `placeholder:"E" help:"Share of the label that is spread over all classes."`
 	Patience       int           `placeholder:"N" help:"Stop after N epochs without a better validation accuracy."`
 	DropLast       bool          `help:"Leave out an epoch's last batch if it is smaller."`
