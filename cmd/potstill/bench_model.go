@@ -88,7 +88,7 @@ func (c *benchModelCmd) Run(a *app) error {
 	if c.Runs < 1 || c.WarmUp < 1 {
 		return fmt.Errorf("--runs %d, --warm-up %d: give at least 1", c.Runs, c.WarmUp)
 	}
-	m, err := loadModel(a, c.Model, c.foreignFlags)
+	m, err := loadModel(a, c.Model, c.foreignFlags, imageSize{})
 	if err != nil {
 		return err
 	}
