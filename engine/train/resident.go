@@ -57,8 +57,10 @@ func fitting(s *data.Split, c Config, b engine.Backend) (*resident, error) {
 	switch {
 	case c.HostAugment:
 		return nil, errors.New("as asked for")
-	case c.MixupAlpha > 0 || c.CutMixAlpha > 0:
-		return nil, errors.New("mixup and CutMix are done there")
+	case c.MixupAlpha > 0:
+		return nil, errors.New("mixup is done there")
+	case c.CutMixAlpha > 0:
+		return nil, errors.New("CutMix is done there")
 	case len(c.Objective.Views()) > 0:
 		return nil, errors.New("they are prepared in several ways")
 	case !same:
