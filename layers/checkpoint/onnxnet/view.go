@@ -209,16 +209,25 @@ func permuted(x axis) []int {
 
 // vector returns the values, one for each element of a dimension of the tensor,
 // by which a constant that is broadcast against it depends on that dimension
-// alone; ok is false where it depends on others. A constant of one value gives
-// a single one.
+// alone; ok is false where it depends on others. A constant of one element gives
+// a single one, and so does one of many elements that are equal where they do not
+// belong to the dimension.
 func (a *act) vector(k *array, d dim) (v []float32, ok bool) {
-	if s, same := k.scalar(); same && len(k.shape) <= len(a.axes) {
-		return []float32{float32(s)}, true
-	}
-	lead := len(a.axes) - len(k.shape)
-	if lead < 0 {
+	if len(k.shape) > len(a.axes) {
 		return nil, false
 	}
+	if k.len() > 1 {
+		if v, ok = a.vectorOf(k, d); ok {
+			return v, true
+		}
+	}
+	s, same := k.scalar()
+	return []float32{float32(s)}, same
+}
+
+// vectorOf is vector of a constant of several elements.
+func (a *act) vectorOf(k *array, d dim) (v []float32, ok bool) {
+	lead := len(a.axes) - len(k.shape)
 	v = make([]float32, a.size(d))
 	step := strides(k.shape)
 	// Each axis of the constant that is not 1 must consist of atoms of d.
