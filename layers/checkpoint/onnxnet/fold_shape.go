@@ -63,7 +63,7 @@ func foldGather(f *folder, n *onnxread.Node, _ int, in []*array) (*array, error)
 		return nil, err
 	}
 	outer, inner := volume(a.shape[:axis]), volume(a.shape[axis+1:])
-	out := &array{shape: shape, ints: a.ints}
+	out := empty(shape, a.ints)
 	for o := range outer {
 		for k := range at.len() {
 			i := at.int(k)
@@ -192,7 +192,7 @@ func foldConcat(f *folder, n *onnxread.Node, _ int, in []*array) (*array, error)
 	if err := f.take(volume(shape)); err != nil {
 		return nil, err
 	}
-	out := &array{shape: shape, ints: in[0].ints}
+	out := empty(shape, in[0].ints)
 	for o := range volume(shape[:axis]) {
 		for _, a := range in {
 			each := volume(a.shape[axis:])

@@ -184,13 +184,15 @@ func (m *mod) layer() (layers.Kind, error) {
 // state returns the modules' tensors in the net's order.
 func (t *translator) state(n *layers.Net) (layers.StateDict, error) {
 	var s layers.StateDict
+	done := make(map[string]bool)
 	for i := range n.Modules {
 		m, made := &n.Modules[i], t.mods[i]
 		for _, p := range m.Kind.Params() {
 			name := m.Tensor(p.Role)
-			if s.Find(name) != nil {
+			if done[name] {
 				continue // shared
 			}
+			done[name] = true
 			e := layers.Entry{Name: name}
 			k := slices.IndexFunc(made.data, func(w weight) bool { return w.role == p.Role })
 			switch {
@@ -199,10 +201,9 @@ func (t *translator) state(n *layers.Net) (layers.StateDict, error) {
 			case p.Role == "num_batches_tracked":
 				e.Shape, e.Int = []int{}, []int64{0}
 			}
-			if p.Layout.Torch(p.Spec.Shape); k >= 0 {
-				if want := p.Layout.Torch(p.Spec.Shape); volume(want) == len(e.Data) {
-					e.Shape = want
-				}
+			// A scale [C] may be [C,1,1] in PyTorch.
+			if want := p.Layout.Torch(p.Spec.Shape); k >= 0 && volume(want) == len(e.Data) {
+				e.Shape = want
 			}
 			s = append(s, e)
 		}

@@ -73,6 +73,9 @@ func (t *translator) withConstant(n *onnxread.Node, a *act, c *array, reversed b
 			return nil, fmt.Errorf("its constant of the shape %v does not fit %v", c.shape, a.shape())
 		}
 	}
+	if err := t.fold.take(2 * a.c); err != nil {
+		return nil, err
+	}
 	v, ok := a.vector(c, channel)
 	if !ok {
 		return nil, fmt.Errorf("its constant of the shape %v does not belong to the channels of %v", c.shape, a.shape())

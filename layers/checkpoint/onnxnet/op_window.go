@@ -337,7 +337,7 @@ func (t *translator) reduce(n *onnxread.Node, a *act, op string, over []int, kee
 	if op != "sum" {
 		return []value{{a: &b}}, nil
 	}
-	return t.scaled(n, &b, filled(1, float32(len(permuted(gone)))), nil), nil
+	return t.scaled(n, &b, filled(1, float32(gone.size())), nil), nil
 }
 
 // padAct pads height and width.

@@ -7,8 +7,9 @@ import (
 
 // A tidier joins modules that are one: what a translation node by node leaves.
 type tidier struct {
-	mods []*mod
-	outs []*act
+	mods  []*mod
+	outs  []*act
+	count map[*mod]int // who reads each module's output
 }
 
 // normalizer returns what a batch norm makes of channel k: x·scale + shift.
@@ -21,12 +22,14 @@ func normalizer(data []weight, k int, eps float64) (scale, shift float32) {
 // convolution behind them, and global pools with what flattens them.
 func (t *translator) tidy(outs []*act) {
 	x := &tidier{mods: t.mods, outs: outs}
+	x.recount()
 	for changed := true; changed; {
 		changed = false
-		for _, m := range x.mods {
-			if x.join(m) {
+		for i := 0; i < len(x.mods); i++ {
+			if x.join(x.mods[i]) {
 				changed = true
-				break
+				x.recount()
+				i = max(i-2, -1) // what is behind the joined one comes next
 			}
 		}
 	}
@@ -54,22 +57,19 @@ func (x *tidier) join(m *mod) bool {
 	return false
 }
 
-// readers counts who reads a module's output.
-func (x *tidier) readers(m *mod) int {
-	n := 0
+// readers returns how many read a module's output.
+func (x *tidier) readers(m *mod) int { return x.count[m] }
+
+func (x *tidier) recount() {
+	x.count = make(map[*mod]int, len(x.mods))
 	for _, r := range x.mods {
 		for _, from := range r.in {
-			if from == m {
-				n++
-			}
+			x.count[from]++
 		}
 	}
 	for _, o := range x.outs {
-		if o.from == m {
-			n++
-		}
+		x.count[o.from]++
 	}
-	return n
 }
 
 // replace makes all that reads one module read another, and drops the first.
