@@ -80,10 +80,27 @@ func (g *graph) notes(r *Result, in input, left map[*onnxread.Node]bool) []strin
 	if len(found) > 0 {
 		notes = append(notes, "written out in the file, and recognized: "+strings.Join(found, ", "))
 	}
+	if bare(r.Net) {
+		notes = append(notes, "it has no batch norms, which exporters fold away; before training, potstill convert --insert-batchnorm puts them back")
+	}
 	if in.nhwc {
 		notes = append(notes, "its images are [N,H,W,C]: the transposes between the layouts are gone")
 	}
 	return notes
+}
+
+// bare reports whether a net has convolutions and no normalization.
+func bare(n *layers.Net) bool {
+	convs := 0
+	for i := range n.Modules {
+		switch n.Modules[i].Kind.(type) {
+		case layers.Conv2d:
+			convs++
+		case layers.BatchNorm2d, layers.LayerNorm2d, layers.GroupNorm:
+			return false
+		}
+	}
+	return convs > 0
 }
 
 // outputNames joins the names of a graph's inputs or outputs.

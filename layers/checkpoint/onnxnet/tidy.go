@@ -51,7 +51,7 @@ func (x *tidier) join(m *mod) bool {
 		return x.scale(m, prev)
 	case m.kind == "Flatten":
 		return x.flat(m, prev)
-	case m.kind == "Conv2d" && prev.kind == "ConstantPad2d":
+	case prev.kind == "ConstantPad2d" && takesZeros(m, prev):
 		return x.pad(m, prev)
 	}
 	return false
@@ -213,11 +213,33 @@ func placeless(kind string) bool {
 	return false
 }
 
-// pad joins zeros around an image with the pads of the convolution behind them.
-func (x *tidier) pad(m, prev *mod) bool {
-	if prev.set["value"] != 0.0 {
+// takesZeros reports whether zeros around an image are what a module's own pads
+// are: those of a convolution, of a mean that counts them, and of a maximum over
+// numbers of which none is negative.
+func takesZeros(m, pad *mod) bool {
+	if pad.set["value"] != 0.0 {
 		return false
 	}
+	if m.kind == "Conv2d" {
+		return true
+	}
+	if m.kind != "AvgPool2d" && m.kind != "MaxPool2d" || four(m.set["padding"]) != [4]int{} || m.set["ceil_mode"] != nil || m.set["dilation"] != nil {
+		return false
+	}
+	k := four(m.set["kernel_size"])
+	p := pad.set["padding"].([]int)
+	if 2*max(p[2], p[3]) > k[0] || 2*max(p[0], p[1]) > k[1] {
+		return false // more than half of the window
+	}
+	if m.kind == "AvgPool2d" {
+		return true
+	}
+	from := pad.in[0]
+	return from != nil && slices.Contains([]string{"ReLU", "ReLU6", "Sigmoid", "Hardsigmoid"}, from.kind)
+}
+
+// pad joins zeros around an image with the pads of what takes them.
+func (x *tidier) pad(m, prev *mod) bool {
 	p := prev.set["padding"].([]int) // left, right, top, bottom
 	own := four(m.set["padding"])
 	m.set["padding"] = padding([4]int{own[0] + p[2], own[1] + p[0], own[2] + p[3], own[3] + p[1]})
@@ -225,7 +247,8 @@ func (x *tidier) pad(m, prev *mod) bool {
 	return true
 }
 
-// four returns the pads [top, left, bottom, right] of a setting.
+// four returns the pads [top, left, bottom, right] of a setting, or a kernel's
+// [height, width] twice.
 func four(v any) [4]int {
 	switch v := v.(type) {
 	case int:
