@@ -31,7 +31,7 @@ var arguments = map[string]map[string]any{
 	"depthwise":          {"depthwise_args": depthwiseArgs{}, "depthwise_data_args": depthwiseDataArgs{}, "depthwise_weight_args": depthwiseWeightArgs{}},
 	"depthwise3x3":       {"depthwise3x3_args": depthwise3x3Args{}, "depthwise3x3_data_args": depthwise3x3DataArgs{}, "depthwise3x3_weight_args": depthwise3x3WeightArgs{}},
 	"elementwise": {"add2_args": add2Args{}, "add_args": addArgs{}, "fill_args": fillArgs{}, "cast_to_args": castArgs{},
-		"cast_from_args": castArgs{}, "transpose_args": transposeArgs{}, "dropout_args": dropoutArgs{}},
+		"cast_from_args": castArgs{}, "transpose_args": transposeArgs{}, "dropout_args": dropoutArgs{}, "stochastic_depth_args": stochasticDepthArgs{}},
 	"firstlayer": {"first_layer_args": firstLayerArgs{}, "first_layer_weight_args": firstLayerWeightArgs{}},
 	"gemm":       {"gemm_args": gemmArgs{}, "gemm_weight_args": gemmWeightArgs{}},
 	"groupnorm":  {"group_norm_args": groupNormArgs{}, "group_norm_finish_args": groupNormFinishArgs{}},
@@ -43,6 +43,10 @@ var arguments = map[string]map[string]any{
 	"optimizer": {"adam_args": optimizerArgs{}, "clip_args": clipArgs{}},
 	"pool2d": {"pool_args": poolArgs{}, "global_avg_pool_args": globalAvgPoolArgs{},
 		"global_avg_pool_backward_args": globalAvgPoolBackwardArgs{}},
+	"channelwise": {"channelwise_args": channelwiseArgs{}, "channelwise_grad_args": channelwiseGradArgs{}, "channelwise_total_args": channelwiseTotalArgs{},
+		"slope_total_args": slopeTotalArgs{}, "rowwise_args": rowwiseArgs{}},
+	"pointwise": {"pointwise_args": pointwiseArgs{}},
+	"softmax":   {"softmax_args": softmaxArgs{}},
 	"split_sum": {"split_sum_args": splitSumArgs{}},
 }
 
