@@ -79,6 +79,7 @@ var goldens = map[string]wanted{
 	"squeeze_excite": {batch: 2, open: true, notes: "Hardswish (1), SiLU (1)"},
 	"convnext":       {batch: 2, open: true, notes: "GELU (2), normalization (1)"},
 	"shuffle":        {batch: 2},
+	"padded":         {batch: 2, open: true, modules: []string{"conv1:Conv2d", "v7_0:ReLU", "v10_0:MaxPool2d", "v13_0:AvgPool2d", "v14_0:AdaptiveAvgPool2d", "fc:Linear"}},
 	"old":            {batch: 1},
 }
 
