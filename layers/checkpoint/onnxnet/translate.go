@@ -16,14 +16,6 @@ type value struct {
 	a *act
 }
 
-// shape returns the shape in ONNX.
-func (v value) shape() []int {
-	if v.c != nil {
-		return v.c.shape
-	}
-	return v.a.shape()
-}
-
 // A mod is a module that is being made.
 type mod struct {
 	node *onnxread.Node // that it is made of
