@@ -3,7 +3,6 @@ package layers
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/potstill/potstill/engine"
 )
@@ -13,7 +12,7 @@ import (
 //
 // Tensors: weight [O,I/groups,K,K] and, with Bias, bias [O]. Both start uniform
 // in ±1/√fan_in with fan_in = I/groups·K², PyTorch's default (kaiming_uniform
-// with a = √5), unless WeightInit says otherwise.
+// with a = √5), unless WeightInit and BiasInit say otherwise.
 type Conv2d struct {
 	InChannels  int  `json:"in_channels"`
 	OutChannels int  `json:"out_channels"`
@@ -23,13 +22,11 @@ type Conv2d struct {
 	Dilation    int  `json:"dilation"`
 	Groups      int  `json:"groups"`
 	Bias        bool `json:"bias"`
-	// WeightInit is "" or KaimingNormalFanOut.
+	// WeightInit is "", KaimingNormalFanOut or another of its kind.
 	WeightInit string `json:"weight_init"`
+	// BiasInit is "" or Zeros.
+	BiasInit string `json:"bias_init"`
 }
-
-// KaimingNormalFanOut starts a weight normal with mean 0 and variance
-// 2/(O·K²), torchvision's choice for ResNet (He et al., arXiv:1502.01852).
-const KaimingNormalFanOut = "kaiming_normal_fan_out"
 
 func init() { Register(Conv2d{KernelSize: 1, Stride: 1, Dilation: 1, Groups: 1, Bias: true}) }
 
@@ -56,24 +53,20 @@ func (k Conv2d) Check(inputs int) error {
 		return fmt.Errorf("stride %d, padding %d, dilation %d: at most %d is taken", k.Stride, k.Padding, k.Dilation, maxWidth)
 	case k.InChannels%k.Groups != 0 || k.OutChannels%k.Groups != 0:
 		return fmt.Errorf("%d to %d channels do not divide into %d groups; choose widths that are multiples of %d", k.InChannels, k.OutChannels, k.Groups, k.Groups)
-	case k.WeightInit != "" && k.WeightInit != KaimingNormalFanOut:
-		return fmt.Errorf("unknown weight_init %s; leave it out, or use %s", short(k.WeightInit), KaimingNormalFanOut)
 	}
-	return nil
+	return checkInits(k.WeightInit, k.BiasInit)
 }
 
 // Params implements Kind.
 func (k Conv2d) Params() []Param {
 	each := k.InChannels / k.Groups
-	start := Uniform(1 / math.Sqrt(float64(each*k.KernelSize*k.KernelSize)))
-	w := param("weight", OIHW, start, k.KernelSize, k.KernelSize, each, k.OutChannels)
-	if k.WeightInit == KaimingNormalFanOut {
-		w.Init = Normal(math.Sqrt(2 / float64(k.OutChannels*k.KernelSize*k.KernelSize)))
-	}
+	area := k.KernelSize * k.KernelSize
+	weight, bias := starts(k.WeightInit, k.BiasInit, each*area, k.OutChannels*area)
+	w := param("weight", OIHW, weight, k.KernelSize, k.KernelSize, each, k.OutChannels)
 	if !k.Bias {
 		return []Param{w}
 	}
-	return []Param{w, param("bias", Same, start, k.OutChannels)}
+	return []Param{w, param("bias", Same, bias, k.OutChannels)}
 }
 
 // Build implements Kind.

@@ -18,6 +18,9 @@ import (
 // architectures are every family, whole, pruned, and of other images.
 func architectures() map[string]layers.Arch {
 	all := checkpointtest.Architectures()
+	for _, f := range layers.Families() {
+		all[f] = layers.Arch{Family: f, Classes: 5, Base: 4}
+	}
 	all["pruned student"] = layers.Arch{Family: "hw7-student", Classes: 11, Widths: []int{16, 32, 64, 13, 29, 31, 7, 256}}
 	all["pruned plain"] = layers.Arch{Family: "cnn-plain", Classes: 2, Widths: []int{3, 1, 5, 2, 9}}
 	all["pruned group"] = layers.Arch{Family: "cnn-group", Classes: 3, Widths: []int{2, 2, 2, 6, 2, 7}}
@@ -78,6 +81,10 @@ var changes = map[string]func(ts []named.Tensor) []named.Tensor{
 	},
 }
 
+// deep are families whose nets are others' with more blocks: they are looked for
+// in fewer ways, for the sake of the time that it takes.
+var deep = map[string]bool{"resnet34": true, "resnet101": true, "resnet152": true, "resnet44": true, "resnet56": true, "resnet110": true, "wrn_40_2": true}
+
 func sorted(ts []named.Tensor) []named.Tensor {
 	slices.SortFunc(ts, func(a, b named.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	return ts
@@ -100,6 +107,9 @@ func renamed(ts []named.Tensor, pattern string) []named.Tensor {
 func TestEveryFamilyIsFound(t *testing.T) {
 	for name, a := range architectures() {
 		for change, f := range changes {
+			if deep[a.Family] && change != "as it is" && change != "renamed" {
+				continue
+			}
 			t.Run(name+"/"+change, func(t *testing.T) {
 				arch, want := stateOf(t, a)
 				file := f(slices.Clone(want))
@@ -107,10 +117,20 @@ func TestEveryFamilyIsFound(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if a.Family == "vgg8" && m.Net.Family == "cnn-plain" && !slices.Contains([]string{"as it is", "sorted by name", "shuffled", "no counters"}, change) {
+					// By structure alone they are one, and the study's comes first.
+					if notes := strings.Join(m.Notes, "; "); !strings.Contains(notes, "fit vgg8 as well; if that is meant, name it with --arch") {
+						t.Errorf("the notes are %q", notes)
+					}
+					return
+				}
 				if !reflect.DeepEqual(m.Net.Arch(), arch) {
 					t.Fatalf("found %+v, want %+v", m.Net.Arch(), arch)
 				}
 				checkState(t, m, want)
+				if change != "as it is" && change != "numbered" && change != "renamed" {
+					return
+				}
 				if _, err := IdentifyAs(layers.Arch{Family: a.Family}, file); err != nil {
 					t.Error(err)
 				}

@@ -14,10 +14,9 @@ import (
 
 // A template is a net whose sizes are not known: those of its channel groups.
 type template struct {
-	net     *layers.Net
-	groups  []layers.Group
-	slots   []slot
-	modules []module // of indices into slots
+	outline
+	net    *layers.Net
+	groups []layers.Group
 }
 
 // A slot is a tensor of a template.
@@ -44,14 +43,13 @@ func newTemplate(n *layers.Net) (*template, error) {
 		return nil, err
 	}
 	at := make(map[string]int)
-	var parts []part
 	for i, s := range m.Slots() {
 		sl := slot{name: s.Variable.Name, shape: s.Shape(), counter: s.Variable.DType == engine.Int64}
 		sl.axes = make([][]share, len(sl.shape))
 		at[sl.name] = i
 		t.slots = append(t.slots, sl)
-		parts = append(parts, part{name: sl.name, shape: sl.shape, index: i})
 	}
+	t.measure()
 	for g, group := range t.groups {
 		for _, u := range group.Uses {
 			on := 0
@@ -64,7 +62,6 @@ func newTemplate(n *layers.Net) (*template, error) {
 			axes[u.Axis] = append(axes[u.Axis], share{g, on / group.Size})
 		}
 	}
-	t.modules = group(parts)
 	return t, nil
 }
 

@@ -1,0 +1,68 @@
+package layers
+
+import "fmt"
+
+// parts are what the layers of a family have in common. A family's function
+// makes its layers by it, so that it says once how they are normalized and how
+// they start.
+type parts struct {
+	*NetBuilder
+	weights string // the weight_init of convolutions
+	norm    func(channels int) BatchNorm2d
+	act     Kind
+}
+
+// conv is a convolution without a bias whose padding keeps the size of the
+// image at stride 1.
+func (p parts) conv(in, out, kernel, stride, groups int) Conv2d {
+	return Conv2d{
+		InChannels: in, OutChannels: out, KernelSize: kernel, Stride: stride, Padding: kernel / 2,
+		Dilation: 1, Groups: groups, WeightInit: p.weights,
+	}
+}
+
+// normalized adds a convolution and its BatchNorm, modules first and first+1 of
+// name, and returns the output.
+func (p parts) normalized(name string, first int, x string, c Conv2d) string {
+	x = p.Add(fmt.Sprintf("%s.%d", name, first), c, x)
+	return p.Add(fmt.Sprintf("%s.%d", name, first+1), p.norm(c.OutChannels), x)
+}
+
+// activated is normalized with the activation behind it: three modules.
+func (p parts) activated(name string, first int, x string, c Conv2d) string {
+	return p.Add(fmt.Sprintf("%s.%d", name, first+2), p.act, p.normalized(name, first, x, c))
+}
+
+// linear is a layer whose weight starts as said, its bias at 0.
+func linear(in, out int, weights string) Linear {
+	return Linear{InFeatures: in, OutFeatures: out, Bias: true, WeightInit: weights, BiasInit: Zeros}
+}
+
+// normOf returns a rule for batch norms other than PyTorch's.
+func normOf(eps, momentum float64) func(channels int) BatchNorm2d {
+	return func(channels int) BatchNorm2d {
+		return BatchNorm2d{NumFeatures: channels, Eps: eps, Momentum: momentum}
+	}
+}
+
+// scaled returns channels·base/own to the nearest, but at least 1.
+func scaled(channels, base, own int) int {
+	return max(1, (2*channels*base+own)/(2*own))
+}
+
+// divisible returns v rounded to a multiple of 8, to the nearest but not by more
+// than a tenth downward, and at least 8: torchvision's rule for the widths of
+// the MobileNets and of EfficientNet.
+func divisible(v float64) int {
+	const by = 8
+	n := max(by, int(v+by/2)/by*by)
+	if float64(n) < 0.9*v {
+		n += by
+	}
+	return n
+}
+
+// times returns channels·base/own as the argument of divisible.
+func times(channels, base, own int) float64 {
+	return float64(channels) * (float64(base) / float64(own))
+}
