@@ -61,7 +61,7 @@ func (op Conv2D) Infer(in []Spec) ([]Spec, error) {
 	case cg != c/op.Groups:
 		return nil, fmt.Errorf("%w: w takes %d channels a group, x has %d", ErrShape, cg, c/op.Groups)
 	}
-	if err := firstError(checkActivations(in[0]), checkWeight(in[1])); err != nil {
+	if err := firstError(checkActivations(in[0]), checkWeight(in[1]), op.Epilogue.Act.check()); err != nil {
 		return nil, err
 	}
 	oh, ow := op.outSize(h, kh), op.outSize(w, kw)

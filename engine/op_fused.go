@@ -15,6 +15,7 @@ type BatchNormAct struct {
 // Infer implements Op.
 func (op BatchNormAct) Infer(in []Spec) ([]Spec, error) {
 	out, err := op.BatchNorm.Infer(in)
+	err = firstError(err, op.F.check())
 	if err == nil && op.Pool != nil {
 		out[0], err = op.Pool.infer(out[0])
 	}
@@ -53,5 +54,5 @@ func (op BatchNormActBackward) Infer(in []Spec) ([]Spec, error) {
 			return nil, fmt.Errorf("%w: %v for %v channels", ErrShape, s, c)
 		}
 	}
-	return []Spec{in[0], c, c}, checkActivations(in[0])
+	return []Spec{in[0], c, c}, firstError(op.F.check(), checkActivations(in[0]))
 }

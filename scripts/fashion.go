@@ -1,9 +1,9 @@
 //go:build ignore
 
 // Command fashion writes the embedded subset of Fashion-MNIST: the first 600
-// pictures of each class of the training file, and the first 100 of each class
-// of the test file, in the files' order. See engine/data/fashion/NOTICE for the
-// format.
+// pictures of each class of the training file, and of the test file the first
+// 100 of each class, for validation, and the next 100, for testing, each in the
+// files' order. See engine/data/fashion/NOTICE for the format.
 package main
 
 import (
@@ -23,6 +23,7 @@ const (
 	side     = 28
 	perTrain = 600
 	perVal   = 100
+	perTest  = 100
 )
 
 func main() {
@@ -31,12 +32,12 @@ func main() {
 		log.Fatal("usage: go run scripts/fashion.go DIR OUT")
 	}
 	var plain bytes.Buffer
-	plain.WriteString("PSFM1\n")
+	plain.WriteString("PSFM2\n")
 	for _, p := range []struct {
-		stem string
-		each int
-	}{{"train", perTrain}, {"t10k", perVal}} {
-		labels, pix := pick(os.Args[1], p.stem, p.each)
+		stem       string
+		skip, each int
+	}{{"train", 0, perTrain}, {"t10k", 0, perVal}, {"t10k", perVal, perTest}} {
+		labels, pix := pick(os.Args[1], p.stem, p.skip, p.each)
 		binary.Write(&plain, binary.LittleEndian, uint32(len(labels)))
 		plain.Write(labels)
 		plain.Write(pix)
@@ -52,10 +53,10 @@ func main() {
 	fmt.Printf("%s: %d bytes, %d unpacked\nsha256 of the unpacked: %x\n", os.Args[2], out.Len(), plain.Len(), sha256.Sum256(plain.Bytes()))
 }
 
-// pick returns the labels of the first each pictures of every class, and their
-// pixels, each row as the difference from the row above (modulo 256), which
-// compresses best.
-func pick(dir, stem string, each int) (labels, pix []byte) {
+// pick returns the labels of each pictures of every class, after the first skip
+// of them, and their pixels, each row as the difference from the row above
+// (modulo 256), which compresses best.
+func pick(dir, stem string, skip, each int) (labels, pix []byte) {
 	l := idx(filepath.Join(dir, stem+"-labels-idx1-ubyte.gz"), 8)
 	p := idx(filepath.Join(dir, stem+"-images-idx3-ubyte.gz"), 16)
 	if len(p) != len(l)*side*side {
@@ -63,10 +64,10 @@ func pick(dir, stem string, each int) (labels, pix []byte) {
 	}
 	var n [classes]int
 	for i, c := range l {
-		if n[c] == each {
+		n[c]++
+		if n[c] <= skip || n[c] > skip+each {
 			continue
 		}
-		n[c]++
 		labels = append(labels, c)
 		im := p[i*side*side : (i+1)*side*side]
 		for k, v := range im {

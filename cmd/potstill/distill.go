@@ -109,7 +109,7 @@ func (c *distillCmd) run(a *app, b engine.Backend, j distill.Job) error {
 		if err != nil {
 			return err
 		}
-		return printOutcome(a, c.JSON, out, &teacherOutcome{File: j.Teacher.Path, ValAccuracy: accuracyOf(j.Teacher)})
+		return printOutcome(a, c.JSON, out, j.Data.Val.Len(), &teacherOutcome{File: j.Teacher.Path, ValAccuracy: accuracyOf(j.Teacher)})
 	})
 }
 

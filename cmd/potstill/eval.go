@@ -2,13 +2,14 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
-	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -20,6 +21,7 @@ type evalCmd struct {
 	Batch     int    `default:"32" help:"Images at a time."`
 	Size      int    `placeholder:"N" help:"Height and width of the center crop, if not the model's own."`
 	Confusion bool   `help:"Print the confusion matrix."`
+	PerClass  bool   `help:"Print precision, recall and F1 of every class, even where there are more than 20."`
 	deviceFlags
 	jsonFlag
 }
@@ -43,21 +45,23 @@ type evaluation struct {
 	Data            string           `json:"data"`
 	Split           string           `json:"split"`
 	Top1            float64          `json:"top1"` // in [0, 1]
+	Interval        metrics.Interval `json:"top1_interval"`
+	Top5            *float64         `json:"top5,omitempty"`
+	MacroF1         float64          `json:"macro_f1"`
+	ECE             float64          `json:"ece"`
 	Loss            float64          `json:"loss"` // mean cross-entropy, in nats
 	N               int              `json:"n"`
 	ImagesPerSecond float64          `json:"images_per_second"`
 	Classes         []classFigures   `json:"classes"`
-	Confusion       train.Confusion  `json:"confusion"` // [true][predicted]
+	Confusion       [][]int          `json:"confusion"` // [true][predicted]
 	Skipped         []skippedPicture `json:"skipped"`
 	LeftOut         []data.LeftOut   `json:"left_out"` // all files that were not used, by reason
 }
 
 // classFigures are those of one class; a figure that is not defined is left out.
 type classFigures struct {
-	Class     string   `json:"class"`
-	N         int      `json:"n"`
-	Recall    *float64 `json:"recall,omitempty"`
-	Precision *float64 `json:"precision,omitempty"`
+	Name string `json:"class"`
+	metrics.Class
 }
 
 // A skippedPicture could not be decoded.
@@ -98,12 +102,12 @@ func (c *evalCmd) Run(a *app) error {
 			if line := seen.line(); line != "" {
 				a.log.Info(line)
 			}
-			done := 0
+			done, scores := 0, metrics.New(m.Net.Classes())
 			a.console.begin("evaluating", part.Len())
-			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: classes, Each: func(int, []float32) error {
+			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: classes, Each: func(i int, logits []float32) error {
 				done++
 				a.console.advance(done, part.Len(), "")
-				return nil
+				return scores.Add(logits, part.Label(i))
 			}})
 			a.console.end()
 			if err != nil {
@@ -112,7 +116,7 @@ func (c *evalCmd) Run(a *app) error {
 			if math.IsNaN(ev.Loss) || math.IsInf(ev.Loss, 0) {
 				return fmt.Errorf("%s: the loss on these images is %g, the model's weights are broken; take an earlier checkpoint", c.Model, ev.Loss)
 			}
-			return c.print(a, newEvaluation(c.Model, c.Data, name, ds, ev))
+			return c.print(a, newEvaluation(c.Model, c.Data, name, ds, scores.Figures(), ev.ImagesPerSecond))
 		})
 	})
 }
@@ -155,24 +159,14 @@ func splitOf(ds *data.Dataset, split string) (*data.Split, string, error) {
 	return part, name, nil
 }
 
-func newEvaluation(model, source, split string, ds *data.Dataset, ev *train.Evaluation) evaluation {
+func newEvaluation(model, source, split string, ds *data.Dataset, f metrics.Figures, speed float64) evaluation {
 	e := evaluation{
-		Model: model, Data: source, Split: split, Top1: ev.Top1, Loss: ev.Loss, N: ev.N,
-		ImagesPerSecond: ev.ImagesPerSecond, Confusion: ev.Confusion, Skipped: []skippedPicture{},
+		Model: model, Data: source, Split: split, Top1: f.Top1, Interval: f.Interval, Top5: f.Top5, MacroF1: f.MacroF1, ECE: f.ECE,
+		Loss: f.Loss, N: f.N, ImagesPerSecond: speed, Confusion: f.Confusion, Skipped: []skippedPicture{},
 		LeftOut: append([]data.LeftOut{}, ds.LeftOut...),
 	}
 	for i, class := range ds.Classes {
-		f := classFigures{Class: class}
-		for _, n := range ev.Confusion[i] {
-			f.N += n
-		}
-		if v := ev.Confusion.Recall(i); v == v {
-			f.Recall = &v
-		}
-		if v := ev.Confusion.Precision(i); v == v {
-			f.Precision = &v
-		}
-		e.Classes = append(e.Classes, f)
+		e.Classes = append(e.Classes, classFigures{class, f.Classes[i]})
 	}
 	for _, s := range ds.Skipped {
 		e.Skipped = append(e.Skipped, skippedPicture{s.File, s.Err.Error()})
@@ -184,26 +178,63 @@ func (c *evalCmd) print(a *app, e evaluation) error {
 	if c.JSON {
 		return printJSON(a.out, e)
 	}
-	rows := [][]string{
-		{"top-1", percent(e.Top1)},
-		{"loss", fmt.Sprintf("%.4f", e.Loss)},
-		{"images", fmt.Sprintf("%s (%s)", thousands(e.N), e.Split)},
-		{"images/s", fmt.Sprintf("%.0f", e.ImagesPerSecond)},
+	rows := [][]string{{"top-1", withInterval(e.Top1, e.N)}}
+	if e.Top5 != nil {
+		rows = append(rows, []string{"top-5", withInterval(*e.Top5, e.N)})
 	}
-	if err := table(a.out, rows); err != nil || !c.Confusion {
-		return err
+	rows = append(rows,
+		[]string{"macro F1", percent(e.MacroF1)},
+		[]string{"calibration error", percent(e.ECE)},
+		[]string{"loss", fmt.Sprintf("%.4f", e.Loss)},
+		[]string{"images", fmt.Sprintf("%s (%s)", thousands(e.N), e.Split)},
+		[]string{"images/s", fmt.Sprintf("%.0f", e.ImagesPerSecond)},
+	)
+	err := table(a.out, rows)
+	if err == nil && (c.PerClass || len(e.Classes) <= manyClasses) {
+		err = e.printClasses(a.out)
 	}
-	fmt.Fprintln(a.out, "\nconfusion, a row for each true class, a column for each predicted one:")
-	rows = [][]string{{""}}
+	if err == nil && c.Confusion {
+		err = e.printConfusion(a.out)
+	}
+	return err
+}
+
+// manyClasses is how many are told of without being asked.
+const manyClasses = 20
+
+// printClasses prints the figures of the classes that occur.
+func (e evaluation) printClasses(w io.Writer) error {
+	fmt.Fprintln(w)
+	rows := [][]string{{"class", "images", "precision", "recall", "F1"}}
+	for _, f := range e.Classes {
+		if f.F1 == nil {
+			continue
+		}
+		row := []string{f.Name, thousands(f.N)}
+		for _, x := range []*float64{f.Precision, f.Recall, f.F1} {
+			cell := "–"
+			if x != nil {
+				cell = percent(*x)
+			}
+			row = append(row, cell)
+		}
+		rows = append(rows, row)
+	}
+	return table(w, rows)
+}
+
+func (e evaluation) printConfusion(w io.Writer) error {
+	fmt.Fprintln(w, "\nconfusion, a row for each true class, a column for each predicted one:")
+	rows := [][]string{{""}}
 	for i := range e.Classes {
 		rows[0] = append(rows[0], strconv.Itoa(i))
 	}
 	for i, f := range e.Classes {
-		row := []string{fmt.Sprintf("%d %s", i, f.Class)}
+		row := []string{fmt.Sprintf("%d %s", i, f.Name)}
 		for _, n := range e.Confusion[i] {
 			row = append(row, strconv.Itoa(n))
 		}
 		rows = append(rows, row)
 	}
-	return table(a.out, rows)
+	return table(w, rows)
 }

@@ -14,6 +14,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -185,6 +186,15 @@ func table(w io.Writer, rows [][]string) error {
 
 // percent writes a share of one.
 func percent(x float64) string { return fmt.Sprintf("%.2f %%", 100*x) }
+
+// withInterval writes a share of n images with its 95 % confidence interval.
+func withInterval(x float64, n int) string {
+	if n < 1 { // it is not known of how many
+		return percent(x)
+	}
+	i := metrics.Wilson(x, n)
+	return fmt.Sprintf("%s (95 %%: %.2f to %.2f)", percent(x), 100*i.Low, 100*i.High)
+}
 
 // thousands writes n with commas.
 func thousands[T int | int64](n T) string {

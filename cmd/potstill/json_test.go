@@ -77,13 +77,15 @@ func TestTrainAndEvalFigures(t *testing.T) {
 		has(t, decode(t, line), "epoch", "step", "update", "loss", "lr", "grad_norm")
 	}
 	e := decode(t, succeeds(t, "eval", "--data", "builtin:fashion", "--model", v["best"].(string), "--limit", "60", "--json").out)
-	has(t, e, "top1", "loss", "n", "model", "data", "split", "images_per_second", "classes", "confusion", "skipped")
+	has(t, e, "top1", "top1_interval", "top5", "macro_f1", "ece", "loss", "n", "model", "data", "split", "images_per_second", "classes", "confusion", "skipped")
 	if e["n"] != 60.0 || e["top1"] != v["val_accuracy"] || math.Abs(e["loss"].(float64)-v["val_loss"].(float64)) > 1e-6 {
 		t.Errorf("eval finds n %v, top1 %v, loss %v; training reported %v, %v", e["n"], e["top1"], e["loss"], v["val_accuracy"], v["val_loss"])
 	}
 	text := succeeds(t, "eval", "--data", "builtin:fashion", "--model", v["best"].(string), "--limit", "60", "--confusion").out
-	if !strings.Contains(text, "top-1") || !strings.Contains(text, "Ankle boot") {
-		t.Errorf("the table lacks figures:\n%s", text)
+	for _, want := range []string{"top-1", "(95 %: ", "top-5", "macro F1", "calibration error", "Ankle boot", "precision"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the table lacks %s:\n%s", want, text)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -67,7 +68,7 @@ func (c *trainCmd) Run(a *app) error {
 				if err != nil {
 					return err
 				}
-				return printOutcome(a, c.JSON, out, nil)
+				return printOutcome(a, c.JSON, out, ds.Val.Len(), nil)
 			})
 		})
 	})
@@ -149,7 +150,7 @@ func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outc
 			best = ", the best so far"
 		}
 		a.console.line(fmt.Sprintf("%sepoch %d/%d: loss %.4f, validation %s (loss %.4f), %.0f images/s%s",
-			name, e.Epoch, j.Config.Epochs, e.TrainLoss, percent(e.ValAccuracy), e.ValLoss, e.ImagesPerSecond, best))
+			name, e.Epoch, j.Config.Epochs, e.TrainLoss, withInterval(e.ValAccuracy, j.Data.Val.Len()), e.ValLoss, e.ImagesPerSecond, best))
 	}
 	defer a.console.end()
 	return distill.Train(a.ctx, b, j)
@@ -163,6 +164,7 @@ type outcome struct {
 	Bytes       int64             `json:"bytes"` // of the file Best
 	BestEpoch   int               `json:"best_epoch"`
 	ValAccuracy float64           `json:"val_accuracy"` // of Best
+	Interval    metrics.Interval  `json:"val_interval"`
 	ValLoss     float64           `json:"val_loss"`
 	Stopped     bool              `json:"stopped_early"`
 	Teacher     *teacherOutcome   `json:"teacher,omitempty"`
@@ -175,8 +177,8 @@ type teacherOutcome struct {
 	ValAccuracy *float64 `json:"val_accuracy,omitempty"` // where it is known
 }
 
-// printOutcome prints the figures of a run.
-func printOutcome(a *app, asJSON bool, out *distill.Outcome, teacher *teacherOutcome) error {
+// printOutcome prints the figures of a run that was validated on so many images.
+func printOutcome(a *app, asJSON bool, out *distill.Outcome, images int, teacher *teacherOutcome) error {
 	m, err := out.Best.Net.Model()
 	if err != nil {
 		return err
@@ -184,7 +186,7 @@ func printOutcome(a *app, asJSON bool, out *distill.Outcome, teacher *teacherOut
 	r := out.Result
 	o := outcome{
 		Best: out.BestPath, Last: out.LastPath, Params: m.Params(), Bytes: out.BytesBest, BestEpoch: r.Best.Epoch,
-		ValAccuracy: r.Best.ValAccuracy, ValLoss: r.Best.ValLoss, Stopped: r.Stopped, Teacher: teacher, History: r.History,
+		ValAccuracy: r.Best.ValAccuracy, Interval: metrics.Wilson(r.Best.ValAccuracy, images), ValLoss: r.Best.ValLoss, Stopped: r.Stopped, Teacher: teacher, History: r.History,
 	}
 	switch {
 	case asJSON && a.jsonLines:
@@ -196,10 +198,10 @@ func printOutcome(a *app, asJSON bool, out *distill.Outcome, teacher *teacherOut
 		{"best weights", o.Best},
 		{"bytes", thousands(o.Bytes)},
 		{"parameters", thousands(o.Params)},
-		{"validation accuracy", fmt.Sprintf("%s in epoch %d of %d", percent(o.ValAccuracy), o.BestEpoch, len(o.History))},
+		{"validation accuracy", fmt.Sprintf("%s in epoch %d of %d", withInterval(o.ValAccuracy, images), o.BestEpoch, len(o.History))},
 	}
 	if teacher != nil && teacher.ValAccuracy != nil {
-		rows = append(rows, []string{"teacher's", percent(*teacher.ValAccuracy)})
+		rows = append(rows, []string{"teacher's", withInterval(*teacher.ValAccuracy, images)})
 	}
 	return table(a.out, rows)
 }

@@ -210,7 +210,11 @@ DEVICE float4 fma4(float4 a, float4 b, float4 c) {
 	return make_float4(fmaf(a.x, b.x, c.x), fmaf(a.y, b.y, c.y), fmaf(a.z, b.z, c.z), fmaf(a.w, b.w, c.w));
 }
 
-/* ---- activations, numbered as engine.Act ---- */
+/* ---- activations, numbered as engine.Func ----
+ *
+ * Identity, ReLU and ReLU6 are told apart when a kernel runs, by an argument f.
+ * Every other one is a variant of the kernel's own, made by -DACT_FN=number and
+ * its constants (see activation.cuh); f is then not looked at. */
 
 #define ACT_IDENTITY 0
 #define ACT_RELU 1
@@ -244,6 +248,10 @@ DEVICE float4 clamp4(float4 v, float least, float most) {
 	return make_float4(clamp(v.x, least, most), clamp(v.y, least, most), clamp(v.z, least, most), clamp(v.w, least, most));
 }
 
+#ifdef ACT_FN
+#include "activation.cuh"
+#else
+
 /* Every f is a clamp, with bounds that depend on f alone. */
 DEVICE float act_least(int f) { return f == ACT_IDENTITY ? -INFINITE : 0.f; }
 DEVICE float act_most(int f) { return f == ACT_RELU6 ? 6.f : INFINITE; }
@@ -254,6 +262,11 @@ DEVICE float4 act4(int f, float4 v) { return clamp4(v, act_least(f), act_most(f)
 DEVICE int act_slope(int f, float y) {
 	return f == ACT_IDENTITY || (y > 0.f && (f == ACT_RELU || y < 6.f));
 }
+
+/* dy·f'(x), seen from y = f(x). */
+DEVICE float act_back(int f, float y, float dy) { return act_slope(f, y) ? dy : 0.f; }
+
+#endif
 
 /* ---- division by a constant ----
  *

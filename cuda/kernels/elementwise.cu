@@ -2,53 +2,7 @@
  * sixteen bytes at a time, in grid-stride loops. Tensors start at multiples of
  * sixteen bytes, so only the last few elements are taken one by one. */
 
-/* Runs over the whole vectors of n elements, then over the rest: V is the first
- * element of a vector, E a single element. */
-#define FIRST ((i64)blockIdx.x * blockDim.x + threadIdx.x)
-#define STEP ((i64)gridDim.x * blockDim.x)
-#define VECTORS_OF(size, V, n) ROLLED for (i64 V = FIRST * (size); V + (size) <= (n); V += STEP * (size))
-#define REST_OF(size, E, n) ROLLED for (i64 E = (n) / (size) * (size) + FIRST; E < (n); E += STEP)
-#define VECTORS(V, n) VECTORS_OF(VEC, V, n)
-#define REST(E, n) REST_OF(VEC, E, n)
-
-/* y = f(x) */
-typedef struct {
-	const real *x;
-	real *y;
-	i64 n;
-	int f;
-} activation_args;
-
-KERNEL(activation)(activation_args a) {
-	VECTORS(i, a.n) {
-		float v[VEC];
-		ldv(a.x + i, v);
-		UNROLL
-		for (int l = 0; l < VEC; l++) v[l] = act(a.f, v[l]);
-		stv(a.y + i, v);
-	}
-	REST(i, a.n) st(a.y + i, act(a.f, ld(a.x + i)));
-}
-
-/* dx = dy where the slope of f is one, seen from y, else zero. */
-typedef struct {
-	const real *y, *dy;
-	real *dx;
-	i64 n;
-	int f;
-} activation_backward_args;
-
-KERNEL(activation_backward)(activation_backward_args a) {
-	VECTORS(i, a.n) {
-		float y[VEC], d[VEC];
-		ldv(a.y + i, y);
-		ldv(a.dy + i, d);
-		UNROLL
-		for (int l = 0; l < VEC; l++) d[l] = act_slope(a.f, y[l]) ? d[l] : 0.f;
-		stv(a.dx + i, d);
-	}
-	REST(i, a.n) st(a.dx + i, act_slope(a.f, ld(a.y + i)) ? ld(a.dy + i) : 0.f);
-}
+#include "vectors.cuh"
 
 /* y = w0·x0 + w1·x1; a null x1 is left out. */
 typedef struct {

@@ -137,6 +137,11 @@ func mixedElements() (cases []testCase) {
 			cases = append(cases, testCase{label: label, op: engine.Activation{F: f}, in: []input{x}},
 				testCase{label: label, op: engine.ActivationBackward{F: f}, in: []input{x, dy}, prepare: activate(f)})
 		}
+		for _, f := range []engine.Act{engine.Clip(-1, 1), engine.LeakyReLU(0.01), engine.ELU(1), engine.HardSwish, engine.SiLU, engine.GELU} {
+			if x.Len() > 1000 {
+				cases = append(cases, activationOn(f, x)...)
+			}
+		}
 		label := x.String()
 		cases = append(cases,
 			testCase{label: "2_" + label, op: engine.Add{}, in: []input{x, dy}},

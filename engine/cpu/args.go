@@ -87,9 +87,14 @@ type (
 		x, w ptr
 		k, n int64
 	}
+	actFunc struct {
+		f       int64
+		a, b, c float64
+	}
 	actArgs struct {
 		x, dy, y ptr
-		n, act   int64
+		n        int64
+		act      actFunc
 	}
 	poolArgs struct {
 		x, dy, y                                ptr

@@ -30,7 +30,7 @@ func init() {
 // or over rows of the pooled picture.
 func bnGeometry(x engine.Spec, act engine.Act, w *engine.Window) bnArgs {
 	n, h, wd, c, _ := x.NHWC()
-	a := bnArgs{n: int64(n), h: int64(h), w: int64(wd), c: int64(c), m: int64(n * h * wd), act: int64(act)}
+	a := bnArgs{n: int64(n), h: int64(h), w: int64(wd), c: int64(c), m: int64(n * h * wd), act: int64(act.Fn)}
 	units, floatsEach := n*h*wd, c
 	if w != nil && w.Kernel > 1 {
 		a.kernel, a.oh, a.ow = int64(w.Kernel), int64(h/w.Kernel), int64(wd/w.Kernel)

@@ -19,6 +19,9 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	if refuseBFloat16(op, in, out) != nil {
 		return false
 	}
+	if !fusesAct(op) {
+		return false
+	}
 	switch op := op.(type) {
 	case engine.BatchNormAct:
 		return fusesPool(op.Pool)
@@ -33,6 +36,20 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	return false
 }
 
+// fusesAct reports whether op may have its activation within it.
+func fusesAct(op engine.Op) bool {
+	var f engine.Act
+	switch op := op.(type) {
+	case engine.BatchNormAct:
+		f = op.F
+	case engine.BatchNormActBackward:
+		f = op.F
+	case engine.Conv2D:
+		f = op.Epilogue.Act
+	}
+	return f.Fn <= engine.FuncReLU6
+}
+
 func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() }
 
 // Compile implements engine.Backend.
@@ -42,6 +59,9 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	}
 	if err := engine.CheckSpecs(op, in, out); err != nil {
 		return nil, err
+	}
+	if !fusesAct(op) {
+		return nil, fmt.Errorf("%s with its activation: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
 	ws, low, err := lower(op, in, out)
 	if err != nil {

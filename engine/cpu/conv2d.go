@@ -140,7 +140,7 @@ func (g geometry) forward(act engine.Act) *product {
 	m.n, m.gh, m.gw = int64(g.n), int64(g.oh), int64(g.ow)
 	m.h, m.w, m.c, m.sh, m.sw = int64(g.h), int64(g.w), int64(g.c), int64(g.stride), int64(g.stride)
 	m.yh, m.yw, m.yc, m.yis, m.yjs = int64(g.oh), int64(g.ow), int64(g.o), 1, 1
-	m.groups, m.gk, m.gn, m.act = int64(g.groups), int64(g.cg), int64(g.og), int64(act)
+	m.groups, m.gk, m.gn, m.act = int64(g.groups), int64(g.cg), int64(g.og), int64(act.Fn)
 	p.pack.tapStride, p.pack.kStride, p.pack.nStride, p.pack.gStride = m.kc*int64(g.o), int64(g.o), 1, int64(g.og)
 	p.finish()
 	return p

@@ -23,15 +23,8 @@ func init() {
 			push(q, kAdd, tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: n})
 		}
 	})
-	lowersAlone(func(op engine.Activation, _, out []engine.Spec) lowering { return lowerActivation(op.F, out[0]) })
 	// A copy: bfloat16 has been refused.
 	lowersAlone(func(_ engine.Cast, _, out []engine.Spec) lowering { return lowerActivation(engine.Identity, out[0]) })
-	lowersAlone(func(op engine.ActivationBackward, _, out []engine.Spec) lowering {
-		n, tasks := cut(out[0])
-		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			push(q, kActBackward, tasks, actArgs{x: at(in[0]), dy: at(in[1]), y: at(out[0]), n: n, act: int64(op.F)})
-		}
-	})
 	lowersAlone(func(op engine.Dropout, _, out []engine.Spec) lowering {
 		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
@@ -51,14 +44,6 @@ func init() {
 
 // cut returns the elements of a tensor and into how many tasks they are cut.
 func cut(s engine.Spec) (n int64, tasks int) { return int64(s.Len()), ceilDiv(s.Len(), spanFloats) }
-
-// lowerActivation lowers y = f(x).
-func lowerActivation(f engine.Act, y engine.Spec) lowering {
-	n, tasks := cut(y)
-	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-		push(q, kAct, tasks, actArgs{x: at(in[0]), y: at(out[0]), n: n, act: int64(f)})
-	}
-}
 
 func lowerTranspose(n, rows, cols int) lowering {
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {

@@ -1,5 +1,5 @@
-// Element by element: fill, weighted sum, activations, dropout; and the
-// transposition between NHWC and NCHW.
+// Element by element: fill, weighted sum, dropout; and the transposition between
+// NHWC and NCHW.
 
 static void fill(const void *args, int64_t task) {
   const fill_args *a = args;
@@ -16,22 +16,6 @@ static void add(const void *args, int64_t task) {
     vf s = splat((float)a->w[0]) * load_n(a->x[0] + i, n);
     for (int64_t k = 1; k < a->k; k++) s += splat((float)a->w[k]) * load_n(a->x[k] + i, n);
     store_n(a->y + i, n, s);
-  }
-}
-
-static void act(const void *args, int64_t task) {
-  const act_args *a = args;
-  TASK_RANGE(lo, hi, task, PS_SPAN, a->n);
-  for (int64_t i = lo; i < hi; i += VL)
-    store_n(a->y + i, hi - i, activate(load_n(a->x + i, hi - i), a->act));
-}
-
-static void act_backward(const void *args, int64_t task) {
-  const act_args *a = args;
-  TASK_RANGE(lo, hi, task, PS_SPAN, a->n);
-  for (int64_t i = lo; i < hi; i += VL) {
-    const vf y = load_n(a->x + i, hi - i);
-    store_n(a->y + i, hi - i, pick(slope(y, a->act), load_n(a->dy + i, hi - i), splat(0)));
   }
 }
 

@@ -54,10 +54,24 @@ typedef struct {
   int64_t k, n;
 } add_args;
 
+// The activations, numbered as engine.Func.
+enum {
+  PS_IDENTITY, PS_RELU, PS_RELU6, PS_CLIP, PS_LEAKY_RELU, PS_THRESHOLDED_RELU, PS_HARD_SIGMOID, PS_HARD_SWISH,
+  PS_ABS, PS_NEG, PS_RECIPROCAL, PS_SQRT, PS_SOFTSIGN, PS_EXP, PS_ELU, PS_CELU, PS_SELU, PS_SIGMOID, PS_SILU,
+  PS_TANH, PS_GELU, PS_GELU_TANH, PS_MISH, PS_SOFTPLUS, PS_LOG, PS_ERF, PS_POW
+};
+
+// An activation and what it is computed with: engine.Act and its Constants.
 typedef struct {
-  const float *x, *dy; // act_backward: x is y
+  int64_t f;
+  double a, b, c;
+} ps_act;
+
+typedef struct {
+  const float *x, *dy; // act_backward: x is x or y, as engine.Act.FromX has it
   float *y;            // act_backward: dx
-  int64_t n, act;
+  int64_t n;
+  ps_act act;
 } act_args;
 
 typedef struct {
@@ -251,8 +265,6 @@ typedef struct {
   int64_t kernel, tasks;
   const void *args;
 } ps_command;
-
-enum { PS_IDENTITY, PS_RELU, PS_RELU6 };
 
 // The kernels of each instruction set.
 extern const ps_kernel ps_generic[], ps_avx2[], ps_avx512[];

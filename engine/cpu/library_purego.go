@@ -145,28 +145,6 @@ func taskRange(task, each, n int64) (lo, hi int64) {
 	return lo, min(lo+each, n)
 }
 
-// activate takes the activation; a NaN stays one.
-func activate(v float32, f int64) float32 {
-	if f == int64(engine.Identity) {
-		return v
-	}
-	if v < 0 {
-		return 0
-	}
-	if f == int64(engine.ReLU6) && v > 6 {
-		return 6
-	}
-	return v
-}
-
-// through is dy where the slope of the activation at its result y is one.
-func through(y, dy float32, f int64) float32 {
-	if f != int64(engine.Identity) && (y <= 0 || f == int64(engine.ReLU6) && y >= 6) {
-		return 0
-	}
-	return dy
-}
-
 // axpy adds a·x to y.
 func axpy(a float32, x, y []float32) {
 	y = y[:len(x)]

@@ -34,24 +34,6 @@ func add(p ptr, task int64) {
 	}
 }
 
-func act(p ptr, task int64) {
-	a := (*actArgs)(p)
-	lo, hi := taskRange(task, spanFloats, a.n)
-	y := f32(a.y, a.n)
-	for i, v := range f32(a.x, a.n)[lo:hi] {
-		y[lo+int64(i)] = activate(v, a.act)
-	}
-}
-
-func actBackward(p ptr, task int64) {
-	a := (*actArgs)(p)
-	lo, hi := taskRange(task, spanFloats, a.n)
-	dx, dy := f32(a.y, a.n), f32(a.dy, a.n)
-	for i, y := range f32(a.x, a.n)[lo:hi] {
-		dx[lo+int64(i)] = through(y, dy[lo+int64(i)], a.act)
-	}
-}
-
 func transpose(p ptr, task int64) {
 	a := (*transposeArgs)(p)
 	size := a.rows * a.cols

@@ -64,6 +64,9 @@ INLINE vf square_root(vf v) {
 // m ? a : b for a comparison's result m.
 INLINE vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 
+// Whether activate and slope have the activation; for the others see activation.h.
+INLINE int act_inline(int64_t act) { return act <= PS_RELU6; }
+
 // Activations let a NaN through: the comparisons are false for it.
 INLINE vf activate(vf v, int64_t act) {
   if (act == PS_IDENTITY) return v;

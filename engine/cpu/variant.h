@@ -3,6 +3,7 @@
 #include "kernels.h"
 #include "simd.h"
 
+#include "activation.h"
 #include "elementwise.h"
 #include "concat.h"
 #include "channelshuffle.h"

@@ -383,8 +383,27 @@ func TestFashion(t *testing.T) {
 	for i := range d.Train.Len() {
 		n[d.Train.Label(i)]++
 	}
-	if d.Train.Len() != 6000 || d.Val.Len() != 1000 || d.Test != nil || slices.Min(n) != 600 || d.Classes[0] != "T-shirt/top" {
+	if d.Train.Len() != 6000 || d.Val.Len() != 1000 || slices.Min(n) != 600 || d.Classes[0] != "T-shirt/top" {
 		t.Errorf("%d + %d, classes %v %v", d.Train.Len(), d.Val.Len(), n, d.Classes)
+	}
+	if d.Test == nil || d.Test.Len() != 1000 {
+		t.Fatal("the test part has not 1,000 pictures")
+	}
+	seen := make(map[string]string)
+	clear(n)
+	for i := range d.Test.Len() {
+		n[d.Test.Label(i)]++
+		seen[string(d.Test.Image(i).Pix)] = d.Test.File(i)
+	}
+	if slices.Min(n) != 100 {
+		t.Errorf("the test part's classes have %v pictures", n)
+	}
+	for _, s := range []*Split{d.Train, d.Val} {
+		for i := range s.Len() {
+			if f, ok := seen[string(s.Image(i).Pix)]; ok {
+				t.Errorf("%s is %s", f, s.File(i))
+			}
+		}
 	}
 	if !strings.Contains(FashionLicense, "2017 Zalando SE") || len(fashionGz) > 4<<20 {
 		t.Error("the license is missing, or the file too large")

@@ -19,6 +19,7 @@ type choice struct {
 	angle       float64 // degrees, counter-clockwise
 	perspective bool
 	coeffs      [8]float64
+	warp        random.Rand // as it was before the perspective was drawn
 }
 
 // choose draws the choice for an image of ih×iw, as it is after Resize, and an
@@ -46,7 +47,8 @@ func (t *Transform) choose(ih, iw, h, w int, r *random.Rand) (c choice) {
 		c.angle = r.Uniform(-t.Rotation, t.Rotation)
 	}
 	if t.Perspective > 0 && r.Float64() < 0.5 {
-		c.perspective, c.coeffs = true, randomPerspective(w, h, t.Perspective, r)
+		c.perspective, c.warp = true, *r
+		c.coeffs = randomPerspective(w, h, t.Perspective, r)
 	}
 	return c
 }

@@ -47,15 +47,16 @@ func openFashion(ctx context.Context, o Options) (*Dataset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: builtin:fashion: %w", err)
 	}
-	h := sha256.New()
-	fmt.Fprintf(h, "potstill fashion %d size %d\n", firstVersion, o.Size)
-	h.Write(plain)
-	st := &store{print: hex.EncodeToString(h.Sum(nil)), mem: [][]byte{}, form: form{size: o.Size, resize: o.Resize}}
+	st := &store{mem: [][]byte{}, form: form{size: o.Size, resize: o.Resize}}
 	st.idx.Classes = fashionClasses
-	rest, ok := bytes.CutPrefix(plain, []byte("PSFM1\n"))
-	for _, part := range []int{partTrain, partVal} {
+	parts, ok := bytes.CutPrefix(plain, []byte("PSFM2\n"))
+	rest := parts
+	for _, part := range []int{partTrain, partVal, partTest} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
+		}
+		if part == partTest {
+			st.print = fashionPrint(parts[:len(parts)-len(rest)], o.Size)
 		}
 		ok = ok && st.addFashion(&rest, part)
 	}
@@ -66,6 +67,17 @@ func openFashion(ctx context.Context, o Options) (*Dataset, error) {
 		o.Progress(len(st.mem), len(st.mem))
 	}
 	return newDataset("fashion", "builtin:fashion", st, o)
+}
+
+// fashionPrint is the fingerprint of the training and validation parts. The test
+// part, which was added later and from which nothing is learned, is not in it,
+// so that the runs and studies of before can be resumed.
+func fashionPrint(parts []byte, size int) string {
+	h := sha256.New()
+	fmt.Fprintf(h, "potstill fashion %d size %d\n", firstVersion, size)
+	h.Write([]byte("PSFM1\n")) // the magic of a file of these two parts
+	h.Write(parts)
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // addFashion takes one part off rest.

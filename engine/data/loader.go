@@ -15,9 +15,12 @@ import (
 
 // LoaderOptions say how a split is batched.
 type LoaderOptions struct {
-	Batch      int       // images a batch; the whole split, if it has fewer
-	Shuffle    bool      // visit images in the order of Perm(Seed, epoch, n); else in the split's
-	Augment    Transform // what each image goes through
+	Batch   int       // images a batch; the whole split, if it has fewer
+	Shuffle bool      // visit images in the order of Perm(Seed, epoch, n); else in the split's
+	Augment Transform // what each image goes through
+	// Views are further preparations of the same images, with the same random
+	// choices: no random stages, but a Resize, Size, Mean and Std of their own.
+	Views      []Transform
 	Seed       uint64
 	Workers    int     // goroutines that make batches; 0: GOMAXPROCS. Results do not depend on it.
 	Prefetch   int     // batches made ahead of the one in use; 0: 4
@@ -26,7 +29,7 @@ type LoaderOptions struct {
 	Eval       bool    // no random stages, whatever Augment says (see Transform)
 	// OnDevice leaves the images to engine.Augment: batches have its inputs
 	// instead. All images must have one size for which Augment is OnDevice, and
-	// there is no mixup.
+	// there are neither views nor mixup.
 	OnDevice bool
 }
 
@@ -36,7 +39,8 @@ type Loader struct {
 	s          *Split
 	classes    int
 	o          LoaderOptions
-	h, w       int // of the output
+	h, w       int      // of the output
+	views      [][2]int // height and width of each view
 	mu         sync.Mutex
 	free       [][]*slot // buffers of finished epochs
 	freeOrders [][]int
@@ -49,10 +53,11 @@ type Batch struct {
 	Targets             []float32 // N·Classes: one-hot, or the mixture of two by mixup
 	Labels              []int32   // N: the image's own class, also under mixup
 	Index               []int     // N: the image's number in the split
-
-	// What engine.Augment makes the images from, if OnDevice; else nil.
-	Numbers []uint32 // N: Index
-	Params  []uint32 // N·wire.AugmentParams: see Transform.Draw
+	Numbers             []uint32  // N: Index, for the device
+	// Views are the images as LoaderOptions.Views prepare them, layout NHWC each.
+	Views [][]float32
+	// Params say how engine.Augment makes the images, if OnDevice; else nil.
+	Params []uint32 // N·wire.AugmentParams: see Transform.Draw
 }
 
 // slot is one buffer of an epoch's ring.
@@ -92,6 +97,9 @@ func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
 	if err := l.checkImages(); err != nil {
 		return nil, err
 	}
+	if err := l.checkViews(); err != nil {
+		return nil, err
+	}
 	return l, nil
 }
 
@@ -120,10 +128,32 @@ func (l *Loader) checkImages() error {
 	switch h, w, same := s.Uniform(); {
 	case l.o.MixupAlpha > 0:
 		return errors.New("data: mixup is not done on the device: leave out one of the two")
+	case len(l.o.Views) > 0:
+		return errors.New("data: views are not made on the device: leave out one of the two")
 	case !same:
 		return errors.New("data: the images have several sizes: they cannot be augmented on the device")
 	case !t.OnDevice(h, w):
 		return errors.New("data: the transform scales images or changes their perspective: that is not done on the device")
+	}
+	return nil
+}
+
+// checkViews holds the views to what the options and the images allow.
+func (l *Loader) checkViews() error {
+	for _, v := range l.o.Views {
+		if err := checkView(v); err != nil {
+			return err
+		}
+		if r := l.s.st.form.resize; r > 0 && v.Resize != r {
+			return fmt.Errorf("data: the images were opened to be resized to %d, and a view resizes to %d (0: not at all)", r, v.Resize)
+		}
+		h, w := v.OutSize(l.s.Bounds(0))
+		for i := 0; i < l.s.Len() && v.Size == 0; i++ {
+			if vh, vw := v.OutSize(l.s.Bounds(i)); vh != h || vw != w {
+				return fmt.Errorf("data: a view of %s is %dx%d, of %s %dx%d: set a size for it", l.s.File(i), vh, vw, l.s.File(0), h, w)
+			}
+		}
+		l.views = append(l.views, [2]int{h, w})
 	}
 	return nil
 }
@@ -139,18 +169,24 @@ func (l *Loader) Steps() int {
 // Shape returns the height, width and channels of the images.
 func (l *Loader) Shape() (h, w, c int) { return l.h, l.w, 3 }
 
+// ViewShape returns the same of a view.
+func (l *Loader) ViewShape(i int) (h, w, c int) { return l.views[i][0], l.views[i][1], 3 }
+
 // Bytes returns the memory that an epoch's buffers take with batches of so many
 // images.
 func (l *Loader) Bytes(batch int) int {
 	batch = min(batch, l.s.Len())
 	image, all := l.h*l.w*3*4, l.o.Prefetch+2
 	if l.o.OnDevice {
-		image = 4 * (1 + wire.AugmentParams)
+		image = 4 * wire.AugmentParams
+	}
+	for _, v := range l.views {
+		image += v[0] * v[1] * 3 * 4
 	}
 	if l.o.MixupAlpha > 0 {
 		all += l.o.Workers // each keeps a batch that is not mixed
 	}
-	return batch * all * (image + l.classes*4 + 4 + 8)
+	return batch * all * (image + l.classes*4 + 4 + 4 + 8)
 }
 
 // Epoch is one pass over the data under way.
@@ -217,12 +253,15 @@ func (l *Loader) take() ([]*slot, []int) {
 	for i := range ring {
 		ring[i] = &slot{ready: make(chan struct{}, 1), b: Batch{
 			H: l.h, W: l.w, C: 3, Classes: l.classes,
-			Targets: make([]float32, b*l.classes), Labels: make([]int32, b), Index: make([]int, b),
+			Targets: make([]float32, b*l.classes), Labels: make([]int32, b), Index: make([]int, b), Numbers: make([]uint32, b),
 		}}
 		if l.o.OnDevice {
-			ring[i].b.Numbers, ring[i].b.Params = make([]uint32, b), make([]uint32, b*wire.AugmentParams)
+			ring[i].b.Params = make([]uint32, b*wire.AugmentParams)
 		} else {
 			ring[i].b.Images = make([]float32, b*l.h*l.w*3)
+		}
+		for _, v := range l.views {
+			ring[i].b.Views = append(ring[i].b.Views, make([]float32, b*v[0]*v[1]*3))
 		}
 	}
 	return ring, order
@@ -308,14 +347,14 @@ func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 	l := e.l
 	first := step * l.o.Batch
 	b.N = min(l.o.Batch, l.s.Len()-first)
-	b.resize(l.o.OnDevice)
+	b.resize(l)
 	clear(b.Targets)
 	for k := range b.N {
 		i := first + k
 		if e.order != nil {
 			i = e.order[i]
 		}
-		b.Index[k] = i
+		b.Index[k], b.Numbers[k] = i, uint32(i)
 		c := l.s.Label(i)
 		b.Labels[k] = int32(c)
 		b.Targets[k*l.classes+c] = 1
@@ -328,32 +367,42 @@ func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 }
 
 // resize cuts the buffers to N images.
-func (b *Batch) resize(onDevice bool) {
-	b.Targets, b.Labels, b.Index = b.Targets[:b.N*b.Classes], b.Labels[:b.N], b.Index[:b.N]
-	if onDevice {
-		b.Numbers, b.Params = b.Numbers[:b.N], b.Params[:b.N*wire.AugmentParams]
+func (b *Batch) resize(l *Loader) {
+	b.Targets, b.Labels, b.Index, b.Numbers = b.Targets[:b.N*b.Classes], b.Labels[:b.N], b.Index[:b.N], b.Numbers[:b.N]
+	if l.o.OnDevice {
+		b.Params = b.Params[:b.N*wire.AugmentParams]
 	} else {
 		b.Images = b.Images[:b.N*b.H*b.W*b.C]
 	}
+	for i, v := range l.views {
+		b.Views[i] = b.Views[i][:b.N*v[0]*v[1]*b.C]
+	}
 }
 
-// image makes the batch's image k from image i of the split, or says how the
-// device is to make it.
+// image makes the batch's image k from image i of the split, in all its views,
+// or says how the device is to make it.
 func (e *Epoch) image(b *Batch, k, i int, s *scratch) {
 	o := &e.l.o
-	var r *random.Rand
-	if !o.Eval {
+	draw := func() *random.Rand {
+		if o.Eval {
+			return nil
+		}
 		s.rand = random.New(o.Seed, e.epoch, i, random.UseAugment)
-		r = &s.rand
+		return &s.rand
 	}
+	r := draw()
 	if o.OnDevice {
-		b.Numbers[k] = uint32(i)
 		h, w := e.l.s.Bounds(i)
 		o.Augment.Draw(b.Params[k*wire.AugmentParams:], h, w, r)
 		return
 	}
 	px := b.H * b.W * b.C
-	s.apply(&o.Augment, b.Images[k*px:(k+1)*px], e.l.s.Image(i), r)
+	src := e.l.s.Image(i)
+	s.apply(&o.Augment, b.Images[k*px:(k+1)*px], src, r)
+	for v := range o.Views {
+		px := e.l.views[v][0] * e.l.views[v][1] * b.C
+		s.applyView(&o.Augment, &o.Views[v], b.Views[v][k*px:(k+1)*px], src, draw())
+	}
 }
 
 // mixup replaces every image x_k and target t_k of the batch by
@@ -375,5 +424,8 @@ func (s *scratch) mixup(b *Batch, alpha float64) {
 		}
 	}
 	mix(b.Images, b.H*b.W*b.C)
+	for _, v := range b.Views {
+		mix(v, len(v)/b.N)
+	}
 	mix(b.Targets, b.Classes)
 }

@@ -184,12 +184,19 @@ type scratch struct {
 }
 
 func (s *scratch) apply(t *Transform, dst []float32, src Image, r *random.Rand) {
+	h, w := t.OutSize(src.H, src.W)
+	ih, iw := t.scaled(src.H, src.W, r == nil)
+	c := t.choose(ih, iw, h, w, r)
+	s.render(t, dst, src, ih, iw, &c)
+}
+
+// render makes the image of a choice: src is scaled to ih×iw and goes through
+// the stages behind that.
+func (s *scratch) render(t *Transform, dst []float32, src Image, ih, iw int, c *choice) {
 	s.prepareLUT(t.Mean, t.Std)
 	h, w := t.OutSize(src.H, src.W)
 	dst = dst[:h*w*3]
-	ih, iw := t.scaled(src.H, src.W, r == nil)
-	c := t.choose(ih, iw, h, w, r)
-	v := s.crop(&c, viewOf(src), ih, iw, h, w)
+	v := s.crop(c, viewOf(src), ih, iw, h, w)
 	if c.jitter[0].kind != 0 {
 		s.jittered = grow(s.jittered, h*w*3)
 		s.gather(s.jittered, v, h, w)

@@ -195,7 +195,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 			return nil, err
 		}
 		a := p.args
-		a.eval, a.actOf, a.eps = eval, int32(op.F), op.BatchNorm.Eps
+		a.eval, a.actOf, a.eps = eval, int32(op.F.Fn), op.BatchNorm.Eps
 		return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
 			a.x, a.out, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
 			return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, &a)
@@ -207,7 +207,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 	}
 	c, g := x.Shape[3], b.bnGridOf(x, 4)
 	a := bnApplyArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines, copies: g.copies,
-		channels: int32(c), eval: eval, actOf: int32(op.F), eps: op.BatchNorm.Eps}
+		channels: int32(c), eval: eval, actOf: int32(op.F.Fn), eps: op.BatchNorm.Eps}
 	return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
 		a.x, a.y, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
 		return launch(b, f, g.grid(), g.block(), 0, &a)

@@ -61,7 +61,7 @@ func (g gather) args() conv2DArgs {
 		n: int32(g.n), h: int32(g.h), width: int32(g.w), c: int32(g.c), yh: int32(g.oh), yw: int32(g.ow), yc: int32(g.o),
 		in: int32(g.cg), out: int32(g.og), kh: int32(g.kh), kw: int32(g.kw), cg: int32(g.cg), o: int32(g.o),
 		stride: int32(g.stride), pad: int32(g.pad), dilation: int32(g.dilation), groups: int32(g.groups),
-		phasesH: 1, phasesW: 1, step: 1, move: int32(g.dilation), act: int32(g.epilogue.act),
+		phasesH: 1, phasesW: 1, step: 1, move: int32(g.dilation), act: int32(g.epilogue.act.Fn),
 	}
 	if g.backward {
 		common := gcd(g.stride, g.dilation)

@@ -129,7 +129,7 @@ func (b *Backend) lowerDepthwise(op engine.Conv2D, in, out []engine.Spec) (lower
 	if err != nil {
 		return lowering{}, err
 	}
-	a := depthwiseArgs{g: g, act: int32(e.Act)}
+	a := depthwiseArgs{g: g, act: int32(e.Act.Fn)}
 	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 		a.x, a.w, a.y = in[0], in[1], out[0]
 		a.bias, a.residual = rest(in)

@@ -81,7 +81,7 @@ func TestDepthwise(t *testing.T) {
 				}
 				dy, bias, res := randomArray(r, d, y[0].Shape...), randomArray(r, engine.Float32, s.c*s.m), randomArray(r, d, y[0].Shape...)
 				checkOp(t, b, op, d, x, w)
-				op.Epilogue = engine.Epilogue{Residual: i%2 == 0, Act: engine.Act(1 + i%2)}
+				op.Epilogue = engine.Epilogue{Residual: i%2 == 0, Act: []engine.Act{engine.ReLU, engine.ReLU6}[i%2]}
 				if op.Epilogue.Residual {
 					checkOp(t, b, op, d, x, w, bias, res)
 				} else {

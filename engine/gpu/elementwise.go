@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	lowers((*Backend).lowerElementwise, engine.Activation{}, engine.ActivationBackward{}, engine.Add{}, engine.Fill{},
+	lowers((*Backend).lowerElementwise, engine.Add{}, engine.Fill{},
 		engine.Cast{}, engine.Dropout{}, engine.Flatten{}, engine.FlattenBackward{})
 }
 
@@ -29,16 +29,6 @@ const (
 
 // The arguments of elementwise.cu, field for field.
 type (
-	activationArgs struct {
-		x, y cuda.Ptr
-		n    int64
-		f    int32
-	}
-	activationBackwardArgs struct {
-		y, dy, dx cuda.Ptr
-		n         int64
-		f         int32
-	}
 	add2Args struct {
 		x0, x1, y cuda.Ptr
 		n         int64
@@ -95,10 +85,6 @@ func (b *Backend) elements(s engine.Spec) (grid, block [3]int) {
 // lowerElementwise lowers the ops that work element by element, and Flatten.
 func (b *Backend) lowerElementwise(op engine.Op, in, out []engine.Spec) (lowering, error) {
 	switch op := op.(type) {
-	case engine.Activation:
-		return b.lowerActivation(op, in[0])
-	case engine.ActivationBackward:
-		return b.lowerActivationBackward(op, in[0])
 	case engine.Add:
 		return b.lowerAdd(op, in)
 	case engine.Fill:
@@ -115,32 +101,6 @@ func (b *Backend) lowerElementwise(op engine.Op, in, out []engine.Spec) (lowerin
 		return b.lowerTranspose(in[0], n, c, h*w)
 	}
 	return lowering{}, unsupported(op)
-}
-
-func (b *Backend) lowerActivation(op engine.Activation, x engine.Spec) (lowering, error) {
-	f, err := b.function("elementwise", "activation", stored(x)...)
-	if err != nil {
-		return lowering{}, err
-	}
-	grid, block := b.elements(x)
-	a := &activationArgs{n: int64(x.Len()), f: int32(op.F)}
-	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
-		a.x, a.y = in[0], out[0]
-		return launch(b, f, grid, block, 0, a)
-	}}, nil
-}
-
-func (b *Backend) lowerActivationBackward(op engine.ActivationBackward, y engine.Spec) (lowering, error) {
-	f, err := b.function("elementwise", "activation_backward", stored(y)...)
-	if err != nil {
-		return lowering{}, err
-	}
-	grid, block := b.elements(y)
-	a := &activationBackwardArgs{n: int64(y.Len()), f: int32(op.F)}
-	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
-		a.y, a.dy, a.dx = in[0], in[1], out[0]
-		return launch(b, f, grid, block, 0, a)
-	}}, nil
 }
 
 // lowerAdd lowers a sum of one or two inputs, which is the usual case, to a

@@ -57,7 +57,7 @@ func (b *Backend) lowerFirstLayer(g convolution, v firstLayer, e epilogue) (lowe
 	rows := firstThreads / (v.columns / 8) / (firstWidth / 4)
 	a := firstLayerArgs{n: int32(g.n), h: int32(g.h), width: int32(g.w), oh: int32(g.oh), ow: int32(g.ow), o: int32(g.o), pad: int32(g.pad),
 		tilesH: int32(ceilDiv(g.oh, rows)), tilesW: int32(ceilDiv(g.ow, firstWidth)), tilesO: int32(ceilDiv(g.o, v.columns)),
-		act: int32(e.act), four: flag(g.o%4 == 0)}
+		act: int32(e.act.Fn), four: flag(g.o%4 == 0)}
 	grid, err := oneGrid(int(a.tilesH)*int(a.tilesW)*int(a.tilesO), g.n)
 	if err != nil {
 		return lowering{}, err

@@ -70,7 +70,7 @@ func (b *Backend) cutGemm(p matmul, c cut, in, out []engine.Spec) (lowering, err
 	}
 	results := p.shape.M * p.shape.N
 	a := gemmArgs{m: int64(p.shape.M), n: int32(p.shape.N), k: int32(p.shape.K), tilesM: int32(c.tilesM), tilesN: int32(c.tilesN),
-		panels: int32(c.panels), act: int32(p.epilogue.act)}
+		panels: int32(c.panels), act: int32(p.epilogue.act.Fn)}
 	if c.splits == 1 {
 		return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 			a.x, a.w, a.bias, a.residual, a.y = in[0], in[1], place(in, p.epilogue.bias), place(in, p.epilogue.residual), out[0]

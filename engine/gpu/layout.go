@@ -95,7 +95,7 @@ func (b *Backend) finisher(x engine.DType, y engine.Spec, f engine.Act) (func(x,
 	if err != nil {
 		return nil, err
 	}
-	a := &epilogueArgs{n: int64(n), channels: int32(c), act: int32(f)}
+	a := &epilogueArgs{n: int64(n), channels: int32(c), act: int32(f.Fn)}
 	grid, block := [3]int{b.resident(n, layoutThreads, 8), 1, 1}, [3]int{layoutThreads, 1, 1}
 	return func(x, y, bias, residual cuda.Ptr) error {
 		a.x, a.y, a.bias, a.residual = x, y, bias, residual

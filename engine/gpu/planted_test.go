@@ -134,7 +134,7 @@ var plants = []plant{
 	{"padding on the other side", "conv2d", "Conv2D", "r.first = 0, r.base = -a.pad,", "r.first = 0, r.base = a.pad,"},
 	{"a window too few", "pool2d", "AvgPool2DBackward", "return t < windows ? t : windows - 1;", "return t < windows - 1 ? t : windows - 2;"},
 	{"the pixels left over", "batchnorm_pool", "BatchNormActBackward", "u < POOL && s->i * POOL + u < a->h", "u < POOL - 1 && s->i * POOL + u < a->h"},
-	{"beyond the last vector", "elementwise", "Activation", "VECTORS(i, a.n) {\n\t\tfloat v[VEC];\n\t\tldv(a.x + i, v);\n\t\tUNROLL\n\t\tfor (int l = 0; l < VEC; l++) v[l] = act(",
+	{"beyond the last vector", "activation", "Activation", "VECTORS(i, a.n) {\n\t\tfloat v[VEC];\n\t\tldv(a.x + i, v);\n\t\tUNROLL\n\t\tfor (int l = 0; l < VEC; l++) v[l] = act(",
 		"VECTORS(i, a.n + VEC - 1) {\n\t\tfloat v[VEC];\n\t\tldv(a.x + i, v);\n\t\tUNROLL\n\t\tfor (int l = 0; l < VEC; l++) v[l] = act("},
 	// Lost tails.
 	{"the last elements", "elementwise", "Add", "REST(i, a.n) {\n\t\tfloat sum = 0.f;", "REST(i, a.n - 1) {\n\t\tfloat sum = 0.f;"},

@@ -199,7 +199,7 @@ func (b *Backend) newSplitSum(splits, stride, count, more, channels int, d engin
 		return nil, err
 	}
 	s := &splitSum{b: b, f: f, grid: [3]int{ceilDiv(count+more, 32), 1, 1}, block: [3]int{32 * warps, 1, 1}}
-	s.args = splitSumArgs{stride: int64(stride), count: int64(count), more: int32(more), splits: int32(splits), channels: int32(channels), act: int32(act)}
+	s.args = splitSumArgs{stride: int64(stride), count: int64(count), more: int32(more), splits: int32(splits), channels: int32(channels), act: int32(act.Fn)}
 	return s, nil
 }
 

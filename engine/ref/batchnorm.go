@@ -65,7 +65,12 @@ func setK(out []Array, k int) {
 }
 
 func batchNormBackward(_ engine.BatchNormBackward, in, out []Array) {
-	x, dy, gamma, mean, r := in[0], in[1], in[2], in[3], in[4]
+	dy := in[1]
+	batchNormGradient(in[0], func(i int) num { return exact(dy.V[i]) }, in[2], in[3], in[4], out)
+}
+
+// batchNormGradient is BatchNormBackward for a dy that has errors of its own.
+func batchNormGradient(x Array, dy func(i int) num, gamma, mean, r Array, out []Array) {
 	c := len(gamma.V)
 	m := len(x.V) / c
 	inv := exact(1 / float64(m))
@@ -73,12 +78,12 @@ func batchNormBackward(_ engine.BatchNormBackward, in, out []Array) {
 		xhat := func(i int) num { return exact(x.V[i]).sub(exact(mean.V[k])).mul(exact(r.V[k])) }
 		var dBeta, dGamma sum
 		for i := k; i < len(x.V); i += c {
-			dBeta.dot(dy.V[i], 1)
-			dGamma.add(exact(dy.V[i]).mul(xhat(i)))
+			dBeta.add(dy(i))
+			dGamma.add(dy(i).mul(xhat(i)))
 		}
 		scale := exact(gamma.V[k]).mul(exact(r.V[k]))
 		for i := k; i < len(x.V); i += c {
-			d := exact(dy.V[i]).sub(dBeta.mul(inv)).sub(xhat(i).mul(dGamma.mul(inv)))
+			d := dy(i).sub(dBeta.mul(inv)).sub(xhat(i).mul(dGamma.mul(inv)))
 			out[0].set(i, scale.mul(d))
 		}
 		out[1].set(k, dGamma.num)

@@ -88,7 +88,16 @@ func convolve(op engine.Conv2D, in, out []Array) {
 		addTo(y, rest[0])
 	}
 	for i, v := range y.V {
-		y.V[i] = act(op.Epilogue.Act, v)
+		x := num{v, y.Mag[i]}
+		z := act(op.Epilogue.Act, x)
+		if y.Slack != nil {
+			s := z
+			if op.Epilogue.Act.FromX() {
+				s = x
+			}
+			y.Slack[i] *= math.Max(1, math.Abs(slope(op.Epilogue.Act, s).v))
+		}
+		y.set(i, z)
 	}
 }
 

@@ -21,7 +21,7 @@ func batchNormAct(op engine.BatchNormAct, in, out []Array) {
 	copy(out[1:], full[1:]) // their K
 	z := full[0]
 	for i, v := range z.V {
-		z.V[i] = act(op.F, v)
+		z.set(i, act(op.F, num{v, z.Mag[i]}))
 	}
 	if op.Pool == nil {
 		copy(y.V, z.V)
@@ -45,10 +45,16 @@ func maxOf(w engine.Window, z, y Array) {
 func batchNormActBackward(op engine.BatchNormActBackward, in, out []Array) {
 	x, dy, gamma, beta, mean, r := in[0], in[1], in[2], in[3], in[4], in[5]
 	c := len(gamma.V)
-	y := make([]float64, len(x.V)) // f(BatchNorm(x))
+	y, d := make([]float64, len(x.V)), make([]num, len(x.V)) // f and f' of BatchNorm(x)
 	for i, v := range x.V {
 		k := i % c
-		y[i] = act(op.F, normalize(v, exact(mean.V[k]), exact(r.V[k]), gamma.V[k], beta.V[k]).v)
+		z := normalize(v, exact(mean.V[k]), exact(r.V[k]), gamma.V[k], beta.V[k])
+		s := act(op.F, z)
+		y[i] = s.v
+		if op.F.FromX() {
+			s = z
+		}
+		d[i] = slope(op.F, s)
 	}
 	dz := NewArray(x.Spec)
 	if op.Pool == nil {
@@ -56,10 +62,5 @@ func batchNormActBackward(op engine.BatchNormActBackward, in, out []Array) {
 	} else {
 		windows(*op.Pool, x.Spec, dy.Spec, func(at int, xs []int) { dz.V[winner(y, xs)] += dy.V[at] })
 	}
-	for i := range dz.V {
-		if !slope(op.F, y[i]) {
-			dz.V[i] = 0
-		}
-	}
-	batchNormBackward(engine.BatchNormBackward{}, []Array{x, dz, gamma, mean, r}, out)
+	batchNormGradient(x, func(i int) num { return d[i].times(dz.V[i]) }, gamma, mean, r, out)
 }

@@ -61,3 +61,46 @@ func (s *sum) dot(a, b float64) {
 	s.v += a * b
 	s.e += math.Abs(a * b)
 }
+
+// expm1 is e^a - 1, exact to a few roundings near zero too.
+func (a num) expm1() num {
+	v, e := math.Expm1(a.v), 0.0
+	if slope := math.Exp(a.v); slope > 0 {
+		e = slope * (a.e + math.Abs(a.v))
+	}
+	return num{v, e + 2*math.Abs(v)}
+}
+
+// logistic is 1/(1+e^-a).
+func (a num) logistic() num {
+	v := 1 / (1 + math.Exp(-a.v))
+	return num{v, v * ((1-v)*(a.e+math.Abs(a.v)+2) + 2)}
+}
+
+// tanh allows for one more rounding of the argument.
+func (a num) tanh() num {
+	v := math.Tanh(a.v)
+	return num{v, (1-v*v)*(a.e+math.Abs(a.v)) + 3*math.Abs(v)}
+}
+
+// erf allows for one more rounding of the argument.
+func (a num) erf() num {
+	v := math.Erf(a.v)
+	return num{v, 2/math.Sqrt(math.Pi)*math.Exp(-a.v*a.v)*(a.e+math.Abs(a.v)) + 3*math.Abs(v)}
+}
+
+// softplus is log(1+e^a).
+func (a num) softplus() num {
+	v := math.Max(a.v, 0) + math.Log1p(math.Exp(-math.Abs(a.v)))
+	return num{v, (a.e+math.Abs(a.v)+2)/(1+math.Exp(-a.v)) + 3*math.Abs(v)}
+}
+
+// pow is a^p, by the formula e^(p·log a) or by products.
+func (a num) pow(p float64) num {
+	v := math.Pow(a.v, p)
+	if p == 0 || p == 1 {
+		return num{v, p * a.e}
+	}
+	l := math.Abs(math.Log(math.Abs(a.v)))
+	return num{v, math.Abs(v) * (math.Abs(p)*(a.e/math.Abs(a.v)+2*l+1) + 2)}
+}

@@ -24,7 +24,9 @@ type exporter struct {
 	reads map[*engine.Value]string
 	steps map[*engine.Value]step
 	// bounds are the names of the ends of ReLU6, once there is one.
-	bounds  []string
+	bounds []string
+	// scalars are the names of the constants that there are already.
+	scalars map[float32]string
 	nodes   []node
 	tensors []tensor
 }
@@ -60,6 +62,7 @@ func exportModel(m *layers.Model, c *checkpoint.Checkpoint, o Options) (*exporte
 		pending: make(map[*engine.Value]*engine.Node),
 		reads:   make(map[*engine.Value]string),
 		steps:   make(map[*engine.Value]step),
+		scalars: make(map[float32]string),
 	}
 	if x.metadata, err = describe(c, x.arch, o); err != nil {
 		return nil, err
@@ -175,22 +178,6 @@ func window(w engine.Window) []attr {
 		intsAttr("kernel_shape", w.Kernel, w.Kernel),
 		intsAttr("strides", w.Stride, w.Stride),
 		intsAttr("pads", w.Pad, w.Pad, w.Pad, w.Pad),
-	}
-}
-
-// activation writes f; ReLU6 is ONNX's Clip from 0 to 6.
-func (x *exporter) activation(n *engine.Node, f engine.Act) {
-	switch f {
-	case engine.ReLU:
-		x.emit(n, "Relu")
-	case engine.ReLU6:
-		if x.bounds == nil {
-			x.bounds = []string{x.float("relu6.min", nil, 0), x.float("relu6.max", nil, 6)}
-		}
-		name := x.names[n.Out[0]]
-		x.node(node{op: "Clip", name: name, in: append(x.inputs(n), x.bounds...), out: name})
-	default:
-		x.emit(n, "Identity")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -37,6 +38,8 @@ func goldenCases(t *testing.T) []goldenCase {
 	}
 	return append(cases,
 		goldenCase{"joined.onnx", joined(t), "", Options{}, exact},
+		goldenCase{"activated.onnx", activated(t), "", Options{}, exact},
+		goldenCase{"activated-qdq.onnx", activated(t), "", Options{Int8: QDQ}, 0.03},
 		goldenCase{"joined-qdq.onnx", joined(t), "", Options{Int8: QDQ}, 0.03},
 		goldenCase{"cnn-dwpw-bn.onnx", small(t, "cnn-dwpw"), "", Options{KeepBatchNorm: true}, exact},
 		goldenCase{"cnn-dwpw-codes.onnx", small(t, "cnn-dwpw"), checkpoint.Affine8PerChannel, Options{Int8: Weights8}, exact},
@@ -105,6 +108,46 @@ func joined(t *testing.T) *layers.Model {
 	x = b.Add("cat2", layers.Concat{}, x, y)
 	x = b.Add("shuffle2", layers.ChannelShuffle{Groups: 4}, x)
 	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 8, OutFeatures: 4, Bias: true}, x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// activated has every activation, with constants other than the usual ones too,
+// each on some channels of a convolution; those that want a positive argument
+// stand behind a logistic function.
+func activated(t *testing.T) *layers.Model {
+	t.Helper()
+	inf := layers.Bound(math.Inf(1))
+	any := []layers.Kind{
+		layers.ReLU{}, layers.ReLU6{}, layers.Sigmoid{}, layers.Tanh{}, layers.SiLU{}, layers.SELU{}, layers.Mish{}, layers.Hardswish{},
+		layers.LeakyReLU{NegativeSlope: 0.1}, layers.ELU{Alpha: 0.5}, layers.Celu{Alpha: 2}, layers.Hardsigmoid{Alpha: 0.2, Beta: 0.4},
+		layers.GELU{Approximate: "none"}, layers.GELU{Approximate: "tanh"}, layers.Softplus{Beta: 1, Threshold: 20},
+		layers.Softplus{Beta: 2, Threshold: 1}, layers.Hardtanh{MinVal: -0.5, MaxVal: 0.25}, layers.Hardtanh{MinVal: -inf, MaxVal: 0.5},
+		layers.Hardtanh{MinVal: -0.5, MaxVal: inf}, layers.ThresholdedReLU{Alpha: 0.25}, layers.Exp{}, layers.Abs{}, layers.Neg{},
+		layers.Erf{}, layers.Softsign{}, layers.Pow{Exponent: 2},
+	}
+	positive := []layers.Kind{layers.Log{}, layers.Sqrt{}, layers.Reciprocal{}, layers.Pow{Exponent: 0.3}, layers.Pow{Exponent: -1}}
+	channels := len(any) + len(positive) + 1
+	b := layers.NewNetBuilder("activated", layers.Input{Channels: 3, Height: testSize, Width: testSize})
+	conv := b.Add("conv", layers.Conv(3, channels, 3), layers.Image)
+	var parts []string
+	for i, k := range append(any, positive...) {
+		x := b.Add(fmt.Sprintf("part%d", i), layers.Slice{Start: i, End: i + 2}, conv)
+		if i >= len(any) {
+			x = b.Add(fmt.Sprintf("positive%d", i), layers.Sigmoid{}, x)
+		}
+		parts = append(parts, b.Add(fmt.Sprintf("f%d", i), k, x))
+	}
+	x := b.Add("pool", layers.AdaptiveAvgPool2d{}, b.Add("cat", layers.Concat{}, parts...))
+	x = b.Add("hidden", layers.Linear{InFeatures: 2 * len(parts), OutFeatures: 5, Bias: true}, x)
+	x = b.Add("vector", layers.SiLU{}, x)
+	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 5, OutFeatures: 4, Bias: true}, x))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,8 +81,8 @@ func (x *exporter) step(v *engine.Value) (step, error) {
 	average := false
 	switch op := n.Op.(type) {
 	case engine.Activation:
-		if op.F == engine.ReLU6 {
-			return newStep(Range{0, 6})
+		if r, ok := rangeOf(op.F); ok {
+			return newStep(r)
 		}
 	case engine.MaxPool2D, engine.Flatten, engine.Slice, engine.ChannelShuffle:
 		if quantized {
@@ -99,6 +99,20 @@ func (x *exporter) step(v *engine.Value) (step, error) {
 		return step{}, fmt.Errorf("the range of %q is not known; calibrate the model on some images", x.names[v])
 	}
 	return newStep(r)
+}
+
+// rangeOf returns the values that f can have, if they are bounded.
+func rangeOf(f engine.Act) (Range, bool) {
+	if least, most, ok := f.Clamps(); ok {
+		return Range{least, most}, finite(least) && finite(most)
+	}
+	switch f.Fn {
+	case engine.FuncSigmoid, engine.FuncHardSigmoid:
+		return Range{0, 1}, true
+	case engine.FuncTanh, engine.FuncSoftsign, engine.FuncErf:
+		return Range{-1, 1}, true
+	}
+	return Range{}, false
 }
 
 // symmetric writes the folded weights as int8 codes around 0, a scale for each

@@ -1,0 +1,31 @@
+package cpu
+
+import (
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
+
+func init() {
+	lowersAlone(func(op engine.Activation, _, out []engine.Spec) lowering { return lowerActivation(op.F, out[0]) })
+	lowersAlone(func(op engine.ActivationBackward, _, out []engine.Spec) lowering {
+		n, tasks := cut(out[0])
+		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+			push(q, kActBackward, tasks, actArgs{x: at(in[0]), dy: at(in[1]), y: at(out[0]), n: n, act: actOf(op.F)})
+		}
+	})
+}
+
+// actOf is an activation as the kernels take it.
+func actOf(f engine.Act) actFunc {
+	c := f.Constants()
+	return actFunc{f: int64(f.Fn), a: float64(c[0]), b: float64(c[1]), c: float64(c[2])}
+}
+
+// lowerActivation lowers y = f(x).
+func lowerActivation(f engine.Act, y engine.Spec) lowering {
+	n, tasks := cut(y)
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		push(q, kAct, tasks, actArgs{x: at(in[0]), y: at(out[0]), n: n, act: actOf(f)})
+	}
+}
