@@ -143,9 +143,18 @@ func (f family) scale(base int) []int {
 	return out
 }
 
-// baseOf returns the base of a net of a family without widths, of which the
-// output channels of its layers are known by the modules' names; 0 for none.
-// The first layer that is wider at twice the base tells it, up to rounding,
+// FamilyBase returns the base of a net of a family that takes no widths, of which
+// the output channels of its convolutions and linear layers are known by the
+// modules' names. It returns 0 where there is none that has them all.
+func FamilyBase(name string, channels func(module string) int) int {
+	f, ok := familyOf(name)
+	if !ok || f.widths != nil {
+		return 0
+	}
+	return f.baseOf(channels)
+}
+
+// baseOf is FamilyBase. The first layer that is wider at twice the base tells it, up to rounding,
 // which is tried.
 func (f family) baseOf(channels func(module string) int) int {
 	own, double := f.outputs(f.base), f.outputs(2*f.base)
@@ -232,5 +241,41 @@ func FamilyBeside(name string) []string {
 
 // unknownFamily is the complaint about a name.
 func unknownFamily(name string) error {
-	return fmt.Errorf("unknown model family %q; choose one of %s", name, strings.Join(Families(), ", "))
+	return fmt.Errorf("unknown model family %s; %s", short(name), NearFamilies(name))
+}
+
+// NearFamilies says in a few words which families' names come nearest to one that
+// is none, and where all are listed.
+func NearFamilies(name string) string {
+	const few = 4
+	names := Families()
+	far := make(map[string]int, len(names))
+	for _, f := range names {
+		far[f] = distance(name, f)
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return far[a] - far[b] })
+	return fmt.Sprintf("of the %d families the nearest are %s; potstill summary --help lists them", len(names), strings.Join(names[:few], ", "))
+}
+
+// distance is that of Levenshtein (1965) between two names, of which the first may
+// be long: so many letters are changed, added or taken away.
+func distance(a, b string) int {
+	const longest = 64
+	a = a[:min(len(a), longest)]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
 }

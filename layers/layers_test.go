@@ -164,7 +164,9 @@ func TestBadArchitectures(t *testing.T) {
 		arch Arch
 		want string
 	}{
-		{Arch{Family: "vgg", Classes: 11}, "cnn-plain, cnn-dwpw"},
+		{Arch{Family: "vgg", Classes: 11}, "the nearest are vgg8"},
+		{Arch{Family: "resnet-50", Classes: 11}, "the nearest are resnet50, "},
+		{Arch{Family: "mobilenet_v2", Classes: 11, Widths: []int{3}}, "its net is not a list of them"},
 		{Arch{Family: "cnn-dwpw"}, "0 classes"},
 		{Arch{Family: "cnn-dwpw", Classes: -1}, "-1 classes"},
 		{Arch{Family: "cnn-dwpw", Classes: 2, Base: -1}, "base width -1"},

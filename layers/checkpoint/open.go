@@ -228,7 +228,7 @@ func hint(f *foreign.File, o OpenOptions, e *identify.Error) string {
 		}
 	}
 	return "describe its net in a file and name that with --arch (potstill summary " + layers.Families()[0] +
-		" --yaml prints one), or save a net of one of the families " + strings.Join(layers.Families(), ", ")
+		" --yaml prints one), or save a net of one of the families that potstill summary --help lists"
 }
 
 // What advice would help is tried out for files of up to mostTried tensors, with

@@ -277,8 +277,8 @@ func (a *attempt) explain(tensors []named.Tensor) error {
 	const near = 0.1
 	if a == nil || a.score() < near {
 		t := &tensors[0]
-		return &Error{Tensor: t.Name, Reason: fmt.Sprintf("its %d tensors, of which the first is %s %v, are a net of no known family and near none (%s)",
-			len(tensors), named.Quote(t.Name), t.Shape, strings.Join(layers.Families(), ", "))}
+		return &Error{Tensor: t.Name, Reason: fmt.Sprintf("its %d tensors, of which the first is %s %v, are a net of no known family and near none",
+			len(tensors), named.Quote(t.Name), t.Shape)}
 	}
 	e := a.problem()
 	e.Reason = fmt.Sprintf("it is a net of no known family; it comes nearest to %s, but %s", a.t.net.String(), e.Reason)
