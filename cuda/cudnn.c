@@ -92,7 +92,7 @@ static int describe(struct conv *c, const struct conv_shape *s) {
     CALL(d, cudnnSetTensor4dDescriptor, c->x, PS_CUDNN_TENSOR_NHWC, type, s->n, s->c, s->h, s->w);
     CALL(d, cudnnSetTensor4dDescriptor, c->y, PS_CUDNN_TENSOR_NHWC, type, s->n, s->o, s->oh, s->ow);
     CALL(d, cudnnSetFilter4dDescriptor, c->w, type, PS_CUDNN_TENSOR_NHWC, s->o, s->c / s->groups, s->kh, s->kw);
-    CALL(d, cudnnSetConvolution2dDescriptor, c->desc, s->pad, s->pad, s->stride, s->stride, s->dilation, s->dilation,
+    CALL(d, cudnnSetConvolution2dDescriptor, c->desc, s->pad[0], s->pad[1], s->stride[0], s->stride[1], s->dilation[0], s->dilation[1],
          PS_CUDNN_CROSS_CORRELATION, PS_CUDNN_DATA_FLOAT);
     CALL(d, cudnnSetConvolutionGroupCount, c->desc, s->groups);
     c->math = math_type(s);

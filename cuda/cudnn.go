@@ -201,7 +201,7 @@ func (d *DNN) newConv(s ConvShape, p ConvPass, fuse C.int) (*Conv, error) {
 	}
 	shape := C.struct_conv_shape{
 		n: C.int(s.N), h: C.int(s.H), w: C.int(s.W), c: C.int(s.C), o: C.int(s.O), kh: C.int(s.KH), kw: C.int(s.KW),
-		oh: C.int(s.OH), ow: C.int(s.OW), stride: C.int(s.Stride), pad: C.int(s.Pad), dilation: C.int(s.Dilation),
+		oh: C.int(s.OH), ow: C.int(s.OW), stride: axesOf(s.Stride), pad: axesOf(s.Pad), dilation: axesOf(s.Dilation),
 		groups: C.int(s.Groups), bf16: truth(s.BF16), tf32: truth(s.TF32),
 	}
 	if r := C.ps_conv_open(c.c, d.d, &shape, C.int(p), fuse); r != 0 {
@@ -220,6 +220,8 @@ func (d *DNN) newConv(s ConvShape, p ConvPass, fuse C.int) (*Conv, error) {
 	d.convs[c] = struct{}{}
 	return c, nil
 }
+
+func axesOf(p [2]int) [2]C.int { return [2]C.int{C.int(p[0]), C.int(p[1])} }
 
 func (c *Conv) wrap(err error) error {
 	return fmt.Errorf("cuda: %s convolution of %s: %w", c.pass, c.shape, err)

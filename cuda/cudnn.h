@@ -167,7 +167,9 @@ struct dnn {
 
 // conv_shape mirrors ConvShape: activations NHWC, filters KRSC.
 struct conv_shape {
-    int n, h, w, c, o, kh, kw, oh, ow, stride, pad, dilation, groups, bf16, tf32;
+    int n, h, w, c, o, kh, kw, oh, ow;
+    int stride[2], pad[2], dilation[2]; // height, width
+    int groups, bf16, tf32;
 };
 
 enum { CONV_FORWARD, CONV_BACKWARD_DATA, CONV_BACKWARD_FILTER };

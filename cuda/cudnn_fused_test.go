@@ -16,7 +16,7 @@ import (
 
 // fusedShapes are some of convShapes, and one whose x could be its residual.
 var fusedShapes = append(slices.Clone(convShapes[:3]),
-	ConvShape{N: 2, H: 5, W: 4, C: 6, O: 6, KH: 3, KW: 3, OH: 5, OW: 4, Stride: 1, Pad: 1, Dilation: 1, Groups: 1})
+	ConvShape{N: 2, H: 5, W: 4, C: 6, O: 6, KH: 3, KW: 3, OH: 5, OW: 4, Stride: [2]int{1, 1}, Pad: [2]int{1, 1}, Dilation: [2]int{1, 1}, Groups: 1})
 
 // A fusedRig has a bias and a residual too.
 type fusedRig struct {

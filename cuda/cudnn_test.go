@@ -17,12 +17,13 @@ import (
 )
 
 var convShapes = []ConvShape{
-	{N: 2, H: 5, W: 7, C: 3, O: 8, KH: 3, KW: 3, OH: 5, OW: 7, Stride: 1, Pad: 1, Dilation: 1, Groups: 1},
-	{N: 1, H: 9, W: 8, C: 6, O: 4, KH: 3, KW: 2, OH: 4, OW: 4, Stride: 2, Pad: 0, Dilation: 1, Groups: 2},
-	{N: 2, H: 7, W: 7, C: 4, O: 8, KH: 3, KW: 3, OH: 7, OW: 7, Stride: 1, Pad: 2, Dilation: 2, Groups: 4},
-	{N: 3, H: 4, W: 4, C: 5, O: 7, KH: 1, KW: 1, OH: 4, OW: 4, Stride: 1, Pad: 0, Dilation: 1, Groups: 1},
-	{N: 1, H: 11, W: 6, C: 3, O: 3, KH: 2, KW: 2, OH: 5, OW: 3, Stride: 3, Pad: 2, Dilation: 2, Groups: 3},
-	{N: 1, H: 1, W: 1, C: 1, O: 1, KH: 1, KW: 1, OH: 1, OW: 1, Stride: 1, Pad: 0, Dilation: 1, Groups: 1},
+	{N: 2, H: 5, W: 7, C: 3, O: 8, KH: 3, KW: 3, OH: 5, OW: 7, Stride: [2]int{1, 1}, Pad: [2]int{1, 1}, Dilation: [2]int{1, 1}, Groups: 1},
+	{N: 1, H: 9, W: 8, C: 6, O: 4, KH: 3, KW: 2, OH: 4, OW: 4, Stride: [2]int{2, 2}, Pad: [2]int{0, 0}, Dilation: [2]int{1, 1}, Groups: 2},
+	{N: 2, H: 7, W: 7, C: 4, O: 8, KH: 3, KW: 3, OH: 7, OW: 7, Stride: [2]int{1, 1}, Pad: [2]int{2, 2}, Dilation: [2]int{2, 2}, Groups: 4},
+	{N: 3, H: 4, W: 4, C: 5, O: 7, KH: 1, KW: 1, OH: 4, OW: 4, Stride: [2]int{1, 1}, Pad: [2]int{0, 0}, Dilation: [2]int{1, 1}, Groups: 1},
+	{N: 1, H: 11, W: 6, C: 3, O: 3, KH: 2, KW: 2, OH: 5, OW: 3, Stride: [2]int{3, 3}, Pad: [2]int{2, 2}, Dilation: [2]int{2, 2}, Groups: 3},
+	{N: 2, H: 6, W: 9, C: 4, O: 6, KH: 1, KW: 5, OH: 3, OW: 9, Stride: [2]int{2, 1}, Pad: [2]int{0, 4}, Dilation: [2]int{1, 2}, Groups: 2},
+	{N: 1, H: 1, W: 1, C: 1, O: 1, KH: 1, KW: 1, OH: 1, OW: 1, Stride: [2]int{1, 1}, Pad: [2]int{0, 0}, Dilation: [2]int{1, 1}, Groups: 1},
 }
 
 // A convRig is a stream with cuDNN on it and the operands of a shape.
@@ -149,7 +150,7 @@ func abs(f float64) float64 { return max(f, -f) }
 // Algorithms that are said to be deterministic repeat their bits; of the others
 // each shows here that it does not.
 func TestConvDeterminism(t *testing.T) {
-	shape := ConvShape{N: 4, H: 9, W: 9, C: 8, O: 8, KH: 3, KW: 3, OH: 9, OW: 9, Stride: 1, Pad: 1, Dilation: 1, Groups: 1}
+	shape := ConvShape{N: 4, H: 9, W: 9, C: 8, O: 8, KH: 3, KW: 3, OH: 9, OW: 9, Stride: [2]int{1, 1}, Pad: [2]int{1, 1}, Dilation: [2]int{1, 1}, Groups: 1}
 	r := newConvRig(t, shape)
 	for p := Forward; p <= BackwardFilter; p++ {
 		conv := must[*Conv](t)(r.dnn.NewConv(shape, p))
@@ -188,8 +189,8 @@ func TestConvShapeErrors(t *testing.T) {
 	for want, change := range map[string]func(*ConvShape){
 		"N is 0":            func(s *ConvShape) { s.N = 0 },
 		"C is -1":           func(s *ConvShape) { s.C = -1 },
-		"Pad is -1":         func(s *ConvShape) { s.Pad = -1 },
-		"Stride is 0":       func(s *ConvShape) { s.Stride = 0 },
+		"Pad is -1":         func(s *ConvShape) { s.Pad[1] = -1 },
+		"Stride is 0":       func(s *ConvShape) { s.Stride[0] = 0 },
 		"do not divide":     func(s *ConvShape) { s.Groups = 2 },
 		"OH is 4":           func(s *ConvShape) { s.OH = 4 },
 		"OW is 8":           func(s *ConvShape) { s.OW = 8 },

@@ -5,18 +5,20 @@ import (
 	"math"
 )
 
-// A ConvShape is a two-dimensional convolution, the same along both axes:
+// A ConvShape is a two-dimensional convolution:
 //
-//	y[n,i,j,o] = Σ x[n, i·Stride−Pad+p·Dilation, j·Stride−Pad+q·Dilation, g·C/Groups+c] · w[o,p,q,c]
+//	y[n,i,j,o] = Σ x[n, i·sh−ph+p·dh, j·sw−pw+q·dw, g·C/Groups+c] · w[o,p,q,c]
 //
-// with o in group g, over p < KH, q < KW, c < C/Groups, where x counts as zero
+// with (sh, sw) = Stride, (ph, pw) = Pad, (dh, dw) = Dilation and o in group g, over p < KH, q < KW, c < C/Groups, where x counts as zero
 // outside its bounds. Activations x [N,H,W,C] and y [N,OH,OW,O] are NHWC,
 // filters w [O,KH,KW,C/Groups] are KRSC, all densely packed.
 type ConvShape struct {
-	N, H, W, C            int
-	O, KH, KW             int
-	OH, OW                int
-	Stride, Pad, Dilation int
+	N, H, W, C int
+	O, KH, KW  int
+	OH, OW     int
+	// Stride, Pad and Dilation are [height, width]. There are as many rows of
+	// padding below as above, and as many columns to the right as to the left.
+	Stride, Pad, Dilation [2]int
 	Groups                int
 	// BF16 says that x, w and y are all bfloat16; sums are float32. Otherwise
 	// they are float32.
@@ -28,15 +30,46 @@ type ConvShape struct {
 
 // String names the shape for messages.
 func (s ConvShape) String() string {
-	t := fmt.Sprintf("%dx%dx%dx%d with %d filters %dx%dx%d, stride %d, pad %d", s.N, s.H, s.W, s.C, s.O, s.KH, s.KW,
-		s.C/max(s.Groups, 1), s.Stride, s.Pad)
-	if s.Dilation != 1 {
-		t += fmt.Sprintf(", dilation %d", s.Dilation)
+	t := fmt.Sprintf("%dx%dx%dx%d with %d filters %dx%dx%d, stride %s, pad %s", s.N, s.H, s.W, s.C, s.O, s.KH, s.KW,
+		s.C/max(s.Groups, 1), axes(s.Stride), axes(s.Pad))
+	if s.Dilation != [2]int{1, 1} {
+		t += ", dilation " + axes(s.Dilation)
 	}
 	if s.BF16 {
 		t += ", bf16"
 	}
 	return t
+}
+
+// axes writes one number for two that are the same.
+func axes(p [2]int) string {
+	if p[0] == p[1] {
+		return fmt.Sprint(p[0])
+	}
+	return fmt.Sprintf("%dx%d", p[0], p[1])
+}
+
+// extents returns OH and OW as they follow from the rest, which is positive; what
+// is below 1 means a filter that is larger than the padded input.
+func (s ConvShape) extents() (oh, ow int) {
+	along := func(n, k, axis int) int {
+		free := n + 2*s.Pad[axis] - s.Dilation[axis]*(k-1) - 1
+		if free < 0 {
+			return 0
+		}
+		return free/s.Stride[axis] + 1
+	}
+	return along(s.H, s.KH, 0), along(s.W, s.KW, 1)
+}
+
+// Symmetric reports whether OH and OW are those of a padding that is the same on
+// opposite sides, as cuDNN wants it.
+func (s ConvShape) Symmetric() bool {
+	if s.Stride[0] < 1 || s.Stride[1] < 1 {
+		return false
+	}
+	oh, ow := s.extents()
+	return s.OH == oh && s.OW == ow
 }
 
 // result returns the bytes of y.
@@ -54,7 +87,8 @@ func (s ConvShape) check() error {
 		v, min int
 	}{
 		{"N", s.N, 1}, {"H", s.H, 1}, {"W", s.W, 1}, {"C", s.C, 1}, {"O", s.O, 1}, {"KH", s.KH, 1}, {"KW", s.KW, 1},
-		{"Stride", s.Stride, 1}, {"Pad", s.Pad, 0}, {"Dilation", s.Dilation, 1}, {"Groups", s.Groups, 1},
+		{"Stride", s.Stride[0], 1}, {"Stride", s.Stride[1], 1}, {"Pad", s.Pad[0], 0}, {"Pad", s.Pad[1], 0},
+		{"Dilation", s.Dilation[0], 1}, {"Dilation", s.Dilation[1], 1}, {"Groups", s.Groups, 1},
 	} {
 		if e.v < e.min || e.v > math.MaxInt32 {
 			return fmt.Errorf("convolution: %s is %d: it must be from %d to %d", e.name, e.v, e.min, math.MaxInt32)
@@ -63,17 +97,13 @@ func (s ConvShape) check() error {
 	if s.C%s.Groups != 0 || s.O%s.Groups != 0 {
 		return fmt.Errorf("convolution: %d channels to %d do not divide into %d groups", s.C, s.O, s.Groups)
 	}
-	for _, e := range []struct {
-		name       string
-		in, k, out int
-	}{{"OH", s.H, s.KH, s.OH}, {"OW", s.W, s.KW, s.OW}} {
-		free := e.in + 2*s.Pad - s.Dilation*(e.k-1) - 1
-		if free < 0 {
-			return fmt.Errorf("convolution of %s: the filter is larger than the padded input", s)
-		}
-		if want := free/s.Stride + 1; e.out != want {
-			return fmt.Errorf("convolution of %s: %s is %d: it must be %d", s, e.name, e.out, want)
-		}
+	switch oh, ow := s.extents(); {
+	case oh < 1 || ow < 1:
+		return fmt.Errorf("convolution of %s: the filter is larger than the padded input", s)
+	case s.OH != oh:
+		return fmt.Errorf("convolution of %s: OH is %d: it must be %d", s, s.OH, oh)
+	case s.OW != ow:
+		return fmt.Errorf("convolution of %s: OW is %d: it must be %d", s, s.OW, ow)
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func convolve(s ConvShape, p ConvPass, x, w, y []float32) []sum {
 					iy := ((n*s.OH+i)*s.OW+j)*s.O + o
 					for p1 := range s.KH {
 						for q := range s.KW {
-							h, v := i*s.Stride-s.Pad+p1*s.Dilation, j*s.Stride-s.Pad+q*s.Dilation
+							h, v := i*s.Stride[0]-s.Pad[0]+p1*s.Dilation[0], j*s.Stride[1]-s.Pad[1]+q*s.Dilation[1]
 							if h < 0 || h >= s.H || v < 0 || v >= s.W {
 								continue
 							}

@@ -8,7 +8,7 @@
 //	b := engine.NewBuilder(g)
 //	x := b.Input("image", engine.F32(32, 28, 28, 3))        // NHWC
 //	w := b.Variable(weight)                                 // a *Variable, held by a Store
-//	y := b.One(engine.Conv2D{Stride: 1, Pad: 1}, x, w)
+//	y := b.One(engine.Conv2D{Stride: Both(1), Pad: Around(1)}, x, w)
 //	...
 //	grads, err := engine.Grad(g, loss, []*engine.Value{w})  // once
 //	p, err := g.Compile(backend, engine.Options{Store: store, Outputs: ...})

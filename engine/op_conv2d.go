@@ -4,17 +4,21 @@ import "fmt"
 
 // Conv2D is the two-dimensional cross-correlation of PyTorch's nn.Conv2d.
 //
-//	y[n,i,j,o] = b[o] + Σ_{u,v,c} x[n, i·s+u·d-p, j·s+v·d-p, g·Cg+c] · w[u,v,c,o]
+//	y[n,i,j,o] = b[o] + Σ_{u,v,c} x[n, i·sh+u·dh-pt, j·sw+v·dw-pl, g·Cg+c] · w[u,v,c,o]
 //
-// with stride s, padding p (zeros), dilation d, Cg = C/Groups and g the group
-// that o lies in. Inputs: x [N,H,W,C], w [KH,KW,C/Groups,O], and optionally b
-// [O]. Output: y [N,OH,OW,O] with OH = ⌊(H+2p-d·(KH-1)-1)/s⌋+1.
+// with strides sh, sw, dilations dh, dw, and zeros around the picture, pt rows
+// above, pb below, pl columns to the left and pr to the right of it; Cg =
+// C/Groups, and g is the group that o lies in. Inputs: x [N,H,W,C], w
+// [KH,KW,C/Groups,O], and optionally b [O]. Output: y [N,OH,OW,O] with
+// OH = ⌊(pt+H+pb-dh·(KH-1)-1)/sh⌋+1, and OW likewise.
 //
 // Groups = 1 is the dense convolution, KH = KW = 1 the pointwise, Groups = C
 // the depthwise one. With x in bfloat16, w is rounded to bfloat16 before the
-// product (see bfloat16.go). Zero values of Stride, Dilation and Groups mean 1.
+// product (see bfloat16.go). Zeros in Stride, Dilation and Groups mean 1.
 type Conv2D struct {
-	Stride, Pad, Dilation, Groups int
+	Stride, Dilation Pair
+	Pad              Pads
+	Groups           int
 	// Epilogue is what the planner has fused behind the convolution; a graph
 	// under construction leaves it at its zero value.
 	Epilogue Epilogue
@@ -28,14 +32,10 @@ type Epilogue struct {
 	Act      Act
 }
 
-func (op Conv2D) norm() Conv2D {
-	op.Stride, op.Dilation, op.Groups = max(op.Stride, 1), max(op.Dilation, 1), max(op.Groups, 1)
+// Complete returns op with 1 for each zero that stands for it.
+func (op Conv2D) Complete() Conv2D {
+	op.Stride, op.Dilation, op.Groups = op.Stride.ones(), op.Dilation.ones(), max(op.Groups, 1)
 	return op
-}
-
-// outSize returns the extent of an output axis.
-func (op Conv2D) outSize(in, k int) int {
-	return (in+2*op.Pad-op.Dilation*(k-1)-1)/op.Stride + 1
 }
 
 // Infer implements Op.
@@ -47,10 +47,10 @@ func (op Conv2D) Infer(in []Spec) ([]Spec, error) {
 	if len(in) != want && len(in) != want+1 {
 		return nil, fmt.Errorf("%w: takes x, w and optionally b, got %d inputs", ErrShape, len(in))
 	}
-	if op.Stride < 0 || op.Pad < 0 || op.Dilation < 0 || op.Groups < 0 {
+	if min(op.Stride[0], op.Stride[1], op.Dilation[0], op.Dilation[1], op.Groups) < 0 || op.Pad.negative() {
 		return nil, fmt.Errorf("%w: negative setting in %+v", ErrShape, op)
 	}
-	op = op.norm()
+	op = op.Complete()
 	n, h, w, c, ok := in[0].NHWC()
 	kh, kw, cg, o, ok2 := in[1].NHWC()
 	switch {
@@ -64,11 +64,12 @@ func (op Conv2D) Infer(in []Spec) ([]Spec, error) {
 	if err := firstError(checkActivations(in[0]), checkWeight(in[1]), op.Epilogue.Act.check()); err != nil {
 		return nil, err
 	}
-	oh, ow := op.outSize(h, kh), op.outSize(w, kw)
-	if h+2*op.Pad < op.Dilation*(kh-1)+1 || w+2*op.Pad < op.Dilation*(kw-1)+1 {
-		return nil, fmt.Errorf("%w: the kernel %dx%d is larger than the padded input %dx%d", ErrShape, kh, kw, h+2*op.Pad, w+2*op.Pad)
+	h, w = op.Pad.Height(h), op.Pad.Width(w)
+	freeH, freeW := h-op.Dilation[0]*(kh-1)-1, w-op.Dilation[1]*(kw-1)-1
+	if freeH < 0 || freeW < 0 {
+		return nil, fmt.Errorf("%w: the kernel %dx%d is larger than the padded input %dx%d", ErrShape, kh, kw, h, w)
 	}
-	y := in[0].as(n, oh, ow, o)
+	y := in[0].as(n, freeH/op.Stride[0]+1, freeW/op.Stride[1]+1, o)
 	rest := in[2:]
 	if op.Epilogue.Residual {
 		if !rest[len(rest)-1].Equal(y) {
@@ -95,7 +96,7 @@ func (op Conv2D) Backward(b *Builder, n *Node, dOut []*Value) ([]*Value, error) 
 	}
 	x, w := n.In[0], n.In[1]
 	bias := len(n.In) == 3
-	op = op.norm()
+	op = op.Complete()
 	dx := b.One(Conv2DBackwardData{Conv2D: op, X: x.Spec}, dOut[0], w)
 	dw := b.Apply(Conv2DBackwardWeight{Conv2D: op, W: w.Spec, Bias: bias}, x, dOut[0])
 	if bias {
@@ -106,7 +107,7 @@ func (op Conv2D) Backward(b *Builder, n *Node, dOut []*Value) ([]*Value, error) 
 
 // Conv2DBackwardData is the gradient of Conv2D with respect to x.
 //
-//	dx[n,h,w,c] = Σ_{u,v,o: i·s+u·d-p = h, j·s+v·d-p = w} dy[n,i,j,o] · w[u,v,c-g·Cg,o]
+//	dx[n,h,w,c] = Σ_{u,v,o: i·sh+u·dh-pt = h, j·sw+v·dw-pl = w} dy[n,i,j,o] · w[u,v,c-g·Cg,o]
 //
 // Inputs: dy [N,OH,OW,O], w [KH,KW,C/Groups,O]. Output: dx of spec X.
 type Conv2DBackwardData struct {
@@ -136,7 +137,7 @@ func (op Conv2DBackwardData) Cost(in, _ []Spec) int64 {
 
 // Conv2DBackwardWeight is the gradient of Conv2D with respect to w and b.
 //
-//	dw[u,v,c,o] = Σ_{n,i,j} x[n, i·s+u·d-p, j·s+v·d-p, g·Cg+c] · dy[n,i,j,o]
+//	dw[u,v,c,o] = Σ_{n,i,j} x[n, i·sh+u·dh-pt, j·sw+v·dw-pl, g·Cg+c] · dy[n,i,j,o]
 //	db[o]       = Σ_{n,i,j} dy[n,i,j,o]
 //
 // Inputs: x [N,H,W,C], dy [N,OH,OW,O]. Outputs: dw of spec W, and db [O] if Bias.

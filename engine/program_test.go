@@ -218,7 +218,7 @@ func blockNet(t *testing.T, train bool, opts ...ref.Option) (*net, *engine.Value
 	w := n.shaped("w", []int{3, 3, 1, 2}, 1, -1, .5, 2, -.25, 1, 3, 1, -2, .5, .25, -.5, 1, 1, -1, 2, .75, -.75)
 	gamma, beta := n.variable("gamma", 1, -2), n.variable("beta", .5, .25)
 	mean, variance := n.variable("mean", 0, 0), n.variable("var", 1, 1)
-	y := n.b.One(engine.Conv2D{Pad: 1}, x, w)
+	y := n.b.One(engine.Conv2D{Pad: engine.Around(1)}, x, w)
 	y = n.b.One(engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: train}, y, gamma, beta, mean, variance)
 	y = n.b.One(engine.Activation{F: engine.ReLU6}, y)
 	y = n.b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, y)

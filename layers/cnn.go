@@ -37,7 +37,7 @@ func buildCNN(block blockFunc) func(b *NetBuilder, a Arch) (output string) {
 // normalized is a 3×3 convolution with BatchNorm and ReLU6 behind it.
 func normalized(b *NetBuilder, name, x string, in, out, groups int) (string, int) {
 	conv := Conv(in, out, 3)
-	conv.Padding, conv.Groups = 1, groups
+	conv.Padding, conv.Groups = Around(1), groups
 	x = b.Add(name+".0", conv, x)
 	x = b.Add(name+".1", BatchNorm(out), x)
 	return b.Add(name+".2", ReLU6{}, x), 3

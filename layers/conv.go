@@ -3,23 +3,24 @@ package layers
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/potstill/potstill/engine"
 )
 
-// Conv2d is PyTorch's nn.Conv2d with a square kernel and zero padding, from
-// [N,H,W,I] to [N,OH,OW,O] (see engine.Conv2D for the algebra).
+// Conv2d is PyTorch's nn.Conv2d with zero padding, which may differ on all four
+// sides, from [N,H,W,I] to [N,OH,OW,O] (see engine.Conv2D for the algebra).
 //
-// Tensors: weight [O,I/groups,K,K] and, with Bias, bias [O]. Both start uniform
-// in ±1/√fan_in with fan_in = I/groups·K², PyTorch's default (kaiming_uniform
+// Tensors: weight [O,I/groups,KH,KW] and, with Bias, bias [O]. Both start uniform
+// in ±1/√fan_in with fan_in = I/groups·KH·KW, PyTorch's default (kaiming_uniform
 // with a = √5), unless WeightInit and BiasInit say otherwise.
 type Conv2d struct {
 	InChannels  int  `json:"in_channels"`
 	OutChannels int  `json:"out_channels"`
-	KernelSize  int  `json:"kernel_size"`
-	Stride      int  `json:"stride"`
-	Padding     int  `json:"padding"`
-	Dilation    int  `json:"dilation"`
+	KernelSize  Pair `json:"kernel_size"`
+	Stride      Pair `json:"stride"`
+	Padding     Pads `json:"padding"`
+	Dilation    Pair `json:"dilation"`
 	Groups      int  `json:"groups"`
 	Bias        bool `json:"bias"`
 	// WeightInit is "", KaimingNormalFanOut or another of its kind.
@@ -28,11 +29,14 @@ type Conv2d struct {
 	BiasInit string `json:"bias_init"`
 }
 
-func init() { Register(Conv2d{KernelSize: 1, Stride: 1, Dilation: 1, Groups: 1, Bias: true}) }
+func init() {
+	Register(Conv2d{KernelSize: Both(1), Stride: Both(1), Dilation: Both(1), Groups: 1, Bias: true})
+}
 
-// Conv returns a convolution of stride 1 with a bias and without padding.
+// Conv returns a convolution with a square kernel, of stride 1, with a bias and
+// without padding.
 func Conv(in, out, kernel int) Conv2d {
-	return Conv2d{InChannels: in, OutChannels: out, KernelSize: kernel, Stride: 1, Dilation: 1, Groups: 1, Bias: true}
+	return Conv2d{InChannels: in, OutChannels: out, KernelSize: Both(kernel), Stride: Both(1), Dilation: Both(1), Groups: 1, Bias: true}
 }
 
 // Check implements Kind.
@@ -42,15 +46,15 @@ func (k Conv2d) Check(inputs int) error {
 		return one(inputs)
 	case k.OutChannels == 0:
 		return errors.New("it has no out_channels; give a number")
-	case k.InChannels < 1 || k.OutChannels < 1 || k.KernelSize < 1:
-		return fmt.Errorf("%d to %d channels with a kernel of %d: all must be positive", k.InChannels, k.OutChannels, k.KernelSize)
-	case k.InChannels > maxWidth || k.OutChannels > maxWidth || k.KernelSize > maxKernel:
-		return fmt.Errorf("%d to %d channels with a kernel of %d: at most %d channels and a kernel of %d are taken",
+	case k.InChannels < 1 || k.OutChannels < 1 || !k.KernelSize.within(1, math.MaxInt):
+		return fmt.Errorf("%d to %d channels with a kernel of %v: all must be positive", k.InChannels, k.OutChannels, k.KernelSize)
+	case k.InChannels > maxWidth || k.OutChannels > maxWidth || !k.KernelSize.within(1, maxKernel):
+		return fmt.Errorf("%d to %d channels with a kernel of %v: at most %d channels and a kernel of %d are taken",
 			k.InChannels, k.OutChannels, k.KernelSize, maxWidth, maxKernel)
-	case k.Stride < 1 || k.Dilation < 1 || k.Groups < 1 || k.Padding < 0:
-		return fmt.Errorf("stride %d, padding %d, dilation %d, groups %d: none may be negative, and only the padding 0", k.Stride, k.Padding, k.Dilation, k.Groups)
-	case k.Stride > maxWidth || k.Dilation > maxWidth || k.Padding > maxWidth:
-		return fmt.Errorf("stride %d, padding %d, dilation %d: at most %d is taken", k.Stride, k.Padding, k.Dilation, maxWidth)
+	case !k.Stride.within(1, math.MaxInt) || !k.Dilation.within(1, math.MaxInt) || k.Groups < 1 || !k.Padding.within(0, math.MaxInt):
+		return fmt.Errorf("stride %v, padding %v, dilation %v, groups %d: none may be negative, and only the padding 0", k.Stride, k.Padding, k.Dilation, k.Groups)
+	case !k.Stride.within(1, maxWidth) || !k.Dilation.within(1, maxWidth) || !k.Padding.within(0, maxWidth):
+		return fmt.Errorf("stride %v, padding %v, dilation %v: at most %d is taken", k.Stride, k.Padding, k.Dilation, maxWidth)
 	case k.InChannels%k.Groups != 0 || k.OutChannels%k.Groups != 0:
 		return fmt.Errorf("%d to %d channels do not divide into %d groups; choose widths that are multiples of %d", k.InChannels, k.OutChannels, k.Groups, k.Groups)
 	}
@@ -60,9 +64,9 @@ func (k Conv2d) Check(inputs int) error {
 // Params implements Kind.
 func (k Conv2d) Params() []Param {
 	each := k.InChannels / k.Groups
-	area := k.KernelSize * k.KernelSize
-	weight, bias := starts(k.WeightInit, k.BiasInit, each*area, k.OutChannels*area)
-	w := param("weight", OIHW, weight, k.KernelSize, k.KernelSize, each, k.OutChannels)
+	kh, kw := k.KernelSize[0], k.KernelSize[1]
+	weight, bias := starts(k.WeightInit, k.BiasInit, each*kh*kw, k.OutChannels*kh*kw)
+	w := param("weight", OIHW, weight, kh, kw, each, k.OutChannels)
 	if !k.Bias {
 		return []Param{w}
 	}
@@ -75,7 +79,7 @@ func (k Conv2d) Build(c *Call) *engine.Value {
 	if k.Bias {
 		in = append(in, c.Param("bias"))
 	}
-	return c.One(engine.Conv2D{Stride: k.Stride, Pad: k.Padding, Dilation: k.Dilation, Groups: k.Groups}, in...)
+	return c.One(engine.Conv2D{Stride: engine.Pair(k.Stride), Pad: engine.Pads(k.Padding), Dilation: engine.Pair(k.Dilation), Groups: k.Groups}, in...)
 }
 
 // depthwise reports whether each group has one input channel.

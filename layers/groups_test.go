@@ -29,8 +29,9 @@ func (d *drawer) add(k layers.Kind, in ...string) string {
 }
 
 func (d *drawer) conv(x string, in, out, groups int) string {
-	c := layers.Conv(in, out, 1+2*d.IntN(2))
-	c.Padding, c.Groups, c.Bias = c.KernelSize/2, groups, d.IntN(2) == 0
+	kernel := 1 + 2*d.IntN(2)
+	c := layers.Conv(in, out, kernel)
+	c.Padding, c.Groups, c.Bias = layers.Around(kernel/2), groups, d.IntN(2) == 0
 	return d.add(c, x)
 }
 

@@ -2,6 +2,7 @@ package layers
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"math"
 	"os"
@@ -229,7 +230,10 @@ func TestBadNets(t *testing.T) {
 		{nil, "needs modules"},
 		{[]Module{{Name: "m"}}, "m: it has no kind"},
 		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Groups = 2 })}, pool}, "c: 3 to 5 channels do not divide into 2 groups"},
-		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Stride = -1 })}, pool}, "negative"},
+		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Stride[1] = -1 })}, pool}, "negative"},
+		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Padding[3] = -1 })}, pool}, "padding [0,0,0,-1]"},
+		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.Dilation[0] = 1 << 15 })}, pool}, "dilation 32768x1: at most 16384"},
+		{[]Module{{Name: "c", Kind: conv(func(c *Conv2d) { c.KernelSize = Pair{1, 257} })}, pool}, "a kernel of 1x257"},
 		{[]Module{{Name: "c", Kind: Conv(0, 5, 3)}, pool}, "positive"},
 		{[]Module{{Name: "c", Kind: Conv(3, 1<<15, 3)}, pool}, "at most 16384 channels"},
 		{[]Module{{Name: "c", Kind: Conv(4, 5, 3)}, pool}, "c: Conv2D"},
@@ -256,7 +260,7 @@ func TestBadNets(t *testing.T) {
 // TestOwnNet builds a net of the layers that no family uses.
 func TestOwnNet(t *testing.T) {
 	conv := Conv(1, 6, 5)
-	conv.Padding = 2
+	conv.Padding = Around(2)
 	m, err := line(Input{Channels: 1, Height: 8, Width: 8},
 		Module{Name: "conv1", Kind: conv},
 		Module{Name: "relu1", Kind: ReLU{}},
@@ -448,6 +452,44 @@ func TestLoadIsStrict(t *testing.T) {
 	} {
 		if err := m.Load(other, change(state())); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+}
+
+// TestMultAddsAreThoseOfTorchinfo holds every family to scripts/golden_macs.py.
+func TestMultAddsAreThoseOfTorchinfo(t *testing.T) {
+	text, err := os.ReadFile("testdata/torchinfo.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nets []struct {
+		Family        string
+		Classes, Base int
+		Height, Width int
+		Params        int
+		MultAdds      int64 `json:"mult_adds"`
+	}
+	if err := json.Unmarshal(text, &nets); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, want := range nets {
+		seen[want.Family] = true
+		m, err := New(Arch{Family: want.Family, Classes: want.Classes, Base: want.Base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := m.Summary(want.Height, want.Width)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.MultAdds != want.MultAdds || s.Params != want.Params {
+			t.Errorf("%+v: %d multiply-adds and %d parameters", want, s.MultAdds, s.Params)
+		}
+	}
+	for _, family := range Families() {
+		if !seen[family] {
+			t.Errorf("torchinfo has not counted %s", family)
 		}
 	}
 }

@@ -186,11 +186,11 @@ func (o *oracle) conv(m *layers.Module, k layers.Conv2d, x *masked) *masked {
 				if !x.alive[in] {
 					continue
 				}
-				for u := range k.KernelSize {
-					for v := range k.KernelSize {
-						i, j := p/x.w+u-k.Padding, p%x.w+v-k.Padding
+				for u := range k.KernelSize[0] {
+					for v := range k.KernelSize[1] {
+						i, j := p/x.w+u-k.Padding[0], p%x.w+v-k.Padding[1]
 						if 0 <= i && i < x.h && 0 <= j && j < x.w {
-							sum += float64(w[((out*each+c)*k.KernelSize+u)*k.KernelSize+v]) * x.v[in][i*x.w+j]
+							sum += float64(w[((out*each+c)*k.KernelSize[0]+u)*k.KernelSize[1]+v]) * x.v[in][i*x.w+j]
 						}
 					}
 				}

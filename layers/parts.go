@@ -16,8 +16,8 @@ type parts struct {
 // image at stride 1.
 func (p parts) conv(in, out, kernel, stride, groups int) Conv2d {
 	return Conv2d{
-		InChannels: in, OutChannels: out, KernelSize: kernel, Stride: stride, Padding: kernel / 2,
-		Dilation: 1, Groups: groups, WeightInit: p.weights,
+		InChannels: in, OutChannels: out, KernelSize: Both(kernel), Stride: Both(stride), Padding: Around(kernel / 2),
+		Dilation: Both(1), Groups: groups, WeightInit: p.weights,
 	}
 }
 

@@ -2,6 +2,7 @@ package layers
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/potstill/potstill/engine"
 )
@@ -18,6 +19,9 @@ type Summary struct {
 	// MACs counts multiply-adds of convolutions and linear layers, one forward
 	// pass.
 	MACs int64 `json:"macs"`
+	// MultAdds counts them as torchinfo does: each weight of a convolution and
+	// each bias of one once a pixel of its output, every other parameter once.
+	MultAdds int64 `json:"mult_adds"`
 	// Bytes is the size of all tensors of the state_dict, in full:
 	// parameters, running statistics and counters.
 	Bytes int64 `json:"bytes"`
@@ -66,7 +70,14 @@ func (m *Model) Summary(inH, inW int) (Summary, error) {
 		mod := &n.Modules[i]
 		y := o.values[mod.Name]
 		row := LayerSummary{Name: mod.Name, Type: KindName(mod.Kind), Output: outputShape(mod.Kind, y), MACs: cost[mod.Name]}
+		uses := int64(1) // of a parameter, as torchinfo counts
+		if strings.Contains(row.Type, "Conv") {
+			uses = int64(y.Len() / row.Output[0])
+		}
 		for _, p := range mod.Kind.Params() {
+			if !p.Buffer {
+				s.MultAdds += uses * int64(p.Spec.Len())
+			}
 			if name := mod.Tensor(p.Role); !seen[name] {
 				seen[name] = true
 				row.Bytes += int64(p.Spec.Bytes())

@@ -70,6 +70,8 @@ def main():
         "wilson": [[k, n, *scipy.stats.binomtest(k, n).proportion_ci(method="wilson")]
                    for k, n in [(0, 1), (1, 1), (0, 500), (500, 500), (893, 1000), (7, 11), (9931, 10000)]],
         "t975": [[df, scipy.stats.t.ppf(0.975, df)] for df in [*range(1, 31), 31, 40, 100, 1000]],
+        "percentile": [[x, p, float(np.percentile(x, 100 * p))]
+                       for x in ([3.0, 1.0, 2.0], [5.0], [0.1, 0.9, 0.4, 0.2]) for p in (0, 0.1, 0.5, 0.9, 0.99, 1)],
         "spread": [[x, float(np.mean(x)), float(np.std(x, ddof=1))]
                    for x in ([0.879, 0.9, 0.886], [0.1, 0.1, 0.1], [0.021, 0.001, 0.006], [3.5, -2.25])],
     }

@@ -15,12 +15,12 @@ import (
 type Conv struct{ Stride, Pad, Dilation, Groups int }
 
 func (c Conv) engine() engine.Conv2D {
-	return engine.Conv2D{Stride: max(c.Stride, 1), Pad: c.Pad, Dilation: max(c.Dilation, 1), Groups: max(c.Groups, 1)}
+	return engine.Conv2D{Stride: engine.Both(max(c.Stride, 1)), Pad: engine.Around(c.Pad), Dilation: engine.Both(max(c.Dilation, 1)), Groups: max(c.Groups, 1)}
 }
 
 func (c Conv) String() string {
 	e := c.engine()
-	return fmt.Sprintf("stride=%d,pad=%d,dilation=%d,groups=%d", e.Stride, e.Pad, e.Dilation, e.Groups)
+	return fmt.Sprintf("stride=%v,pad=%v,dilation=%v,groups=%d", e.Stride, e.Pad, e.Dilation, e.Groups)
 }
 
 // infer returns the output's shape for NCHW and OIHW inputs.

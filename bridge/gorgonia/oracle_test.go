@@ -75,6 +75,28 @@ func TestConv2dOracle(t *testing.T) {
 	}
 }
 
+// TestConv2dOracleTwoSided: settings that differ between height and width, as
+// those of Conv1d do.
+func TestConv2dOracleTwoSided(t *testing.T) {
+	for name, build := range map[string]func(x, w *G.Node) (*G.Node, error){
+		"3x5": func(x, w *G.Node) (*G.Node, error) {
+			return G.Conv2d(x, w, tensor.Shape{3, 5}, []int{1, 2}, []int{2, 1}, []int{1, 2})
+		},
+		"1x7": func(x, w *G.Node) (*G.Node, error) {
+			return G.Conv2d(x, w, tensor.Shape{1, 7}, []int{0, 3}, []int{1, 3}, []int{1, 1})
+		},
+		"Conv1d": func(x, w *G.Node) (*G.Node, error) { return G.Conv1d(x, w, 3, 0, 2, 1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			oracle(t, func(g *G.ExprGraph) (*G.Node, G.Nodes) {
+				size := map[string][4]int{"3x5": {9, 12, 3, 5}, "1x7": {4, 11, 1, 7}, "Conv1d": {1, 8, 1, 3}}[name]
+				x, w := input(g, "x", 1, 2, 3, size[0], size[1]), input(g, "w", 2, 4, 3, size[2], size[3])
+				return must(t)(build(x, w)), G.Nodes{x, w}
+			})
+		})
+	}
+}
+
 func TestMaxPool2DOracle(t *testing.T) {
 	for _, c := range []struct{ n, c, h, w, k, stride, pad int }{
 		{2, 3, 8, 8, 2, 2, 0}, {1, 1, 3, 5, 3, 1, 1}, {2, 5, 9, 7, 3, 2, 1}, {3, 2, 7, 7, 2, 3, 0}, {1, 4, 2, 2, 1, 1, 0},

@@ -22,12 +22,6 @@ func TestRefusals(t *testing.T) {
 		want  []string
 	}{
 		"exp": {func(g *G.ExprGraph) *G.Node { return do(G.Exp(img(g))) }, []string{"exp", "no such operator"}},
-		"two paddings": {func(g *G.ExprGraph) *G.Node {
-			return do(G.Conv2d(img(g), input(g, "w", 2, 4, 3, 3, 3), tensor.Shape{3, 3}, []int{1, 0}, []int{1, 1}, []int{1, 1}))
-		}, []string{"padding (1, 0)", "same for height and width"}},
-		"Conv1d": {func(g *G.ExprGraph) *G.Node {
-			return do(G.Conv1d(input(g, "x", 1, 2, 3, 1, 8), input(g, "w", 2, 4, 3, 1, 3), 3, 0, 2, 1))
-		}, []string{"stride (1, 2)"}},
 		"window": {func(g *G.ExprGraph) *G.Node {
 			return do(G.MaxPool2D(img(g), tensor.Shape{2, 3}, []int{0, 0}, []int{2, 2}))
 		}, []string{"MaxPool", "square windows"}},

@@ -43,13 +43,12 @@ func (t *translator) matchConv(n *G.Node) (c convolution, ok bool, err error) {
 	if len(axes) != 4 || [4]int(axes) != [4]int{0, 3, 1, 2} || transA || !transB {
 		return c, false, nil
 	}
-	c = convolution{t.in[columns][0], t.in[flat][0], engine.Conv2D{Stride: strideH, Pad: padH, Dilation: dilationH, Groups: 1}}
+	c = convolution{t.in[columns][0], t.in[flat][0], engine.Conv2D{
+		Stride: engine.Pair{strideH, strideW}, Pad: engine.Pads{padH, padW, padH, padW}, Dilation: engine.Pair{dilationH, dilationW}, Groups: 1}}
 	ws, xs := c.w.Shape(), c.x.Shape()
 	switch {
 	case len(ws) != 4 || len(xs) != 4:
 		return c, false, nil
-	case strideH != strideW || padH != padW || dilationH != dilationW:
-		return c, false, refuse(n, "stride (%d, %d), padding (%d, %d), dilation (%d, %d): the engine takes the same for height and width", strideH, strideW, padH, padW, dilationH, dilationW)
 	case ws[2] != h || ws[3] != w || ws[1] != xs[1]:
 		return c, false, merged(n, "the filter %v and the window %dx%d over %d channels do not fit", ws, h, w, xs[1])
 	}

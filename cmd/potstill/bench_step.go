@@ -63,7 +63,7 @@ func (sc stepCase) model() (*layers.Model, error) {
 	}
 	b := layers.NewNetBuilder(blockNet, layers.Input{Channels: 3})
 	conv := layers.Conv(3, blockWidth, 3)
-	conv.Padding = 1
+	conv.Padding = layers.Around(1)
 	x := b.Add("conv", conv, layers.Image)
 	x = b.Add("bn", layers.BatchNorm(blockWidth), x)
 	x = b.Add("pool", layers.MaxPool2d{KernelSize: 2}, x)

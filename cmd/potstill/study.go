@@ -41,6 +41,7 @@ type studyRunCmd struct {
 	Batch  int     `placeholder:"N" help:"Images a step."`
 	LR     float64 `name:"lr" placeholder:"LR" help:"Learning rate."`
 	Seed   *uint64 `placeholder:"N" help:"Seed of every step that names none."`
+	Seeds  int     `placeholder:"N" help:"Run the study with N seeds, this one and those after it, and report means, spread and paired differences; the recipe's if not given, else one."`
 	Quick  bool    `help:"The quick form of a built-in recipe."`
 	Strict bool    `help:"Stop at a picture that cannot be decoded, instead of leaving it out, and exit with status 1 if a check fails."`
 	EXIF   bool    `name:"exif" help:"Turn pictures as their EXIF orientation says. Without it that is ignored, as torchvision ignores it: give it to train, eval and predict, or to none."`
@@ -59,6 +60,7 @@ report is DIR/report.html, the figures are in DIR/results.json; --json prints th
 Example:
 
     potstill study run hw7-quick --out out/demo
+    potstill study run hw7-quick --out out/demo --seeds 3
     potstill study run hw7 --data food11 --size 256 --out out/hw7`
 }
 
@@ -80,7 +82,7 @@ func (c *studyRunCmd) Run(a *app) error {
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
 		p := &studyProgress{console: a.console}
 		res, paths, err := study.Run(a.ctx, b, r, study.Options{
-			Dir: c.Out, Data: c.Data, Size: c.Size, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, Seed: c.Seed, Quick: c.Quick,
+			Dir: c.Out, Data: c.Data, Size: c.Size, Epochs: c.Epochs, Batch: c.Batch, LR: c.LR, Seed: c.Seed, Seeds: c.Seeds, Quick: c.Quick,
 			Open:   data.Options{Strict: c.Strict, EXIF: c.EXIF, CacheDir: c.Cache},
 			Logger: a.log, Progress: p, Version: theVersion(), Command: commandLine(a.args),
 		})
@@ -166,16 +168,21 @@ func (p *studyProgress) End(_ string, note string, cached bool) {
 
 // printResults prints the tables of a study and where its report is.
 func printResults(w io.Writer, r *report.Results, paths report.Paths) error {
-	for i := 0; i < len(r.Rows); {
-		name := r.Rows[i].Table
-		rows := [][]string{{name, "method", "parameters", "bytes", "validation", "published"}}
-		for ; i < len(r.Rows) && r.Rows[i].Table == name; i++ {
-			rows = append(rows, resultRow(r.Rows[i]))
-		}
-		if err := table(w, rows); err != nil {
+	for _, t := range r.Tables() {
+		t.Notes = nil // they are in the report
+		if err := report.WriteTable(w, t); err != nil {
 			return err
 		}
 		fmt.Fprintln(w)
+	}
+	if t := r.DifferencesTable(); len(t.Rows) > 0 {
+		if err := report.WriteTable(w, t); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	if len(r.Rows) > 0 {
+		fmt.Fprintf(w, "%s\n\n", r.AccuracyNote())
 	}
 	for _, c := range r.Checks {
 		mark := "ok    "
@@ -186,31 +193,6 @@ func printResults(w io.Writer, r *report.Results, paths report.Paths) error {
 	}
 	_, err := fmt.Fprintf(w, "\nfigures: %s\nreport:  %s\n", paths.JSON, paths.HTML)
 	return err
-}
-
-// resultRow writes what is known of a model; a dash for what is not.
-func resultRow(r report.Row) []string {
-	cells := []string{r.Name, r.Method, "–", "–", "–", "–"}
-	if r.Params > 0 {
-		cells[2] = thousands(r.Params)
-	}
-	if r.Bytes > 0 {
-		cells[3] = thousands(r.Bytes)
-	}
-	if r.ValAccuracy != nil {
-		cells[4] = percent(*r.ValAccuracy)
-	}
-	if p := r.Published; p != nil {
-		var parts []string
-		if p.ValAccuracy != nil {
-			parts = append(parts, percent(*p.ValAccuracy))
-		}
-		if p.Bytes > 0 {
-			parts = append(parts, thousands(p.Bytes)+" bytes")
-		}
-		cells[5] = strings.Join(parts, " in ")
-	}
-	return cells
 }
 
 // studyListCmd is potstill study list.

@@ -169,7 +169,8 @@ func (s fileSummary) print(a *app) error {
 	if err := table(a.out, rows); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.out, "\nMB, as torchsummary counts them: input %.2f, forward and backward %.2f, parameters %.2f, all %.2f\n",
+	fmt.Fprintf(a.out, "\nmultiply-adds, as torchinfo counts them (with biases and norms): %s\n", thousands(s.MultAdds))
+	fmt.Fprintf(a.out, "MB, as torchsummary counts them: input %.2f, forward and backward %.2f, parameters %.2f, all %.2f\n",
 		s.InputMB, s.ForwardBackwardMB, s.ParamsMB, s.TotalMB)
 	if s.File == "" {
 		return nil

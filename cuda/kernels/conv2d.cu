@@ -2,20 +2,27 @@
  * respect to the input, as implicit matrix products: nothing is unfolded in
  * memory.
  *
- *   conv2d               y[n,i,j,o]  = f(Σ_{u,v,c} x[n, i·s+u·d-p, j·s+v·d-p, g·Cg+c]·w[u,v,c,o] + bias[o] + residual[n,i,j,o])
- *   conv2d_backward_data dx[n,h,w,c] = Σ_{u,v,o: i·s+u·d-p = h, j·s+v·d-p = w} dy[n,i,j,o]·w[u,v,c-g·Cg,o]
+ *   conv2d               y[n,i,j,o]  = f(Σ_{u,v,c} x[n, i·sh+u·dh-pt, j·sw+v·dw-pl, g·Cg+c]·w[u,v,c,o] + bias[o] + residual[n,i,j,o])
+ *   conv2d_backward_data dx[n,h,w,c] = Σ_{u,v,o: i·sh+u·dh-pt = h, j·sw+v·dw-pl = w} dy[n,i,j,o]·w[u,v,c-g·Cg,o]
  *
  * Both gather: each element of the destination is a sum over taps of the source,
  * C[pixels, channels out] += A[pixels, taps x channels in]·B. What a stride does
- * to the backward pass is a division into phases: the pixels with h ≡ a, w ≡ b
- * (mod s) are reached by the taps with u·d ≡ a+p, v·d ≡ b+p alone, which are
- * every step-th, and each of these taps reads the source move pixels further on.
+ * to the backward pass is a division into phases: the pixels with h ≡ a (mod sh),
+ * w ≡ b (mod sw) are reached by the taps with u·dh ≡ a+pt, v·dw ≡ b+pl alone,
+ * which are every step-th, and each of these taps reads the source move pixels
+ * further on.
  * Forwards there is one phase.
  *
  * One block does one tile of one phase, one group (or GROUPS of them, see
  * tile.cuh) and one split of the sum; tiles of the same pixels are neighbors. */
 
 #include "tile.cuh"
+
+/* How one axis is stepped over. */
+typedef struct {
+	int stride, pad, dilation; /* padding above, or to the left */
+	int phases, step, move;    /* forwards 1, 1, d; backwards min(s, H), s/gcd(s,d), -d/gcd(s,d) */
+} stepping;
 
 typedef struct {
 	const real *x;        /* source: x [N,H,W,C], or dy */
@@ -28,8 +35,8 @@ typedef struct {
 	int yh, yw, yc;
 	int in, out;          /* channels of a group: of the source, of the destination */
 	int kh, kw, cg, o;    /* w's extents */
-	int stride, pad, dilation, groups;
-	int phases_h, phases_w, step, move; /* forwards 1, 1, 1, d; backwards min(s, H), min(s, W), s/gcd(s,d), -d/gcd(s,d) */
+	int groups;
+	stepping rows, cols;
 	int tiles_m, tiles_n;               /* of the largest phase; of one group, or of GROUPS of them */
 	int panels;                         /* of DEPTH terms, in a split */
 	int act;
@@ -41,7 +48,7 @@ typedef struct {
 	int base;        /* tap q reads the source at i·s + base + q·move */
 } axis;
 
-DEVICE axis axis_of(int phase, int k, conv2d_args a, const int backward) {
+DEVICE axis axis_of(int phase, int k, stepping a, const int backward) {
 	axis r;
 	r.first = 0, r.base = -a.pad, r.taps = k;
 	if (!backward) return r;
@@ -65,7 +72,7 @@ DEVICE place advance(place p, int by, int channels, int taps_w) {
 
 /* The offset of w[u,v,0,0] for a place. */
 DEVICE i64 tap_offset(place p, axis h, axis w, conv2d_args a) {
-	return (i64)((h.first + p.u * a.step) * a.kw + w.first + p.v * a.step) * a.cg * a.o;
+	return (i64)((h.first + p.u * a.rows.step) * a.kw + w.first + p.v * a.cols.step) * a.cg * a.o;
 }
 
 /* The floats of B that a thread carries: pieces, but with GROUPS > 1 single ones. */
@@ -142,9 +149,9 @@ DEVICE spot spot_of(u32 block, conv2d_args a) {
 	block /= (u32)a.tiles_m;
 	s.group0 = (int)(block % group_tiles) * GROUPS;
 	block /= group_tiles;
-	s.phase_w = (int)(block % (u32)a.phases_w);
-	block /= (u32)a.phases_w;
-	s.phase_h = (int)(block % (u32)a.phases_h), s.split = (int)(block / (u32)a.phases_h);
+	s.phase_w = (int)(block % (u32)a.cols.phases);
+	block /= (u32)a.cols.phases;
+	s.phase_h = (int)(block % (u32)a.rows.phases), s.split = (int)(block / (u32)a.rows.phases);
 	return s;
 }
 
@@ -159,7 +166,7 @@ typedef struct {
 
 /* Fills the list; returns whether there is any row. */
 DEVICE int find_rows(row_list *rows, spot s, axis h, axis w, conv2d_args a, const int backward, int t) {
-	const int grid_h = CEIL_DIV(a.yh - s.phase_h, a.phases_h), grid_w = CEIL_DIV(a.yw - s.phase_w, a.phases_w);
+	const int grid_h = CEIL_DIV(a.yh - s.phase_h, a.rows.phases), grid_w = CEIL_DIV(a.yw - s.phase_w, a.cols.phases);
 	const i64 pixels = (i64)grid_h * grid_w;
 	if (s.row0 >= a.n * pixels) return 0;
 	const i64 image0 = s.row0 / pixels;
@@ -168,9 +175,9 @@ DEVICE int find_rows(row_list *rows, spot s, axis h, axis w, conv2d_args a, cons
 		const int image = (int)image0 + (int)(p / (u32)pixels), there = image < a.n;
 		const int i = (int)(q / (u32)grid_w), j = (int)(q % (u32)grid_w);
 		rows->from[r] = (i64)image * a.h * a.w_ * a.c;
-		rows->to[r] = there ? ((i64)image * a.yh + s.phase_h + i * a.phases_h) * a.yw + s.phase_w + j * a.phases_w : -1;
-		rows->h[r] = there ? h.base + (backward ? i : i * a.stride) : NOWHERE;
-		rows->w[r] = w.base + (backward ? j : j * a.stride);
+		rows->to[r] = there ? ((i64)image * a.yh + s.phase_h + i * a.rows.phases) * a.yw + s.phase_w + j * a.cols.phases : -1;
+		rows->h[r] = there ? h.base + (backward ? i : i * a.rows.stride) : NOWHERE;
+		rows->w[r] = w.base + (backward ? j : j * a.cols.stride);
 	}
 	__syncthreads();
 	return 1;
@@ -199,7 +206,7 @@ DEVICE void convolve(conv2d_args a, const int backward) {
 	__shared__ row_list rows;
 	const int t = (int)threadIdx.x;
 	const spot s = spot_of(blockIdx.x, a);
-	const axis h = axis_of(s.phase_h, a.kh, a, backward), w = axis_of(s.phase_w, a.kw, a, backward);
+	const axis h = axis_of(s.phase_h, a.kh, a.rows, backward), w = axis_of(s.phase_w, a.kw, a.cols, backward);
 	if (!find_rows(&rows, s, h, w, a, backward, t)) return;
 
 	const int terms = h.taps * w.taps * a.in, first = s.split * a.panels * DEPTH;
@@ -219,7 +226,7 @@ DEVICE void convolve(conv2d_args a, const int backward) {
 		if (p + 1 < panels) { /* the next panel sets out */
 			const int rest = terms - first - (p + 1) * DEPTH; /* terms from this panel on */
 			const int in = across_k(t) % DEPTH < rest && group < a.groups;
-			const int dh = at_a.u * a.move, dw = at_a.v * a.move;
+			const int dh = at_a.u * a.rows.move, dw = at_a.v * a.cols.move;
 			const real *x = a.x + (i64)group * a.in + at_a.c;
 			UNROLL
 			for (int i = 0; i < CARRY(TILE_M) / PIECE; i++) {

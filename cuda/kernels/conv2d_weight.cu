@@ -1,7 +1,7 @@
 /* The gradients of dense and grouped convolutions with respect to the weights
  * and the bias, as an implicit matrix product with the pixels as its terms:
  *
- *   dw[u,v,c,o] = Σ_{n,i,j} x[n, i·s+u·d-p, j·s+v·d-p, g·Cg+c]·dy[n,i,j,o]
+ *   dw[u,v,c,o] = Σ_{n,i,j} x[n, i·sh+u·dh-pt, j·sw+v·dw-pl, g·Cg+c]·dy[n,i,j,o]
  *   db[o]       = Σ_{n,i,j} dy[n,i,j,o]
  *
  * A tile's rows are (u, v, c) as they lie in w, its columns the output channels
@@ -20,7 +20,7 @@ typedef struct {
 	int h, w, c;
 	int oh, ow, o;
 	int kh, kw, cg, og;
-	int stride, pad, dilation, groups;
+	int sh, sw, top, left, dilation_h, dilation_w, groups;
 	int tiles_m, tiles_n; /* of one group */
 	int panels;           /* of TILE_K pixels, in a split */
 } conv2d_weight_args;
@@ -41,8 +41,8 @@ DEVICE void locate(sources *s, i64 k, i64 image, u32 base, int half, conv2d_weig
 	const u32 plane = (u32)a.oh * (u32)a.ow, p = base + (u32)t, q = p % plane;
 	const int at = half * AHEAD + t;
 	s->image[at] = (image + p / plane) * a.h * a.w * a.c;
-	s->row_h[at] = k + t < a.pixels ? (int)(q / (u32)a.ow) * a.stride - a.pad : NOWHERE;
-	s->row_w[at] = (int)(q % (u32)a.ow) * a.stride - a.pad;
+	s->row_h[at] = k + t < a.pixels ? (int)(q / (u32)a.ow) * a.sh - a.top : NOWHERE;
+	s->row_w[at] = (int)(q % (u32)a.ow) * a.sw - a.left;
 }
 
 KERNEL(conv2d_backward_weight)(conv2d_weight_args a) {
@@ -67,8 +67,8 @@ KERNEL(conv2d_backward_weight)(conv2d_weight_args a) {
 	UNROLL
 	for (int i = 0; i < CARRY(TILE_M) / PIECE; i++) {
 		const int r = ALONG_COL(t, i, TILE_M), m = row0 + r, tap = m / a.cg;
-		dh[i] = r < rows ? tap / a.kw * a.dilation : NOWHERE;
-		dw[i] = tap % a.kw * a.dilation;
+		dh[i] = r < rows ? tap / a.kw * a.dilation_h : NOWHERE;
+		dw[i] = tap % a.kw * a.dilation_w;
 		channel[i] = group * a.cg + m % a.cg;
 	}
 	locate(&from, k0, image0, base, 0, a, t);

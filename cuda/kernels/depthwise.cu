@@ -29,10 +29,11 @@ DEVICE vec act_vec(int f, vec v) { return act(f, v); }
 DEVICE vec load_vec(const float *p) { return *(const vec *)p; }
 
 typedef struct {
-	int n, h, w, c, oh, ow, o, kh, kw, stride, pad, dilation, m;
+	int n, h, w, c, oh, ow, o, kh, kw, m;
+	int sh, sw, top, left, dilation_h, dilation_w;
 	u32 each;                   /* vecs of a picture that the kernel makes */
 	fastdiv by_lanes, by_width; /* vecs of its pixel, pixels of its row */
-	fastdiv by_m, by_stride;
+	fastdiv by_m, by_sh, by_sw;
 } geometry;
 
 /* Row i, column j and channel c of vec q of a picture. */
@@ -66,18 +67,18 @@ KERNEL(depthwise)(depthwise_args a) {
 	if (q >= g.each) return;
 	place at = find(g, q);
 	int c = g.m == 1 ? at.c : (int)div_by((u32)at.c, g.by_m);
-	int h0 = at.i * g.stride - g.pad, w0 = at.j * g.stride - g.pad;
+	int h0 = at.i * g.sh - g.top, w0 = at.j * g.sw - g.left;
 	vec bias = splat(0.f);
 	if (a.bias) bias = load_vec(a.bias + at.c);
 	for (int n = (int)blockIdx.y; n < g.n; n += (int)gridDim.y) {
 		vec s = bias;
 		for (int u = 0; u < g.kh; u++) {
-			int h = h0 + u * g.dilation;
+			int h = h0 + u * g.dilation_h;
 			if (h < 0 || h >= g.h) continue;
 			const real *x = a.x + ((i64)n * g.h + h) * g.w * g.c + c;
 			const float *k = a.w + (i64)u * g.kw * g.o + at.c;
 			for (int v = 0; v < g.kw; v++) {
-				int w = w0 + v * g.dilation;
+				int w = w0 + v * g.dilation_w;
 				if (w < 0 || w >= g.w) continue;
 				s = fma_vec(load(x + (i64)w * g.c), load_vec(k + (i64)v * g.o), s);
 			}
@@ -95,11 +96,11 @@ typedef struct {
 	geometry g;
 } depthwise_data_args;
 
-/* The output row that input row t-pad met through one tap, or -1. */
-DEVICE int met(int t, int n, geometry g) {
+/* The output row, or column, that input row t-pad met through one tap, or -1. */
+DEVICE int met(int t, int n, int stride, fastdiv by_stride) {
 	if (t < 0) return -1;
-	int i = (int)div_by((u32)t, g.by_stride);
-	return i < n && i * g.stride == t ? i : -1;
+	int i = (int)div_by((u32)t, by_stride);
+	return i < n && i * stride == t ? i : -1;
 }
 
 /* dx, gathered: a thread sums over the taps that its pixel took part in. */
@@ -112,12 +113,12 @@ KERNEL(depthwise_data)(depthwise_data_args a) {
 	for (int n = (int)blockIdx.y; n < g.n; n += (int)gridDim.y) {
 		vec s = splat(0.f);
 		for (int u = 0; u < g.kh; u++) {
-			int i = met(at.i + g.pad - u * g.dilation, g.oh, g);
+			int i = met(at.i + g.top - u * g.dilation_h, g.oh, g.sh, g.by_sh);
 			if (i < 0) continue;
 			const real *dy = a.dy + ((i64)n * g.oh + i) * g.ow * g.o + o;
 			const float *k = a.w + (i64)u * g.kw * g.o + o;
 			for (int v = 0; v < g.kw; v++) {
-				int j = met(at.j + g.pad - v * g.dilation, g.ow, g);
+				int j = met(at.j + g.left - v * g.dilation_w, g.ow, g.sw, g.by_sw);
 				if (j < 0) continue;
 				for (int r = 0; r < m; r++) s = fma_vec(load(dy + (i64)j * g.o + r), load_vec(k + (i64)v * g.o + r), s);
 			}
@@ -152,18 +153,18 @@ DEVICE int ceil_div(int a, int b) { return a > 0 ? (a + b - 1) / b : -(-a / b); 
 /* What rows from q on, every WARPS-th before end, give to tap u, v of channel o. */
 DEVICE float rows_sum(depthwise_weight_args a, int u, int v, int o, u32 q, u32 end) {
 	geometry g = a.g;
-	int c = (int)div_by((u32)o, g.by_m), shift = v * g.dilation - g.pad;
-	int from = ceil_div(-shift, g.stride), to = ceil_div(g.w - shift, g.stride); /* columns that see x */
+	int c = (int)div_by((u32)o, g.by_m), shift = v * g.dilation_w - g.left;
+	int from = ceil_div(-shift, g.sw), to = ceil_div(g.w - shift, g.sw); /* columns that see x */
 	if (from < 0) from = 0;
 	if (to > g.ow) to = g.ow;
 	float s = 0.f;
 	for (; q < end; q += WARPS) {
 		u32 n = div_by(q, a.by_oh);
-		int h = (int)mod_by(q, n, a.by_oh) * g.stride + u * g.dilation - g.pad;
+		int h = (int)mod_by(q, n, a.by_oh) * g.sh + u * g.dilation_h - g.top;
 		if (h < 0 || h >= g.h) continue;
 		const real *x = a.x + (((i64)n * g.h + h) * g.w + shift) * g.c + c;
 		const real *dy = a.dy + (i64)q * g.ow * g.o + o;
-		for (int j = from; j < to; j++) s = fmaf(ld(x + (i64)j * g.stride * g.c), ld(dy + (i64)j * g.o), s);
+		for (int j = from; j < to; j++) s = fmaf(ld(x + (i64)j * g.sw * g.c), ld(dy + (i64)j * g.o), s);
 	}
 	return s;
 }

@@ -44,12 +44,23 @@
 //	          PyTorch's, the study's pickles, safetensors. It may be a teacher:,
 //	          and a from: whatever its classes are, for a file of another program
 //	          gets a new last layer where they are others than the data's
-//	evaluate  confusion matrix, mistakes and throughput of the models of from:
+//	evaluate  confusion matrix, mistakes, throughput, latency and planned memory
+//	          of the models of from:
 //
 // In a chain round k has int(w·rate^k) of every width w of the first model, not
 // of the round before, so that roundings do not add up. Its weights are those of
 // the round before, fine-tuned, as in the reference of the study; each round
 // has an optimizer of its own.
+//
+// # Validation, test, seeds
+//
+// The best epoch of a training is chosen on the validation part of the data.
+// Where there is a test part, the report's accuracies and the checks are of it.
+//
+// With seeds: N (or Options.Seeds) the whole study is run with the seeds seed,
+// seed+1, … seed+N-1. The report shows means and standard deviations, and of the
+// rows of a table the differences seed by seed; a check is held to the means. A
+// step that names a seed of its own is the same for all of them and done once.
 //
 // # Caching
 //
@@ -60,6 +71,8 @@
 // again. So a study that was stopped, or killed, goes on where it was, a
 // training run from its last checkpoint, to the bit; and a change of one step's
 // settings redoes that step and those that depend on it. Measurements of
-// throughput depend on the exact device and its threads as well. Folders of
+// speed depend on the exact device and its threads as well. A step that an
+// earlier version finished without some of today's figures is measured again,
+// not made again. Folders of
 // earlier settings stay, for going back to them, and may be deleted.
 package study

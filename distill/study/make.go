@@ -1,7 +1,6 @@
 package study
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,13 +10,11 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/prune"
 	"github.com/potstill/potstill/distill/study/report"
-	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -41,7 +38,7 @@ func (s *session) make(ctx context.Context, u *unit, o *outcome) error {
 			return err
 		}
 	case u.step.Kind == kindEvaluate:
-		return s.measure(ctx, u, o, u.from.file(), s.passes(u))
+		return s.measure(ctx, u, o, u.from.file())
 	case trains(u.step.Kind):
 		if err := s.train(ctx, u, o); err != nil {
 			return err
@@ -58,7 +55,7 @@ func (s *session) make(ctx context.Context, u *unit, o *outcome) error {
 	}
 	path := filepath.Join(u.dir, o.File)
 	if !o.Unmeasured {
-		if err := s.measure(ctx, u, o, path, 0); err != nil {
+		if err := s.measure(ctx, u, o, path); err != nil {
 			return err
 		}
 	}
@@ -203,7 +200,7 @@ func (s *session) importModel(u *unit, o *outcome) error {
 	if err != nil {
 		return err
 	}
-	if err := o.describe(m); err != nil {
+	if err := o.describe(m, s.r.Data); err != nil {
 		return err
 	}
 	o.Unmeasured = c.Net.Classes() != len(s.ds.Classes)
@@ -228,61 +225,6 @@ func (s *session) sign(u *unit, c *checkpoint.Checkpoint) {
 	}
 }
 
-// measure classifies the validation images with the model in a file. With
-// passes, it measures the throughput of so many, after one to warm up.
-func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string, passes int) (err error) {
-	c, err := checkpoint.Load(path)
-	if err != nil {
-		return err
-	}
-	if err := distill.CheckClasses(c, s.ds); err != nil {
-		return err
-	}
-	store := engine.NewStore(s.b)
-	defer func() { err = errors.Join(err, store.Close()) }()
-	m, err := c.Restore(store)
-	if err != nil {
-		return err
-	}
-	ev, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
-		Batch: cmp.Or(s.o.Batch, evalBatch), Transform: distill.EvalTransform(c.Preprocess), Workers: s.o.Workers,
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, ev.Close()) }()
-	var wrong []mistake
-	val := s.ds.Val
-	got, err := ev.Run(ctx, val, func(i int, logits []float32) error {
-		if k, p := confidence(logits); k != val.Label(i) {
-			wrong = append(wrong, mistake{Index: i, Label: val.Label(i), Predicted: k, Prob: p})
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortStableFunc(wrong, func(a, b mistake) int {
-		return cmp.Or(cmp.Compare(b.Prob, a.Prob), cmp.Compare(a.Index, b.Index))
-	})
-	o.Accuracy, o.Loss = got.Top1, got.Loss
-	if err := o.describe(m); err != nil {
-		return err
-	}
-	if passes > 0 {
-		o.Confusion, o.Mistakes = got.Confusion, wrong[:min(len(wrong), maxMistakes)]
-		o.ImagesPerSecond, err = s.throughput(ctx, u, ev, passes)
-	}
-	return err
-}
-
-// describe fills in what the outcome tells of the net.
-func (o *outcome) describe(m *layers.Model) (err error) {
-	o.Params, o.Arch = int64(m.Params()), new(m.Arch())
-	o.Widths, err = prune.WidthsOf(m.Net())
-	return err
-}
-
 // openOptions says what a file of another program holds, where the recipe does.
 func openOptions(arch string) (o checkpoint.OpenOptions, err error) {
 	if layers.IsYAML(arch) {
@@ -291,37 +233,4 @@ func openOptions(arch string) (o checkpoint.OpenOptions, err error) {
 	}
 	o.Arch.Family = arch
 	return o, nil
-}
-
-// evalBatch is the batch of measurements, unless the user says otherwise.
-const evalBatch = 32
-
-// throughput returns the median of the passes' images a second.
-func (s *session) throughput(ctx context.Context, u *unit, ev *train.Evaluator, passes int) (float64, error) {
-	var rates []float64
-	for i := range passes {
-		got, err := ev.Run(ctx, s.ds.Val, nil)
-		if err != nil {
-			return 0, err
-		}
-		rates = append(rates, got.ImagesPerSecond)
-		s.advance(u, i+1, func() string { return fmt.Sprintf("%.0f images/s", got.ImagesPerSecond) })
-	}
-	slices.Sort(rates)
-	n := len(rates)
-	return (rates[(n-1)/2] + rates[n/2]) / 2, nil
-}
-
-// confidence returns the most likely class and its probability.
-func confidence(logits []float32) (class int, prob float64) {
-	for i, v := range logits {
-		if v > logits[class] {
-			class = i
-		}
-	}
-	sum := 0.0
-	for _, v := range logits {
-		sum += math.Exp(float64(v) - float64(logits[class]))
-	}
-	return class, 1 / sum
 }

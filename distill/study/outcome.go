@@ -18,6 +18,7 @@ import (
 	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -55,8 +56,25 @@ type outcome struct {
 	Loss      float64   `json:"loss"`
 	Confusion [][]int   `json:"confusion,omitempty"`
 	Mistakes  []mistake `json:"mistakes,omitempty"`
-	// Of a measurement: the median of its passes.
-	ImagesPerSecond float64 `json:"images_per_second,omitempty"`
+	// All figures of the validation and of the test images, where there are any.
+	// They, and what follows, are missing in outcomes of earlier versions.
+	Val  *metrics.Figures `json:"val,omitempty"`
+	Test *metrics.Figures `json:"test,omitempty"`
+	MACs int64            `json:"macs,omitempty"` // for one image, as torchinfo counts them
+	// Of a measurement: the median of its passes, the time for one image, and the
+	// bytes that the planner gives a batch of one.
+	ImagesPerSecond float64         `json:"images_per_second,omitempty"`
+	Latency         *report.Latency `json:"latency,omitempty"`
+	Memory          int64           `json:"memory,omitempty"`
+}
+
+// top1 is the accuracy by which models are compared: on the test images, or
+// where there are none on the validation images.
+func (o *outcome) top1() float64 {
+	if o.Test != nil {
+		return o.Test.Top1
+	}
+	return o.Accuracy
 }
 
 // A mistake is a picture of the validation part, by number.

@@ -26,6 +26,7 @@ type Recipe struct {
 	Title         string   `yaml:"title"`          // heading of the report
 	PublishedData string   `yaml:"published_data"` // what the published figures were measured on
 	Seed          uint64   `yaml:"seed"`           // of every step that names none; 1 if 0
+	Seeds         int      `yaml:"seeds"`          // how many to run: seed, seed+1 and so on; 1 if 0
 	Data          DataSpec `yaml:"data"`
 	Defaults      Settings `yaml:"defaults"` // for every step that trains
 	Steps         Steps    `yaml:"steps"`
@@ -51,6 +52,7 @@ type DataSpec struct {
 type Limit struct {
 	Train int `yaml:"train"`
 	Val   int `yaml:"val"`
+	Test  int `yaml:"test" json:"-"` // no part of keys: nothing but figures depends on it
 }
 
 // The kinds of steps.
@@ -161,13 +163,14 @@ type Row struct {
 type Published struct {
 	Bytes    int      `yaml:"bytes"`
 	Accuracy *float64 `yaml:"accuracy"`
+	Notes    string   `yaml:"notes"`
 }
 
 // Check is a statement about a figure of a step.
 type Check struct {
 	Name    string `yaml:"name"`
 	Step    string `yaml:"step"`
-	Metric  string `yaml:"metric"` // accuracy (the default), bytes or params
+	Metric  string `yaml:"metric"` // accuracy (the default: of the test part, or of the validation part where there is none), bytes or params
 	AtLeast *Bound `yaml:"at_least"`
 	AtMost  *Bound `yaml:"at_most"`
 }
@@ -243,6 +246,9 @@ func Parse(file string, text []byte) (*Recipe, error) {
 	if r.Study == "" {
 		return nil, r.errAt("study", "the recipe has no name; add a line such as study: mine")
 	}
+	if err := checkSeeds(r.Seeds); err != nil {
+		return nil, r.errAt("seeds", "%v", err)
+	}
 	if _, err := r.plan(); err != nil {
 		return nil, err
 	}
@@ -250,6 +256,16 @@ func Parse(file string, text []byte) (*Recipe, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// maxSeeds bounds how many seeds a study is run with.
+const maxSeeds = 100
+
+func checkSeeds(n int) error {
+	if n < 0 || n > maxSeeds {
+		return fmt.Errorf("a study is run with 1 to %d seeds, not %d", maxSeeds, n)
+	}
+	return nil
 }
 
 // Text returns the recipe as it was written.

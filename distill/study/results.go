@@ -3,92 +3,118 @@ package study
 import (
 	"fmt"
 	"math"
+	"path/filepath"
 	"slices"
 
+	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/distill/study/report"
-	"github.com/potstill/potstill/engine/yamldoc"
+	"github.com/potstill/potstill/engine/metrics"
 )
 
 // results puts together what the units have come to. It depends on their
 // outcomes alone: a study that was done before gives the same.
-func (s *session) results() *report.Results {
-	r := s.r
+func (r series) results() *report.Results {
+	s := r[0]
 	res := &report.Results{
-		Study: r.Study, Title: r.Title, PublishedData: r.PublishedData, Seed: r.Seed, Recipe: r.text,
+		Study: s.r.Study, Title: s.r.Title, PublishedData: s.r.PublishedData, Seed: s.r.Seed, Recipe: s.r.text,
 		Device: s.b.Name(), Threads: threads(s.b), Version: s.o.Version, Command: s.o.Command,
 		Data: report.Data{Name: s.ds.Name, Fingerprint: s.ds.Fingerprint, Classes: s.ds.Classes,
-			Train: s.ds.Train.Len(), Val: s.ds.Val.Len(), Size: r.Data.Size},
-		Checks: s.checks(),
+			Train: s.ds.Train.Len(), Val: s.ds.Val.Len(), Size: s.r.Data.Size},
+		Checks: r.checks(),
 	}
-	for i, u := range s.units {
-		res.Seconds += u.out.Seconds
-		if i == 0 || u.out.Started.Before(res.Started) {
-			res.Started = u.out.Started
+	if hasTest(s.ds) {
+		res.Data.Test = s.ds.Test.Len()
+	}
+	counted := make(map[string]bool) // a step that seeds share is done once
+	for k, run := range r {
+		res.Seeds = append(res.Seeds, run.r.Seed)
+		for i, u := range run.units {
+			if k+i == 0 || u.out.Started.Before(res.Started) {
+				res.Started = u.out.Started
+			}
+			if !counted[u.key] {
+				counted[u.key] = true
+				res.Seconds += u.out.Seconds
+			}
 		}
 	}
-	for _, step := range r.Steps {
-		s.addStep(res, step)
+	for _, step := range s.r.Steps {
+		r.addStep(res, step)
 	}
-	s.explainThroughput(res)
+	res.Differences = differences(res)
 	return res
 }
 
-// of returns the units of a step.
-func (s *session) of(step *Step) []*unit {
-	var out []*unit
-	for _, u := range s.units {
-		if u.step == step {
-			out = append(out, u)
-		}
-	}
-	return out
-}
-
-// final returns the unit whose model a step's name stands for.
-func (s *session) final(name string) *unit {
-	units := s.of(s.r.step(name))
-	return units[len(units)-1]
-}
-
 // addStep adds what the report shows of a step.
-func (s *session) addStep(res *report.Results, step *Step) {
-	units := s.of(step)
+func (r series) addStep(res *report.Results, step *Step) {
+	units := r.of(step)
 	if step.Kind == kindEvaluate {
-		for _, u := range units {
-			s.addEvaluation(res, u)
+		for _, v := range units {
+			r[0].addEvaluation(res, v[0].unit)
 		}
 		return
 	}
-	u := units[len(units)-1]
+	v := units[len(units)-1]
 	for _, w := range step.Rows {
-		res.Rows = append(res.Rows, s.row(u, w))
+		res.Rows = append(res.Rows, r.row(v, w))
 	}
+	first := v[0].out
 	switch {
 	case step.Rounds != nil:
-		c := report.Curve{Rate: step.Rate, Published: step.Curve, Points: []report.Point{point(units[0].base)}}
-		for _, u := range units {
-			c.Points = append(c.Points, point(u))
+		c := report.Curve{Rate: step.Rate, Published: step.Curve}
+		base := r.final(step.From[0])
+		for _, v := range append([]variants{base}, units...) {
+			c.Points = append(c.Points, point(v))
 		}
 		res.Curves = append(res.Curves, c)
-	case len(u.out.Epochs) > 0:
-		res.Training = append(res.Training, report.History{Step: step.name, Epochs: u.out.Epochs})
+	case len(first.Epochs) > 0:
+		res.Training = append(res.Training, report.History{Step: step.name, Epochs: first.Epochs})
 	}
 }
 
-func point(u *unit) report.Point {
-	return report.Point{Params: u.out.Params, Bytes: u.out.Bytes, ValAccuracy: u.out.Accuracy, Round: u.round, Widths: u.widths()}
+// point is what the seeds have made of a round.
+func point(v variants) report.Point {
+	p := report.Point{
+		Params: v.whole(func(o *outcome) int64 { return o.Params }), Bytes: v.whole(func(o *outcome) int64 { return o.Bytes }),
+		Round: v[0].round, Widths: v[0].widths(),
+	}
+	p.ValAccuracy, p.ValSpread = v.spread(func(o *outcome) float64 { return o.Accuracy })
+	if v[0].out.Test != nil {
+		mean, spread := v.spread(func(o *outcome) float64 { return o.Test.Top1 })
+		p.TestAccuracy, p.TestSpread = &mean, spread
+	}
+	return p
 }
 
-// row is a line of a table for the model of u.
-func (s *session) row(u *unit, w Row) report.Row {
+// whole returns the mean of a whole figure.
+func (v variants) whole(figure func(o *outcome) int64) int64 {
+	return int64(math.Round(metrics.Spread(v.values(func(o *outcome) float64 { return float64(figure(o)) })).Mean))
+}
+
+// spread returns the mean of a figure and, of several seeds, its spread.
+func (v variants) spread(figure func(o *outcome) float64) (mean float64, s *metrics.Summary) {
+	all := metrics.Spread(v.values(figure))
+	if len(v) > 1 {
+		s = &all
+	}
+	return all.Mean, s
+}
+
+// row is a line of a table for what the seeds have made of a unit.
+func (r series) row(v variants, w Row) report.Row {
+	u, o := v[0], v[0].out
 	row := report.Row{
-		Table: w.Table, Step: u.step.name, Name: w.Name, Method: w.Method, Notes: w.Notes, Params: u.out.Params,
-		Bytes: u.out.Bytes, ValAccuracy: &u.out.Accuracy, ValLoss: &u.out.Loss, ImagesPerSecond: s.speed(u),
+		Table: w.Table, Step: u.step.name, Name: w.Name, Method: w.Method, Notes: w.Notes, MACs: o.MACs,
+		Params: v.whole(func(o *outcome) int64 { return o.Params }), Bytes: v.whole(func(o *outcome) int64 { return o.Bytes }),
 	}
-	if u.out.Unmeasured {
-		row.ValAccuracy, row.ValLoss = nil, nil
+	for _, x := range v {
+		row.Runs = append(row.Runs, r[0].run(x))
 	}
+	if !o.Unmeasured {
+		r.addFigures(&row, v)
+	}
+	r.addCost(&row, v)
 	if row.Name == "" {
 		row.Name = u.step.name
 	}
@@ -102,16 +128,151 @@ func (s *session) row(u *unit, w Row) report.Row {
 		row.Parent = u.teacher.step.name
 	}
 	if p := w.Published; p != nil {
-		row.Published = &report.Published{Bytes: int64(p.Bytes), ValAccuracy: p.Accuracy}
+		row.Published = &report.Published{Bytes: int64(p.Bytes), ValAccuracy: p.Accuracy, Notes: p.Notes}
 	}
 	return row
+}
+
+// run is what one seed has made of a row.
+func (s *session) run(v variant) report.Run {
+	o := v.out
+	run := report.Run{Seed: v.seed, Params: o.Params, Bytes: o.Bytes}
+	if !o.Unmeasured {
+		run.ValAccuracy = &o.Accuracy
+		if o.Test != nil {
+			run.TestAccuracy = &o.Test.Top1
+		}
+	}
+	relative := func(name string) string {
+		path, err := filepath.Rel(s.o.Dir, filepath.Join(v.dir, name))
+		if err != nil {
+			return ""
+		}
+		return filepath.ToSlash(path)
+	}
+	if o.File != "" {
+		run.File = relative(o.File)
+	}
+	if len(o.Epochs) > 0 {
+		run.Metrics = relative(distill.MetricsFile)
+	}
+	return run
+}
+
+// addFigures adds how well the models classify.
+func (r series) addFigures(row *report.Row, v variants) {
+	gather := func(of func(o *outcome) *metrics.Figures) *metrics.Figures {
+		var all []metrics.Figures
+		for _, x := range v {
+			if f := of(x.out); f != nil {
+				all = append(all, *f)
+			}
+		}
+		if len(all) < len(v) {
+			return nil
+		}
+		m := metrics.Mean(all)
+		m.Confusion = nil
+		return &m
+	}
+	row.Validation = gather(func(o *outcome) *metrics.Figures { return o.Val })
+	row.Test = gather(func(o *outcome) *metrics.Figures { return o.Test })
+	accuracy, spread := v.spread(func(o *outcome) float64 { return o.Accuracy })
+	loss, _ := v.spread(func(o *outcome) float64 { return o.Loss })
+	row.ValAccuracy, row.ValSpread, row.ValLoss = &accuracy, spread, &loss
+	if row.Test != nil {
+		accuracy, spread := v.spread(func(o *outcome) float64 { return o.Test.Top1 })
+		row.TestAccuracy, row.TestSpread, row.TestLoss = &accuracy, spread, &row.Test.Loss
+	}
+}
+
+// addCost adds what an evaluate step has measured of the models' speed: the
+// medians of the seeds.
+func (r series) addCost(row *report.Row, v variants) {
+	var speed, median, p10, p90 []float64
+	for _, x := range v {
+		for _, s := range r {
+			e := s.evaluationOf(x.unit)
+			if e == nil {
+				continue
+			}
+			speed = append(speed, e.ImagesPerSecond)
+			if l := e.Latency; l != nil {
+				row.Latency, row.MemoryBytes = new(*l), e.Memory
+				median, p10, p90 = append(median, l.Median), append(p10, l.P10), append(p90, l.P90)
+			}
+			break
+		}
+	}
+	if len(speed) > 0 {
+		row.ImagesPerSecond = metrics.Percentile(speed, 0.5)
+	}
+	if row.Latency != nil {
+		row.Latency.Median = metrics.Percentile(median, 0.5)
+		row.Latency.P10, row.Latency.P90 = slices.Min(p10), slices.Max(p90)
+	}
+}
+
+// evaluationOf returns what an evaluate step has measured of u, nil if none has.
+func (s *session) evaluationOf(u *unit) *outcome {
+	for _, e := range s.units {
+		if e.step.Kind == kindEvaluate && e.from.key == u.key && e.out.ImagesPerSecond > 0 {
+			return e.out
+		}
+	}
+	return nil
+}
+
+// differences returns, for each table, those of its rows to its first, on the
+// part of the data that the tables report. Only rows of as many seeds pair.
+func differences(res *report.Results) (out []report.Difference) {
+	first := make(map[string]*report.Row)
+	part := "test"
+	if res.Data.Test == 0 {
+		part = "validation"
+	}
+	for i := range res.Rows {
+		w := &res.Rows[i]
+		base := first[w.Table]
+		if base == nil {
+			first[w.Table] = w
+			continue
+		}
+		a, b := accuracies(w, part), accuracies(base, part)
+		if len(a) < 2 || len(a) != len(b) {
+			continue
+		}
+		d := report.Difference{Table: w.Table, Step: w.Step, Name: w.Name, Less: base.Step, LessOf: base.Name, Part: part}
+		for k := range a {
+			d.Values = append(d.Values, a[k]-b[k])
+		}
+		d.Summary = metrics.Spread(d.Values)
+		d.Interval, _ = d.Summary.Interval()
+		out = append(out, d)
+	}
+	return out
+}
+
+// accuracies returns those of a row's runs, none where one is missing.
+func accuracies(w *report.Row, part string) (out []float64) {
+	for _, r := range w.Runs {
+		a := r.ValAccuracy
+		if part == "test" {
+			a = r.TestAccuracy
+		}
+		if a == nil {
+			return nil
+		}
+		out = append(out, *a)
+	}
+	return out
 }
 
 // made says how a unit's model was made.
 func (u *unit) made() string {
 	switch s := u.step; s.Kind {
 	case kindDistill:
-		return "distilled"
+		return "distilled" + u.shape()
 	case kindPrune:
 		return fmt.Sprintf("γ slimming to %.3g of the widths, %s", u.mult, u.train.Config.Optimizer.Kind)
 	case kindImport:
@@ -126,44 +287,28 @@ func (u *unit) made() string {
 	if u.from != nil {
 		return "trained further"
 	}
-	return "from scratch"
+	return "from scratch" + u.shape()
 }
 
-// speed returns the images a second that an evaluate step has measured of u.
-func (s *session) speed(u *unit) float64 {
-	for _, e := range s.units {
-		if e.step.Kind == kindEvaluate && e.from == u && e.out.ImagesPerSecond > 0 {
-			return e.out.ImagesPerSecond
-		}
+// shape names the width of a net that is not its family's own.
+func (u *unit) shape() string {
+	if n := u.step.Base; n != 0 {
+		return fmt.Sprintf(", %d channels at first", n)
 	}
-	return 0
-}
-
-// explainThroughput says in the notes of the first row that has one what images
-// a second are.
-func (s *session) explainThroughput(res *report.Results) {
-	i := slices.IndexFunc(res.Rows, func(w report.Row) bool { return w.ImagesPerSecond > 0 })
-	if i < 0 {
-		return
-	}
-	passes := 1
-	for _, u := range s.units {
-		if u.step.Kind == kindEvaluate {
-			passes = s.passes(u)
-		}
-	}
-	w := &res.Rows[i]
-	if w.Notes != "" {
-		w.Notes += " "
-	}
-	w.Notes += fmt.Sprintf("Images a second, here and below: the validation pictures classified in batches, their preparation included; the median of %d passes.", passes)
+	return ""
 }
 
 // addEvaluation adds the confusion matrix and the mistakes that u was to show.
+// Mistakes are of validation images: whoever looks at them to do better next
+// time leaves the test images what they are.
 func (s *session) addEvaluation(res *report.Results, u *unit) {
 	name := u.from.step.name
 	if u.step.Confusion {
-		res.Confusions = append(res.Confusions, report.Confusion{Step: name, Matrix: u.out.Confusion})
+		c := report.Confusion{Step: name, Part: "validation", Matrix: u.out.Confusion}
+		if t := u.out.Test; t != nil && t.Confusion != nil {
+			c.Part, c.Matrix = "test", t.Confusion
+		}
+		res.Confusions = append(res.Confusions, c)
 	}
 	for _, m := range u.out.Mistakes[:min(u.step.Mistakes, len(u.out.Mistakes))] {
 		img := s.ds.Val.Image(m.Index)
@@ -172,125 +317,4 @@ func (s *session) addEvaluation(res *report.Results, u *unit) {
 			Prob: m.Prob, H: img.H, W: img.W, Pix: slices.Clone(img.Pix),
 		})
 	}
-}
-
-// The metrics of checks.
-const (
-	metricAccuracy = "accuracy"
-	metricBytes    = "bytes"
-	metricParams   = "params"
-)
-
-// validateChecks reports what is wrong with the recipe's checks.
-func (r *Recipe) validateChecks() error {
-	for i, c := range r.Checks {
-		at := fmt.Sprintf("checks[%d]", i)
-		if c.Name == "" {
-			return r.errAt(at, "a check needs a name: what it states")
-		}
-		if m := c.metric(); m != metricAccuracy && m != metricBytes && m != metricParams {
-			return r.errAt(at+".metric", "unknown metric %q; there are %s, %s, %s", m, metricAccuracy, metricBytes, metricParams)
-		}
-		if err := r.validateCheckStep(at+".step", c.Step); err != nil {
-			return err
-		}
-		if (c.AtLeast == nil) == (c.AtMost == nil) {
-			return r.errAt(at, "check %q needs at_least or at_most, and only one of them", c.Name)
-		}
-		for key, b := range map[string]*Bound{"at_least": c.AtLeast, "at_most": c.AtMost} {
-			if b == nil {
-				continue
-			}
-			if (b.Of == "") == (b.Value == nil) {
-				return r.errAt(yamldoc.Join(at, key), "check %q needs of:, a step to compare with, or value:, a number; and only one of them", c.Name)
-			}
-			if b.Of != "" {
-				if err := r.validateCheckStep(yamldoc.Join(yamldoc.Join(at, key), "of"), b.Of); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (r *Recipe) validateCheckStep(at, name string) error {
-	switch s := r.step(name); {
-	case s == nil:
-		return r.errAt(at, "there is no step %q; the steps are %s", name, r.names())
-	case s.Kind == kindEvaluate:
-		return r.errAt(at, "%q measures models and makes none; name the step that makes the model", name)
-	}
-	return nil
-}
-
-func (c Check) metric() string {
-	if c.Metric == "" {
-		return metricAccuracy
-	}
-	return c.Metric
-}
-
-// value returns a metric of the model that a step's name stands for.
-func (s *session) value(step, metric string) float64 {
-	switch o := s.final(step).out; metric {
-	case metricBytes:
-		return float64(o.Bytes)
-	case metricParams:
-		return float64(o.Params)
-	default:
-		return o.Accuracy
-	}
-}
-
-// checks compares what was stated with what came out.
-func (s *session) checks() []report.Check {
-	var out []report.Check
-	for _, c := range s.r.Checks {
-		m := c.metric()
-		got := s.value(c.Step, m)
-		words, b := "at least ", c.AtLeast
-		if b == nil {
-			words, b = "at most ", c.AtMost
-		}
-		bound, how := s.bound(b, m)
-		pass := got >= bound-tolerance
-		if c.AtMost != nil {
-			pass = got <= bound+tolerance
-		}
-		out = append(out, report.Check{Name: c.Name, Want: words + figure(m, bound) + how, Got: figure(m, got), Pass: pass})
-	}
-	return out
-}
-
-// tolerance is for roundings: no accuracy differs by so little.
-const tolerance = 1e-12
-
-// bound returns a bound's figure, and how it comes about.
-func (s *session) bound(b *Bound, metric string) (x float64, how string) {
-	if b.Value != nil {
-		return *b.Value, ""
-	}
-	x = s.value(b.Of, metric)
-	of := fmt.Sprintf("%s of %s", figure(metric, x), b.Of)
-	share := or(1, b.Share)
-	if share != 1 {
-		of = fmt.Sprintf("%.4g %% of the %s", 100*share, of)
-	} else {
-		of = "the " + of
-	}
-	x *= share
-	if b.Points != 0 {
-		of = fmt.Sprintf("%.4g points %s %s", math.Abs(b.Points), map[bool]string{true: "above", false: "below"}[b.Points > 0], of)
-		x += b.Points / 100
-	}
-	return x, " (" + of + ")"
-}
-
-// figure writes a metric's value.
-func figure(metric string, x float64) string {
-	if metric == metricAccuracy {
-		return fmt.Sprintf("%.2f %%", 100*x)
-	}
-	return fmt.Sprintf("%.0f %s", x, metric)
 }

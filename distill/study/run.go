@@ -27,6 +27,7 @@ type Options struct {
 	Batch  int
 	LR     float64
 	Seed   *uint64
+	Seeds  int  // how many seeds to run, from the first on; 0: as the recipe says
 	Quick  bool // the quick form of a built-in recipe
 
 	Open     data.Options // how the data are opened; its Logger is ours unless set
@@ -71,14 +72,16 @@ func (e *InterruptedError) Error() string {
 // Unwrap returns the context's error.
 func (e *InterruptedError) Unwrap() error { return e.Err }
 
-// A session is one run of a study.
+// A session is one run of a study with one seed.
 type session struct {
 	b     engine.Backend
-	r     *Recipe
+	r     *Recipe // with the seed of this run
 	o     Options
 	ds    *data.Dataset
 	units []*unit
-	index int // of the unit under way
+	index int // of the unit under way, over all seeds
+	total int // of the units of all seeds
+	seeds int // how many there are
 	last  time.Time
 }
 
@@ -103,28 +106,29 @@ func Run(ctx context.Context, b engine.Backend, r *Recipe, o Options) (res *repo
 	if o.Open.Logger == nil {
 		o.Open.Logger = o.Logger
 	}
-	s := &session{b: b, r: r, o: o}
-	if s.units, err = r.plan(); err != nil {
-		return nil, paths, err
-	}
-	if err := s.overrideTraining(); err != nil {
+	runs, err := newSeries(b, r, o)
+	if err != nil {
 		return nil, paths, err
 	}
 	if err := os.MkdirAll(filepath.Join(o.Dir, "work"), 0o777); err != nil {
 		return nil, paths, hinted(writing(o.Dir, err))
 	}
-	if s.ds, err = data.Open(ctx, r.Data.Source, o.Open); err != nil {
+	ds, err := data.Open(ctx, r.Data.Source, o.Open)
+	if err != nil {
 		return nil, paths, err
 	}
-	defer func() { err = errors.Join(err, s.ds.Close()) }()
-	s.limit()
-	for i, u := range s.units {
-		s.index = i
-		if err := s.do(ctx, u); err != nil {
-			return nil, paths, err
+	defer func() { err = errors.Join(err, ds.Close()) }()
+	ds = r.limit(ds)
+	for k, s := range runs {
+		s.ds = ds
+		for i, u := range s.units {
+			s.index = k*len(s.units) + i
+			if err := s.do(ctx, u); err != nil {
+				return nil, paths, err
+			}
 		}
 	}
-	res = s.results()
+	res = runs.results()
 	paths, err = report.WriteAll(o.Dir, res)
 	return res, paths, hinted(err)
 }
@@ -151,6 +155,10 @@ func (r *Recipe) override(o Options) (*Recipe, error) {
 	if o.Seed != nil {
 		c.Seed = *o.Seed
 	}
+	if err := checkSeeds(o.Seeds); err != nil {
+		return nil, err
+	}
+	c.Seeds = max(cmp.Or(o.Seeds, c.Seeds), 1)
 	switch {
 	case c.Data.Source == "":
 		return nil, fmt.Errorf("recipe %s names no data; give --data a folder of images, an archive of one, or builtin:fashion, or add source: under data", r.file)
@@ -183,15 +191,18 @@ func (s *session) overrideTraining() error {
 }
 
 // limit leaves out the images beyond the recipe's limits.
-func (s *session) limit() {
-	d := *s.ds
-	if n := s.r.Data.Limit.Train; n > 0 {
+func (r *Recipe) limit(ds *data.Dataset) *data.Dataset {
+	d := *ds
+	if n := r.Data.Limit.Train; n > 0 {
 		d.Train = d.Train.Subset(n)
 	}
-	if n := s.r.Data.Limit.Val; n > 0 {
+	if n := r.Data.Limit.Val; n > 0 {
 		d.Val = d.Val.Subset(n)
 	}
-	s.ds = &d
+	if n := r.Data.Limit.Test; n > 0 && d.Test != nil {
+		d.Test = d.Test.Subset(n)
+	}
+	return &d
 }
 
 // do makes one unit, unless it is there.
@@ -199,12 +210,15 @@ func (s *session) do(ctx context.Context, u *unit) error {
 	if err := s.setKey(u); err != nil {
 		return err
 	}
-	s.o.Progress.Begin(u.name, s.index+1, len(s.units), s.total(u))
+	s.o.Progress.Begin(s.label(u), s.index+1, s.total, s.length(u))
 	if err := ctx.Err(); err != nil {
 		return s.interrupted(u, err)
 	}
 	if u.out = u.findOutcome(); u.out != nil {
-		s.o.Progress.End(u.name, u.note(), true)
+		if err := s.complete(ctx, u); err != nil {
+			return s.failed(ctx, u, err)
+		}
+		s.o.Progress.End(s.label(u), u.note(), true)
 		return nil
 	}
 	o := &outcome{Name: u.name, Key: u.key, Started: time.Now().UTC().Truncate(time.Second), Device: s.b.Name()}
@@ -226,17 +240,31 @@ func (s *session) do(ctx context.Context, u *unit) error {
 	switch {
 	case err == nil && done != nil:
 		u.out = done
-		s.o.Progress.End(u.name, u.note(), true)
+		s.o.Progress.End(s.label(u), u.note(), true)
 		return nil
 	case err == nil:
 		u.out = o
 		s.o.Logger.Debug("step done", "step", u.name, "accuracy", o.Accuracy, "bytes", o.Bytes, "seconds", o.Seconds)
-		s.o.Progress.End(u.name, u.note(), false)
+		s.o.Progress.End(s.label(u), u.note(), false)
 		return nil
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+	}
+	return s.failed(ctx, u, err)
+}
+
+// failed is what becomes of a unit's error.
+func (s *session) failed(ctx context.Context, u *unit, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return s.interrupted(u, ctx.Err())
 	}
-	return fmt.Errorf("step %s: %w", u.name, err)
+	return fmt.Errorf("step %s: %w", s.label(u), err)
+}
+
+// label names a unit to a person, with its seed where there are several.
+func (s *session) label(u *unit) string {
+	if s.seeds == 1 {
+		return u.name
+	}
+	return fmt.Sprintf("%s, seed %d", u.name, s.r.Seed)
 }
 
 // locked does the work of a step while no other process does the same step. The
@@ -254,13 +282,16 @@ func (s *session) locked(u *unit, work func() error) (err error) {
 }
 
 func (s *session) interrupted(u *unit, err error) error {
-	s.o.Progress.End(u.name, "stopped", false)
-	return &InterruptedError{Step: u.name, Done: s.index, Total: len(s.units), Err: err}
+	s.o.Progress.End(s.label(u), "stopped", false)
+	return &InterruptedError{Step: s.label(u), Done: s.index, Total: s.total, Err: err}
 }
 
 // note sums a finished unit up in a few words.
 func (u *unit) note() string {
 	text := fmt.Sprintf("%.2f %%", 100*u.out.Accuracy)
+	if t := u.out.Test; t != nil {
+		text = fmt.Sprintf("validation %s, test %.2f %%", text, 100*t.Top1)
+	}
 	if u.out.Unmeasured {
 		text = "not measured"
 	}
@@ -273,8 +304,8 @@ func (u *unit) note() string {
 	return text
 }
 
-// total is what a unit advances to.
-func (s *session) total(u *unit) int {
+// length is what a unit advances to.
+func (s *session) length(u *unit) int {
 	if !trains(u.step.Kind) {
 		return s.passes(u)
 	}
@@ -289,6 +320,6 @@ func (s *session) passes(u *unit) int { return max(u.step.Passes, 1) }
 func (s *session) advance(u *unit, done int, note func() string) {
 	if now := time.Now(); now.Sub(s.last) >= 100*time.Millisecond {
 		s.last = now
-		s.o.Progress.Advance(u.name, done, note())
+		s.o.Progress.Advance(s.label(u), done, note())
 	}
 }

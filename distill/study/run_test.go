@@ -16,6 +16,7 @@ import (
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/engine/train"
 )
 
@@ -109,7 +110,7 @@ func sameFigures(t *testing.T, got, want *report.Results) {
 		c.Started, c.Seconds = time.Time{}, 0
 		c.Rows = slices.Clone(c.Rows)
 		for i := range c.Rows {
-			c.Rows[i].ImagesPerSecond = 0
+			c.Rows[i].ImagesPerSecond, c.Rows[i].Latency = 0, nil
 		}
 		c.Training = slices.Clone(c.Training)
 		for i := range c.Training {
@@ -215,7 +216,7 @@ func checkResults(t *testing.T, res *report.Results, dir string) {
 		t.Errorf("rows %q, want %q", names, want)
 	}
 	big, pruned, int8 := res.Rows[1], res.Rows[2], res.Rows[4]
-	if big.Published == nil || *big.Published.ValAccuracy != 0.7871 || big.Parent != "teacher" || big.Method != "distilled" {
+	if big.Published == nil || *big.Published.ValAccuracy != 0.7871 || big.Parent != "teacher" || big.Method != "distilled, 4 channels at first" {
 		t.Errorf("row %+v", big)
 	}
 	if pruned.Params >= big.Params || pruned.Parent != "student" || int8.Bytes >= big.Bytes || int8.Params != big.Params {
@@ -238,7 +239,7 @@ func checkResults(t *testing.T, res *report.Results, dir string) {
 			sum += n
 		}
 	}
-	if len(res.Confusions) != 3 || sum != 60 {
+	if len(res.Confusions) != 3 || sum != 40 {
 		t.Errorf("%d confusion matrices, %d images in the first", len(res.Confusions), sum)
 	}
 	for _, m := range res.Mistakes {
@@ -252,8 +253,143 @@ func checkResults(t *testing.T, res *report.Results, dir string) {
 	if len(res.Checks) != 2 || !res.Checks[0].Pass || res.Checks[1].Pass {
 		t.Errorf("checks %+v", res.Checks)
 	}
-	if !strings.HasPrefix(res.Rows[0].Notes+res.Rows[1].Notes, "Images a second") || res.Rows[3].Notes != "as published" {
+	if res.Rows[0].Notes != "" || res.Rows[3].Notes != "as published" {
 		t.Errorf("notes of %+v", res.Rows)
+	}
+	checkFigures(t, res, dir)
+}
+
+// checkFigures looks at the figures beside the accuracy, and at the files.
+func checkFigures(t *testing.T, res *report.Results, dir string) {
+	t.Helper()
+	if res.Data.Test != 40 || !slices.Equal(res.Seeds, []uint64{3}) || len(res.Differences) != 0 {
+		t.Errorf("%d test images, seeds %v, differences %v", res.Data.Test, res.Seeds, res.Differences)
+	}
+	for _, w := range res.Rows {
+		if v, k := w.Validation, w.Test; v == nil || k == nil || v.N != 60 || k.N != 40 || v.Top1 != *w.ValAccuracy || k.Top1 != *w.TestAccuracy ||
+			v.Loss != *w.ValLoss || k.Loss != *w.TestLoss || len(k.Classes) != 10 || k.Top5 == nil || w.MACs == 0 || w.TestSpread != nil {
+			t.Errorf("row %+v", w)
+		}
+		if len(w.Runs) != 1 || w.Runs[0].Seed != 3 || *w.Runs[0].TestAccuracy != *w.TestAccuracy {
+			t.Fatalf("runs of %s: %+v", w.Name, w.Runs)
+		}
+		if info, err := os.Stat(filepath.Join(dir, w.Runs[0].File)); err != nil || info.Size() != w.Bytes {
+			t.Errorf("%s: the file %s: %v", w.Name, w.Runs[0].File, err)
+		}
+		measured := w.Step == "student" || w.Step == "int8"
+		if l := w.Latency; (l != nil) != measured || measured && (l.Runs < 50 || !(l.P10 > 0 && l.P10 <= l.Median && l.Median <= l.P90)) {
+			t.Errorf("%s: latency %+v", w.Name, l)
+		}
+		if (w.MemoryBytes > 0) != measured {
+			t.Errorf("%s: %d bytes of memory", w.Name, w.MemoryBytes)
+		}
+	}
+	if res.Confusions[0].Part != "test" {
+		t.Errorf("the matrix is of %s images", res.Confusions[0].Part)
+	}
+}
+
+// TestSeeds runs a study with three seeds, of which the first had been run
+// before, and holds what it comes to to the seeds one by one.
+func TestSeeds(t *testing.T) {
+	b, dir := backend(t), t.TempDir()
+	few := func() *Recipe {
+		return tiny(t, "  pruned: {kind: prune, from: student, mult: 0.5, rows: [{table: Compression}]}\n", "",
+			"  stale: {kind: prune, from: student, mult: 0.5, optimizer: stale, rows: [{table: Compression, notes: as published}]}\n", "",
+			"rounds: [1, 3]", "rounds: [2]", "from: [student, int8, chart]", "from: [student]",
+			"base: 4, rows: [{table: Distillation", "base: 4, seed: 3, rows: [{table: Distillation")
+	}
+	var alone []*report.Results
+	for seed := range uint64(3) {
+		res, _, _ := run(t, b, few(), Options{Dir: dir, Seed: new(3 + seed)})
+		alone = append(alone, res)
+	}
+	fresh := t.TempDir()
+	_, done, _ := run(t, b, few(), Options{Dir: fresh})
+	if len(done) != 5 {
+		t.Fatalf("did %v", done)
+	}
+	res, done, text := run(t, b, few(), Options{Dir: fresh, Seeds: 3})
+	// The teacher names its seed, which is that of all.
+	want := []string{"student, seed 4", "chart.2, seed 4", "int8, seed 4", "figures.student, seed 4",
+		"student, seed 5", "chart.2, seed 5", "int8, seed 5", "figures.student, seed 5"}
+	if !slices.Equal(done, want) {
+		t.Errorf("did %q", done)
+	}
+	if !slices.Equal(res.Seeds, []uint64{3, 4, 5}) {
+		t.Errorf("seeds %v", res.Seeds)
+	}
+	for i, w := range res.Rows {
+		if w.Step == "teacher" {
+			if len(w.Runs) != 1 || w.TestSpread != nil || *w.TestAccuracy != *alone[0].Rows[i].TestAccuracy {
+				t.Errorf("the teacher is %+v", w)
+			}
+			continue
+		}
+		var test, val []float64
+		for k, a := range alone {
+			test, val = append(test, *a.Rows[i].TestAccuracy), append(val, *a.Rows[i].ValAccuracy)
+			if r := w.Runs[k]; r.Seed != uint64(3+k) || *r.TestAccuracy != test[k] || *r.ValAccuracy != val[k] {
+				t.Errorf("run %d of %s is %+v", k, w.Name, r)
+			}
+		}
+		if *w.TestSpread != metrics.Spread(test) || *w.ValSpread != metrics.Spread(val) || *w.TestAccuracy != w.TestSpread.Mean {
+			t.Errorf("%s: %+v and %+v of %v and %v", w.Name, w.TestSpread, w.ValSpread, test, val)
+		}
+	}
+	if d := res.Differences; len(d) != 1 || d[0].Step != "int8" || d[0].Less != "student" || d[0].N != 3 || len(d[0].Values) != 3 ||
+		d[0].Values[1] != *alone[1].Rows[2].TestAccuracy-*alone[1].Rows[1].TestAccuracy || !(d[0].Interval.Low <= d[0].Mean) {
+		t.Errorf("differences %+v", d)
+	}
+	p := res.Curves[0].Points
+	if len(p) != 2 || p[1].TestSpread == nil || p[1].TestSpread.N != 3 || p[0].Bytes != res.Rows[1].Bytes {
+		t.Errorf("points %+v", p)
+	}
+	if c := res.Checks; len(c) != 2 || !strings.Contains(c[0].Got, "3 of 3 seeds") || !strings.Contains(c[1].Got, "0 of 3 seeds") {
+		t.Errorf("checks %+v", c)
+	}
+	if _, done, again := run(t, b, few(), Options{Dir: fresh, Seeds: 3}); len(done) != 0 || again != text {
+		t.Errorf("did %v again", done)
+	}
+	if _, _, err := Run(t.Context(), b, few(), Options{Dir: fresh, Seeds: -1}); err == nil || !strings.Contains(err.Error(), "1 to 100 seeds") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestEarlierOutcome takes a study's outcomes their newer figures, as they were
+// when an earlier version wrote them: they are measured again, and nothing is
+// made anew.
+func TestEarlierOutcome(t *testing.T) {
+	b, dir := backend(t), t.TempDir()
+	whole, _, _ := run(t, b, tiny(t), Options{Dir: dir})
+	files, err := filepath.Glob(filepath.Join(dir, "work", "*", outcomeFile))
+	if err != nil || len(files) != len(tinySteps) {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		var o map[string]any
+		text, err := os.ReadFile(f)
+		if err != nil || json.Unmarshal(text, &o) != nil {
+			t.Fatal(f, err)
+		}
+		for _, key := range []string{"val", "test", "macs", "latency", "memory"} {
+			delete(o, key)
+		}
+		if text, err = json.Marshal(o); err != nil || os.WriteFile(f, text, 0o666) != nil {
+			t.Fatal(f, err)
+		}
+	}
+	res, done, text := run(t, b, tiny(t), Options{Dir: dir})
+	if len(done) != 0 {
+		t.Errorf("made anew: %v", done)
+	}
+	sameFigures(t, res, whole)
+	if _, _, again := run(t, b, tiny(t), Options{Dir: dir}); again != text {
+		t.Error("the figures were measured once more")
+	}
+	few := tiny(t, "val: 60, test: 40", "val: 60, test: 10")
+	if res, done, _ := run(t, b, few, Options{Dir: dir}); len(done) != 0 || res.Data.Test != 10 || res.Rows[0].Test.N != 10 {
+		t.Errorf("with fewer test images: made %v anew, %d images", done, res.Rows[0].Test.N)
 	}
 }
 
@@ -382,9 +518,10 @@ func TestChecks(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, u := range s.units {
-		u.out = &outcome{Accuracy: 0.8, Bytes: 1000, Params: 10}
+		u.out, u.key = &outcome{Accuracy: 0.8, Bytes: 1000, Params: 10}, u.name
 	}
-	d := s.final("d").out
+	one := series{s}
+	d := one.final("d")[0].out
 	for _, c := range []struct {
 		check string
 		got   float64
@@ -404,7 +541,7 @@ func TestChecks(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Checks, d.Accuracy = changed.Checks, c.got
-		if got := s.checks()[0]; got.Want != c.want || got.Pass != c.pass {
+		if got := one.checks()[0]; got.Want != c.want || got.Pass != c.pass {
 			t.Errorf("%s at %v: %+v, want %q, pass %v", c.check, c.got, got, c.want, c.pass)
 		}
 	}

@@ -72,20 +72,20 @@ func activations(op engine.Op, inputs int) []int {
 // groups, depthwise; with channels that are multiples of eight and others.
 func mixedConvs() (cases []testCase) {
 	for _, s := range []convShape{
-		{3, 5, 7, 3, 3, 3, 16, engine.Conv2D{Stride: 1, Pad: 1}, true},
-		{1, 17, 15, 3, 7, 7, 16, engine.Conv2D{Stride: 2, Pad: 3}, false},
-		{1, 5, 4, 44, 3, 3, 89, engine.Conv2D{Pad: 1}, true},
-		{1, 4, 4, 256, 3, 3, 16, engine.Conv2D{Pad: 1}, true},
-		{1, 9, 11, 8, 3, 3, 24, engine.Conv2D{Pad: 2, Dilation: 2}, true},
+		{3, 5, 7, 3, 3, 3, 16, engine.Conv2D{Stride: engine.Both(1), Pad: engine.Around(1)}, true},
+		{1, 17, 15, 3, 7, 7, 16, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(3)}, false},
+		{1, 5, 4, 44, 3, 3, 89, engine.Conv2D{Pad: engine.Around(1)}, true},
+		{1, 4, 4, 256, 3, 3, 16, engine.Conv2D{Pad: engine.Around(1)}, true},
+		{1, 9, 11, 8, 3, 3, 24, engine.Conv2D{Pad: engine.Around(2), Dilation: engine.Both(2)}, true},
 		{1, 33, 31, 16, 1, 1, 48, engine.Conv2D{}, true},
 		{3, 5, 5, 121, 1, 1, 89, engine.Conv2D{}, true},
-		{3, 9, 9, 16, 1, 1, 44, engine.Conv2D{Stride: 2}, false},
-		{1, 9, 7, 16, 3, 3, 16, engine.Conv2D{Pad: 1, Groups: 2}, true},
-		{1, 31, 33, 16, 3, 3, 16, engine.Conv2D{Pad: 1, Groups: 16}, true},
-		{3, 5, 4, 89, 3, 3, 89, engine.Conv2D{Pad: 1, Groups: 89}, false},
-		{1, 9, 7, 44, 3, 3, 44, engine.Conv2D{Stride: 2, Pad: 1, Groups: 44}, true},
-		{1, 8, 8, 32, 5, 5, 32, engine.Conv2D{Stride: 2, Pad: 2, Groups: 32}, false},
-		{2, 5, 6, 8, 3, 3, 16, engine.Conv2D{Pad: 1, Groups: 8}, true},
+		{3, 9, 9, 16, 1, 1, 44, engine.Conv2D{Stride: engine.Both(2)}, false},
+		{1, 9, 7, 16, 3, 3, 16, engine.Conv2D{Pad: engine.Around(1), Groups: 2}, true},
+		{1, 31, 33, 16, 3, 3, 16, engine.Conv2D{Pad: engine.Around(1), Groups: 16}, true},
+		{3, 5, 4, 89, 3, 3, 89, engine.Conv2D{Pad: engine.Around(1), Groups: 89}, false},
+		{1, 9, 7, 44, 3, 3, 44, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(1), Groups: 44}, true},
+		{1, 8, 8, 32, 5, 5, 32, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(2), Groups: 32}, false},
+		{2, 5, 6, 8, 3, 3, 16, engine.Conv2D{Pad: engine.Around(1), Groups: 8}, true},
 	} {
 		cases = append(cases, s.cases()...)
 	}

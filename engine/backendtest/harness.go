@@ -328,7 +328,7 @@ func checkClaims(t reporter, b engine.Backend) {
 	for _, k := range []int{1, 2, 3, 5, 7, 8, 9, 11, 13} {
 		x, v := engine.F32(2, 16, 17, c), engine.F32(c)
 		for _, groups := range []int{1, 2, 3, c} {
-			conv := engine.Conv2D{Pad: k / 2, Groups: groups}
+			conv := engine.Conv2D{Pad: engine.Around(k / 2), Groups: groups}
 			w := engine.F32(k, k, c/groups, c)
 			y, err := conv.Infer([]engine.Spec{x, w})
 			if err != nil {

@@ -32,16 +32,16 @@ func honestConv(op engine.Op, in, out []ref.Array) {
 	if c.Epilogue != (engine.Epilogue{}) {
 		return
 	}
-	s, d, groups := max(c.Stride, 1), max(c.Dilation, 1), max(c.Groups, 1)
+	c = c.Complete()
 	_, h, w, ch, _ := in[0].NHWC()
 	kh, kw, cg, o, _ := in[1].NHWC()
 	for i := range out[0].V {
 		at := index(out[0].Spec, i)
-		first := at[3] / (o / groups) * cg
+		first := at[3] / (o / c.Groups) * cg
 		var y float32
 		for u := range kh {
 			for v := range kw {
-				r, q := at[1]*s+u*d-c.Pad, at[2]*s+v*d-c.Pad
+				r, q := at[1]*c.Stride[0]+u*c.Dilation[0]-c.Pad[0], at[2]*c.Stride[1]+v*c.Dilation[1]-c.Pad[1]
 				if r < 0 || r >= h || q < 0 || q >= w {
 					continue
 				}

@@ -58,14 +58,14 @@ func (n *net) forward(b *engine.Builder, x *engine.Value, train bool) *engine.Va
 	p := func(name string, shape ...int) *engine.Value { return n.add(b, name, true, shape...) }
 	w, v := n.width, n.width*3/2
 	branch := n.branch(b, x)
-	x = b.One(engine.Conv2D{Pad: 1}, x, p("stem.weight", 3, 3, 3, w), p("stem.bias", w))
+	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, p("stem.weight", 3, 3, 3, w), p("stem.bias", w))
 	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, n.norm(b, x, "bn1", train))
-	x = b.One(engine.Conv2D{Pad: 1, Groups: w}, x, p("depthwise.weight", 3, 3, 1, w), p("depthwise.bias", w))
+	x = b.One(engine.Conv2D{Pad: engine.Around(1), Groups: w}, x, p("depthwise.weight", 3, 3, 1, w), p("depthwise.bias", w))
 	x = n.norm(b, x, "bn2", train)
 	x = b.One(engine.Conv2D{}, x, p("pointwise.weight", 1, 1, w, v), p("pointwise.bias", v))
 	x = b.One(engine.Activation{F: engine.ReLU}, x)
-	x = b.One(engine.Conv2D{Pad: 1, Stride: 2, Groups: 2}, x, p("grouped.weight", 3, 3, v/2, v))
-	x = b.One(engine.Add{}, x, b.One(engine.Conv2D{Pad: 1}, x, p("dense.weight", 3, 3, v, v)))
+	x = b.One(engine.Conv2D{Pad: engine.Around(1), Stride: engine.Both(2), Groups: 2}, x, p("grouped.weight", 3, 3, v/2, v))
+	x = b.One(engine.Add{}, x, b.One(engine.Conv2D{Pad: engine.Around(1)}, x, p("dense.weight", 3, 3, v, v)))
 	x = b.One(engine.Concat{}, b.One(engine.GlobalAvgPool{}, x), branch)
 	return b.One(engine.Linear{}, x, p("fc.weight", v+w, netClasses), p("fc.bias", netClasses))
 }

@@ -219,21 +219,29 @@ func truncated(_ engine.Op, in []ref.Array) {
 	}
 }
 
-// undilated computes a convolution without its dilation.
-func undilated(op engine.Op, in []ref.Array) ([]ref.Array, error) {
-	want, err := ref.Eval(op, in)
-	c := op.(engine.Conv2D)
-	if err != nil || c.Dilation < 2 || c.Epilogue != (engine.Epilogue{}) {
-		return want, err
-	}
-	c.Dilation = 1
-	got, err := ref.Eval(c, in)
-	for i := range want[0].V { // the upper left part
-		at := index(want[0].Spec, i)
+// confused computes a convolution with other settings, and of its result the part
+// that is there with the right ones.
+func confused(change func(c *engine.Conv2D)) func(engine.Op, []ref.Array) ([]ref.Array, error) {
+	return func(op engine.Op, in []ref.Array) ([]ref.Array, error) {
+		want, err := ref.Eval(op, in)
+		c := op.(engine.Conv2D).Complete()
+		wrong := c
+		change(&wrong)
+		if err != nil || c == wrong || c.Epilogue != (engine.Epilogue{}) {
+			return want, err
+		}
+		got, err := ref.Eval(wrong, in)
+		if err != nil { // the kernel is larger than the picture then
+			return want, nil
+		}
 		s := got[0].Shape
-		want[0].V[i] = got[0].V[((at[0]*s[1]+at[1])*s[2]+at[2])*s[3]+at[3]]
+		for i := range want[0].V {
+			if at := index(want[0].Spec, i); at[1] < s[1] && at[2] < s[2] {
+				want[0].V[i] = got[0].V[((at[0]*s[1]+at[1])*s[2]+at[2])*s[3]+at[3]]
+			}
+		}
+		return want, nil
 	}
-	return want, err
 }
 
 // naiveVariance computes 1/√(Σx²/M - μ² + eps) in float32.
@@ -259,7 +267,11 @@ func naiveVariance(op engine.Op, in, out []ref.Array) {
 // layerBugs are wrong in the arithmetic of a layer.
 func layerBugs() []bug {
 	return []bug{
-		{name: "ignores dilation", stem: "Conv2D", eval: undilated},
+		{name: "ignores dilation", stem: "Conv2D", eval: confused(func(c *engine.Conv2D) { c.Dilation = engine.Both(1) })},
+		{name: "height's stride for width", stem: "Conv2D", eval: confused(func(c *engine.Conv2D) { c.Stride[1] = c.Stride[0] })},
+		{name: "height's dilation for width", stem: "Conv2D", eval: confused(func(c *engine.Conv2D) { c.Dilation[1] = c.Dilation[0] })},
+		{name: "padding above for the left", stem: "Conv2D", eval: confused(func(c *engine.Conv2D) { c.Pad[1] = c.Pad[0] })},
+		{name: "padding below above", stem: "Conv2D", eval: confused(func(c *engine.Conv2D) { c.Pad[0] = c.Pad[2] })},
 		{name: "TF32 convolution", stem: "Conv2D", eval: on(truncated)},
 		{name: "TF32 gradient of weights", stem: "Conv2DBackwardWeight", eval: on(truncated)},
 		{name: "forgets the bias", stem: "Conv2D", eval: on(func(op engine.Op, in []ref.Array) {

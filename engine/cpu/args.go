@@ -170,8 +170,9 @@ type (
 		tapStride, kStride, nStride, gStride, gFloats int64
 	}
 	padArgs struct {
-		x, y            ptr
-		n, h, w, c, pad int64
+		x, y                     ptr
+		n, h, w, c               int64
+		top, left, bottom, right int64
 	}
 	igemmArgs struct {
 		x, b, bias, res                ptr
@@ -208,11 +209,12 @@ type (
 		rows                             int64
 	}
 	depthwiseArgs struct {
-		x, w, bias, dy, residual                      ptr
-		y, dw, db                                     ptr
-		n, h, wd, c, oh, ow, kh, kw, stride, pad, dil int64
-		flip, act                                     int64
-		rows, tasks                                   int64
+		x, w, bias, dy, residual      ptr
+		y, dw, db                     ptr
+		n, h, wd, c, oh, ow, kh, kw   int64
+		sh, sw, top, left, dilh, dilw int64
+		flip, act                     int64
+		rows, tasks                   int64
 	}
 	optimArgs struct {
 		spans                        ptr

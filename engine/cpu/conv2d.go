@@ -21,15 +21,17 @@ func init() {
 
 // A geometry holds the extents of a convolution.
 type geometry struct {
-	n, h, w, c       int // x
-	oh, ow, o        int // y
-	kh, kw           int
-	stride, pad, dil int
-	groups, cg, og   int
+	n, h, w, c     int // x
+	oh, ow, o      int // y
+	kh, kw         int
+	stride, dil    engine.Pair
+	pad            engine.Pads
+	groups, cg, og int
 }
 
 func geometryOf(op engine.Conv2D, x, w, y engine.Spec) geometry {
-	g := geometry{stride: max(op.Stride, 1), pad: op.Pad, dil: max(op.Dilation, 1), groups: max(op.Groups, 1)}
+	op = op.Complete()
+	g := geometry{stride: op.Stride, dil: op.Dilation, pad: op.Pad, groups: op.Groups}
 	g.n, g.h, g.w, g.c, _ = x.NHWC()
 	_, g.oh, g.ow, g.o, _ = y.NHWC()
 	g.kh, g.kw = w.Shape[0], w.Shape[1]
@@ -43,47 +45,100 @@ func (g geometry) depthwise() bool { return g.groups > 1 && g.cg == 1 && g.og ==
 // rowwise reports whether a row of the kernel is contiguous in a padded x and
 // worth being one tap: few channels, as in the first layer.
 func (g geometry) rowwise() bool {
-	return g.groups == 1 && g.dil == 1 && g.c < 16 && g.kw > 1 && g.kw*g.c <= zerosFloats
+	return g.groups == 1 && g.dil[1] == 1 && g.c < 16 && g.kw > 1 && g.kw*g.c <= zerosFloats
 }
 
-// check refuses what the kernels cannot index.
+// check refuses what the kernels cannot read: a tap that may lie outside of a
+// picture has no more than zerosFloats zeros to point at.
 func (g geometry) check() error {
-	if taps := g.kh * g.kw; taps > gemmTaps && !g.rowwise() || g.kh > gemmTaps {
-		return fmt.Errorf("a kernel of %dx%d has more than %d taps: %w", g.kh, g.kw, gemmTaps, engine.ErrUnsupported)
-	}
-	if g.cg > zerosFloats || g.og > zerosFloats {
+	inside := g.kh == 1 && g.kw == 1 && g.pad == engine.Pads{} && g.stride == engine.Both(1)
+	if !inside && max(g.cg, g.og) > zerosFloats {
 		return fmt.Errorf("more than %d channels in a group: %w", zerosFloats, engine.ErrUnsupported)
 	}
 	return nil
 }
 
 // paddedFloats is the size of x with its padding around it.
-func (g geometry) paddedFloats() int { return g.n * (g.h + 2*g.pad) * (g.w + 2*g.pad) * g.c }
+func (g geometry) paddedFloats() int { return g.n * g.pad.Height(g.h) * g.pad.Width(g.w) * g.c }
 
 // padded returns the geometry after padding.
 func (g geometry) padded() geometry {
-	g.h, g.w, g.pad = g.h+2*g.pad, g.w+2*g.pad, 0
+	g.h, g.w, g.pad = g.pad.Height(g.h), g.pad.Width(g.w), engine.Pads{}
 	return g
 }
 
 // pushPad enqueues the copy of x into its padding.
 func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) {
-	push(q, kPad, g.n*(g.h+2*g.pad), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c), pad: int64(g.pad)})
+	push(q, kPad, g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
+		top: int64(g.pad[0]), left: int64(g.pad[1]), bottom: int64(g.pad[2]), right: int64(g.pad[3])})
 }
 
 // panelFloats bounds the columns of a packed group, whatever the vectors' width.
 func panelFloats(n int) int { return ceilDiv(n, 64) * 64 }
 
-// A product is one implicit matrix product: the taps, and how weights are packed.
+// A product is one implicit matrix product, or a part of one: the taps, and how
+// weights are packed.
 type product struct {
 	taps  []int64 // dh, dw of each
 	wTaps []int64 // its place in w
 	pack  packArgs
 	gemm  igemmArgs
+	// first says that this part comes first, and adds bias and residual; each of
+	// the others adds what the parts before it have left in y.
+	first bool
 }
 
 // packedFloats is the size of the packed weights.
 func (p *product) packedFloats() int { return int(p.pack.gFloats * p.pack.groups) }
+
+// parts cuts a product into parts of at most gemmTaps taps each, the last of
+// which takes the activation: one, where the kernel is not large.
+func (p *product) parts() products {
+	n := max(ceilDiv(len(p.wTaps), gemmTaps), 1)
+	var ps products
+	for i := range n {
+		part, lo, hi := *p, i*len(p.wTaps)/n, (i+1)*len(p.wTaps)/n
+		part.taps, part.wTaps, part.first = p.taps[2*lo:2*hi], p.wTaps[lo:hi], i == 0
+		if i < n-1 {
+			part.gemm.act = int64(engine.Identity.Fn)
+		}
+		part.finish()
+		ps = append(ps, &part)
+	}
+	return ps
+}
+
+// products are run one behind the other.
+type products []*product
+
+// packedFloats is the size of all their packed weights.
+func (ps products) packedFloats() int {
+	n := 0
+	for _, p := range ps {
+		n += roundUp(p.packedFloats())
+	}
+	return n
+}
+
+// pushPack enqueues the packing of all their weights.
+func (ps products) pushPack(q *queue, w, packed unsafe.Pointer) {
+	for _, p := range ps {
+		p.pushPack(q, w, packed)
+		packed = floats(packed, roundUp(p.packedFloats()))
+	}
+}
+
+// push enqueues them with packed weights.
+func (ps products) push(q *queue, x, packed, bias, res, y unsafe.Pointer) {
+	for _, p := range ps {
+		if p.first {
+			p.push(q, x, packed, bias, res, y)
+		} else {
+			p.push(q, x, packed, nil, y, y)
+		}
+		packed = floats(packed, roundUp(p.packedFloats()))
+	}
+}
 
 // finish derives what depends on the sizes set so far.
 func (p *product) finish() {
@@ -116,21 +171,21 @@ func (p *product) push(q *queue, x, packed, bias, res, y unsafe.Pointer) {
 	push(q, kIGemm, ceilDiv(int(gm.n*gm.gh*gm.gw), int(gm.block))*int(gm.groups*gm.splits), gm)
 }
 
-// forward returns the product of the forward pass, for an x that is padded
-// already if the convolution is rowwise.
+// forward returns the product of the forward pass, whole, for an x that is
+// padded already if the convolution is rowwise.
 func (g geometry) forward(act engine.Act) *product {
 	p := &product{}
 	if g.rowwise() {
 		g = g.padded()
 		for u := range g.kh {
-			p.taps = append(p.taps, int64(u), 0)
+			p.taps = append(p.taps, int64(u*g.dil[0]), 0)
 			p.wTaps = append(p.wTaps, int64(u))
 		}
 		p.gemm.kc = int64(g.kw * g.c)
 	} else {
 		for u := range g.kh {
 			for v := range g.kw {
-				p.taps = append(p.taps, int64(u*g.dil-g.pad), int64(v*g.dil-g.pad))
+				p.taps = append(p.taps, int64(u*g.dil[0]-g.pad[0]), int64(v*g.dil[1]-g.pad[1]))
 				p.wTaps = append(p.wTaps, int64(u*g.kw+v))
 			}
 		}
@@ -138,19 +193,18 @@ func (g geometry) forward(act engine.Act) *product {
 	}
 	m := &p.gemm
 	m.n, m.gh, m.gw = int64(g.n), int64(g.oh), int64(g.ow)
-	m.h, m.w, m.c, m.sh, m.sw = int64(g.h), int64(g.w), int64(g.c), int64(g.stride), int64(g.stride)
+	m.h, m.w, m.c, m.sh, m.sw = int64(g.h), int64(g.w), int64(g.c), int64(g.stride[0]), int64(g.stride[1])
 	m.yh, m.yw, m.yc, m.yis, m.yjs = int64(g.oh), int64(g.ow), int64(g.o), 1, 1
 	m.groups, m.gk, m.gn, m.act = int64(g.groups), int64(g.cg), int64(g.og), int64(act.Fn)
 	p.pack.tapStride, p.pack.kStride, p.pack.nStride, p.pack.gStride = m.kc*int64(g.o), int64(g.o), 1, int64(g.og)
-	p.finish()
 	return p
 }
 
-// A convolution is the forward pass as a product.
+// A convolution is the forward pass as products.
 type convolution struct {
 	geometry
 	op engine.Conv2D
-	p  *product
+	ps products
 }
 
 // newConvolution returns nil for a depthwise convolution, which is no product.
@@ -162,7 +216,7 @@ func newConvolution(op engine.Conv2D, in []engine.Spec, y engine.Spec) (*convolu
 	if err := g.check(); err != nil {
 		return nil, err
 	}
-	return &convolution{g, op, g.forward(op.Epilogue.Act)}, nil
+	return &convolution{g, op, g.forward(op.Epilogue.Act).parts()}, nil
 }
 
 // push enqueues it with packed weights; padding is room for the padded x.
@@ -180,7 +234,7 @@ func (c *convolution) push(q *queue, in, out []engine.Tensor, padding, packed un
 	if len(rest) > 0 {
 		bias = at(rest[0])
 	}
-	c.p.push(q, x, packed, bias, res, at(out[0]))
+	c.ps.push(q, x, packed, bias, res, at(out[0]))
 }
 
 func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, lowering, error) {
@@ -196,12 +250,12 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 		ws, low := lowerRGB(g, op.Epilogue.Act)
 		return ws, low, nil
 	}
-	packed, ws := roundUp(c.p.packedFloats()), 0
+	packed, ws := c.ps.packedFloats(), 0
 	if c.rowwise() {
 		ws = c.paddedFloats()
 	}
 	return 4 * (packed + ws), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		c.p.pushPack(q, at(in[1]), ws)
+		c.ps.pushPack(q, at(in[1]), ws)
 		c.push(q, in, out, floats(ws, packed), ws)
 	}, nil
 }
@@ -212,44 +266,44 @@ func prepareConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) *preparati
 	if err != nil || c == nil || c.rgb() && !op.Epilogue.Residual {
 		return nil
 	}
-	packed := roundUp(c.p.packedFloats())
+	packed := c.ps.packedFloats()
 	return &preparation{
 		inputs:  []int{1},
 		bytes:   4 * packed,
-		prepare: func(q *queue, in []engine.Tensor, kept unsafe.Pointer) { c.p.pushPack(q, at(in[1]), kept) },
+		prepare: func(q *queue, in []engine.Tensor, kept unsafe.Pointer) { c.ps.pushPack(q, at(in[1]), kept) },
 		lower: func(q *queue, in, out []engine.Tensor, ws, kept unsafe.Pointer) {
 			c.push(q, in, out, floats(ws, packed), kept)
 		},
 	}
 }
 
-// backwardData returns the products of the gradient of x, one for each phase of
-// the stride: the pixels (i, j) of x with i ≡ a, j ≡ b (mod stride) are reached
-// by the taps with u·d ≡ a+p, v·d ≡ b+p alone.
-func (g geometry) backwardData() []*product {
-	var ps []*product
-	for a := range min(g.stride, g.h) {
-		for b := range min(g.stride, g.w) {
+// backwardData returns the products of the gradient of x, one or more for each
+// phase of the stride: the pixels (i, j) of x with i ≡ a (mod sh), j ≡ b (mod sw)
+// are reached by the taps with u·dh ≡ a+top, v·dw ≡ b+left alone.
+func (g geometry) backwardData() products {
+	var ps products
+	sh, sw := g.stride[0], g.stride[1]
+	for a := range min(sh, g.h) {
+		for b := range min(sw, g.w) {
 			p := &product{}
 			for u := range g.kh {
 				for v := range g.kw {
-					r, s := a+g.pad-u*g.dil, b+g.pad-v*g.dil
-					if r%g.stride == 0 && s%g.stride == 0 {
-						p.taps = append(p.taps, int64(r/g.stride), int64(s/g.stride))
+					r, s := a+g.pad[0]-u*g.dil[0], b+g.pad[1]-v*g.dil[1]
+					if r%sh == 0 && s%sw == 0 {
+						p.taps = append(p.taps, int64(r/sh), int64(s/sw))
 						p.wTaps = append(p.wTaps, int64(u*g.kw+v))
 					}
 				}
 			}
 			m := &p.gemm
 			m.kc = int64(g.og)
-			m.n, m.gh, m.gw = int64(g.n), int64(ceilDiv(g.h-a, g.stride)), int64(ceilDiv(g.w-b, g.stride))
+			m.n, m.gh, m.gw = int64(g.n), int64(ceilDiv(g.h-a, sh)), int64(ceilDiv(g.w-b, sw))
 			m.h, m.w, m.c, m.sh, m.sw = int64(g.oh), int64(g.ow), int64(g.o), 1, 1
 			m.yh, m.yw, m.yc = int64(g.h), int64(g.w), int64(g.c)
-			m.yi0, m.yj0, m.yis, m.yjs = int64(a), int64(b), int64(g.stride), int64(g.stride)
+			m.yi0, m.yj0, m.yis, m.yjs = int64(a), int64(b), int64(sh), int64(sw)
 			m.groups, m.gk, m.gn = int64(g.groups), int64(g.og), int64(g.cg)
 			p.pack.tapStride, p.pack.kStride, p.pack.nStride, p.pack.gStride = int64(g.cg*g.o), 1, int64(g.o), int64(g.og)
-			p.finish()
-			ps = append(ps, p)
+			ps = append(ps, p.parts()...)
 		}
 	}
 	return ps
@@ -260,20 +314,13 @@ func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (in
 	if g.depthwise() {
 		return 0, lowerDepthwiseData(g), nil
 	}
-	if taps := g.kh * g.kw; taps > gemmTaps || g.og > zerosFloats {
-		return 0, nil, fmt.Errorf("a kernel of %d taps, %d channels a group: %w", taps, g.og, engine.ErrUnsupported)
+	if err := g.check(); err != nil {
+		return 0, nil, err
 	}
 	ps := g.backwardData()
-	ws := 0
-	for _, p := range ps {
-		ws += roundUp(p.packedFloats())
-	}
-	return 4 * ws, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		for _, p := range ps {
-			p.pushPack(q, at(in[1]), ws)
-			p.push(q, at(in[0]), ws, nil, nil, at(out[0]))
-			ws = floats(ws, roundUp(p.packedFloats()))
-		}
+	return 4 * ps.packedFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		ps.pushPack(q, at(in[1]), ws)
+		ps.push(q, at(in[0]), ws, nil, nil, at(out[0]))
 	}, nil
 }
 
@@ -304,7 +351,7 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	}
 	product := g.forward(engine.Identity)
 	m := product.gemm
-	a := wgradArgs{ntaps: m.ntaps, kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
+	a := wgradArgs{ntaps: int64(len(product.wTaps)), kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
 		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, kblock: 72, dwFloats: int64(roundUp(op.W.Len()))}
 	a.utaps = min(a.ntaps, max(1, wgradFloats/(a.kc*a.gn)))
 	a.units = int64(ceilDiv(int(a.ntaps), int(a.utaps)) * ceilDiv(int(a.kc), int(a.kblock)))

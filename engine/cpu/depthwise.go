@@ -8,7 +8,8 @@ import (
 
 func (g geometry) depthwiseArgs() depthwiseArgs {
 	return depthwiseArgs{n: int64(g.n), h: int64(g.h), wd: int64(g.w), c: int64(g.c), oh: int64(g.oh), ow: int64(g.ow),
-		kh: int64(g.kh), kw: int64(g.kw), stride: int64(g.stride), pad: int64(g.pad), dil: int64(g.dil)}
+		kh: int64(g.kh), kw: int64(g.kw), sh: int64(g.stride[0]), sw: int64(g.stride[1]), top: int64(g.pad[0]), left: int64(g.pad[1]),
+		dilh: int64(g.dil[0]), dilw: int64(g.dil[1])}
 }
 
 // lowerDepthwise lowers the convolution with its epilogue.
@@ -35,8 +36,8 @@ func lowerDepthwise(g geometry, e engine.Epilogue) lowering {
 func lowerDepthwiseData(g geometry) lowering {
 	flipped := g
 	flipped.h, flipped.w, flipped.oh, flipped.ow = g.oh, g.ow, g.h, g.w
-	flipped.pad = g.dil*(g.kh-1) - g.pad
-	if g.stride == 1 && flipped.pad >= 0 && g.kh == g.kw {
+	flipped.pad = engine.Pads{g.dil[0]*(g.kh-1) - g.pad[0], g.dil[1]*(g.kw-1) - g.pad[1]} // bottom and right are not read
+	if g.stride == engine.Both(1) && flipped.pad[0] >= 0 && flipped.pad[1] >= 0 {
 		base := flipped.depthwiseArgs()
 		base.flip = 1
 		base.rows, base.tasks = taskRows(g.n*g.h, g.w*g.c)

@@ -11,13 +11,13 @@ INLINE void dw_range(int64_t *lo, int64_t *hi, int64_t start, int64_t dil, int64
 // One place, any kernel, clipped at the edges.
 INLINE vf dw_place(const depthwise_args *a, const float *x, int64_t h0, int64_t w0, int64_t c, int64_t n) {
   int64_t u0, u1, v0, v1;
-  dw_range(&u0, &u1, h0, a->dil, a->kh, a->h);
-  dw_range(&v0, &v1, w0, a->dil, a->kw, a->w_);
+  dw_range(&u0, &u1, h0, a->dilh, a->kh, a->h);
+  dw_range(&v0, &v1, w0, a->dilw, a->kw, a->w_);
   vf s = splat(0);
   for (int64_t u = u0; u < u1; u++)
     for (int64_t v = v0; v < v1; v++) {
       const int64_t tap = a->flip ? (a->kh - 1 - u) * a->kw + a->kw - 1 - v : u * a->kw + v;
-      s += load_n(x + ((h0 + u * a->dil) * a->w_ + w0 + v * a->dil) * a->c + c, n) * load_n(a->w + tap * a->c + c, n);
+      s += load_n(x + ((h0 + u * a->dilh) * a->w_ + w0 + v * a->dilw) * a->c + c, n) * load_n(a->w + tap * a->c + c, n);
     }
   return s;
 }
@@ -32,7 +32,7 @@ INLINE void dw_row3(const depthwise_args *a, const float *x, float *y, int64_t p
       const int tap = a->flip ? 8 - (u * 3 + v) : u * 3 + v;
       w[u * 3 + v] = u >= k0 && u < k1 ? load_n(a->w + tap * a->c + c, n) : splat(0);
     }
-  const int64_t row = a->dil * a->w_ * a->c, col = a->dil * a->c, step = a->stride * a->c;
+  const int64_t row = a->dilh * a->w_ * a->c, col = a->dilw * a->c, step = a->sw * a->c;
   const float *r0 = x + (k0 > 0 ? row * k0 : 0), *r1 = x + row, *r2 = x + (k1 < 3 ? row * (k1 - 1) : 2 * row);
   if (k0 > 1) r1 = r0; // rows outside are read from one inside, and weigh nothing
   if (k1 < 2) r1 = r0;
@@ -52,31 +52,31 @@ static void depthwise(const void *args, int64_t task) {
   const depthwise_args *a = args;
   TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
   // the places whose windows lie inside from left to right
-  const int64_t first = min64(a->ow, (a->pad + a->stride - 1) / a->stride);
-  const int64_t span = a->w_ + a->pad - a->dil * (a->kw - 1) - 1;
-  const int64_t last = span < 0 ? 0 : min64(a->ow, span / a->stride + 1);
+  const int64_t first = min64(a->ow, (a->left + a->sw - 1) / a->sw);
+  const int64_t span = a->w_ + a->left - a->dilw * (a->kw - 1) - 1;
+  const int64_t last = span < 0 ? 0 : min64(a->ow, span / a->sw + 1);
   const int fast = a->kh == 3 && a->kw == 3 && first < last;
   for (int64_t row = lo; row < hi; row++) {
     const float *x = a->x + row / a->oh * a->h * a->w_ * a->c;
-    const int64_t h0 = row % a->oh * a->stride - a->pad;
+    const int64_t h0 = row % a->oh * a->sh - a->top;
     float *y = a->y + row * a->ow * a->c;
     const float *residual = a->residual ? a->residual + row * a->ow * a->c : 0;
     int64_t k0, k1;
-    dw_range(&k0, &k1, h0, a->dil, a->kh, a->h);
+    dw_range(&k0, &k1, h0, a->dilh, a->kh, a->h);
     const int rowfast = fast && k0 < k1;
     for (int64_t c = 0; c < a->c; c += VL) {
       const int64_t n = a->c - c;
       const vf bias = a->bias ? load_n(a->bias + c, n) : splat(0);
       for (int64_t j = 0; j < a->ow; j++) {
         if (rowfast && j == first) {
-          const float *at = x + (h0 * a->w_ + j * a->stride - a->pad) * a->c + c;
+          const float *at = x + (h0 * a->w_ + j * a->sw - a->left) * a->c + c;
           const float *res = residual ? residual + j * a->c + c : 0;
           if (n >= VL) dw_row3(a, at, y + j * a->c + c, last - first, k0, k1, c, VL, bias, res);
           else dw_row3(a, at, y + j * a->c + c, last - first, k0, k1, c, n, bias, res);
           j = last - 1;
           continue;
         }
-        vf s = bias + dw_place(a, x, h0, j * a->stride - a->pad, c, n);
+        vf s = bias + dw_place(a, x, h0, j * a->sw - a->left, c, n);
         if (residual) s += load_n(residual + j * a->c + c, n);
         store_n(y + j * a->c + c, n, activate(s, a->act));
       }
@@ -97,12 +97,12 @@ static void depthwise_data(const void *args, int64_t task) {
         const int64_t n = a->c - c;
         vf s = splat(0);
         for (int64_t u = 0; u < a->kh; u++) {
-          const int64_t i = h + a->pad - u * a->dil;
-          if (i < 0 || i % a->stride || i / a->stride >= a->oh) continue;
+          const int64_t i = h + a->top - u * a->dilh;
+          if (i < 0 || i % a->sh || i / a->sh >= a->oh) continue;
           for (int64_t v = 0; v < a->kw; v++) {
-            const int64_t j = w + a->pad - v * a->dil;
-            if (j < 0 || j % a->stride || j / a->stride >= a->ow) continue;
-            s += load_n(dy + (i / a->stride * a->ow + j / a->stride) * a->c + c, n) *
+            const int64_t j = w + a->left - v * a->dilw;
+            if (j < 0 || j % a->sw || j / a->sw >= a->ow) continue;
+            s += load_n(dy + (i / a->sh * a->ow + j / a->sw) * a->c + c, n) *
                  load_n(a->w + (u * a->kw + v) * a->c + c, n);
           }
         }
@@ -114,19 +114,19 @@ static void depthwise_data(const void *args, int64_t task) {
 // dw and db of one output row, added to acc[9] and *db.
 INLINE void dw_weight_row3(const depthwise_args *a, const float *x, const float *dy, int64_t row, int64_t c, int64_t n,
                            vf acc[9], vf *db) {
-  const int64_t h0 = row % a->oh * a->stride - a->pad;
+  const int64_t h0 = row % a->oh * a->sh - a->top;
   int64_t k0, k1;
-  dw_range(&k0, &k1, h0, a->dil, 3, a->h);
+  dw_range(&k0, &k1, h0, a->dilh, 3, a->h);
   for (int64_t j = 0; j < a->ow; j++) {
-    const int64_t w0 = j * a->stride - a->pad;
+    const int64_t w0 = j * a->sw - a->left;
     const vf d = load_n(dy + j * a->c, n);
     *db += d;
-    const int inside = k0 == 0 && k1 == 3 && w0 >= 0 && w0 + 2 * a->dil < a->w_;
+    const int inside = k0 == 0 && k1 == 3 && w0 >= 0 && w0 + 2 * a->dilw < a->w_;
     for (int u = 0; u < 3; u++)
       for (int v = 0; v < 3; v++) {
-        const int64_t w = w0 + v * a->dil;
+        const int64_t w = w0 + v * a->dilw;
         if (inside || (u >= k0 && u < k1 && w >= 0 && w < a->w_))
-          acc[u * 3 + v] += d * load_n(x + ((h0 + u * a->dil) * a->w_ + w) * a->c + c, n);
+          acc[u * 3 + v] += d * load_n(x + ((h0 + u * a->dilh) * a->w_ + w) * a->c + c, n);
       }
   }
 }
@@ -150,12 +150,12 @@ static void depthwise_weight(const void *args, int64_t task) {
         else dw_weight_row3(a, x, dy, row, c, n, acc, &sum);
         continue;
       }
-      const int64_t h0 = row % a->oh * a->stride - a->pad;
+      const int64_t h0 = row % a->oh * a->sh - a->top;
       for (int64_t j = 0; j < a->ow; j++) {
         const vf d = load_n(dy + j * a->c, n);
         sum += d;
         for (int64_t t = 0; t < taps; t++) {
-          const int64_t h = h0 + t / a->kw * a->dil, w = j * a->stride - a->pad + t % a->kw * a->dil;
+          const int64_t h = h0 + t / a->kw * a->dilh, w = j * a->sw - a->left + t % a->kw * a->dilw;
           if (h < 0 || h >= a->h || w < 0 || w >= a->w_) continue;
           float *p = dw + t * a->c + c;
           store_n(p, n, load_n(p, n) + d * load_n(x + (h * a->w_ + w) * a->c + c, n));

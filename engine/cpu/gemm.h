@@ -58,19 +58,19 @@ static void pack(const void *args, int64_t task) {
   }
 }
 
-// Copies pictures into zeros of `pad` pixels on each side, a task a row of the result.
+// Copies pictures into zeros around them, a task a row of the result.
 static void pad(const void *args, int64_t task) {
   const pad_args *a = args;
-  const int64_t ph = a->h + 2 * a->pad, pw = a->w + 2 * a->pad;
-  const int64_t n = task / ph, i = task % ph - a->pad;
+  const int64_t ph = a->top + a->h + a->bottom, pw = a->left + a->w + a->right;
+  const int64_t n = task / ph, i = task % ph - a->top;
   float *y = a->y + task * pw * a->c;
   if (i < 0 || i >= a->h) {
     memset(y, 0, pw * a->c * sizeof *y);
     return;
   }
-  memset(y, 0, a->pad * a->c * sizeof *y);
-  memcpy(y + a->pad * a->c, a->x + (n * a->h + i) * a->w * a->c, a->w * a->c * sizeof *y);
-  memset(y + (a->pad + a->w) * a->c, 0, a->pad * a->c * sizeof *y);
+  memset(y, 0, a->left * a->c * sizeof *y);
+  memcpy(y + a->left * a->c, a->x + (n * a->h + i) * a->w * a->c, a->w * a->c * sizeof *y);
+  memset(y + (a->left + a->w) * a->c, 0, a->right * a->c * sizeof *y);
 }
 
 // Where each tap of pixels [lo, hi) of a grid lies in x, for one group:

@@ -184,7 +184,8 @@ typedef struct {
 typedef struct {
   const float *x;
   float *y;
-  int64_t n, h, w, c, pad;
+  int64_t n, h, w, c;
+  int64_t top, left, bottom, right;
 } pad_args;
 
 // The implicit matrix product: for each pixel (i, j) of a grid,
@@ -233,7 +234,8 @@ typedef struct {
 typedef struct {
   const float *x, *w, *bias, *dy, *residual;
   float *y, *dw, *db;
-  int64_t n, h, w_, c, oh, ow, kh, kw, stride, pad, dil;
+  int64_t n, h, w_, c, oh, ow, kh, kw;
+  int64_t sh, sw, top, left, dilh, dilw; // strides, padding, dilations
   int64_t flip, act;
   int64_t rows, tasks; // output rows a task
 } depthwise_args;

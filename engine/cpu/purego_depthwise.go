@@ -17,12 +17,12 @@ func tapRange(start, dil, k, n int64) (lo, hi int64) {
 // taps calls f for each tap of output place (row, j) that lies inside, with
 // the place of its x and its number.
 func (a *depthwiseArgs) eachTap(row, j int64, f func(at, tap int64)) {
-	h0, w0 := row%a.oh*a.stride-a.pad, j*a.stride-a.pad
-	u0, u1 := tapRange(h0, a.dil, a.kh, a.h)
-	v0, v1 := tapRange(w0, a.dil, a.kw, a.wd)
+	h0, w0 := row%a.oh*a.sh-a.top, j*a.sw-a.left
+	u0, u1 := tapRange(h0, a.dilh, a.kh, a.h)
+	v0, v1 := tapRange(w0, a.dilw, a.kw, a.wd)
 	for u := u0; u < u1; u++ {
 		for v := v0; v < v1; v++ {
-			f((((row/a.oh)*a.h+h0+u*a.dil)*a.wd+w0+v*a.dil)*a.c, u*a.kw+v)
+			f((((row/a.oh)*a.h+h0+u*a.dilh)*a.wd+w0+v*a.dilw)*a.c, u*a.kw+v)
 		}
 	}
 }
@@ -70,14 +70,14 @@ func depthwiseData(p ptr, task int64) {
 			out := dx[(row*a.wd+x)*a.c:][:a.c]
 			clear(out)
 			for u := range a.kh {
-				i := row%a.h + a.pad - u*a.dil
+				i := row%a.h + a.top - u*a.dilh
 				for v := range a.kw {
-					j := x + a.pad - v*a.dil
-					if i < 0 || j < 0 || i%a.stride != 0 || j%a.stride != 0 || i/a.stride >= a.oh || j/a.stride >= a.ow {
+					j := x + a.left - v*a.dilw
+					if i < 0 || j < 0 || i%a.sh != 0 || j%a.sw != 0 || i/a.sh >= a.oh || j/a.sw >= a.ow {
 						continue
 					}
 					wt := w[(u*a.kw+v)*a.c:][:a.c]
-					for c, d := range dy[((row/a.h*a.oh+i/a.stride)*a.ow+j/a.stride)*a.c:][:a.c] {
+					for c, d := range dy[((row/a.h*a.oh+i/a.sh)*a.ow+j/a.sw)*a.c:][:a.c] {
 						out[c] += d * wt[c]
 					}
 				}

@@ -18,12 +18,12 @@ func pack(p ptr, task int64) {
 
 func padImage(p ptr, task int64) {
 	a := (*padArgs)(p)
-	ph, pw := a.h+2*a.pad, a.w+2*a.pad
-	n, i := task/ph, task%ph-a.pad
+	ph, pw := a.top+a.h+a.bottom, a.left+a.w+a.right
+	n, i := task/ph, task%ph-a.top
 	y := f32(a.y, a.n*ph*pw*a.c)[task*pw*a.c:][:pw*a.c]
 	clear(y)
 	if i >= 0 && i < a.h {
-		copy(y[a.pad*a.c:], f32(a.x, a.n*a.h*a.w*a.c)[(n*a.h+i)*a.w*a.c:][:a.w*a.c])
+		copy(y[a.left*a.c:], f32(a.x, a.n*a.h*a.w*a.c)[(n*a.h+i)*a.w*a.c:][:a.w*a.c])
 	}
 }
 
@@ -50,13 +50,19 @@ func (a *igemmArgs) pixels(lo, hi, g, n0, n1 int64) {
 	b := f32(floats(a.b, int(g*a.gFloats)), a.ntaps*a.kc*a.gn)
 	size := a.n * a.yh * a.yw * a.yc
 	y, bias, res := f32(a.y, size), f32(a.bias, a.groups*a.gn), f32(a.res, size)
+	onto := a.res == a.y // what y has is added to: another part of the product
+	if onto {
+		res = nil
+	}
 	var out [gemmPixels][]float32
 	var at [gemmPixels]int64
 	for q := lo; q < hi; q++ {
 		n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
 		at[q-lo] = ((n*a.yh+a.yi0+i*a.yis)*a.yw+a.yj0+j*a.yjs)*a.yc + g*a.gn + n0
 		out[q-lo] = y[at[q-lo]:][:n1-n0]
-		clear(out[q-lo])
+		if !onto {
+			clear(out[q-lo])
+		}
 		if bias != nil {
 			copy(out[q-lo], bias[g*a.gn+n0:])
 		}

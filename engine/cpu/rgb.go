@@ -8,13 +8,14 @@ import (
 
 // rgb reports whether the kernels of rgb.h serve: a first layer.
 func (g geometry) rgb() bool {
-	return compiled && g.groups == 1 && g.c == 3 && g.kh == 3 && g.kw == 3 && g.dil == 1 && g.stride <= 2
+	return compiled && g.groups == 1 && g.c == 3 && g.kh == 3 && g.kw == 3 && g.dil == engine.Both(1) &&
+		(g.stride == engine.Both(1) || g.stride == engine.Both(2))
 }
 
 // rgbArgs are what both passes share, for an x that is padded.
 func (g geometry) rgbArgs() (a rgbArgs, tasks int) {
 	p := g.padded()
-	a = rgbArgs{n: int64(p.n), h: int64(p.h), wd: int64(p.w), oh: int64(p.oh), ow: int64(p.ow), o: int64(p.o), stride: int64(p.stride)}
+	a = rgbArgs{n: int64(p.n), h: int64(p.h), wd: int64(p.w), oh: int64(p.oh), ow: int64(p.ow), o: int64(p.o), stride: int64(p.stride[0])}
 	rows, n := taskRows(g.n*g.oh, g.ow*g.o)
 	a.rows = rows
 	return a, int(n)

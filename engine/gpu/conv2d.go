@@ -12,19 +12,21 @@ import (
 // A convolution is the geometry of a dense or grouped convolution, named as in
 // engine.Conv2D; cg and og are the channels of a group.
 type convolution struct {
-	n, h, w, c, oh, ow, o, kh, kw, cg, og int
-	stride, pad, dilation, groups         int
-	dtype                                 engine.DType // of x and y
+	n, h, w, c, oh, ow, o, kh, kw, cg, og, groups int
+	stride, dilation                              engine.Pair
+	top, left                                     int          // padding; what is below and to the right shows in oh and ow
+	dtype                                         engine.DType // of x and y
 }
 
 func convolutionOf(op engine.Conv2D, x, w, y engine.Spec) (convolution, error) {
-	g := convolution{stride: max(op.Stride, 1), pad: op.Pad, dilation: max(op.Dilation, 1), groups: max(op.Groups, 1), dtype: x.DType}
+	op = op.Complete()
+	g := convolution{stride: op.Stride, dilation: op.Dilation, top: op.Pad[0], left: op.Pad[1], groups: op.Groups, dtype: x.DType}
 	g.n, g.h, g.w, g.c, _ = x.NHWC()
 	_, g.oh, g.ow, g.o, _ = y.NHWC()
 	g.kh, g.kw = w.Shape[0], w.Shape[1]
 	g.cg, g.og = g.c/g.groups, g.o/g.groups
 	// Taps and pictures are counted in 32 bits, pixels outside of a picture too.
-	reach := g.pad + max(g.kh, g.kw)*g.dilation + max(g.h, g.w) + max(g.oh, g.ow)*g.stride
+	reach := max(g.top+g.kh*g.dilation[0]+g.h+g.oh*g.stride[0], g.left+g.kw*g.dilation[1]+g.w+g.ow*g.stride[1])
 	if w.Len() > math.MaxInt32 || g.h*g.w > math.MaxInt32 || g.oh*g.ow > math.MaxInt32 || g.n > math.MaxInt32 || reach > 1<<29 {
 		return g, fmt.Errorf("convolution of %v by %v: more than 2^31 weights or pixels of a picture: %w", x, w, engine.ErrUnsupported)
 	}
@@ -41,10 +43,22 @@ type conv2DArgs struct {
 	yh, yw, yc                    int32
 	in, out                       int32
 	kh, kw, cg, o                 int32
-	stride, pad, dilation, groups int32
-	phasesH, phasesW, step, move  int32
+	groups                        int32
+	rows, cols                    stepping
 	tilesM, tilesN                int32
 	panels, act                   int32
+}
+
+// A stepping says how one axis is stepped over; see conv2d.cu.
+type stepping struct{ stride, pad, dilation, phases, step, move int32 }
+
+func newStepping(stride, pad, dilation, extent int, backward bool) stepping {
+	s := stepping{int32(stride), int32(pad), int32(dilation), 1, 1, int32(dilation)}
+	if backward {
+		common := gcd(stride, dilation)
+		s.phases, s.step, s.move = int32(min(stride, extent)), int32(stride/common), int32(-dilation/common)
+	}
+	return s
 }
 
 // A gather is a convolution or the gradient of its input as conv2d.cu makes
@@ -60,15 +74,13 @@ func (g gather) args() conv2DArgs {
 	a := conv2DArgs{
 		n: int32(g.n), h: int32(g.h), width: int32(g.w), c: int32(g.c), yh: int32(g.oh), yw: int32(g.ow), yc: int32(g.o),
 		in: int32(g.cg), out: int32(g.og), kh: int32(g.kh), kw: int32(g.kw), cg: int32(g.cg), o: int32(g.o),
-		stride: int32(g.stride), pad: int32(g.pad), dilation: int32(g.dilation), groups: int32(g.groups),
-		phasesH: 1, phasesW: 1, step: 1, move: int32(g.dilation), act: int32(g.epilogue.act.Fn),
+		groups: int32(g.groups), act: int32(g.epilogue.act.Fn),
+		rows: newStepping(g.stride[0], g.top, g.dilation[0], g.h, g.backward),
+		cols: newStepping(g.stride[1], g.left, g.dilation[1], g.w, g.backward),
 	}
 	if g.backward {
-		common := gcd(g.stride, g.dilation)
 		a.h, a.width, a.c, a.yh, a.yw, a.yc = a.yh, a.yw, a.yc, a.h, a.width, a.c
 		a.in, a.out = a.out, a.in
-		a.phasesH, a.phasesW = int32(min(g.stride, g.h)), int32(min(g.stride, g.w))
-		a.step, a.move = int32(g.stride/common), int32(-g.dilation/common)
 	}
 	return a
 }
@@ -83,10 +95,10 @@ func gcd(a, b int) int {
 // load returns the products that a tile which covers so many groups makes of g.
 func (g gather) load(t tile) load {
 	a := g.args()
-	taps := ceilDiv(g.kh, int(a.step)) * ceilDiv(g.kw, int(a.step))
+	taps := ceilDiv(g.kh, int(a.rows.step)) * ceilDiv(g.kw, int(a.cols.step))
 	return load{
-		m: g.n * ceilDiv(int(a.yh), int(a.phasesH)) * ceilDiv(int(a.yw), int(a.phasesW)), n: int(a.out), k: taps * int(a.in),
-		products: int(a.phasesH*a.phasesW) * ceilDiv(g.groups, t.groups),
+		m: g.n * ceilDiv(int(a.yh), int(a.rows.phases)) * ceilDiv(int(a.yw), int(a.cols.phases)), n: int(a.out), k: taps * int(a.in),
+		products: int(a.rows.phases*a.cols.phases) * ceilDiv(g.groups, t.groups),
 		results:  g.n * int(a.yh) * int(a.yw) * int(a.yc),
 	}
 }

@@ -7,12 +7,12 @@ import (
 
 // conv2DWeightArgs are the arguments of conv2d_weight.cu, field for field.
 type conv2DWeightArgs struct {
-	x, dy, dw, db                 cuda.Ptr
-	strideDW, pixels              int64
-	h, w, c, oh, ow, o            int32
-	kh, kw, cg, og                int32
-	stride, pad, dilation, groups int32
-	tilesM, tilesN, panels        int32
+	x, dy, dw, db                                   cuda.Ptr
+	strideDW, pixels                                int64
+	h, w, c, oh, ow, o                              int32
+	kh, kw, cg, og                                  int32
+	sh, sw, top, left, dilationH, dilationW, groups int32
+	tilesM, tilesN, panels                          int32
 }
 
 // weightLoad returns the products that make the gradient of the weights.
@@ -46,7 +46,8 @@ func (g convolution) lowerWeight(b *Backend, c cut, out []engine.Spec) (lowering
 		pixels: int64(g.n) * int64(g.oh) * int64(g.ow),
 		h:      int32(g.h), w: int32(g.w), c: int32(g.c), oh: int32(g.oh), ow: int32(g.ow), o: int32(g.o),
 		kh: int32(g.kh), kw: int32(g.kw), cg: int32(g.cg), og: int32(g.og),
-		stride: int32(g.stride), pad: int32(g.pad), dilation: int32(g.dilation), groups: int32(g.groups),
+		sh: int32(g.stride[0]), sw: int32(g.stride[1]), top: int32(g.top), left: int32(g.left),
+		dilationH: int32(g.dilation[0]), dilationW: int32(g.dilation[1]), groups: int32(g.groups),
 		tilesM: int32(c.tilesM), tilesN: int32(c.tilesN), panels: int32(c.panels),
 	}
 	return b.weightLowering(c, out, func(x, dy, dw, db cuda.Ptr, stride int) error {

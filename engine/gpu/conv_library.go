@@ -16,7 +16,8 @@ type libraryConv struct {
 	epilogue epilogue
 }
 
-// convOf returns the convolution that op is one pass of.
+// convOf returns the convolution that op is one pass of, if cuDNN has it: it pads
+// the same on opposite sides.
 func convOf(op engine.Op, in, out []engine.Spec) (libraryConv, bool) {
 	c := libraryConv{epilogue: nothing}
 	var conv engine.Conv2D
@@ -32,13 +33,14 @@ func convOf(op engine.Op, in, out []engine.Spec) (libraryConv, bool) {
 	default:
 		return c, false
 	}
+	conv = conv.Complete()
 	c.shape = cuda.ConvShape{
 		N: x.Shape[0], H: x.Shape[1], W: x.Shape[2], C: x.Shape[3],
 		O: y.Shape[3], KH: c.w.Shape[0], KW: c.w.Shape[1], OH: y.Shape[1], OW: y.Shape[2],
-		Stride: max(conv.Stride, 1), Pad: conv.Pad, Dilation: max(conv.Dilation, 1), Groups: max(conv.Groups, 1),
+		Stride: conv.Stride, Pad: [2]int(conv.Pad[:2]), Dilation: conv.Dilation, Groups: conv.Groups,
 		BF16: x.DType == engine.BFloat16,
 	}
-	return c, true
+	return c, c.shape.Symmetric()
 }
 
 // convCandidates returns cuDNN's algorithms for a convolution: with the epilogue

@@ -15,14 +15,14 @@ func TestCuts(t *testing.T) {
 		in   []engine.Spec
 		some bool
 	}{
-		{"dense", engine.Conv2D{Pad: 1}, []engine.Spec{engine.F32(2, 9, 9, 16), engine.F32(3, 3, 16, 64)}, true},
-		{"in groups", engine.Conv2D{Pad: 1, Groups: 4}, []engine.Spec{engine.F32(2, 9, 9, 32), engine.F32(3, 3, 8, 32)}, true},
-		{"to x", engine.Conv2DBackwardData{Conv2D: engine.Conv2D{Pad: 1}, X: engine.F32(2, 9, 9, 16)}, []engine.Spec{engine.F32(2, 9, 9, 32), engine.F32(3, 3, 16, 32)}, true},
-		{"to w", engine.Conv2DBackwardWeight{Conv2D: engine.Conv2D{Pad: 1}, W: engine.F32(3, 3, 16, 32), Bias: true}, []engine.Spec{engine.F32(2, 9, 9, 16), engine.F32(2, 9, 9, 32)}, true},
+		{"dense", engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{engine.F32(2, 9, 9, 16), engine.F32(3, 3, 16, 64)}, true},
+		{"in groups", engine.Conv2D{Pad: engine.Around(1), Groups: 4}, []engine.Spec{engine.F32(2, 9, 9, 32), engine.F32(3, 3, 8, 32)}, true},
+		{"to x", engine.Conv2DBackwardData{Conv2D: engine.Conv2D{Pad: engine.Around(1)}, X: engine.F32(2, 9, 9, 16)}, []engine.Spec{engine.F32(2, 9, 9, 32), engine.F32(3, 3, 16, 32)}, true},
+		{"to w", engine.Conv2DBackwardWeight{Conv2D: engine.Conv2D{Pad: engine.Around(1)}, W: engine.F32(3, 3, 16, 32), Bias: true}, []engine.Spec{engine.F32(2, 9, 9, 16), engine.F32(2, 9, 9, 32)}, true},
 		{"pointwise", engine.Conv2D{}, []engine.Spec{engine.F32(2, 9, 9, 16), engine.F32(1, 1, 16, 64)}, true},
 		{"linear", engine.Linear{}, []engine.Spec{engine.F32(64, 32), engine.F32(32, 64), engine.F32(64)}, true},
-		{"depthwise", engine.Conv2D{Pad: 1, Groups: 8}, []engine.Spec{engine.F32(2, 9, 9, 8), engine.F32(3, 3, 1, 8)}, false},
-		{"the first layer", engine.Conv2D{Pad: 1}, []engine.Spec{engine.F32(2, 9, 9, 3), engine.F32(3, 3, 3, 16)}, false},
+		{"depthwise", engine.Conv2D{Pad: engine.Around(1), Groups: 8}, []engine.Spec{engine.F32(2, 9, 9, 8), engine.F32(3, 3, 1, 8)}, false},
+		{"the first layer", engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{engine.F32(2, 9, 9, 3), engine.F32(3, 3, 3, 16)}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := openBackend(t, ours(t))
@@ -68,7 +68,7 @@ func TestCutsBesideLibraries(t *testing.T) {
 		b := openBackend(t, o)
 		b.cutsFrom = 0
 		in := []engine.Spec{c.x, w}
-		if _, err := b.Compile(engine.Conv2D{Pad: 1}, in, infer(t, engine.Conv2D{Pad: 1}, in)); err != nil {
+		if _, err := b.Compile(engine.Conv2D{Pad: engine.Around(1)}, in, infer(t, engine.Conv2D{Pad: engine.Around(1)}, in)); err != nil {
 			t.Fatal(err)
 		}
 		cuts := 0

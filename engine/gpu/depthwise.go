@@ -28,12 +28,15 @@ func isDepthwise(op engine.Conv2D, in []engine.Spec) bool {
 // A depthwiseShape is the geometry of a depthwise convolution, named as in
 // engine.Conv2D; m is the channel multiplier o/c.
 type depthwiseShape struct {
-	n, h, w, c, oh, ow, o, kh, kw, stride, pad, dilation, m int
-	dtype                                                   engine.DType // of x and y
+	n, h, w, c, oh, ow, o, kh, kw, m int
+	stride, dilation                 engine.Pair
+	top, left                        int          // padding
+	dtype                            engine.DType // of x and y
 }
 
 func depthwiseOf(op engine.Conv2D, x, w, y engine.Spec) depthwiseShape {
-	s := depthwiseShape{stride: max(op.Stride, 1), pad: op.Pad, dilation: max(op.Dilation, 1), dtype: x.DType}
+	op = op.Complete()
+	s := depthwiseShape{stride: op.Stride, dilation: op.Dilation, top: op.Pad[0], left: op.Pad[1], dtype: x.DType}
 	s.n, s.h, s.w, s.c, _ = x.NHWC()
 	s.kh, s.kw, s.o = w.Shape[0], w.Shape[1], w.Shape[3]
 	s.oh, s.ow = y.Shape[1], y.Shape[2]
@@ -62,9 +65,10 @@ func (s depthwiseShape) defines(lanes int) []string {
 // The arguments of depthwise.cu, field for field.
 type (
 	depthwiseGeometry struct {
-		n, h, w, c, oh, ow, o, kh, kw, stride, pad, dilation, m int32
-		each                                                    uint32
-		byLanes, byWidth, byM, byStride                         kernels.FastDiv
+		n, h, w, c, oh, ow, o, kh, kw, m            int32
+		sh, sw, top, left, dilationH, dilationW     int32
+		each                                        uint32
+		byLanes, byWidth, byM, byStrideH, byStrideW kernels.FastDiv
 	}
 	depthwiseArgs struct {
 		x, residual, w, bias, y cuda.Ptr
@@ -93,10 +97,11 @@ func (s depthwiseShape) geometry(h, w, c, lanes int) (g depthwiseGeometry, grid,
 	}
 	g = depthwiseGeometry{
 		n: int32(s.n), h: int32(s.h), w: int32(s.w), c: int32(s.c), oh: int32(s.oh), ow: int32(s.ow), o: int32(s.o),
-		kh: int32(s.kh), kw: int32(s.kw), stride: int32(s.stride), pad: int32(s.pad), dilation: int32(s.dilation), m: int32(s.m),
+		kh: int32(s.kh), kw: int32(s.kw), m: int32(s.m), sh: int32(s.stride[0]), sw: int32(s.stride[1]),
+		top: int32(s.top), left: int32(s.left), dilationH: int32(s.dilation[0]), dilationW: int32(s.dilation[1]),
 		each:    uint32(each),
 		byLanes: kernels.Divisor(c / lanes), byWidth: kernels.Divisor(w),
-		byM: kernels.Divisor(s.m), byStride: kernels.Divisor(s.stride),
+		byM: kernels.Divisor(s.m), byStrideH: kernels.Divisor(s.stride[0]), byStrideW: kernels.Divisor(s.stride[1]),
 	}
 	threads := min(ceilDiv(each, 32)*32, depthwiseThreads)
 	return g, [3]int{ceilDiv(each, threads), min(s.n, math.MaxUint16), 1}, [3]int{threads, 1, 1}, nil

@@ -57,7 +57,7 @@ func (m marchPlan) grid() [3]int { return [3]int{m.tiles * m.columns, 1, 1} }
 // planMarch chooses the tile of a block and the rows of a strip: those of the
 // least cost. It returns false for what depthwise3x3.cu does not have.
 func (b *Backend) planMarch(s depthwiseShape, cost func(rows int, m marchPlan) int) (marchPlan, bool) {
-	if s.kh != 3 || s.kw != 3 || s.pad != 1 || s.dilation != 1 || s.stride > 2 || s.m != 1 {
+	if !s.marches() {
 		return marchPlan{}, false
 	}
 	m := marchPlan{lanes: s.lanes()}
@@ -84,6 +84,15 @@ func (b *Backend) planMarch(s depthwiseShape, cost func(rows int, m marchPlan) i
 		byTile: kernels.Divisor(tile), byTiles: kernels.Divisor(m.tiles), byOW: kernels.Divisor(s.ow), byStrips: kernels.Divisor(strips),
 	}
 	return m, true
+}
+
+// marches reports whether depthwise3x3.cu has s: a 3x3 kernel in steps of one or
+// two, with one row and one column of padding on each side or, what is the same
+// for it, as many pixels as these give.
+func (s depthwiseShape) marches() bool {
+	step := s.stride[0]
+	return s.kh == 3 && s.kw == 3 && s.m == 1 && s.dilation == engine.Both(1) && step <= 2 && s.stride[1] == step &&
+		s.top == 1 && s.left == 1 && s.oh == (s.h-1)/step+1 && s.ow == (s.w-1)/step+1
 }
 
 // marchTile returns how many of so many lanes a block takes: from a line of
@@ -154,7 +163,7 @@ func bounds(f engine.Act) (least, most float32) {
 
 func (b *Backend) lowerDepthwise3x3(s depthwiseShape, m marchPlan, act engine.Act, rest func([]cuda.Ptr) (bias, residual cuda.Ptr)) (lowering, error) {
 	name := "depthwise3x3"
-	if s.stride == 2 {
+	if s.stride[0] == 2 {
 		name = "depthwise3x3_stride2"
 	}
 	f, err := b.function("depthwise3x3", name, s.defines(m.lanes)...)
@@ -174,14 +183,14 @@ func (b *Backend) lowerDepthwise3x3(s depthwiseShape, m marchPlan, act engine.Ac
 // of dy with the kernel turned round.
 func (b *Backend) lowerDepthwise3x3Data(s depthwiseShape, m marchPlan) (lowering, error) {
 	name := "depthwise3x3"
-	if s.stride == 2 {
+	if s.stride[0] == 2 {
 		name = "depthwise3x3_stride2_data"
 	}
 	f, err := b.function("depthwise3x3", name, s.defines(m.lanes)...)
 	if err != nil {
 		return lowering{}, err
 	}
-	if s.stride == 2 {
+	if s.stride[0] == 2 {
 		a := depthwise3x3DataArgs{g: m.args}
 		return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 			a.dy, a.w, a.dx = in[0], in[1], out[0]
@@ -198,7 +207,7 @@ func (b *Backend) lowerDepthwise3x3Data(s depthwiseShape, m marchPlan) (lowering
 
 func (b *Backend) lowerDepthwise3x3Weight(s depthwiseShape, m marchPlan) (lowering, error) {
 	name := "depthwise3x3_weight"
-	if s.stride == 2 {
+	if s.stride[0] == 2 {
 		name = "depthwise3x3_stride2_weight"
 	}
 	f, err := b.function("depthwise3x3", name, s.defines(m.lanes)...)

@@ -55,7 +55,7 @@ var depthwiseCases = []depthwiseCase{
 }
 
 func (s depthwiseCase) op() engine.Conv2D {
-	return engine.Conv2D{Stride: s.stride, Pad: s.pad, Dilation: s.dilation, Groups: s.c}
+	return engine.Conv2D{Stride: engine.Both(s.stride), Pad: engine.Around(s.pad), Dilation: engine.Both(s.dilation), Groups: s.c}
 }
 
 func (s depthwiseCase) String() string {

@@ -32,14 +32,15 @@ type (
 type firstLayer struct{ channels, taps, stride, columns int }
 
 // first returns the variant for g, if g is what the first layer of a net is: few
-// input channels, a square kernel of 3, 5 or 7, no groups.
+// input channels, a square kernel of 3, 5 or 7, the same steps and padding along
+// both axes, no groups.
 func (g convolution) first() (firstLayer, bool) {
-	v := firstLayer{channels: g.c, taps: g.kh, stride: g.stride, columns: 32}
+	v := firstLayer{channels: g.c, taps: g.kh, stride: g.stride[0], columns: 32}
 	if g.o <= 16 {
 		v.columns = 16
 	}
-	fits := g.groups == 1 && g.dilation == 1 && g.c <= 3 && g.o >= 8 &&
-		g.kh == g.kw && (g.kh == 3 || g.kh == 5 || g.kh == 7) && g.stride <= 2
+	fits := g.groups == 1 && g.dilation == engine.Both(1) && g.c <= 3 && g.o >= 8 && g.top == g.left &&
+		g.kh == g.kw && (g.kh == 3 || g.kh == 5 || g.kh == 7) && g.stride == engine.Both(v.stride) && v.stride <= 2
 	return v, fits && g.w*g.c <= 1<<30
 }
 
@@ -55,7 +56,7 @@ func (b *Backend) lowerFirstLayer(g convolution, v firstLayer, e epilogue) (lowe
 		return lowering{}, err
 	}
 	rows := firstThreads / (v.columns / 8) / (firstWidth / 4)
-	a := firstLayerArgs{n: int32(g.n), h: int32(g.h), width: int32(g.w), oh: int32(g.oh), ow: int32(g.ow), o: int32(g.o), pad: int32(g.pad),
+	a := firstLayerArgs{n: int32(g.n), h: int32(g.h), width: int32(g.w), oh: int32(g.oh), ow: int32(g.ow), o: int32(g.o), pad: int32(g.top),
 		tilesH: int32(ceilDiv(g.oh, rows)), tilesW: int32(ceilDiv(g.ow, firstWidth)), tilesO: int32(ceilDiv(g.o, v.columns)),
 		act: int32(e.act.Fn), four: flag(g.o%4 == 0)}
 	grid, err := oneGrid(int(a.tilesH)*int(a.tilesW)*int(a.tilesO), g.n)
@@ -86,7 +87,7 @@ func (b *Backend) cutFirstLayerWeight(g convolution, v firstLayer, most int, out
 		return lowering{}, err
 	}
 	rows := 128 / v.columns
-	a := firstLayerWeightArgs{n: int32(g.n), h: int32(g.h), width: int32(g.w), oh: int32(g.oh), ow: int32(g.ow), o: int32(g.o), pad: int32(g.pad),
+	a := firstLayerWeightArgs{n: int32(g.n), h: int32(g.h), width: int32(g.w), oh: int32(g.oh), ow: int32(g.ow), o: int32(g.o), pad: int32(g.top),
 		tilesH: int32(ceilDiv(g.oh, rows)), tilesW: int32(ceilDiv(g.ow, firstWidth)), tilesO: int32(ceilDiv(g.o, v.columns)),
 		four: flag(g.o%4 == 0)}
 	tiles := int(a.tilesH) * int(a.tilesW)

@@ -16,17 +16,19 @@ import (
 func TestFusedCandidates(t *testing.T) {
 	x, w, bias, point := engine.F32(2, 6, 6, 8), engine.F32(3, 3, 8, 8), engine.F32(8), engine.F32(1, 1, 8, 8)
 	hx := half(x.Shape...)
-	act := func(f engine.Act) engine.Conv2D { return engine.Conv2D{Pad: 1, Epilogue: engine.Epilogue{Act: f}} }
+	act := func(f engine.Act) engine.Conv2D {
+		return engine.Conv2D{Pad: engine.Around(1), Epilogue: engine.Epilogue{Act: f}}
+	}
 	for _, c := range []struct {
 		name        string
 		op          engine.Op
 		in          []engine.Spec
 		fused, lt16 int // algorithms, of which each in bfloat16 is offered with two kinds of arithmetic
 	}{
-		{"plain", engine.Conv2D{Pad: 1}, []engine.Spec{x, w}, 0, 0},
-		{"a bias", engine.Conv2D{Pad: 1}, []engine.Spec{x, w, bias}, 1, 0},
+		{"plain", engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{x, w}, 0, 0},
+		{"a bias", engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{x, w, bias}, 1, 0},
 		{"ReLU", act(engine.ReLU), []engine.Spec{x, w}, 2, 0},
-		{"a bias in bfloat16", engine.Conv2D{Pad: 1}, []engine.Spec{hx, w, bias}, 2, 0},
+		{"a bias in bfloat16", engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{hx, w, bias}, 2, 0},
 		{"ReLU6 in bfloat16", act(engine.ReLU6), []engine.Spec{hx, w, bias}, 4, 0},
 		{"pointwise", engine.Conv2D{}, []engine.Spec{hx, point}, 0, 0},
 		{"pointwise with a bias", engine.Conv2D{}, []engine.Spec{hx, point, bias}, 2, 1},
@@ -63,7 +65,7 @@ func TestFusedCandidates(t *testing.T) {
 // TestResidualThatIsX shows that x may be its own residual with every
 // implementation, though cuDNN does not take it so.
 func TestResidualThatIsX(t *testing.T) {
-	op := engine.Conv2D{Pad: 1, Epilogue: engine.Epilogue{Residual: true, Act: engine.ReLU}}
+	op := engine.Conv2D{Pad: engine.Around(1), Epilogue: engine.Epilogue{Residual: true, Act: engine.ReLU}}
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, d := range []engine.DType{engine.Float32, engine.BFloat16} {
 		x, w := randomArray(rng, d, 2, 5, 4, 6), randomArray(rng, engine.Float32, 3, 3, 6, 6)
@@ -124,7 +126,7 @@ func TestResidualThatIsX(t *testing.T) {
 func TestForcedButUnknown(t *testing.T) {
 	b := openBackend(t, fakeOptions(t))
 	b.forced = 2
-	op, in := engine.Conv2D{Pad: 1}, []engine.Spec{engine.F32(1, 4, 4, 8), engine.F32(3, 3, 8, 8), engine.F32(8)}
+	op, in := engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{engine.F32(1, 4, 4, 8), engine.F32(3, 3, 8, 8), engine.F32(8)}
 	fake.Fail(t, "cudnnConvolutionBiasActivationForward", 3000, 0)
 	if _, err := b.Compile(op, in, infer(t, op, in)); err != nil {
 		t.Fatal(err)

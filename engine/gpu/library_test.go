@@ -36,22 +36,22 @@ func TestLibraryCandidates(t *testing.T) {
 		in          []engine.Spec
 		dnn, matmul bool
 	}{
-		{"dense", engine.Conv2D{Pad: 1}, []engine.Spec{x, w, bias}, true, false},
-		{"depthwise", engine.Conv2D{Pad: 1, Groups: 8}, []engine.Spec{x, engine.F32(3, 3, 1, 8)}, true, false},
+		{"dense", engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{x, w, bias}, true, false},
+		{"depthwise", engine.Conv2D{Pad: engine.Around(1), Groups: 8}, []engine.Spec{x, engine.F32(3, 3, 1, 8)}, true, false},
 		{"pointwise", engine.Conv2D{}, []engine.Spec{x, point, bias}, true, true},
 		{"pointwise with a residual", engine.Conv2D{Epilogue: plus}, []engine.Spec{x, point, bias, y}, true, true},
 		{"pointwise in groups", engine.Conv2D{Groups: 2}, []engine.Spec{x, engine.F32(1, 1, 4, 8)}, true, false},
-		{"pointwise of stride 2", engine.Conv2D{Stride: 2}, []engine.Spec{x, point}, true, false},
-		{"pointwise, padded", engine.Conv2D{Pad: 1}, []engine.Spec{x, point}, true, false},
+		{"pointwise of stride 2", engine.Conv2D{Stride: engine.Both(2)}, []engine.Spec{x, point}, true, false},
+		{"pointwise, padded", engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{x, point}, true, false},
 		{"pointwise to x", engine.Conv2DBackwardData{X: x}, []engine.Spec{y, point}, true, true},
 		{"pointwise to w", engine.Conv2DBackwardWeight{W: point, Bias: true}, []engine.Spec{x, y}, true, true},
 		{"linear", engine.Linear{}, []engine.Spec{engine.F32(4, 8), engine.F32(8, 3)}, false, true},
-		{"dense in bfloat16", engine.Conv2D{Pad: 1, Epilogue: engine.Epilogue{Act: engine.ReLU}}, []engine.Spec{hx, w}, true, false},
-		{"dense in bfloat16 with a bias", engine.Conv2D{Pad: 1}, []engine.Spec{hx, w, bias}, true, false},
+		{"dense in bfloat16", engine.Conv2D{Pad: engine.Around(1), Epilogue: engine.Epilogue{Act: engine.ReLU}}, []engine.Spec{hx, w}, true, false},
+		{"dense in bfloat16 with a bias", engine.Conv2D{Pad: engine.Around(1)}, []engine.Spec{hx, w, bias}, true, false},
 		{"pointwise in bfloat16 with a residual", engine.Conv2D{Epilogue: plus}, []engine.Spec{hx, point, hx}, true, true},
-		{"dense in bfloat16 to x", engine.Conv2DBackwardData{Conv2D: engine.Conv2D{Pad: 1}, X: hx}, []engine.Spec{hx, w}, true, false},
-		{"dense in bfloat16 to w", engine.Conv2DBackwardWeight{Conv2D: engine.Conv2D{Pad: 1}, W: w}, []engine.Spec{hx, hx}, true, false},
-		{"of stride 2 in groups in bfloat16 to x", engine.Conv2DBackwardData{Conv2D: engine.Conv2D{Pad: 1, Stride: 2, Groups: 2}, X: hx}, []engine.Spec{half(2, 3, 3, 8), engine.F32(3, 3, 4, 8)}, true, false},
+		{"dense in bfloat16 to x", engine.Conv2DBackwardData{Conv2D: engine.Conv2D{Pad: engine.Around(1)}, X: hx}, []engine.Spec{hx, w}, true, false},
+		{"dense in bfloat16 to w", engine.Conv2DBackwardWeight{Conv2D: engine.Conv2D{Pad: engine.Around(1)}, W: w}, []engine.Spec{hx, hx}, true, false},
+		{"of stride 2 in groups in bfloat16 to x", engine.Conv2DBackwardData{Conv2D: engine.Conv2D{Pad: engine.Around(1), Stride: engine.Both(2), Groups: 2}, X: hx}, []engine.Spec{half(2, 3, 3, 8), engine.F32(3, 3, 4, 8)}, true, false},
 		{"pointwise in bfloat16 to w", engine.Conv2DBackwardWeight{W: point}, []engine.Spec{hx, hx}, true, true},
 		{"an activation", engine.Activation{}, []engine.Spec{x}, false, false},
 	} {
@@ -135,7 +135,7 @@ func bout(t *testing.T, b *Backend, op engine.Op, in []engine.Spec, data [][]flo
 func TestRandomOrder(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	x, w, y := engine.F32(2, 7, 6, 5), engine.F32(3, 3, 5, 6), engine.F32(2, 7, 6, 6)
-	conv := engine.Conv2D{Pad: 1}
+	conv := engine.Conv2D{Pad: engine.Around(1)}
 	random := 0
 	for _, c := range []struct {
 		op engine.Op

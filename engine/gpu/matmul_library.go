@@ -65,7 +65,7 @@ func matmulOf(op engine.Op, in []engine.Spec) (matmul, bool) {
 // pointwise reports whether a convolution with weight w multiplies each pixel
 // by one matrix.
 func pointwise(op engine.Conv2D, w engine.Spec) bool {
-	return w.Shape[0] == 1 && w.Shape[1] == 1 && op.Stride <= 1 && op.Pad == 0 && op.Groups <= 1
+	return w.Shape[0] == 1 && w.Shape[1] == 1 && op.Complete().Stride == engine.Both(1) && op.Pad == engine.Pads{} && op.Groups <= 1
 }
 
 // matmulCandidates returns cuBLASLt's algorithms for a product. Residual and

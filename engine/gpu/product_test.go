@@ -16,14 +16,14 @@ var productShapes = []struct {
 	n, h, w, c, kh, kw, o int
 	op                    engine.Conv2D
 }{
-	{2, 9, 8, 8, 3, 3, 20, engine.Conv2D{Pad: 1}},
-	{1, 12, 13, 12, 2, 3, 132, engine.Conv2D{Stride: 3, Pad: 2, Dilation: 2}},
-	{3, 9, 10, 5, 3, 3, 7, engine.Conv2D{Stride: 2, Pad: 1}},
-	{1, 5, 4, 140, 3, 1, 3, engine.Conv2D{Stride: 4, Pad: 1, Dilation: 2}},
-	{1, 12, 12, 24, 3, 3, 24, engine.Conv2D{Pad: 1, Groups: 3}},
-	{2, 9, 7, 48, 3, 3, 48, engine.Conv2D{Stride: 2, Pad: 1, Groups: 3}},
-	{1, 13, 11, 20, 3, 3, 15, engine.Conv2D{Pad: 1, Groups: 5}},
-	{2, 7, 6, 33, 2, 2, 12, engine.Conv2D{Dilation: 2, Groups: 3}},
+	{2, 9, 8, 8, 3, 3, 20, engine.Conv2D{Pad: engine.Around(1)}},
+	{1, 12, 13, 12, 2, 3, 132, engine.Conv2D{Stride: engine.Both(3), Pad: engine.Around(2), Dilation: engine.Both(2)}},
+	{3, 9, 10, 5, 3, 3, 7, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(1)}},
+	{1, 5, 4, 140, 3, 1, 3, engine.Conv2D{Stride: engine.Both(4), Pad: engine.Around(1), Dilation: engine.Both(2)}},
+	{1, 12, 12, 24, 3, 3, 24, engine.Conv2D{Pad: engine.Around(1), Groups: 3}},
+	{2, 9, 7, 48, 3, 3, 48, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(1), Groups: 3}},
+	{1, 13, 11, 20, 3, 3, 15, engine.Conv2D{Pad: engine.Around(1), Groups: 5}},
+	{2, 7, 6, 33, 2, 2, 12, engine.Conv2D{Dilation: engine.Both(2), Groups: 3}},
 }
 
 // TestTiles holds every variant of the products to ref, whatever is best for a
@@ -178,7 +178,7 @@ func TestFirstLayer(t *testing.T) {
 		for _, d := range []engine.DType{engine.Float32, engine.BFloat16} {
 			t.Run(fmt.Sprint(s, d), func(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(i), uint64(d)))
-				op := engine.Conv2D{Stride: s.stride, Pad: s.pad}
+				op := engine.Conv2D{Stride: engine.Both(s.stride), Pad: engine.Around(s.pad)}
 				p := &productCase{t: t, b: b, op: op, d: d}
 				p.x, p.w = randomArray(r, d, s.n, s.h, s.w, s.c), randomArray(r, engine.Float32, s.k, s.k, s.c, s.o)
 				y, err := op.Infer([]engine.Spec{p.x.Spec, p.w.Spec})

@@ -24,6 +24,18 @@ type golden struct {
 	Wilson [][4]float64
 	T975   [][2]float64
 	Spread []spreadCase
+
+	Percentile []percentileCase
+}
+
+type percentileCase struct {
+	x       []float64
+	p, want float64
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *percentileCase) UnmarshalJSON(text []byte) error {
+	return json.Unmarshal(text, &[]any{&c.x, &c.p, &c.want})
 }
 
 type spreadCase struct {
@@ -148,6 +160,16 @@ func TestSpread(t *testing.T) {
 	}
 }
 
+func TestPercentile(t *testing.T) {
+	g := load(t)
+	for _, c := range g.Percentile {
+		near(t, "the percentile", Percentile(c.x, c.p), c.want)
+	}
+	if len(g.Percentile) != 18 || !math.IsNaN(Percentile(nil, 0.5)) {
+		t.Error("nothing was compared")
+	}
+}
+
 func TestTies(t *testing.T) {
 	s := New(7)
 	for _, label := range []int{0, 4, 5} {
@@ -177,5 +199,35 @@ func TestIntervalJSON(t *testing.T) {
 	var back Interval
 	if err != nil || string(text) != "[0.25,0.5]" || json.Unmarshal(text, &back) != nil || back != (Interval{0.25, 0.5}) {
 		t.Errorf("%s, %v, %v", text, back, err)
+	}
+}
+
+func TestMean(t *testing.T) {
+	a, b := New(6), New(6)
+	for i, label := range []int{0, 1, 1, 2} {
+		row := make([]float32, 6)
+		row[label] = 2
+		if err := a.Add(row, label); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			row[5] = 3
+		}
+		if err := b.Add(row, label); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := Mean([]Figures{a.Figures(), b.Figures()})
+	near(t, "the mean accuracy", m.Top1, 0.875)
+	near(t, "the mean loss", m.Loss, (a.Figures().Loss+b.Figures().Loss)/2)
+	near(t, "a recall", *m.Classes[0].Recall, 0.5)
+	if m.Classes[0].Precision != nil || m.Classes[5].Precision != nil { // each is defined in one alone
+		t.Error("a precision that one lacks has a mean")
+	}
+	if m.Interval != Wilson(0.875, 4) || m.N != 4 || m.Confusion[0][0] != 1 || m.Confusion[0][5] != 1 || m.Confusion[1][1] != 4 {
+		t.Errorf("%+v", m)
+	}
+	if one := Mean([]Figures{a.Figures()}); one.Top1 != a.Figures().Top1 || one.ECE != a.Figures().ECE {
+		t.Errorf("the mean of one is %+v", one)
 	}
 }

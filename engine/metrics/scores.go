@@ -147,13 +147,12 @@ func (s *Scores) Figures() Figures {
 	if s.classes > TopK {
 		f.Top5 = new(float64(s.top5) / n)
 	}
+	f.Classes = Classes(s.confusion)
 	sum, occur := 0.0, 0
-	for i := range s.classes {
-		c := s.class(i)
+	for _, c := range f.Classes {
 		if c.F1 != nil {
 			sum, occur = sum+*c.F1, occur+1
 		}
-		f.Classes = append(f.Classes, c)
 	}
 	f.MacroF1 = sum / float64(occur)
 	for _, b := range s.bins {
@@ -162,19 +161,24 @@ func (s *Scores) Figures() Figures {
 	return f
 }
 
-// class returns the figures of class i.
-func (s *Scores) class(i int) Class {
-	c, taken, right := Class{}, 0, s.confusion[i][i]
-	for j := range s.classes {
-		c.N += s.confusion[i][j]
-		taken += s.confusion[j][i]
-	}
-	share := func(of, times int) *float64 {
-		if of == 0 {
-			return nil
+// Classes returns the figures of every class of a confusion matrix,
+// [true][predicted].
+func Classes(confusion [][]int) []Class {
+	var out []Class
+	for i, row := range confusion {
+		c, taken, right := Class{}, 0, row[i]
+		for j, n := range row {
+			c.N += n
+			taken += confusion[j][i]
 		}
-		return new(float64(times*right) / float64(of))
+		share := func(of, times int) *float64 {
+			if of == 0 {
+				return nil
+			}
+			return new(float64(times*right) / float64(of))
+		}
+		c.Precision, c.Recall, c.F1 = share(taken, 1), share(c.N, 1), share(taken+c.N, 2)
+		out = append(out, c)
 	}
-	c.Precision, c.Recall, c.F1 = share(taken, 1), share(c.N, 1), share(taken+c.N, 2)
-	return c
+	return out
 }

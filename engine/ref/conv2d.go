@@ -14,14 +14,17 @@ func init() {
 
 // A convGeometry is the geometry of a convolution, named as in engine.Conv2D.
 type convGeometry struct {
-	n, h, w, c          int // x
-	kh, kw, cg, o       int // w; cg input channels a group
-	oh, ow              int // y
-	s, p, d, groups, og int // og output channels a group
+	n, h, w, c    int // x
+	kh, kw, cg, o int // w; cg input channels a group
+	oh, ow        int // y
+	s, d          engine.Pair
+	top, left     int // padding
+	groups, og    int // og output channels a group
 }
 
 func convOf(op engine.Conv2D, x, w, y engine.Spec) convGeometry {
-	g := convGeometry{s: max(op.Stride, 1), p: op.Pad, d: max(op.Dilation, 1), groups: max(op.Groups, 1)}
+	op = op.Complete()
+	g := convGeometry{s: op.Stride, d: op.Dilation, top: op.Pad[0], left: op.Pad[1], groups: op.Groups}
 	g.n, g.h, g.w, g.c, _ = x.NHWC()
 	g.kh, g.kw, g.cg, g.o, _ = w.NHWC()
 	g.oh, g.ow = y.Shape[1], y.Shape[2]
@@ -36,12 +39,12 @@ func (g convGeometry) each(f func(x, y, w int)) {
 		for i := range g.oh {
 			for j := range g.ow {
 				for u := range g.kh {
-					h := i*g.s + u*g.d - g.p
+					h := i*g.s[0] + u*g.d[0] - g.top
 					if h < 0 || h >= g.h {
 						continue
 					}
 					for v := range g.kw {
-						w := j*g.s + v*g.d - g.p
+						w := j*g.s[1] + v*g.d[1] - g.left
 						if w < 0 || w >= g.w {
 							continue
 						}

@@ -41,7 +41,7 @@ func near(t *testing.T, what string, got []float64, want ...float64) {
 }
 
 func TestConv2DGolden(t *testing.T) {
-	y := eval(t, engine.Conv2D{Stride: 1, Pad: 2, Dilation: 2, Groups: 2},
+	y := eval(t, engine.Conv2D{Stride: engine.Both(1), Pad: engine.Around(2), Dilation: engine.Both(2), Groups: 2},
 		sequence(7, 11, 1, 4, 4, 4), sequence(5, 7, 3, 3, 2, 4), sequence(7, 11, 4))[0]
 	near(t, "y", y.V[16:32], -2.0625, -0.125, -1.5625, 1, 0.625, -0.125, 1.9375, 2.8125,
 		-1.8125, -0.3125, 0.25, 0.1875, 0.5, 2.375, -1.125, 3.6875)
@@ -154,7 +154,7 @@ func TestFused(t *testing.T) {
 		near(t, "gradient", got[i].V, want[i].V...)
 	}
 
-	conv := engine.Conv2D{Pad: 1}
+	conv := engine.Conv2D{Pad: engine.Around(1)}
 	cin := []Array{x, sequence(5, 7, 3, 3, 2, 2), vector(0.5, -0.5)}
 	z := eval(t, conv, cin...)[0]
 	z = eval(t, engine.Activation{F: engine.ReLU}, eval(t, engine.Add{}, z, x)[0])[0]

@@ -47,11 +47,13 @@ func gradCases() []gradCase {
 	bn := []engine.Spec{x, f32(3), f32(3), f32(3), f32(3)}
 	return []gradCase{
 		convCase(engine.Conv2D{}, 2, 4, 5, 3, 3, 2, true),
-		convCase(engine.Conv2D{Stride: 2, Pad: 3}, 1, 7, 6, 3, 5, 4, false),
-		convCase(engine.Conv2D{Stride: 1, Pad: 2, Dilation: 2}, 2, 5, 6, 2, 3, 3, true),
-		convCase(engine.Conv2D{Stride: 3, Pad: 1, Groups: 3}, 1, 7, 7, 6, 2, 9, true),
-		convCase(engine.Conv2D{Stride: 1, Pad: 1, Groups: 4}, 1, 4, 4, 4, 3, 4, true),
-		convCase(engine.Conv2D{Stride: 2}, 2, 5, 5, 3, 1, 5, false),
+		convCase(engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(3)}, 1, 7, 6, 3, 5, 4, false),
+		convCase(engine.Conv2D{Stride: engine.Both(1), Pad: engine.Around(2), Dilation: engine.Both(2)}, 2, 5, 6, 2, 3, 3, true),
+		convCase(engine.Conv2D{Stride: engine.Both(3), Pad: engine.Around(1), Groups: 3}, 1, 7, 7, 6, 2, 9, true),
+		convCase(engine.Conv2D{Stride: engine.Both(1), Pad: engine.Around(1), Groups: 4}, 1, 4, 4, 4, 3, 4, true),
+		convCase(engine.Conv2D{Stride: engine.Both(2)}, 2, 5, 5, 3, 1, 5, false),
+		{op: engine.Conv2D{Stride: engine.Pair{2, 1}, Dilation: engine.Pair{1, 2}, Pad: engine.Pads{1, 0, 2, 3}}, in: []engine.Spec{f32(1, 6, 7, 2), f32(2, 3, 2, 3), f32(3)}},
+		{op: engine.Conv2D{Stride: engine.Pair{1, 3}, Pad: engine.Pads{0, 3, 1, 2}, Groups: 2}, in: []engine.Spec{f32(2, 4, 8, 4), f32(1, 7, 2, 6)}},
 		{op: engine.Linear{}, in: []engine.Spec{f32(3, 5), f32(5, 4), f32(4)}},
 		{op: engine.Linear{}, in: []engine.Spec{f32(1, 2), f32(2, 3)}},
 		{op: engine.BatchNorm{Eps: 1e-2, Momentum: 0.1, Train: true}, in: bn, wrt: 3},

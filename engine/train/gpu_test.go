@@ -196,7 +196,7 @@ func (n *wideNet) Variables() []*engine.Variable { return n.vars }
 
 func (n *wideNet) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
 	v := func(i int) *engine.Value { return b.Variable(n.vars[i]) }
-	x = b.One(engine.Conv2D{Pad: 1}, x, v(0), v(1))
+	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, v(0), v(1))
 	x = b.One(engine.Activation{F: engine.ReLU6}, x)
 	return b.One(engine.Linear{}, b.One(engine.GlobalAvgPool{}, x), v(2), v(3))
 }

@@ -123,7 +123,7 @@ func (n *convNet) Counters() []*engine.Variable { return n.vars[6:7] }
 
 func (n *convNet) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
 	v := func(i int) *engine.Value { return b.Variable(n.vars[i]) }
-	x = b.One(engine.Conv2D{Pad: 1}, x, v(0), v(1))
+	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, v(0), v(1))
 	x = b.One(engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: train}, x, v(2), v(3), v(4), v(5))
 	x = b.One(engine.Activation{F: engine.ReLU6}, x)
 	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, x)

@@ -8,7 +8,7 @@
 //	results.json   every figure, for other programs
 //	report.md      tables and chart for a forge or a text editor
 //	report.html    one self-contained page: no script, no outside resource
-//	chart.png      model size against validation accuracy, 192 dpi
+//	chart.png      model size against accuracy, 192 dpi
 //	chart.svg      the same chart as vectors
 //
 // The files are rendered in memory first and moved into place together at the
@@ -25,23 +25,18 @@
 // nil elsewhere; it is shown as an en dash. NaN and infinities are refused with
 // an error that names the field.
 //
+// Where there are test pictures, tables and the chart show the accuracy on them,
+// with the one on the validation pictures beside it. Every accuracy has its 95 %
+// confidence interval (metrics.Wilson). Of several seeds the figures are means,
+// with their standard deviation, and the rows of a table are compared seed by
+// seed. A study of one seed says so.
+//
+// Published figures stand in the tables only where the study ran on the data
+// that they were measured on; else they have a table of their own.
+//
 // # results.json
 //
-// The names of the JSON fields are a public interface. The top level holds
-// study, title, data, device, threads, seed, version, started (RFC 3339),
-// seconds, command, recipe, published_data, rows, curves, training, confusions,
-// mistakes and checks.
-//
-//	data        name, fingerprint, classes, train, val, size
-//	rows        table, step, name, method, parent, params, bytes, val_accuracy,
-//	            val_loss, images_per_second, published {bytes, val_accuracy}, notes
-//	curves      rate, published, points [{params, bytes, val_accuracy, round, widths}]
-//	training    step, epochs [{epoch, train_loss, train_accuracy, val_loss,
-//	            val_accuracy, lr, images_per_second}]
-//	confusions  step, matrix (rows are true classes, columns predictions; counts)
-//	mistakes    step, file, true, predicted, prob
-//	checks      name, want, got, pass
-//
-// Every field of a row is always present; val_accuracy, val_loss and published
-// are null where there is nothing to say. The lists are never null.
+// The names of the JSON fields are a public interface: docs/json.md has them
+// all. Every field of a row is always present; what was not measured is null
+// where it could be zero. Lists are never null.
 package report

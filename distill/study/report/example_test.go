@@ -44,8 +44,8 @@ func ExampleWriteTable() {
 	// Output:
 	// Compression
 	//
-	// Model      Parameters    Bytes  Val. accuracy
-	// ─────────  ──────────  ───────  ─────────────
-	// big model     224,011  918,038        78.71 %
-	// 8-bit         224,011  233,234              –
+	// Model      Parameters    Bytes  Validation accuracy
+	// ─────────  ──────────  ───────  ───────────────────
+	// big model     224,011  918,038              78.71 %
+	// 8-bit         224,011  233,234                    –
 }

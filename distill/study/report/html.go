@@ -10,6 +10,7 @@ import (
 	"image/png"
 	"strconv"
 
+	"github.com/potstill/potstill/engine/metrics"
 	"golang.org/x/image/draw"
 )
 
@@ -25,10 +26,14 @@ type page struct {
 	Checks                []Check
 	ChecksPassed          string
 	Tables                []tableView
+	AccuracyNote          string
 	PublishedNote         string
+	More                  []tableView
+	Links                 []rowLinks
 	Chart                 template.HTML
 	ChartNote             string
 	Panels                []panelView
+	FirstSeed             string
 	Confusions            []confusionView
 	Mistakes              []mistakeView
 	Facts                 []fact
@@ -53,8 +58,8 @@ type confusionView struct {
 }
 
 type confusionRow struct {
-	Class, Recall string
-	Cells         []confusionCell
+	Class, Recall, Precision, F1 string
+	Cells                        []confusionCell
 }
 
 type confusionCell struct {
@@ -79,20 +84,24 @@ func renderHTML(r *Results) ([]byte, error) {
 		return nil, err
 	}
 	chart := newSizeChart(r, false)
-	svg, err := inlineSVG(chart, "Chart of model size against validation accuracy. The tables hold the same figures.")
+	svg, err := inlineSVG(chart, "Chart of model size against "+r.part()+" accuracy. The tables hold the same figures.")
 	if err != nil {
 		return nil, err
 	}
 	p := page{
 		Title: clean(r.title()), Study: clean(r.Study), Summary: r.summary(), CSS: template.CSS(css),
 		Checks: r.Checks, ChecksPassed: fmt.Sprintf("%d of %d passed", r.passed(), len(r.Checks)),
-		PublishedNote: r.publishedNote(), Chart: template.HTML(svg), ChartNote: chart.note,
+		AccuracyNote: r.AccuracyNote(), Chart: template.HTML(svg), ChartNote: chart.note, Links: r.links(), FirstSeed: r.firstSeed(),
 		Facts: r.facts(), Command: r.Command, Recipe: r.Recipe,
 	}
+	if r.samePublished() {
+		p.PublishedNote = r.publishedNote()
+	}
 	for _, t := range r.Tables() {
-		v := tableView{Table: t, Spans: spans(t.Columns)}
-		v.Grouped = len(v.Spans) > 1
-		p.Tables = append(p.Tables, v)
+		p.Tables = append(p.Tables, viewOf(t))
+	}
+	for _, t := range r.moreTables() {
+		p.More = append(p.More, viewOf(t))
 	}
 	for _, n := range newPanels(r) {
 		v := panelView{Name: r.nameOf(n.history.Step), Caption: trainingCaption(n.history)}
@@ -118,6 +127,20 @@ func renderHTML(r *Results) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+func viewOf(t Table) tableView {
+	v := tableView{Table: t, Spans: spans(t.Columns)}
+	v.Grouped = len(v.Spans) > 1
+	return v
+}
+
+// firstSeed says of which seed the curves, matrices and mistakes are.
+func (r *Results) firstSeed() string {
+	if !r.several() {
+		return ""
+	}
+	return fmt.Sprintf("Of the first seed, %d.", r.Seeds[0])
+}
+
 // className is the name of class i, or its number where it has none.
 func (r *Results) className(i int) string {
 	if i < len(r.Data.Classes) && r.Data.Classes[i] != "" {
@@ -139,23 +162,32 @@ func (c Confusion) totals() (right, all int) {
 	return right, all
 }
 
-func (c Confusion) caption() string {
+func (r *Results) confusionCaption(c Confusion) string {
 	right, all := c.totals()
 	if all == 0 {
 		return "no pictures"
 	}
-	return fmt.Sprintf("%s of %s right (%s)", commas(int64(right)), plural(all, "picture", "pictures"),
+	s := fmt.Sprintf("%s of %s %s right (%s)", commas(int64(right)), commas(int64(all)), textOr(c.Part, "validation")+" pictures",
 		percent(float64(right)/float64(all)))
+	if r.several() {
+		s += fmt.Sprintf(", seed %d", r.Seeds[0])
+	}
+	return s
 }
 
+// classes returns the figures of each class.
+func (c Confusion) classes() []metrics.Class { return metrics.Classes(c.Matrix) }
+
 func (r *Results) confusionView(c Confusion) confusionView {
-	v := confusionView{Name: r.nameOf(c.Step), Caption: c.caption()}
+	v := confusionView{Name: r.nameOf(c.Step), Caption: r.confusionCaption(c)}
+	classes := c.classes()
 	for i, row := range c.Matrix {
 		name, sum := r.className(i), 0
 		for _, n := range row {
 			sum += n
 		}
-		line := confusionRow{Class: name, Recall: dash}
+		k := classes[i]
+		line := confusionRow{Class: name, Recall: percentOf(k.Recall), Precision: percentOf(k.Precision), F1: percentOf(k.F1)}
 		for j, n := range row {
 			share := 0.0
 			if sum > 0 {
@@ -166,9 +198,6 @@ func (r *Results) confusionView(c Confusion) confusionView {
 				Dark: share > 0.5, Diagonal: i == j,
 				Hint: fmt.Sprintf("%s taken for %s: %s of %s", name, r.className(j), commas(int64(n)), commas(int64(sum))),
 			})
-			if i == j && sum > 0 {
-				line.Recall = percent(share)
-			}
 		}
 		v.Classes = append(v.Classes, name)
 		v.Rows = append(v.Rows, line)

@@ -26,12 +26,27 @@ func renderMarkdown(r *Results) []byte {
 		para("### " + escapeMD(t.Title))
 		writeMDTable(&b, t)
 	}
-	para(escapeMD(r.publishedNote()))
+	para(escapeMD(r.AccuracyNote()))
+	if r.samePublished() {
+		para(escapeMD(r.publishedNote()))
+	}
+	if links := r.links(); len(links) > 0 {
+		for _, l := range links {
+			fmt.Fprintf(&b, "- %s: %s\n", escapeMD(l.Model), l.markdown())
+		}
+		b.WriteString("\n")
+	}
+	for _, t := range r.moreTables() {
+		para("### " + escapeMD(t.Title))
+		writeMDTable(&b, t)
+		para(escapeMD(t.Caption))
+	}
 	para("## Size against accuracy")
 	para("![Model size against validation accuracy, one line per pruning rate](chart.png)")
 	para(escapeMD(newSizeChart(r, true).note))
 	if t := trainingTable(r); len(t.Rows) > 0 {
 		para("## Training")
+		para(r.firstSeed())
 		writeMDTable(&b, t)
 	}
 	if len(r.Confusions) > 0 {
@@ -40,7 +55,7 @@ func renderMarkdown(r *Results) []byte {
 	}
 	for _, c := range r.Confusions {
 		para("### " + escapeMD(r.nameOf(c.Step)))
-		para(c.caption() + ".")
+		para(r.confusionCaption(c) + ".")
 		writeMDTable(&b, r.confusionTable(c))
 	}
 	if len(r.Mistakes) > 0 {
@@ -88,13 +103,18 @@ func trainingTable(r *Results) Table {
 
 func (r *Results) confusionTable(c Confusion) Table {
 	t := Table{Columns: []Column{{Name: "true \\ predicted"}}}
+	classes := c.classes()
 	for i, row := range c.Matrix {
 		t.Columns = append(t.Columns, Column{Name: r.className(i), Right: true})
 		cells := []string{r.className(i)}
 		for _, n := range row {
 			cells = append(cells, commas(int64(n)))
 		}
-		t.Rows = append(t.Rows, cells)
+		k := classes[i]
+		t.Rows = append(t.Rows, append(cells, percentOf(k.Recall), percentOf(k.Precision), percentOf(k.F1)))
+	}
+	for _, name := range []string{"recall", "precision", "F1"} {
+		t.Columns = append(t.Columns, Column{Name: name, Right: true})
 	}
 	return t
 }

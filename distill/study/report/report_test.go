@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"html"
 	"image/png"
 	"io"
 	"maps"
@@ -165,7 +166,8 @@ func TestHTMLHoldsEverything(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"published (Food-11)", "918,038", "78.71 %", "20 points below", "406 of 500 pictures right",
+	for _, want := range []string{"Published counterparts, measured on Food-11", "918,038", "78.71 %", "20 points below", "406 of 500 validation pictures right",
+		"one seed, 7: how far another seed", "There are no test pictures",
 		"taken for</span>&nbsp;tulip", "97.00 %", r.Data.Fingerprint, "--data flowers5.tar", "temperature: 20", "30 min 34 s",
 		"prefers-color-scheme: dark", "color-mix", `style="--v:0.840"`, `lang="en"`} {
 		if !strings.Contains(page, want) {
@@ -253,7 +255,11 @@ func TestJSONRoundTripsWithDocumentedNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := *r
-	want.PublishedData = "Food-11"
+	want.Rows = slices.Clone(r.Rows)
+	for i := range want.Rows {
+		want.Rows[i].Runs = []Run{}
+	}
+	want.Differences = []Difference{}
 	want.Mistakes = slices.Clone(r.Mistakes)
 	for i := range want.Mistakes {
 		want.Mistakes[i].Pix, want.Mistakes[i].H, want.Mistakes[i].W = nil, 0, 0
@@ -272,15 +278,15 @@ func TestJSONRoundTripsWithDocumentedNames(t *testing.T) {
 		what, names string
 		v           any
 	}{
-		{"top", "checks command confusions curves data device mistakes published_data recipe rows seconds seed started study threads title training version", top},
-		{"data", "classes fingerprint name size train val", top["data"]},
-		{"row", "bytes images_per_second method name notes params parent published step table val_accuracy val_loss", item(top["rows"], 1)},
-		{"published", "bytes val_accuracy", item(top["rows"], 0).(map[string]any)["published"]},
+		{"top", "checks command confusions curves data device differences mistakes published_data recipe rows seconds seed seeds started study threads title training version", top},
+		{"data", "classes fingerprint name size test train val", top["data"]},
+		{"row", "bytes images_per_second latency macs memory_bytes method name notes params parent published runs step table test test_accuracy test_loss test_spread val_accuracy val_loss val_spread validation", item(top["rows"], 1)},
+		{"published", "bytes notes val_accuracy", item(top["rows"], 0).(map[string]any)["published"]},
 		{"curve", "points published rate", curve},
-		{"point", "bytes params round val_accuracy widths", item(curve.(map[string]any)["points"], 0)},
+		{"point", "bytes params round test_accuracy test_spread val_accuracy val_spread widths", item(curve.(map[string]any)["points"], 0)},
 		{"history", "epochs step", history},
 		{"epoch", "epoch images_per_second lr train_accuracy train_loss val_accuracy val_loss", item(history.(map[string]any)["epochs"], 0)},
-		{"confusion", "matrix step", item(top["confusions"], 0)},
+		{"confusion", "matrix part step", item(top["confusions"], 0)},
 		{"mistake", "file predicted prob step true", item(top["mistakes"], 0)},
 		{"check", "got name pass want", item(top["checks"], 0)},
 	} {
@@ -339,14 +345,14 @@ func TestEmptyResults(t *testing.T) {
 func TestMarkdown(t *testing.T) {
 	r := sample()
 	md := string(renderMarkdown(r))
-	for _, want := range []string{"](chart.png)", "| big model | distilled | 222,469 | 911,870 | 81.20 % |", "Bytes, published (Food-11)",
+	for _, want := range []string{"](chart.png)", "| big model | distilled | 222,469 | 911,870 | 81.20 % |", "### Published counterparts, measured on Food-11",
 		"| 8-bit within 0.5 points of fp32 |", "```yaml\nstudy: hw7", "- Seed: 7\n", "| dandelion | 6 | 88 |"} {
 		if !strings.Contains(md, want) {
 			t.Errorf("report.md lacks %q", want)
 		}
 	}
 	r.Data.Name = "food 11"
-	if md := string(renderMarkdown(r)); strings.Contains(md, "(Food-11)") || !strings.Contains(md, "same data set") {
+	if md := string(renderMarkdown(r)); strings.Contains(md, "measured on Food-11") || !strings.Contains(md, "Bytes, published") || !strings.Contains(md, "same data set") {
 		t.Error("on Food-11 itself the published columns need no reservation")
 	}
 }
@@ -363,13 +369,15 @@ func TestTables(t *testing.T) {
 			}
 		}
 		for _, c := range table.Columns {
-			if table.Title == "Architectures" && c.Group != "" && c.Name == "Bytes" {
-				t.Error("a column without any figure is shown")
+			if c.Group != "" || c.Name == "95 % interval" {
+				t.Errorf("%s: the column %s, which has no figure that belongs there, is shown", table.Title, c.Name)
 			}
 		}
 	}
-	if got := tables[0].Rows[3][5]; got != dash {
-		t.Errorf("a loss that was not measured is shown as %q", got)
+	same := sample()
+	same.PublishedData = same.Data.Name
+	if got := same.Tables()[0].Rows[1][5]; got != dash {
+		t.Errorf("bytes that were not published are shown as %q", got)
 	}
 	var b strings.Builder
 	if err := WriteTable(&b, tables[0]); err != nil {
@@ -377,11 +385,58 @@ func TestTables(t *testing.T) {
 	}
 	lines := strings.Split(b.String(), "\n")
 	ends := map[int]bool{}
-	for _, l := range lines[2:9] { // headings to last row all end in the last, right-aligned column
+	for _, l := range lines[2:8] { // headings to last row all end in the last, right-aligned column
 		ends[len([]rune(l))] = true
 	}
 	if len(ends) != 1 {
 		t.Errorf("not aligned:\n%s", b.String())
+	}
+}
+
+// TestSeeds looks at what several seeds and a test part add.
+func TestSeeds(t *testing.T) {
+	r := seeded()
+	page, err := renderHTML(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	md := string(renderMarkdown(r))
+	for _, want := range []string{
+		"Test accuracy", "79.53 ± 1.53 %", "means over 3 seeds (7, 8, 9)", "400 test pictures, which nothing was chosen by",
+		"Differences, seed by seed", "−0.20, +0.10, −0.40", "−0.79 to +0.46", "74.10 %", "4.32 %", "dandelion, 51.25 %",
+		"1.64 ms", "1.50 to 2.10 ms", "7,062,283", "1,235 kB", "torchinfo", "work/student-a%20b/best.safetensors", "seed 9",
+		"406 of 500 test pictures right", "first seed, 7",
+	} {
+		if !strings.Contains(html.UnescapeString(string(page)), want) {
+			t.Errorf("report.html lacks %q", want)
+		}
+		if !strings.Contains(md, want) {
+			t.Errorf("report.md lacks %q", want)
+		}
+	}
+	if strings.Contains(string(page), "one seed") || strings.Contains(md, "one seed") {
+		t.Error("three seeds are called one")
+	}
+	c := newSizeChart(r, true)
+	svg, err := renderSVG(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"test accuracy, %", "over 3 seeds"} {
+		if !strings.Contains(string(svg), want) {
+			t.Errorf("chart.svg lacks %q", want)
+		}
+	}
+	bare, err := renderSVG(newSizeChart(sample(), true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A bar is three strokes; those of 16 points and of every mark, some of which need fewer leaders than before.
+	if more := strings.Count(string(svg), "<path") - strings.Count(string(bare), "<path"); more < 3*(16+len(c.marks))-6 {
+		t.Errorf("the bars are %d strokes, for 16 points and %d marks", more, len(c.marks))
+	}
+	if c.marks[1].half != 100*r.Rows[1].TestSpread.SD || c.ys[0] != 100**r.Curves[0].Points[7].TestAccuracy {
+		t.Errorf("marks %+v, ys %v", c.marks, c.ys)
 	}
 }
 

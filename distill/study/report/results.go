@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/potstill/potstill/engine/metrics"
 )
 
 // Results is everything a finished study has to tell.
@@ -16,7 +18,8 @@ type Results struct {
 	Data    Data      `json:"data"`    // what was trained and validated on
 	Device  string    `json:"device"`  // backend, e.g. "cpu/avx512"
 	Threads int       `json:"threads"` // worker threads of a CPU backend
-	Seed    uint64    `json:"seed"`    // key of every random choice
+	Seed    uint64    `json:"seed"`    // key of every random choice; of several, the first
+	Seeds   []uint64  `json:"seeds"`   // those that were run; empty means Seed alone
 	Version string    `json:"version"` // version of the program
 	Started time.Time `json:"started"`
 	Seconds float64   `json:"seconds"` // wall-clock time of the whole study
@@ -24,15 +27,16 @@ type Results struct {
 	Recipe  string    `json:"recipe"`  // text of the recipe (YAML)
 
 	// PublishedData names the data set that the published figures were
-	// measured on. Empty means Food-11.
+	// measured on; empty: it is not said.
 	PublishedData string `json:"published_data"`
 
-	Rows       []Row       `json:"rows"`
-	Curves     []Curve     `json:"curves"`
-	Training   []History   `json:"training"`
-	Confusions []Confusion `json:"confusions"`
-	Mistakes   []Mistake   `json:"mistakes"`
-	Checks     []Check     `json:"checks"`
+	Rows        []Row        `json:"rows"`
+	Differences []Difference `json:"differences"` // of rows, where several seeds pair them
+	Curves      []Curve      `json:"curves"`
+	Training    []History    `json:"training"`   // of the first seed
+	Confusions  []Confusion  `json:"confusions"` // of the first seed
+	Mistakes    []Mistake    `json:"mistakes"`   // of the first seed
+	Checks      []Check      `json:"checks"`
 }
 
 // Data describes the data set of a study.
@@ -41,30 +45,85 @@ type Data struct {
 	Fingerprint string   `json:"fingerprint"` // hex digest of the content
 	Classes     []string `json:"classes"`
 	Train       int      `json:"train"` // pictures trained on
-	Val         int      `json:"val"`   // pictures validated on
+	Val         int      `json:"val"`   // pictures validated on: by them the best epoch is chosen
+	Test        int      `json:"test"`  // pictures tested on; 0: none
 	Size        int      `json:"size"`  // height and width the network sees, in pixels
 }
 
-// Row is one model: one line of a table.
+// Row is one model, one line of a table; under several seeds, what they have
+// made of it, where each figure is their mean.
 type Row struct {
-	Table           string     `json:"table"`             // heading of the table it belongs to
-	Step            string     `json:"step"`              // step of the recipe that made it
-	Name            string     `json:"name"`              // what the table calls it
-	Method          string     `json:"method"`            // how it was made, e.g. "distilled"
-	Parent          string     `json:"parent"`            // step it was made from, if any
-	Params          int64      `json:"params"`            // parameters; 0: not known
-	Bytes           int64      `json:"bytes"`             // size of its file; 0: not written
-	ValAccuracy     *float64   `json:"val_accuracy"`      // in [0, 1]; nil: not measured
-	ValLoss         *float64   `json:"val_loss"`          // mean loss in nats; nil: not measured
-	ImagesPerSecond float64    `json:"images_per_second"` // in evaluation; 0: not measured
-	Published       *Published `json:"published"`         // nil: no published counterpart
-	Notes           string     `json:"notes"`
+	Table        string   `json:"table"`         // heading of the table it belongs to
+	Step         string   `json:"step"`          // step of the recipe that made it
+	Name         string   `json:"name"`          // what the table calls it
+	Method       string   `json:"method"`        // how it was made, e.g. "distilled"
+	Parent       string   `json:"parent"`        // step it was made from, if any
+	Params       int64    `json:"params"`        // parameters; 0: not known
+	MACs         int64    `json:"macs"`          // multiply-adds for one picture, as torchinfo counts them; 0: not known
+	Bytes        int64    `json:"bytes"`         // size of its file; 0: not written
+	ValAccuracy  *float64 `json:"val_accuracy"`  // in [0, 1]; nil: not measured
+	ValLoss      *float64 `json:"val_loss"`      // mean loss in nats; nil: not measured
+	TestAccuracy *float64 `json:"test_accuracy"` // in [0, 1]; nil: not measured
+	TestLoss     *float64 `json:"test_loss"`     // mean loss in nats; nil: not measured
+
+	// All figures of the validation and of the test pictures; nil: not measured.
+	Validation *metrics.Figures `json:"validation"`
+	Test       *metrics.Figures `json:"test"`
+	// How the accuracies are spread over the seeds; nil for one.
+	ValSpread  *metrics.Summary `json:"val_spread"`
+	TestSpread *metrics.Summary `json:"test_spread"`
+	Runs       []Run            `json:"runs"` // one for each seed, or one in all where the step names its own
+
+	ImagesPerSecond float64  `json:"images_per_second"` // in evaluation; 0: not measured
+	Latency         *Latency `json:"latency"`           // nil: not measured
+	MemoryBytes     int64    `json:"memory_bytes"`      // that the planner gives inference on one picture; 0: not known
+
+	Published *Published `json:"published"` // nil: no published counterpart
+	Notes     string     `json:"notes"`
+}
+
+// A Run is what one seed has made of a row.
+type Run struct {
+	Seed         uint64   `json:"seed"`
+	ValAccuracy  *float64 `json:"val_accuracy"`
+	TestAccuracy *float64 `json:"test_accuracy"`
+	Params       int64    `json:"params"`
+	Bytes        int64    `json:"bytes"`
+	File         string   `json:"file"`    // the model's, relative to the report; "" if there is none
+	Metrics      string   `json:"metrics"` // the figures of its epochs, relative to the report; "" if there are none
+}
+
+// Latency is the time that a net takes for one batch, from prepared pictures in
+// memory to logits, in seconds.
+type Latency struct {
+	Batch  int     `json:"batch"`
+	Warm   int     `json:"warm_up"` // runs before those that count
+	Runs   int     `json:"runs"`
+	Median float64 `json:"median"`
+	P10    float64 `json:"p10"` // a tenth of the runs took less
+	P90    float64 `json:"p90"`
+}
+
+// A Difference is that of a row's accuracy and another's of the same table, seed
+// by seed. Both runs of a seed meet the same pictures in the same order.
+type Difference struct {
+	Table  string    `json:"table"`
+	Step   string    `json:"step"`
+	Name   string    `json:"name"`
+	Less   string    `json:"less"`      // the step whose accuracy is subtracted
+	LessOf string    `json:"less_name"` // what the table calls it
+	Part   string    `json:"part"`      // "test" or "validation"
+	Values []float64 `json:"values"`    // in the order of the seeds
+	metrics.Summary
+	// Interval is that of the mean, 95 %, by Student's t.
+	Interval metrics.Interval `json:"interval"`
 }
 
 // Published holds the published figures of a row's counterpart.
 type Published struct {
 	Bytes       int64    `json:"bytes"`        // 0: not published
 	ValAccuracy *float64 `json:"val_accuracy"` // in [0, 1]; nil: not published
+	Notes       string   `json:"notes"`
 }
 
 // Curve is a series of ever smaller models pruned at one rate.
@@ -76,11 +135,14 @@ type Curve struct {
 
 // Point is one model of a [Curve].
 type Point struct {
-	Params      int64   `json:"params"`
-	Bytes       int64   `json:"bytes"`
-	ValAccuracy float64 `json:"val_accuracy"` // in [0, 1]
-	Round       int     `json:"round"`        // rounds of pruning so far; 0: unpruned
-	Widths      []int   `json:"widths"`       // output channels of every block
+	Params       int64            `json:"params"`
+	Bytes        int64            `json:"bytes"`
+	ValAccuracy  float64          `json:"val_accuracy"`  // in [0, 1]
+	TestAccuracy *float64         `json:"test_accuracy"` // in [0, 1]; nil: not measured
+	ValSpread    *metrics.Summary `json:"val_spread"`    // over the seeds; nil for one
+	TestSpread   *metrics.Summary `json:"test_spread"`
+	Round        int              `json:"round"`  // rounds of pruning so far; 0: unpruned
+	Widths       []int            `json:"widths"` // output channels of every block
 }
 
 // History is what one step of training measured, epoch by epoch.
@@ -101,9 +163,10 @@ type Epoch struct {
 	ImagesPerSecond float64  `json:"images_per_second"`
 }
 
-// Confusion counts the validation pictures of each class by predicted class.
+// Confusion counts the pictures of each class by predicted class.
 type Confusion struct {
 	Step   string  `json:"step"`
+	Part   string  `json:"part"`   // "test" or "validation", which "" means too
 	Matrix [][]int `json:"matrix"` // [true][predicted]
 }
 
@@ -210,7 +273,7 @@ func checkFloat(x float64, path string) error {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
 		return fmt.Errorf("%s is %v: leave it out where there is no figure", path, x)
 	}
-	fraction := strings.HasSuffix(path, "accuracy") || strings.HasSuffix(path, ".prob")
+	fraction := strings.HasSuffix(path, "accuracy") || strings.HasSuffix(path, ".top1") || strings.HasSuffix(path, ".top5") || strings.HasSuffix(path, ".prob")
 	if fraction && (x < 0 || x > 1) {
 		return fmt.Errorf("%s is %v: it must be a fraction between 0 and 1", path, x)
 	}
@@ -221,7 +284,12 @@ func checkFloat(x float64, path string) error {
 func renderJSON(r *Results) ([]byte, error) {
 	c := *r // lists are [] rather than null, without touching the caller's
 	c.Data.Classes = listed(c.Data.Classes)
-	c.Rows = listed(c.Rows)
+	c.Seeds = listed(c.Seeds)
+	c.Rows = append([]Row{}, c.Rows...)
+	for i := range c.Rows {
+		c.Rows[i].Runs = listed(c.Rows[i].Runs)
+	}
+	c.Differences = listed(c.Differences)
 	c.Curves = append([]Curve{}, c.Curves...)
 	for i := range c.Curves {
 		c.Curves[i].Points = append([]Point{}, c.Curves[i].Points...)
@@ -239,7 +307,6 @@ func renderJSON(r *Results) ([]byte, error) {
 	}
 	c.Mistakes = listed(c.Mistakes)
 	c.Checks = listed(c.Checks)
-	c.PublishedData = r.publishedData()
 	b, err := json.MarshalIndent(&c, "", "  ")
 	if err != nil {
 		return nil, err

@@ -3,16 +3,18 @@ package report
 import (
 	"math"
 	"time"
+
+	"github.com/potstill/potstill/engine/metrics"
 )
 
 // sample is a made-up study with something in every field. Its figures are
 // invented; they only have the shape of a real study's.
 func sample() *Results {
 	r := &Results{
-		Study: "hw7", Title: "Distilled, pruned and quantized on flowers5",
+		Study: "hw7", PublishedData: "Food-11", Title: "Distilled, pruned and quantized on flowers5",
 		Data: Data{Name: "flowers5", Fingerprint: "9f2c7d10b4a35e86c1d7a0f3e2b94856cc01d9e7a45f3b628190ffab34cd5e71",
 			Classes: []string{"daisy", "dandelion", "rose", "sunflower", "tulip"}, Train: 2500, Val: 500, Size: 128},
-		Device: "cpu/avx512", Threads: 2, Seed: 7, Version: "v0.1.0",
+		Device: "cpu/avx512", Threads: 2, Seed: 7, Seeds: []uint64{7}, Version: "v0.1.0",
 		Started: time.Date(2026, 3, 14, 9, 26, 53, 0, time.UTC), Seconds: 1834.2,
 		Command: "potstill study run hw7 --data flowers5.tar --size 128 --seed 7 --out out/flowers5",
 		Recipe:  "study: hw7\nsteps:\n  teacher:\n    train: {model: resnet18, epochs: 30}\n  student:\n    distill: {model: cnn-dwpw, teacher: teacher, temperature: 20, alpha: 0.5}\n",
@@ -62,6 +64,41 @@ func sample() *Results {
 		{Name: "8-bit within 0.5 points of fp32", Want: "at most 0.50 points below 81.20 %", Got: "0.20 points below", Pass: true},
 		{Name: "distilled at least as good as from scratch", Want: "at least 78.60 %", Got: "81.20 %", Pass: true},
 		{Name: "published pruning collapses", Want: "below 20.00 %", Got: "24.60 %", Pass: false},
+	}
+	return r
+}
+
+// seeded is sample with two seeds more, a test part and all figures.
+func seeded() *Results {
+	r := sample()
+	r.Seeds = []uint64{7, 8, 9}
+	r.Data.Test = 400
+	for i := range r.Rows {
+		w := &r.Rows[i]
+		mean := *w.ValAccuracy - 0.02
+		low, high := mean-0.01, mean+0.02
+		for k, a := range []float64{low, mean, high} {
+			w.Runs = append(w.Runs, Run{Seed: r.Seeds[k], ValAccuracy: w.ValAccuracy, TestAccuracy: new(a), Params: w.Params, Bytes: w.Bytes,
+				File: "work/" + w.Step + "-" + string(rune('a'+k)) + " b/best.safetensors"})
+		}
+		s := metrics.Spread([]float64{low, mean, high})
+		w.TestAccuracy, w.TestSpread, w.TestLoss = new(s.Mean), &s, new(0.7)
+		w.ValSpread = &metrics.Summary{N: 3, Mean: *w.ValAccuracy, Min: *w.ValAccuracy, Max: *w.ValAccuracy}
+		w.Test = &metrics.Figures{N: 400, Top1: s.Mean, Interval: metrics.Wilson(s.Mean, 400), Loss: 0.7, MacroF1: 0.741, ECE: 0.0432,
+			Classes: []metrics.Class{{N: 80, Recall: new(0.9)}, {N: 80, Recall: new(0.5125)}, {N: 80}, {N: 80}, {N: 80}}}
+		w.MACs, w.MemoryBytes = 7_062_283, 1_234_567
+		w.Latency = &Latency{Batch: 1, Warm: 10, Runs: 50, Median: 0.00164, P10: 0.0015, P90: 0.0021}
+	}
+	r.Differences = []Difference{{Table: "Compression", Step: "int8", Name: "8-bit", Less: "student", LessOf: "big model", Part: "test",
+		Values: []float64{-0.002, 0.001, -0.004}, Summary: metrics.Spread([]float64{-0.002, 0.001, -0.004}), Interval: metrics.Interval{Low: -0.0079, High: 0.0046}}}
+	for i := range r.Curves {
+		for j := range r.Curves[i].Points {
+			p := &r.Curves[i].Points[j]
+			p.TestAccuracy, p.TestSpread = new(p.ValAccuracy-0.02), &metrics.Summary{N: 3, SD: 0.004}
+		}
+	}
+	for i := range r.Confusions {
+		r.Confusions[i].Part = "test"
 	}
 	return r
 }

@@ -3,22 +3,26 @@ package report
 import (
 	"cmp"
 	"fmt"
+	"image/color"
 	"math"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/potstill/potstill/engine/metrics"
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// sizeChart is the chart of the study: model size against validation accuracy,
-// a line for every pruning rate and a labeled mark for every model of the
-// tables.
+// sizeChart is the chart of the study: model size against accuracy, a line for
+// every pruning rate and a labeled mark for every model of the tables. Over
+// several seeds each has a bar of a standard deviation to both sides.
 type sizeChart struct {
 	title, note  string
+	part         string // whose accuracy it is: "test" or "validation"
+	seeds        int
 	xlabel       string
 	unit         func(float64) string
 	lines        []chartLine
@@ -33,6 +37,13 @@ type sizeChart struct {
 type chartLine struct {
 	name string
 	pts  plotter.XYs
+	bars []bar
+}
+
+// bar is an error bar: half its height, in the unit of y, about a point.
+type bar struct {
+	at   plotter.XY
+	half float64
 }
 
 // mark is one labeled model.
@@ -40,6 +51,7 @@ type mark struct {
 	label string
 	group int
 	at    plotter.XY
+	half  float64 // of the error bar; 0: none
 }
 
 // newSizeChart gathers what there is to draw. The x axis shows bytes, or
@@ -47,7 +59,7 @@ type mark struct {
 // of the curves, or far less accurate, would squash them: it is named in the
 // note instead.
 func newSizeChart(r *Results, framed bool) *sizeChart {
-	s := &sizeChart{title: clean(r.title()), framed: framed}
+	s := &sizeChart{title: clean(r.title()), framed: framed, part: r.part(), seeds: len(r.seeds())}
 	byBytes := true
 	for _, c := range r.Curves {
 		byBytes = byBytes && !slices.ContainsFunc(c.Points, func(p Point) bool { return p.Bytes == 0 })
@@ -63,16 +75,23 @@ func newSizeChart(r *Results, framed bool) *sizeChart {
 		l := chartLine{name: "pruned at rate " + short(c.Rate)}
 		for _, p := range c.Points {
 			if x := pick(p.Params, p.Bytes); x > 0 {
-				l.pts = append(l.pts, plotter.XY{X: x, Y: 100 * p.ValAccuracy})
+				accuracy, spread := r.pointAccuracy(p)
+				l.pts = append(l.pts, plotter.XY{X: x, Y: 100 * accuracy})
+				l.bars = append(l.bars, bar{l.pts[len(l.pts)-1], deviation(spread)})
 			}
 		}
 		slices.SortFunc(l.pts, func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
 		if len(l.pts) > 0 {
 			s.lines = append(s.lines, l)
 		}
-		if n := sentence(c.Published); n != "" && !slices.Contains(notes, n) {
+		if n := sentence(c.Published); r.samePublished() && n != "" && !slices.Contains(notes, n) {
 			notes = append(notes, n)
 		}
+	}
+	if r.several() {
+		notes = append(notes, fmt.Sprintf("Bars: one standard deviation to both sides, over %d seeds.", len(r.Seeds)))
+	} else if len(r.Rows) > 0 {
+		notes = append(notes, "One seed.")
 	}
 	if off := s.addMarks(r, pick); len(off) > 0 {
 		notes = append(notes, "Off the scale: "+strings.Join(off, "; ")+".")
@@ -95,26 +114,35 @@ func (s *sizeChart) addMarks(r *Results, pick func(params, bytes int64) float64)
 	seen := map[plotter.XY]bool{}
 	for _, w := range r.Rows {
 		x := pick(w.Params, w.Bytes)
-		if w.ValAccuracy == nil || x == 0 {
+		accuracy := r.accuracy(w)
+		if accuracy == nil || x == 0 {
 			continue
 		}
 		name := shorten(clean(textOr(w.Name, w.Step)), 32)
-		at := plotter.XY{X: x, Y: 100 * *w.ValAccuracy}
+		at := plotter.XY{X: x, Y: 100 * *accuracy}
 		switch {
 		case seen[at] || onCurve[at]:
 		case x > right || at.Y < floor:
-			off = append(off, fmt.Sprintf("%s (%s, %s)", name, s.sizeOf(w), percent(*w.ValAccuracy)))
+			off = append(off, fmt.Sprintf("%s (%s, %s)", name, s.sizeOf(w), percent(*accuracy)))
 		default:
 			table := clean(textOr(w.Table, "Results"))
 			g := slices.Index(s.groups, table)
 			if g < 0 {
 				g, s.groups = len(s.groups), append(s.groups, table)
 			}
-			s.marks = append(s.marks, mark{name, g, at})
+			s.marks = append(s.marks, mark{name, g, at, deviation(r.spread(w))})
 		}
 		seen[at] = true
 	}
 	return off
+}
+
+// deviation is half the height of the error bar of a spread, in %.
+func deviation(s *metrics.Summary) float64 {
+	if s == nil {
+		return 0
+	}
+	return 100 * s.SD
 }
 
 // reach is how far right and how far down of the curves a mark may lie: at 1.6
@@ -147,9 +175,12 @@ func (s *sizeChart) scale(byBytes bool) {
 		for _, p := range l.pts {
 			s.xs, s.ys = append(s.xs, p.X), append(s.ys, p.Y)
 		}
+		for _, b := range l.bars {
+			s.ys = append(s.ys, b.at.Y-b.half, b.at.Y+b.half)
+		}
 	}
 	for _, m := range s.marks {
-		s.xs, s.ys = append(s.xs, m.at.X), append(s.ys, m.at.Y)
+		s.xs, s.ys = append(s.xs, m.at.X), append(s.ys, m.at.Y-m.half, m.at.Y+m.half)
 	}
 	if len(s.xs) == 0 {
 		s.xs, s.ys = []float64{0, 1e6}, []float64{0, 100}
@@ -198,7 +229,7 @@ func (s *sizeChart) draw(c draw.Canvas) {
 		c = draw.Crop(c, 2, -8, 4, -2)
 	}
 	sub := textStyle(11, muted, false)
-	c.FillText(sub, vg.Point{X: c.Min.X, Y: c.Max.Y}, "validation accuracy, % (top-1)")
+	c.FillText(sub, vg.Point{X: c.Min.X, Y: c.Max.Y}, s.part+" accuracy, % (top-1)")
 	c.Max.Y -= 19
 	c.Max.Y -= s.drawLegend(c) + 6
 	if s.framed && s.note != "" {
@@ -222,6 +253,12 @@ func (s *sizeChart) plot() *plot.Plot {
 		p.Add(&plotter.Line{XYs: l.pts, LineStyle: s.lineStyle(i)})
 	}
 	for i, l := range s.lines {
+		p.Add(whiskers{l.bars, s.lineStyle(i).Color})
+	}
+	for _, m := range s.marks {
+		p.Add(whiskers{[]bar{{m.at, m.half}}, s.glyphOfGroup(m.group).Color})
+	}
+	for i, l := range s.lines {
 		p.Add(halo(l.pts, s.glyphOfLine(i))...)
 	}
 	for _, m := range s.marks {
@@ -229,6 +266,28 @@ func (s *sizeChart) plot() *plot.Plot {
 	}
 	p.Add(labels{s})
 	return p
+}
+
+// whiskers draws error bars.
+type whiskers struct {
+	bars  []bar
+	color color.Color
+}
+
+// Plot implements plot.Plotter.
+func (w whiskers) Plot(c draw.Canvas, p *plot.Plot) {
+	trX, trY := p.Transforms(&c)
+	style := draw.LineStyle{Color: w.color, Width: 1.1}
+	const cap = 2.6
+	for _, b := range w.bars {
+		if b.half == 0 {
+			continue
+		}
+		x, low, high := trX(b.at.X), trY(b.at.Y-b.half), trY(b.at.Y+b.half)
+		c.StrokeLine2(style, x, low, x, high)
+		c.StrokeLine2(style, x-cap, low, x+cap, low)
+		c.StrokeLine2(style, x-cap, high, x+cap, high)
+	}
 }
 
 // halo draws points with a thin rim of paper, so that they stand out from the

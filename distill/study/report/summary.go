@@ -28,15 +28,20 @@ func (r *Results) summary() string {
 	add := func(format string, args ...any) { s = append(s, fmt.Sprintf(format, args...)) }
 	d := r.Data
 	if d.Name != "" {
-		add("On %s (%s; %s pictures to train on and %s to validate on%s) this study made %s.",
-			clean(d.Name), plural(len(d.Classes), "class", "classes"), commas(int64(d.Train)), commas(int64(d.Val)),
-			r.atSize(), plural(r.models(), "model", "models"))
+		test := ""
+		if d.Test > 0 {
+			test = fmt.Sprintf(", %s to test on", commas(int64(d.Test)))
+		}
+		add("On %s (%s; %s pictures to train on, %s to validate on%s%s) this study made %s%s.",
+			clean(d.Name), plural(len(d.Classes), "class", "classes"), commas(int64(d.Train)), commas(int64(d.Val)), test,
+			r.atSize(), plural(r.models(), "model", "models"), r.timesSeeds())
 	}
 	if first, best := r.compression(); first != nil {
-		add("“%s” holds %s bytes and reaches %s.", clean(first.Name), commas(first.Bytes), percent(*first.ValAccuracy))
+		add("“%s” holds %s bytes and reaches %s of the %s pictures.", clean(first.Name), commas(first.Bytes),
+			withSpread(r.accuracy(*first), r.spread(*first)), r.part())
 		if best != nil {
 			add("Of the smaller files beside it, “%s” keeps the most: %s in %s bytes, %.1f times fewer.", clean(best.Name),
-				percent(*best.ValAccuracy), commas(best.Bytes), float64(first.Bytes)/float64(best.Bytes))
+				withSpread(r.accuracy(*best), r.spread(*best)), commas(best.Bytes), float64(first.Bytes)/float64(best.Bytes))
 		}
 	}
 	if n, passed := len(r.Checks), r.passed(); n > 0 && passed == n {
@@ -64,17 +69,24 @@ func (r *Results) models() int {
 func (r *Results) compression() (first, best *Row) {
 	for i := range r.Rows {
 		w := &r.Rows[i]
-		if w.Table != r.Rows[0].Table || w.Bytes == 0 || w.ValAccuracy == nil || w.Name == "" {
+		if w.Table != r.Rows[0].Table || w.Bytes == 0 || r.accuracy(*w) == nil || w.Name == "" {
 			continue
 		}
 		switch {
 		case first == nil:
 			first = w
-		case w.Bytes < first.Bytes && (best == nil || *w.ValAccuracy > *best.ValAccuracy):
+		case w.Bytes < first.Bytes && (best == nil || *r.accuracy(*w) > *r.accuracy(*best)):
 			best = w
 		}
 	}
 	return first, best
+}
+
+func (r *Results) timesSeeds() string {
+	if r.several() {
+		return fmt.Sprintf(", each with %d seeds", len(r.Seeds))
+	}
+	return ", with one seed"
 }
 
 func (r *Results) atSize() string {
@@ -105,19 +117,29 @@ func (r *Results) passed() int {
 	return n
 }
 
-// publishedNote says what the published columns may be read for, or nothing
+// publishedNote says what the published figures may be read for, or nothing
 // where there are none.
 func (r *Results) publishedNote() string {
-	has := slices.ContainsFunc(r.Rows, func(w Row) bool { return w.Published != nil })
-	switch {
-	case !has:
+	if !slices.ContainsFunc(r.Rows, func(w Row) bool { return w.Published != nil }) {
 		return ""
-	case r.samePublished():
-		return "The published figures were measured on the same data set, " + clean(r.publishedData()) + "."
 	}
-	return fmt.Sprintf("The published figures were measured on %s, those of this study on %s: compare how the models "+
-		"rank and what compression costs them, not the accuracies themselves.",
-		clean(r.publishedData()), clean(textOr(r.Data.Name, "other data")))
+	var s []string
+	switch {
+	case r.samePublished():
+		s = append(s, "The published figures were measured on the same data set, "+clean(r.PublishedData)+".")
+	case r.PublishedData == "":
+		s = append(s, "What data the published figures were measured on is not said: they cannot be compared with those of this study.")
+	default:
+		s = append(s, fmt.Sprintf("They were measured on %s, those of this study on %s: compare how the models "+
+			"rank and what compression costs them, not the accuracies themselves.",
+			clean(r.PublishedData), clean(textOr(r.Data.Name, "other data"))))
+	}
+	for _, c := range r.Curves {
+		if n := sentence(c.Published); n != "" && !slices.Contains(s, n) {
+			s = append(s, n)
+		}
+	}
+	return strings.Join(s, " ")
 }
 
 // fact is a name and its value.
@@ -134,12 +156,20 @@ func (r *Results) facts() []fact {
 	add("Study", r.Study)
 	add("Data", r.Data.Name)
 	if r.Data.Train+r.Data.Val > 0 {
-		add("Pictures", fmt.Sprintf("%s training, %s validation%s",
-			commas(int64(r.Data.Train)), commas(int64(r.Data.Val)), r.atSize()))
+		test := ""
+		if r.Data.Test > 0 {
+			test = fmt.Sprintf(", %s test", commas(int64(r.Data.Test)))
+		}
+		add("Pictures", fmt.Sprintf("%s training, %s validation%s%s",
+			commas(int64(r.Data.Train)), commas(int64(r.Data.Val)), test, r.atSize()))
 	}
 	add("Classes", strings.Join(r.Data.Classes, ", "))
 	add("Fingerprint of the data", r.Data.Fingerprint)
-	add("Seed", fmt.Sprint(r.Seed))
+	var seeds []string
+	for _, seed := range r.seeds() {
+		seeds = append(seeds, fmt.Sprint(seed))
+	}
+	add(map[bool]string{false: "Seed", true: "Seeds"}[r.several()], strings.Join(seeds, ", "))
 	add("Device", r.Device)
 	if r.Threads > 0 {
 		add("Threads", commas(int64(r.Threads)))

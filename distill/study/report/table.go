@@ -15,6 +15,7 @@ type Table struct {
 	Columns []Column
 	Rows    [][]string // one cell per column
 	Notes   []string   // one per row, "" for none
+	Caption string     // what is to be said of the whole
 }
 
 // Column is the heading of one column of a [Table].
@@ -32,27 +33,39 @@ type field struct {
 }
 
 func (r *Results) fields() []field {
-	pub := r.publishedLabel()
-	return []field{
+	title := strings.ToUpper(r.part()[:1]) + r.part()[1:] + " accuracy"
+	fs := []field{
 		{Column{"", "Model", false}, true, func(w Row) string { return textOr(w.Name, w.Step) }},
 		{Column{"", "Method", false}, false, func(w Row) string { return textOr(w.Method, dash) }},
 		{Column{"", "Parameters", true}, true, func(w Row) string { return count(w.Params) }},
 		{Column{"", "Bytes", true}, true, func(w Row) string { return count(w.Bytes) }},
-		{Column{"", "Val. accuracy", true}, true, func(w Row) string { return percentOf(w.ValAccuracy) }},
-		{Column{"", "Val. loss", true}, false, func(w Row) string {
-			if w.ValLoss == nil {
-				return dash
+		{Column{"", title, true}, true, func(w Row) string { return withSpread(r.accuracy(w), r.spread(w)) }},
+		{Column{"", "95 % interval", true}, false, func(w Row) string {
+			if f := r.figures(w); f != nil {
+				return interval(f.Interval)
 			}
-			return fmt.Sprintf("%.4f", *w.ValLoss)
+			return dash
 		}},
-		{Column{"", "Images/s", true}, false, func(w Row) string { return rate(w.ImagesPerSecond) }},
-		{Column{pub, "Bytes", true}, false, func(w Row) string {
+	}
+	if r.tested() {
+		fs = append(fs, field{Column{"", "Validation", true}, false, func(w Row) string { return withSpread(w.ValAccuracy, w.ValSpread) }})
+	}
+	if r.samePublished() { // else they have a table of their own
+		fs = append(fs, publishedFields("published")...)
+	}
+	return fs
+}
+
+// publishedFields are the columns of published figures under a common heading.
+func publishedFields(group string) []field {
+	return []field{
+		{Column{group, "Bytes", true}, false, func(w Row) string {
 			if w.Published == nil {
 				return dash
 			}
 			return count(w.Published.Bytes)
 		}},
-		{Column{pub, "Accuracy", true}, false, func(w Row) string {
+		{Column{group, "Accuracy", true}, false, func(w Row) string {
 			if w.Published == nil {
 				return dash
 			}
@@ -102,22 +115,10 @@ func newTable(title string, rows []Row, fields []field) Table {
 	return t
 }
 
-// publishedData names the data set of the published figures.
-func (r *Results) publishedData() string { return textOr(r.PublishedData, "Food-11") }
-
 // samePublished reports whether the study ran on the data set of the published
 // figures, so that the two may be compared. Case and punctuation do not count.
 func (r *Results) samePublished() bool {
-	return letters(r.Data.Name) == letters(r.publishedData())
-}
-
-// publishedLabel heads the columns of published figures: it names their data
-// set wherever that is not the data set of this study.
-func (r *Results) publishedLabel() string {
-	if r.samePublished() {
-		return "published"
-	}
-	return "published (" + clean(r.publishedData()) + ")"
+	return r.PublishedData != "" && letters(r.Data.Name) == letters(r.PublishedData)
 }
 
 func letters(s string) string {

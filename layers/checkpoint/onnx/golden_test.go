@@ -54,9 +54,9 @@ func goldenCases(t *testing.T) []goldenCase {
 // convolution before it.
 func composed(t *testing.T) *layers.Model {
 	t.Helper()
-	conv := layers.Conv2d{InChannels: 3, OutChannels: 4, KernelSize: 5, Stride: 2, Padding: 2, Dilation: 2, Groups: 1}
+	conv := layers.Conv2d{InChannels: 3, OutChannels: 4, KernelSize: layers.Both(5), Stride: layers.Both(2), Padding: layers.Around(2), Dilation: layers.Both(2), Groups: 1}
 	same := layers.Conv2d{
-		InChannels: 4, OutChannels: 4, KernelSize: 3, Stride: 1, Padding: 1, Dilation: 1, Groups: 1,
+		InChannels: 4, OutChannels: 4, KernelSize: layers.Both(3), Stride: layers.Both(1), Padding: layers.Around(1), Dilation: layers.Both(1), Groups: 1,
 		WeightInit: layers.KaimingNormalFanOut,
 	}
 	b := layers.NewNetBuilder("composed", layers.Input{Channels: 3, Height: testSize, Width: testSize})

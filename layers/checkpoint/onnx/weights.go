@@ -92,14 +92,13 @@ func (x *exporter) conv(n, bn *engine.Node) error {
 	if err != nil {
 		return err
 	}
-	op := n.Op.(engine.Conv2D)
-	stride, dilation, groups := max(op.Stride, 1), max(op.Dilation, 1), max(op.Groups, 1)
+	op := n.Op.(engine.Conv2D).Complete()
 	x.node(node{op: "Conv", name: x.names[n.Out[0]], in: in, out: x.names[last.Out[0]], attrs: []attr{
 		intsAttr("kernel_shape", w.shape[2], w.shape[3]),
-		intsAttr("strides", stride, stride),
-		intsAttr("pads", op.Pad, op.Pad, op.Pad, op.Pad),
-		intsAttr("dilations", dilation, dilation),
-		intAttr("group", groups),
+		intsAttr("strides", op.Stride[:]...),
+		intsAttr("pads", op.Pad[:]...),
+		intsAttr("dilations", op.Dilation[:]...),
+		intAttr("group", op.Groups),
 	}})
 	return nil
 }
