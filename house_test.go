@@ -24,8 +24,8 @@ var floors = [][]string{
 	{"engine/backendtest", "layers/checkpoint/checkpointtest", "layers/checkpoint/torch", "layers/checkpoint/study8"},
 	{"layers/checkpoint/foreign", "layers/identify"},
 	{"layers/checkpoint"},
-	{"layers/checkpoint/onnx", "distill/compress"},
-	{"distill", "distill/prune", "distill/quant"},
+	{"layers/checkpoint/onnx", "distill", "distill/compress", "distill/eval"},
+	{"distill/fit", "distill/prune", "distill/quant"},
 	{"layers/checkpoint/export", "distill/study"},
 	{"cmd"},
 }

@@ -1,7 +1,6 @@
-// Package distill trains image classifiers, alone or under a teacher, and
-// measures them. It is the one way from images to a checkpoint: [Train] joins a
-// model of package layers, a trainer of package train, and files of package
-// checkpoint; [Evaluate] and [Predict] need nothing but such a file's content.
+// Package distill has the loss by which a student learns from a teacher. It is
+// a train.Objective; package fit runs a training with it, from images to a
+// checkpoint.
 //
 // # Knowledge distillation
 //
@@ -15,39 +14,14 @@
 // where the divergence is summed over classes and divided by the batch size.
 // The high temperature shows which wrong answers the teacher holds for nearly
 // right; the factor T² keeps the gradient's size independent of T. Teacher and
-// student run in one graph and see the same augmented images; the teacher is in
-// evaluation mode always. Where its file says that it was trained on images
-// normalized otherwise than the student's, its input is converted in the graph.
-// A file that says nothing ([Declares]), as other programs' do, gets the
-// student's images. Its own resize is not applied: the student's crop decides
-// the scale, and a line of the log says so.
+// student run in one graph; the teacher is in evaluation mode always.
 //
-// # What a run leaves behind
+// # What the teacher sees
 //
-// In Job.Dir:
-//
-//	best.safetensors       the model with the best validation accuracy
-//	last.safetensors       the model after the last step saved, and all that a
-//	                       resumed run needs: optimizer state, averages, position
-//	metrics.jsonl          a line of figures an epoch, see train.MetricsWriter
-//	events.out.tfevents.*  the same for TensorBoard
-//
-// While a run is under way its folder is locked (run.lock), and a folder that
-// holds a run takes another only if Job.Replace says so.
-//
-// Checkpoints are replaced atomically, so a run may be killed at any moment.
-// Resumed from last.safetensors it ends with the same weights, to the bit, as
-// one that was never stopped. Two runs of the same job write the same
-// best.safetensors, byte for byte: it holds no times. The metrics and the
-// events are written anew when a run is resumed, from the history that
-// last.safetensors holds, and so end up with one entry an epoch.
-//
-// # Fine-tuning
-//
-// A pruned net is trained again by a job with Init. Its optimizer is a matter
-// of Job.Config: with train.AdamW (or any other that moves weights) this is
-// fine-tuning as one would expect. With train.Stale it is the published mode of
-// the study, in which the optimizer had been built for the net before pruning
-// and never again: no weight moves, only BatchNorm's running statistics do, and
-// the pruned net's accuracy stays where the cut has left it.
+// Both see the same pictures, flipped, turned and cropped alike ("a good teacher
+// is patient and consistent": Beyer et al., 2022, arXiv:2106.05237), each as its
+// own file says that its images are prepared ([Loss.Prepare]). A teacher that
+// differs in the normalization alone has its input converted in the graph; one
+// with another resize or size gets a second preparation of each picture
+// (data.LoaderOptions.Views).
 package distill

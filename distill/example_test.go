@@ -6,6 +6,8 @@ import (
 	"log"
 
 	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/eval"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
@@ -32,7 +34,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	job := distill.Job{
+	job := fit.Job{
 		Net:  plain,
 		Data: ds,
 		Config: train.Config{
@@ -41,7 +43,7 @@ func Example() {
 			Train:     data.TrainTransform(28), Eval: data.EvalTransform(28),
 		},
 	}
-	teacher, err := distill.Train(ctx, backend, job)
+	teacher, err := fit.Run(ctx, backend, job)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -49,15 +51,15 @@ func Example() {
 		log.Fatal(err)
 	}
 	job.Teacher, job.KD = teacher.Best, distill.Settings{T: 20, Alpha: 0.5}
-	student, err := distill.Train(ctx, backend, job)
+	student, err := fit.Run(ctx, backend, job)
 	if err != nil {
 		log.Fatal(err)
 	}
-	ev, err := distill.Evaluate(ctx, backend, student.Best, ds.Val, distill.EvalOptions{})
+	ev, err := eval.Evaluate(ctx, backend, student.Best, ds.Val, eval.Options{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	logits, err := distill.Predict(ctx, backend, student.Best, []data.Image{ds.Val.Image(0)})
+	logits, err := eval.Predict(ctx, backend, student.Best, []data.Image{ds.Val.Image(0)})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -20,7 +21,8 @@ type Settings struct {
 // DefaultSettings returns the study's: T = 20, α = 0.5.
 func DefaultSettings() Settings { return Settings{T: 20, Alpha: 0.5} }
 
-func (s Settings) normalized() Settings {
+// Normalized returns the settings, or the default ones in place of the zero value.
+func (s Settings) Normalized() Settings {
 	if s == (Settings{}) {
 		return DefaultSettings()
 	}
@@ -29,7 +31,7 @@ func (s Settings) normalized() Settings {
 
 // Validate reports the first setting that makes no sense.
 func (s Settings) Validate() error {
-	s = s.normalized()
+	s = s.Normalized()
 	switch {
 	case !(s.T > 0) || math.IsInf(float64(s.T), 0):
 		return fmt.Errorf("distillation: the temperature must be positive, not %v", s.T)
@@ -39,73 +41,74 @@ func (s Settings) Validate() error {
 	return nil
 }
 
-// Loss returns the distillation loss
+// A Loss is Hinton's loss under a teacher, a train.Objective of two terms:
 //
 //	(1-α)·CE(s, y) + α·T²·KL(softmax(t/T) ‖ softmax(s/T))
 //
 // of the student's logits s [N,classes], the targets y [N,classes] and the
-// logits t of the teacher, which is put into the same graph in evaluation mode
-// and gets the student's images [N,H,W,C]. Smoothing is the label smoothing ε
-// of the cross-entropy. The teacher's variables must have their values in the
-// store that the graph runs on; pass them as train.Hooks.Extra.
-func Loss(s Settings, teacher *layers.Model, smoothing float32) train.LossFunc {
-	s = s.normalized()
-	return func(b *engine.Builder, images, logits, target *engine.Value) *engine.Value {
-		if err := s.Validate(); err != nil {
-			b.Fail(err)
-		}
-		t := func() *engine.Value {
-			defer b.Scope("teacher")()
-			return teacher.Forward(b, images, false)
-		}()
-		ce := b.One(engine.CrossEntropy{LabelSmoothing: smoothing}, logits, target)
-		kl := b.One(engine.KLDiv{T: s.T}, logits, t)
-		return b.One(engine.Add{Weights: []float32{1 - s.Alpha, s.Alpha}}, ce, kl)
-	}
+// logits t of the teacher, which is put into the same graph in evaluation mode.
+type Loss struct {
+	train.Stateless
+	s         Settings
+	teacher   *layers.Model
+	smoothing float32
+	adapter   *adapter        // of the student's images, nil if they suit the teacher
+	view      *data.Transform // of the teacher's own, nil if it gets the student's
 }
 
-// An adapter converts images from one normalization to another: a convolution
-// 1×1 a channel, whose weights are frozen.
-type adapter struct{ weight, bias *engine.Variable }
-
-// newAdapter returns what takes images normalized as from to images normalized
-// as to, nil if they are the same:
-//
-//	(x·σ_from + μ_from - μ_to)/σ_to = x·σ_from/σ_to + (μ_from - μ_to)/σ_to
-func newAdapter(store *engine.Store, from, to checkpoint.Preprocess, channels int) (*adapter, error) {
-	scale, shift := make([]float32, channels), make([]float32, channels)
-	same := true
-	for c := range channels {
-		fm, fs := normalization(from, c)
-		tm, ts := normalization(to, c)
-		scale[c], shift[c] = float32(fs/ts), float32((fm-tm)/ts)
-		same = same && fm == tm && fs == ts
-	}
-	if same {
-		return nil, nil
-	}
-	a := &adapter{
-		weight: &engine.Variable{Name: "adapt.weight", Spec: engine.F32(1, 1, 1, channels)},
-		bias:   &engine.Variable{Name: "adapt.bias", Spec: engine.F32(channels)},
-	}
-	if err := store.Set(a.weight, engine.Bytes(scale)); err != nil {
-		return nil, err
-	}
-	return a, store.Set(a.bias, engine.Bytes(shift))
+// NewLoss returns the loss under a teacher that gets the student's images as
+// they are; Prepare changes that. Smoothing is the label smoothing ε of the
+// cross-entropy. The teacher's variables must have their values in the store
+// that the graph runs on.
+func NewLoss(s Settings, teacher *layers.Model, smoothing float32) *Loss {
+	return &Loss{s: s.Normalized(), teacher: teacher, smoothing: smoothing}
 }
 
-// normalization returns the mean and the deviation of a channel.
-func normalization(p checkpoint.Preprocess, c int) (mean, std float64) {
-	if len(p.Mean) == 0 {
-		return 0, 1
+// Prepare gives the teacher its images as its own preprocessing has them, where
+// that is not the student's. Another normalization alone is a conversion in the
+// graph, for which the store gets two small variables. With another resize or
+// size, the pictures are prepared a second time, with the same random choices.
+func (l *Loss) Prepare(store *engine.Store, student, teacher checkpoint.Preprocess) (err error) {
+	if teacher.Size != 0 && (teacher.Size != student.Size || teacher.Resize != student.Resize) {
+		t := teacher.Transform()
+		l.view = &t
+		return nil
 	}
-	return float64(p.Mean[c]), float64(p.Std[c])
+	l.adapter, err = newAdapter(store, student, teacher, l.teacher.Net().Input.Channels)
+	return err
 }
 
-// wrap puts the adapter between the images and a loss.
-func (a *adapter) wrap(loss train.LossFunc) train.LossFunc {
-	return func(b *engine.Builder, images, logits, target *engine.Value) *engine.Value {
-		x := b.One(engine.Conv2D{Groups: a.bias.Len()}, images, b.Variable(a.weight), b.Variable(a.bias))
-		return loss(b, x, logits, target)
+// Views implements train.Objective.
+func (l *Loss) Views() []data.Transform {
+	if l.view == nil {
+		return nil
 	}
+	return []data.Transform{*l.view}
+}
+
+// Frozen implements train.Objective.
+func (l *Loss) Frozen() []*engine.Variable {
+	vs := l.teacher.Variables()
+	if a := l.adapter; a != nil {
+		vs = append(vs, a.weight, a.bias)
+	}
+	return vs
+}
+
+// Build implements train.Objective.
+func (l *Loss) Build(b *engine.Builder, in *train.Batch, out *engine.Outputs) []train.Term {
+	if err := l.s.Validate(); err != nil {
+		b.Fail(err)
+	}
+	images := in.Views[len(in.Views)-1]
+	if l.adapter != nil {
+		images = l.adapter.apply(b, images)
+	}
+	t := func() *engine.Value {
+		defer b.Scope("teacher")()
+		return l.teacher.Forward(b, images, false)
+	}()
+	ce := b.One(engine.CrossEntropy{LabelSmoothing: l.smoothing}, out.Logits, in.Target)
+	kl := b.One(engine.KLDiv{T: l.s.T}, out.Logits, t)
+	return []train.Term{{Name: "cross_entropy", Weight: 1 - l.s.Alpha, Value: ce}, {Name: "distillation", Weight: l.s.Alpha, Value: kl}}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/ref"
+	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -15,7 +17,7 @@ import (
 // identity.
 func lossOf(t *testing.T, s Settings, smoothing float32, teacherSees, studentSees checkpoint.Preprocess, images, logits, target []float32) float64 {
 	t.Helper()
-	store := engine.NewStore(backend(t))
+	store := engine.NewStore(ref.New())
 	defer store.Close()
 	nb := layers.NewNetBuilder("mean", layers.Input{Channels: 3})
 	mean, err := nb.Net(nb.Add("fc", layers.Linear{InFeatures: 3, OutFeatures: 3, Bias: true}, nb.Add("pool", layers.AdaptiveAvgPool2d{}, layers.Image)))
@@ -29,18 +31,15 @@ func lossOf(t *testing.T, s Settings, smoothing float32, teacherSees, studentSee
 	if err := store.Set(teacher.Variables()[0], engine.Bytes([]float32{1, 0, 0, 0, 1, 0, 0, 0, 1})); err != nil {
 		t.Fatal(err)
 	}
-	loss := Loss(s, teacher, smoothing)
-	a, err := newAdapter(store, studentSees, teacherSees, 3)
-	if err != nil {
+	loss := NewLoss(s, teacher, smoothing)
+	if err := loss.Prepare(store, studentSees, teacherSees); err != nil {
 		t.Fatal(err)
-	}
-	if a != nil {
-		loss = a.wrap(loss)
 	}
 	n := len(logits) / 3
 	b := engine.NewBuilder(engine.NewGraph())
 	x, l, y := b.Input("images", engine.F32(n, 1, 1, 3)), b.Input("logits", engine.F32(n, 3)), b.Input("target", engine.F32(n, 3))
-	out := loss(b, x, l, y)
+	terms := loss.Build(b, &train.Batch{Views: []*engine.Value{x}, Target: y}, &engine.Outputs{Logits: l})
+	out := b.One(engine.Add{Weights: []float32{terms[0].Weight, terms[1].Weight}}, terms[0].Value, terms[1].Value)
 	if err := b.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +123,7 @@ func TestTeacherSeesItsOwnNormalization(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	if (Settings{}).normalized() != (Settings{T: 20, Alpha: 0.5}) || (Settings{}).Validate() != nil {
+	if (Settings{}).Normalized() != (Settings{T: 20, Alpha: 0.5}) || (Settings{}).Validate() != nil {
 		t.Error("the default is not the study's")
 	}
 	nan := float32(math.NaN())

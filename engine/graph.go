@@ -95,7 +95,7 @@ func (g *Graph) Nodes() []*Node { return g.nodes }
 // Inputs returns the graph's inputs in the order of their making.
 func (g *Graph) Inputs() []*Value { return g.inputs }
 
-// Input returns the first input of the given name, nil if there is none.
+// Input returns the input of the given name, nil if there is none.
 func (g *Graph) Input(name string) *Value {
 	for _, v := range g.inputs {
 		if v.name == name {
@@ -160,10 +160,14 @@ func (b *Builder) Scope(name string) func() {
 	return func() { b.scope = old }
 }
 
-// Input declares a value that is bound at every run.
+// Input declares a value that is bound at every run. No two inputs of a graph
+// have one name.
 func (b *Builder) Input(name string, s Spec) *Value {
 	if s.Len() <= 0 {
 		b.Fail(fmt.Errorf("input %s: %w: %v has no elements", name, ErrShape, s))
+	}
+	if b.g.Input(name) != nil {
+		b.Fail(fmt.Errorf("input %s: the graph has an input of this name already", name))
 	}
 	v := &Value{Spec: s, name: name, input: true}
 	b.g.inputs = append(b.g.inputs, v)
@@ -192,6 +196,43 @@ func (b *Builder) Variable(v *Variable) *Value {
 	val := &Value{Spec: v.Spec, name: v.Name, variable: v}
 	b.g.variables[v] = val
 	return val
+}
+
+// Latest returns the value that holds what v is at the end of the graph as it
+// stands: that of the last node that overwrites v, or that of [Builder.Variable].
+func (b *Builder) Latest(v *Variable) *Value {
+	if now := b.g.overwritten()[v]; now != nil {
+		return now
+	}
+	return b.Variable(v)
+}
+
+// Overwrites reports whether a run of the graph changes v.
+func (g *Graph) Overwrites(v *Variable) bool { return g.overwritten()[v] != nil }
+
+// overwritten returns, for every variable that the graph overwrites, the value
+// that holds its final content.
+func (g *Graph) overwritten() map[*Variable]*Value {
+	now := make(map[*Variable]*Value)
+	owner := make(map[*Value]*Variable)
+	for _, n := range g.nodes {
+		u, ok := n.Op.(Updater)
+		if !ok {
+			continue
+		}
+		for i, o := range n.Out {
+			k := u.Alias(i)
+			if k < 0 || k >= len(n.In) {
+				continue
+			}
+			v := n.In[k].variable
+			if v == nil {
+				v = owner[n.In[k]]
+			}
+			owner[o], now[v] = v, o
+		}
+	}
+	return now
 }
 
 // Apply adds a node and returns its outputs.

@@ -66,29 +66,6 @@ func (m *Model) Net() *Net { return m.net }
 // Arch returns the description of the model's net: see Net.Arch.
 func (m *Model) Arch() Arch { return m.net.Arch() }
 
-// Outputs are the values that a net has in a graph.
-type Outputs struct {
-	// Logits are [N, classes], in float32 whatever the images are.
-	Logits *engine.Value
-	values map[string]*engine.Value
-	net    *Net
-}
-
-// At returns the output of a module, or of the container whose path it is: that
-// is the output of the last module inside it, as "layer1" is that of
-// "layer1.1.relu_1". It returns nil if there is neither.
-func (o *Outputs) At(name string) *engine.Value {
-	if v, ok := o.values[name]; ok && name != Image {
-		return v
-	}
-	for i := len(o.net.Modules) - 1; i >= 0; i-- {
-		if inside := o.net.Modules[i].Name; len(inside) > len(name) && inside[:len(name)] == name && inside[len(name)] == '.' {
-			return o.values[inside]
-		}
-	}
-	return nil
-}
-
 // Forward adds the net to b's graph and returns its logits [N, classes]. x are
 // the images, [N,H,W,C]. With train, batch norms use and move the statistics of
 // the batch and dropout drops, but not in frozen modules.
@@ -98,11 +75,11 @@ func (m *Model) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.
 
 // Build is Forward that returns the outputs of all modules: those that a loss
 // taps. Errors go to b; images of another size than the net's Input is one.
-func (m *Model) Build(b *engine.Builder, x *engine.Value, train bool) *Outputs {
+func (m *Model) Build(b *engine.Builder, x *engine.Value, train bool) *engine.Outputs {
 	if _, h, w, _, ok := x.NHWC(); ok && b.Err() == nil && !m.net.Input.takes(h, w) {
 		in := m.net.Input
 		b.Fail(fmt.Errorf("%s takes images of %dx%d pixels, not %dx%d; set the size to what it takes", m.net, in.Height, in.Width, h, w))
-		return &Outputs{Logits: x, net: m.net}
+		return &engine.Outputs{Logits: x}
 	}
 	if err := m.checkStatistics(); train && err != nil && b.Err() == nil {
 		b.Fail(err)
@@ -139,24 +116,24 @@ func (m *Model) checkStatistics() error {
 
 // build writes the net down in the order of execution. An error of the builder
 // names the module.
-func (n *Net) build(b *engine.Builder, x *engine.Value, values map[string]*engine.Variable, train func(module string) bool) *Outputs {
-	o := &Outputs{net: n, values: make(map[string]*engine.Value, len(n.Modules)+1)}
-	o.values[Image] = x
+func (n *Net) build(b *engine.Builder, x *engine.Value, values map[string]*engine.Variable, train func(module string) bool) *engine.Outputs {
+	o := new(engine.Outputs)
 	for i := range n.Modules {
 		m := &n.Modules[i]
 		c := Call{Builder: b, Train: train(m.Name), module: m, values: values, In: make([]*engine.Value, len(m.In))}
 		for k, from := range m.In {
-			c.In[k] = o.values[from]
+			if c.In[k] = x; from != Image {
+				c.In[k] = o.At(from)
+			}
 		}
 		restore := b.Scope(m.Name)
-		o.values[m.Name] = m.Kind.Build(&c)
+		o.Add(m.Name, m.Kind.Build(&c))
 		restore()
 		if b.Err() != nil {
 			break
 		}
 	}
-	o.Logits = o.values[n.Output]
-	if b.Err() != nil && o.Logits == nil {
+	if o.Logits = o.At(n.Output); o.Logits == nil {
 		o.Logits = x // a placeholder, which must not be used
 	}
 	return o
@@ -198,9 +175,9 @@ func (n *Net) shapes() (map[string]engine.Spec, error) {
 		}
 		return nil, err
 	}
-	out := make(map[string]engine.Spec, len(o.values))
-	for name, v := range o.values {
-		out[name] = v.Spec
+	out := map[string]engine.Spec{Image: n.Input.trial()}
+	for _, name := range o.Modules() {
+		out[name] = o.At(name).Spec
 	}
 	return out, nil
 }

@@ -68,7 +68,7 @@ func (m *Model) Summary(inH, inW int) (Summary, error) {
 	seen, outputs := make(map[string]bool), int64(0)
 	for i := range n.Modules {
 		mod := &n.Modules[i]
-		y := o.values[mod.Name]
+		y := o.At(mod.Name)
 		row := LayerSummary{Name: mod.Name, Type: KindName(mod.Kind), Output: outputShape(mod.Kind, y), MACs: cost[mod.Name]}
 		uses := int64(1) // of a parameter, as torchinfo counts
 		if strings.Contains(row.Type, "Conv") {

@@ -116,7 +116,7 @@ func TestOtherMistakes(t *testing.T) {
 	fails(t, []string{text}, "predict", "--model", model(t), text)
 	fails(t, []string{"missing.jpg", text}, "predict", "--model", model(t), "missing.jpg", text)
 	fails(t, []string{"--jitter", "four"}, "train", "--data", "builtin:fashion", "--jitter", "0.2,0.2", "--out", out)
-	fails(t, []string{"testing", "--split"}, "eval", "--data", "builtin:fashion", "--model", model(t), "--split", "testing")
+	fails(t, []string{"testing", "--split"}, "eval", "--data", pictureFolder(t, 8, "Bag", "Coat"), "--model", model(t), "--split", "testing")
 	for _, cmd := range [][]string{{"train"}, {"distill"}, {"eval", "--model", model(t)}} {
 		fails(t, []string{"--data", "builtin:fashion"}, cmd...)
 	}

@@ -85,7 +85,7 @@ const stepLR = 1e-4
 func (s *stepper) run(ctx context.Context) error {
 	s.step++
 	if s.training != nil {
-		s.training.Tell(train.Moment{Update: s.step - 1, Batch: s.step - 1, First: true, LR: stepLR})
+		s.training.Tell(train.Moment{Update: s.step - 1, Batch: s.step - 1, First: true, LR: stepLR}, nil)
 	}
 	return s.program.run(ctx)
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/data/classlist"
@@ -194,7 +193,7 @@ func (c *convertCmd) calibrate(a *app, format string, model *checkpoint.Checkpoi
 	o := onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Int8: onnx.QDQ}
 	err = c.deviceFlags.with(a, func(b engine.Backend) error {
 		return dataFlags{Data: c.Calibrate, cacheFlags: cacheFlags{Cache: c.Cache}}.with(a, func(ds *data.Dataset) error {
-			images := onnx.Images(a.ctx, ds.Train, distill.EvalTransform(model.Preprocess), c.Images)
+			images := onnx.Images(a.ctx, ds.Train, model.Preprocess.Transform(), c.Images)
 			r, err = onnx.Calibrate(a.ctx, b, model, o, images)
 			return err
 		})

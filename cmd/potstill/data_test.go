@@ -354,7 +354,7 @@ func TestSizes(t *testing.T) {
 
 // TestFit: pictures that a model's crop does not suit are told.
 func TestFit(t *testing.T) {
-	f := newFit(checkpoint.Preprocess{Size: 256})
+	f := newCoverage(checkpoint.Preprocess{Size: 256})
 	for _, size := range [][2]int{{256, 256}, {512, 512}, {3000, 4000}, {2000, 3000}, {128, 300}} {
 		f.add(size[0], size[1])
 	}
@@ -362,7 +362,7 @@ func TestFit(t *testing.T) {
 		t.Error(line)
 	}
 	for _, p := range []checkpoint.Preprocess{{Size: 256, Resize: 300}, {}, {Size: 100}} {
-		f := newFit(p)
+		f := newCoverage(p)
 		if f.add(120, 120); f.line() != "" {
 			t.Errorf("%+v: %s", p, f.line())
 		}

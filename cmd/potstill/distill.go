@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 
 	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -19,6 +20,7 @@ type distillCmd struct {
 
 	T             float64 `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature."`
 	Alpha         float64 `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss."`
+	ShareImages   bool    `group:"Distillation:" help:"Give the teacher the student's images, normalized as its own, where its file says that it was made for another size; else it gets its own, of the same pictures, cropped and flipped alike."`
 	Teacher       string  `placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher."`
 	TeacherArch   string  `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first, or a YAML file of a net."`
 	TeacherBase   int     `placeholder:"N" group:"Distillation:" help:"Its base width."`
@@ -35,7 +37,8 @@ type distillCmd struct {
 // Help is printed below the flags' summary.
 func (distillCmd) Help() string {
 	return `The loss is (1-alpha)*CE(s,y) + alpha*T*T*KL(softmax(t/T), softmax(s/T)) for the logits s of the student and t
-of the teacher, which sees the same augmented images. What is written is as for train.
+of the teacher. Both see the same pictures, cropped, turned and flipped alike, each in the size and with the
+normalization that it was made for. What is written is as for train.
 
 Example:
 
@@ -71,13 +74,13 @@ func (c *distillCmd) Run(a *app) error {
 			if err != nil {
 				return err
 			}
-			j.Teacher = teacher
+			j.Teacher, j.SharedImages = teacher, c.ShareImages
 			return c.run(a, b, j)
 		})
 	})
 }
 
-func (c *distillCmd) run(a *app, b engine.Backend, j distill.Job) error {
+func (c *distillCmd) run(a *app, b engine.Backend, j fit.Job) error {
 	j.KD = distill.Settings{T: float32(c.T), Alpha: float32(c.Alpha)}
 	if c.T == 0 {
 		return errors.New("--T 0: give a positive temperature; the study's is 20")
@@ -88,11 +91,11 @@ func (c *distillCmd) run(a *app, b engine.Backend, j distill.Job) error {
 	resumeTeacher := false
 	if c.Resume && c.Teacher == "" {
 		// A run that was stopped under its teacher has no student to resume.
-		student, err := exists(filepath.Join(c.Out, distill.LastFile))
+		student, err := exists(filepath.Join(c.Out, fit.LastFile))
 		if err != nil {
 			return err
 		}
-		if resumeTeacher, err = exists(filepath.Join(teacherDir(c.Out), distill.LastFile)); err != nil {
+		if resumeTeacher, err = exists(filepath.Join(teacherDir(c.Out), fit.LastFile)); err != nil {
 			return err
 		}
 		j.Resume = student || !resumeTeacher
@@ -114,7 +117,7 @@ func (c *distillCmd) run(a *app, b engine.Backend, j distill.Job) error {
 }
 
 // teacher trains the teacher, with the student's settings.
-func (c *distillCmd) teacher(a *app, b engine.Backend, student distill.Job, resume bool) (*checkpoint.Checkpoint, error) {
+func (c *distillCmd) teacher(a *app, b engine.Backend, student fit.Job, resume bool) (*checkpoint.Checkpoint, error) {
 	j := student
 	var err error
 	if j.Net, err = (archFlags{Base: c.TeacherBase}).net(c.TeacherArch, len(j.Data.Classes)); err != nil {

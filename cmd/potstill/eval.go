@@ -6,7 +6,7 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/metrics"
@@ -95,7 +95,7 @@ func (c *evalCmd) Run(a *app) error {
 			if name == "validation" && ds.HeldOut > 0 {
 				a.log.Info(fmt.Sprintf("%s has no validation part: evaluating the pictures that training holds out; --split all takes every one", c.Data))
 			}
-			seen := newFit(m.Preprocess)
+			seen := newCoverage(m.Preprocess)
 			for i := range part.Len() {
 				seen.add(part.Bounds(i))
 			}
@@ -104,7 +104,7 @@ func (c *evalCmd) Run(a *app) error {
 			}
 			done, scores := 0, metrics.New(m.Net.Classes())
 			a.console.begin("evaluating", part.Len())
-			ev, err := distill.Evaluate(a.ctx, b, m, part, distill.EvalOptions{Batch: c.Batch, Classes: classes, Each: func(i int, logits []float32) error {
+			ev, err := eval.Evaluate(a.ctx, b, m, part, eval.Options{Batch: c.Batch, Classes: classes, Each: func(i int, logits []float32) error {
 				done++
 				a.console.advance(done, part.Len(), "")
 				return scores.Add(logits, part.Label(i))

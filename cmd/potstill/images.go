@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -38,9 +38,9 @@ const resizeShare = 0.875
 func (f imageFlags) preprocess(d dataFlags, net *layers.Net, start, teacher *checkpoint.Checkpoint) (checkpoint.Preprocess, error) {
 	var p checkpoint.Preprocess
 	switch {
-	case start != nil && distill.Declares(start):
+	case start != nil && start.Declares():
 		p = start.Preprocess
-	case teacher != nil && distill.Declares(teacher):
+	case teacher != nil && teacher.Declares():
 		p = teacher.Preprocess
 	}
 	p.Size = cmp.Or(net.Input.Height, p.Size)
@@ -88,7 +88,7 @@ func (f imageFlags) commonResize(p checkpoint.Preprocess) int {
 
 // transforms returns those of training and of evaluation.
 func (f imageFlags) transforms(p checkpoint.Preprocess) (train, eval data.Transform, err error) {
-	eval = distill.EvalTransform(p)
+	eval = p.Transform()
 	if f.NoAugment {
 		return eval, eval, nil
 	}
@@ -115,7 +115,7 @@ func (f imageFlags) transforms(p checkpoint.Preprocess) (train, eval data.Transf
 
 // announce says what is trained on, and what the images go through, each line
 // with name before it.
-func announce(a *app, j distill.Job, name string) {
+func announce(a *app, j fit.Job, name string) {
 	held := ""
 	if n := j.Data.HeldOut; n > 0 {
 		held = fmt.Sprintf(", %d of them held out from training", n)
@@ -128,10 +128,10 @@ func announce(a *app, j distill.Job, name string) {
 	}
 	a.console.line(fmt.Sprintf("%s%s: %d classes, %d images for training, %d for validation%s",
 		name, j.Data.Name, len(j.Data.Classes), of(j.Data.Train), of(j.Data.Val), held))
-	train := distill.DescribeTransform(j.Config.Train)
+	train := j.Config.Train.Describe()
 	if j.Config.MixupAlpha > 0 {
 		train += fmt.Sprintf(", mixed in pairs by Beta(%g,%g)", j.Config.MixupAlpha, j.Config.MixupAlpha)
 	}
 	a.console.line(name + "training images:   " + train)
-	a.console.line(name + "evaluation images: " + distill.DescribeTransform(j.Config.Eval))
+	a.console.line(name + "evaluation images: " + j.Config.Eval.Describe())
 }

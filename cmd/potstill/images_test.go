@@ -162,3 +162,31 @@ func TestRandomResizedCropIsEvaluatedScaled(t *testing.T) {
 	fails(t, []string{"--size 0"}, "train", "--data", dir, "--size", "0", "--out", out+"2")
 	fails(t, []string{"--resize -1"}, "train", "--data", dir, "--resize", "-1", "--out", out+"2")
 }
+
+// A teacher that was made for other images than its student gets its own of the
+// same pictures; with --share-images it gets the student's. The student is the
+// teacher itself, so that it agrees with it where both see the same.
+func TestTeacherGetsItsOwnImages(t *testing.T) {
+	dir, out := frames(t), t.TempDir()
+	common := []string{"--data", dir, "--batch", "8", "--threads", "2"}
+	succeeds(t, with([]string{"train", "--base", "4", "--size", "24", "--resize", "27", "--normalize", "imagenet", "--lr", "5e-3", "--epochs", "12",
+		"--out", filepath.Join(out, "t")}, common...)...)
+	file := filepath.Join(out, "t", "best.safetensors")
+	disagreement := func(name string, more ...string) (float64, result) {
+		r := succeeds(t, with(with([]string{"distill", "--init", file, "--teacher", file, "--T", "1", "--freeze", "cnn.*", "--lr", "1e-9", "--epochs", "1",
+			"--log-steps", "-", "--out", filepath.Join(out, name)}, common...), more...)...)
+		step := decode(t, strings.Split(r.out, "\n")[0])
+		return step["terms"].(map[string]any)["distillation"].(float64), r
+	}
+	if d, r := disagreement("same"); d > 1e-6 || strings.Contains(r.err, "the teacher") {
+		t.Errorf("in the same size: %g\n%s", d, r.err)
+	}
+	if d, r := disagreement("own", "--size", "16"); d < 1e-3 || !strings.Contains(r.err, "gets its own images of the same pictures: shorter side to 27, center crop to 24") {
+		t.Errorf("with its own images: %g\n%s", d, r.err)
+	}
+	if d, r := disagreement("shared", "--size", "16", "--share-images"); d > 1e-6 || !strings.Contains(r.err, "it gets the student's") {
+		t.Errorf("with the student's images: %g\n%s", d, r.err)
+	}
+	resumed := with([]string{"distill", "--resume", "--share-images", "--out", filepath.Join(out, "own")})
+	fails(t, []string{"images were prepared as", "--share-images"}, resumed...)
+}

@@ -8,7 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 )
 
 // choose settles the folder of a run, before anything is read or trained. A
@@ -49,10 +49,10 @@ func (f *outFlags) choose(a *app, def string) error {
 
 // checkFolder reports whether a run, or its teacher, would meet another there.
 func checkFolder(dir string) error {
-	if err := distill.CheckFolder(dir); err != nil {
+	if err := fit.CheckFolder(dir); err != nil {
 		return err
 	}
-	if err := distill.CheckFolder(teacherDir(dir)); err != nil {
+	if err := fit.CheckFolder(teacherDir(dir)); err != nil {
 		return fmt.Errorf("the teacher's folder: %w", err)
 	}
 	return nil

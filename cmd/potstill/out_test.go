@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 )
 
 // contents returns the bytes of a folder's files, by name.
@@ -102,7 +102,7 @@ func TestDefaultFolderIsFresh(t *testing.T) {
 
 func TestFolderInUse(t *testing.T) {
 	out := t.TempDir()
-	unlock, err := distill.Lock(filepath.Join(out, distill.LockFile))
+	unlock, err := fit.Lock(filepath.Join(out, fit.LockFile))
 	if err != nil {
 		t.Fatal(err)
 	}

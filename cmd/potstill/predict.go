@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/data/picture"
@@ -81,7 +81,7 @@ func (c *predictCmd) Run(a *app) error {
 		return err
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		p := &predictor{c: c, a: a, backend: b, model: m, seen: newFit(m.Preprocess)}
+		p := &predictor{c: c, a: a, backend: b, model: m, seen: newCoverage(m.Preprocess)}
 		for _, f := range files {
 			if err := p.add(f); err != nil {
 				return err
@@ -145,7 +145,7 @@ type predictor struct {
 	a       *app
 	backend engine.Backend
 	model   *checkpoint.Checkpoint
-	seen    *fit
+	seen    *coverage
 	failed  []error // what was wrong with files
 	said    data.Remarks
 
@@ -181,7 +181,7 @@ func (p *predictor) flush() error {
 	if len(p.images) == 0 {
 		return nil
 	}
-	logits, err := distill.Predict(p.a.ctx, p.backend, p.model, p.images)
+	logits, err := eval.Predict(p.a.ctx, p.backend, p.model, p.images)
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func readPicture(path string, o picture.Options) (data.Image, []picture.Note, er
 
 // fits reports a picture that the model's preparation would make too large.
 func fits(path string, m *checkpoint.Checkpoint, img data.Image) error {
-	if err := distill.EvalTransform(m.Preprocess).CheckSize(img.H, img.W); err != nil {
+	if err := m.Preprocess.Transform().CheckSize(img.H, img.W); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil

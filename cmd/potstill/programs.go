@@ -179,18 +179,16 @@ func (s programSpec) step(bd *engine.Builder, p *program, images *engine.Value) 
 	if s.bfloat16 {
 		c.Precision = train.BFloat16
 	}
-	var loss train.LossFunc
-	var frozen []*engine.Variable
 	if s.teacher != nil {
-		loss, frozen = distill.Loss(distill.DefaultSettings(), s.teacher, 0), s.teacher.Variables()
+		c.Objective = distill.NewLoss(distill.DefaultSettings(), s.teacher, 0)
 	}
 	classes := s.net.Net().Classes()
-	step := train.NewStep(s.net, c, loss, frozen)
-	w, err := step.Build(bd, images, classes, 1)
+	step := train.NewStep(s.net, c)
+	w, err := step.Build(bd, []*engine.Value{images}, classes, 1)
 	if err != nil {
 		return err
 	}
-	step.Tell(train.Moment{First: true, LR: c.Optimizer.LR})
+	step.Tell(train.Moment{First: true, LR: c.Optimizer.LR}, nil)
 	p.out, p.training = w.Loss, step
 	maps.Copy(p.in, w.In)
 	p.fill(w.Target, func() []byte {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/metrics"
@@ -76,14 +76,14 @@ func (c *trainCmd) Run(a *app) error {
 
 // job returns what the flags describe, with the weights to start from, if there
 // are any, and what the images go through.
-func (c *trainCmd) job(ds *data.Dataset, start *checkpoint.Checkpoint, p checkpoint.Preprocess) (distill.Job, error) {
+func (c *trainCmd) job(ds *data.Dataset, start *checkpoint.Checkpoint, p checkpoint.Preprocess) (fit.Job, error) {
 	return c.jobOf(ds, c.Arch, c.archFlags, c.initFlags, start, c.runFlags, c.imageFlags, p)
 }
 
 // jobOf is a job with the settings that all training commands share.
 func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init initFlags, start *checkpoint.Checkpoint,
-	r runFlags, i imageFlags, p checkpoint.Preprocess) (j distill.Job, err error) {
-	j = distill.Job{
+	r runFlags, i imageFlags, p checkpoint.Preprocess) (j fit.Job, err error) {
+	j = fit.Job{
 		Data: ds, Init: start, Preprocess: p,
 		Dir: f.Out, Resume: f.Resume, Replace: f.Force, NewHead: init.NewHead, Freeze: init.Freeze,
 	}
@@ -91,7 +91,7 @@ func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init in
 		return j, err
 	}
 	for _, text := range init.LRScale {
-		s, err := distill.ParseLRScale(text)
+		s, err := fit.ParseLRScale(text)
 		if err != nil {
 			return j, fmt.Errorf("--lr-scale: %w", err)
 		}
@@ -125,7 +125,7 @@ func (f outFlags) logged(a *app, do func(w io.Writer) error) (err error) {
 }
 
 // train1 runs a job, with a name before its progress.
-func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outcome, error) {
+func train1(a *app, b engine.Backend, j fit.Job, name string) (*fit.Outcome, error) {
 	j.Logger = a.log
 	if name != "" {
 		name += ": "
@@ -153,7 +153,7 @@ func train1(a *app, b engine.Backend, j distill.Job, name string) (*distill.Outc
 			name, e.Epoch, j.Config.Epochs, e.TrainLoss, withInterval(e.ValAccuracy, j.Data.Val.Len()), e.ValLoss, e.ImagesPerSecond, best))
 	}
 	defer a.console.end()
-	return distill.Train(a.ctx, b, j)
+	return fit.Run(a.ctx, b, j)
 }
 
 // An outcome is the JSON form of a training run.
@@ -178,7 +178,7 @@ type teacherOutcome struct {
 }
 
 // printOutcome prints the figures of a run that was validated on so many images.
-func printOutcome(a *app, asJSON bool, out *distill.Outcome, images int, teacher *teacherOutcome) error {
+func printOutcome(a *app, asJSON bool, out *fit.Outcome, images int, teacher *teacherOutcome) error {
 	m, err := out.Best.Net.Model()
 	if err != nil {
 		return err

@@ -32,7 +32,7 @@
 //
 // # Afterwards
 //
-// Cut weights are a start, not a result: train them again with distill.Train
+// Cut weights are a start, not a result: train them again with fit.Run
 // and Job.Init. With an optimizer that moves weights (train.AdamW) that is
 // fine-tuning; with train.Stale it is the study's published mode, which moves
 // BatchNorm's running statistics alone and does not bring the accuracy back.

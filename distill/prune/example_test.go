@@ -12,7 +12,7 @@ import (
 )
 
 // The study's table: one cut to 0.35 of the widths. The pruned checkpoint is
-// then the Init of a distill.Job.
+// then the Init of a fit.Job.
 func ExampleSlim() {
 	model, err := layers.New(layers.Arch{Family: "cnn-dwpw", Classes: 11})
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/distill/prune"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine/train"
@@ -70,7 +70,7 @@ func (u *unit) file() string { return filepath.Join(u.dir, u.out.File) }
 // train runs the training of a train, distill or prune step, from its last
 // checkpoint if there is one.
 func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
-	j := distill.Job{
+	j := fit.Job{
 		Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config, Freeze: u.train.Freeze, LRScales: u.train.LRScales,
 		Dir: u.dir, Replace: true, Logger: s.o.Logger, Recipe: s.recipeOf(u),
 	}
@@ -113,7 +113,7 @@ func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 			return text
 		})
 	}
-	out, err := distill.Train(ctx, s.b, j)
+	out, err := fit.Run(ctx, s.b, j)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,7 @@ func finiteOrNil(x float64) *float64 {
 // resumable reports whether a unit has a run to resume. A run whose last
 // checkpoint is damaged begins anew.
 func (s *session) resumable(u *unit) (bool, error) {
-	path := filepath.Join(u.dir, distill.LastFile)
+	path := filepath.Join(u.dir, fit.LastFile)
 	_, err := checkpoint.Load(path)
 	switch {
 	case err == nil:

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/distill/prune"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
@@ -32,7 +32,7 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string)
 	if err != nil {
 		return err
 	}
-	if err := distill.CheckClasses(c, s.ds); err != nil {
+	if err := c.CheckDataset(s.ds); err != nil {
 		return err
 	}
 	store := engine.NewStore(s.b)
@@ -42,7 +42,7 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string)
 		return err
 	}
 	ev, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
-		Batch: cmp.Or(s.o.Batch, evalBatch), Transform: distill.EvalTransform(c.Preprocess), Workers: s.o.Workers,
+		Batch: cmp.Or(s.o.Batch, evalBatch), Transform: c.Preprocess.Transform(), Workers: s.o.Workers,
 	})
 	if err != nil {
 		return err
@@ -108,13 +108,13 @@ func (s *session) cost(ctx context.Context, u *unit, o *outcome, c *checkpoint.C
 	if err != nil {
 		return err
 	}
-	l, err := distill.MeasureLatency(ctx, s.b, c, distill.LatencyOptions{Height: h, Width: w, Time: latencyTime})
+	l, err := eval.MeasureLatency(ctx, s.b, c, eval.LatencyOptions{Height: h, Width: w, Time: latencyTime})
 	if err != nil {
 		return err
 	}
 	o.Latency = &report.Latency{Batch: l.Batch, Runs: l.Runs, Warm: l.Warm,
 		Median: l.Percentile(0.5), P10: l.Percentile(0.1), P90: l.Percentile(0.9)}
-	o.Memory, err = distill.PlannedMemory(s.b, m, 1, h, w)
+	o.Memory, err = eval.PlannedMemory(s.b, m, 1, h, w)
 	return err
 }
 
@@ -124,7 +124,7 @@ func (s *session) imageSize(c *checkpoint.Checkpoint) (h, w int, err error) {
 	if s.ds.Val.Len() == 0 {
 		return 0, 0, errors.New("there are no validation images")
 	}
-	h, w = distill.EvalTransform(c.Preprocess).OutSize(s.ds.Val.Bounds(0))
+	h, w = c.Preprocess.Transform().OutSize(s.ds.Val.Bounds(0))
 	return h, w, nil
 }
 

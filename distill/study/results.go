@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine/metrics"
@@ -154,7 +154,7 @@ func (s *session) run(v variant) report.Run {
 		run.File = relative(o.File)
 	}
 	if len(o.Epochs) > 0 {
-		run.Metrics = relative(distill.MetricsFile)
+		run.Metrics = relative(fit.MetricsFile)
 	}
 	return run
 }

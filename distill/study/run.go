@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
@@ -270,8 +270,8 @@ func (s *session) label(u *unit) string {
 // locked does the work of a step while no other process does the same step. The
 // lock lies beside the step's folder.
 func (s *session) locked(u *unit, work func() error) (err error) {
-	unlock, err := distill.Lock(u.dir + ".lock")
-	if errors.Is(err, distill.ErrLocked) {
+	unlock, err := fit.Lock(u.dir + ".lock")
+	if errors.Is(err, fit.ErrLocked) {
 		return fmt.Errorf("%s is %w of this study: wait for its end, or choose another folder with --out", u.dir, err)
 	}
 	if err != nil {

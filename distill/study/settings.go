@@ -5,6 +5,7 @@ import (
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -88,8 +89,8 @@ type training struct {
 	Config train.Config
 	KD     *distill.Settings `json:",omitempty"` // of distill
 
-	Freeze   []string          `json:",omitempty"`
-	LRScales []distill.LRScale `json:",omitempty"`
+	Freeze   []string      `json:",omitempty"`
+	LRScales []fit.LRScale `json:",omitempty"`
 }
 
 // or returns the first value that is given, or last.
@@ -164,9 +165,9 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	return t, err
 }
 
-func parseScales(texts []string) (out []distill.LRScale, err error) {
+func parseScales(texts []string) (out []fit.LRScale, err error) {
 	for _, text := range texts {
-		x, err := distill.ParseLRScale(text)
+		x, err := fit.ParseLRScale(text)
 		if err != nil {
 			return nil, err
 		}
@@ -239,7 +240,7 @@ func (s DataSpec) preprocess() checkpoint.Preprocess {
 // validate reports what is wrong with t for images as in s.
 func (t training) validate(s DataSpec) error {
 	c := t.Config
-	c.Train, c.Eval = s.place(c.Train), distill.EvalTransform(s.preprocess())
+	c.Train, c.Eval = s.place(c.Train), s.preprocess().Transform()
 	return c.Validate()
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 )
 
 // A zero that a recipe writes is taken as written, or refused.
@@ -60,12 +60,12 @@ func TestStepInUse(t *testing.T) {
 	if err := os.Remove(filepath.Join(all[0], outcomeFile)); err != nil { // as if the step were under way
 		t.Fatal(err)
 	}
-	unlock, err := distill.Lock(all[0] + ".lock")
+	unlock, err := fit.Lock(all[0] + ".lock")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, _, err = Run(t.Context(), b, tiny(t), Options{Dir: dir})
-	if !errors.Is(err, distill.ErrLocked) || !strings.Contains(err.Error(), all[0]) {
+	if !errors.Is(err, fit.ErrLocked) || !strings.Contains(err.Error(), all[0]) {
 		t.Errorf("a step in use: %v", err)
 	}
 	if err := unlock(); err != nil {

@@ -13,9 +13,10 @@ import (
 // graph and names its variables. Their names must be distinct, for snapshots
 // tell them apart by name.
 type Net interface {
-	// Forward builds the logits [N, classes] of the images x [N,H,W,C]. Train
+	// Build writes the forward pass of the images x [N,H,W,C]: logits
+	// [N, classes], and the outputs of modules that an objective may tap. Train
 	// selects BatchNorm's mode and dropout.
-	Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value
+	Build(b *engine.Builder, x *engine.Value, train bool) *engine.Outputs
 	// Variables returns parameters (Trainable) and buffers.
 	Variables() []*engine.Variable
 }
@@ -32,11 +33,6 @@ type Tracker interface {
 	Moves(v *engine.Variable) bool
 }
 
-// A LossFunc builds the training loss, a scalar and a mean over the batch, from
-// the logits [N, classes]. Target is [N, classes] too, its rows sum to one. The
-// images [N,H,W,C] are there for a second net in the same graph: a teacher.
-type LossFunc func(b *engine.Builder, images, logits, target *engine.Value) (loss *engine.Value)
-
 // Config says how to train.
 type Config struct {
 	// Epochs is the number of passes over the training images.
@@ -47,6 +43,8 @@ type Config struct {
 	// Seed decides the order of the images and every random choice.
 	Seed uint64
 
+	// Objective is what is minimized; nil means CrossEntropy with LabelSmoothing.
+	Objective Objective `json:"-"`
 	Optimizer OptimizerConfig
 	Schedule  ScheduleConfig
 
@@ -58,8 +56,8 @@ type Config struct {
 	Accumulate int
 	// EMA is the decay of the average of the weights, as in 0.999; 0 keeps none.
 	EMA float32
-	// LabelSmoothing is the ε of [engine.CrossEntropy]. It has no effect on a
-	// loss of the caller's own (Hooks.Loss) or on evaluation.
+	// LabelSmoothing is the ε of [engine.CrossEntropy]. It has no effect on an
+	// Objective of the caller's own or on evaluation.
 	LabelSmoothing float32
 	// Precision is how activations and their gradients are stored in training
 	// steps: Float32 (or ""), or BFloat16, which the backend must have
@@ -111,11 +109,6 @@ type Hooks struct {
 	// keep. "best" comes before the "last" of the same epoch, so that a run
 	// killed between them makes the same "best" again.
 	Save func(kind string, s *Snapshot) error
-	// Loss replaces the cross-entropy.
-	Loss LossFunc
-	// Extra are variables that Loss reads, such as a teacher's. They are not
-	// part of snapshots, and a step that would move one is refused.
-	Extra []*engine.Variable
 }
 
 // The kinds of snapshot that Hooks.Save is called with.
@@ -126,29 +119,39 @@ const (
 
 // StepInfo tells of one step.
 type StepInfo struct {
-	Epoch           int     // from 1
-	Step, Steps     int     // within the epoch, from 1; steps an epoch
-	Update          int     // steps since the beginning of the run, from 1
-	Loss            float64 // the training loss, averaged over the step's images
-	LR              float64 // the learning rate that the step used
-	GradNorm        float64 // the gradient's norm before clipping; 0 without
-	ImagesPerSecond float64 // since the beginning of the epoch
+	Epoch           int        // from 1
+	Step, Steps     int        // within the epoch, from 1; steps an epoch
+	Update          int        // steps since the beginning of the run, from 1
+	Loss            float64    // the training loss, averaged over the step's images
+	Terms           []TermLoss // its terms before they are weighted, likewise; nil if it has one. Valid during the call.
+	LR              float64    // the learning rate that the step used
+	GradNorm        float64    // the gradient's norm before clipping; 0 without
+	ImagesPerSecond float64    // since the beginning of the epoch
+}
+
+// A TermLoss is the value of a term of the loss.
+type TermLoss struct {
+	Name  string  `json:"name"`
+	Value float64 `json:"value"`
 }
 
 // EpochInfo holds the figures of one epoch. Its JSON form is a line of the
 // metrics file, see [MetricsWriter].
 type EpochInfo struct {
-	Epoch           int     `json:"epoch"`               // from 1
-	Step            int     `json:"step"`                // steps since the beginning of the run
-	TrainLoss       float64 `json:"train_loss"`          // mean of the training loss over the epoch's images, as they were met
-	TrainAccuracy   float64 `json:"train_accuracy"`      // share of these images classified right, in [0, 1]
-	ValLoss         float64 `json:"val_loss"`            // mean cross-entropy over the validation images
-	ValAccuracy     float64 `json:"val_accuracy"`        // share of the validation images classified right, in [0, 1]
-	LR              float64 `json:"lr"`                  // learning rate of the epoch's last step
-	ImagesPerSecond float64 `json:"images_per_second"`   // training images a second, evaluation not counted
-	Seconds         float64 `json:"seconds"`             // of training in this epoch, evaluation not counted
-	GradNorm        float64 `json:"grad_norm,omitempty"` // mean norm of the gradient before clipping; only with clipping
-	Best            bool    `json:"best"`                // the best validation accuracy so far
+	Epoch     int     `json:"epoch"`      // from 1
+	Step      int     `json:"step"`       // steps since the beginning of the run
+	TrainLoss float64 `json:"train_loss"` // mean of the training loss over the epoch's images, as they were met
+	// Terms are those of the training loss by name, before they are weighted,
+	// where it has several.
+	Terms           map[string]float64 `json:"terms,omitempty"`
+	TrainAccuracy   float64            `json:"train_accuracy"`      // share of these images classified right, in [0, 1]
+	ValLoss         float64            `json:"val_loss"`            // mean cross-entropy over the validation images
+	ValAccuracy     float64            `json:"val_accuracy"`        // share of the validation images classified right, in [0, 1]
+	LR              float64            `json:"lr"`                  // learning rate of the epoch's last step
+	ImagesPerSecond float64            `json:"images_per_second"`   // training images a second, evaluation not counted
+	Seconds         float64            `json:"seconds"`             // of training in this epoch, evaluation not counted
+	GradNorm        float64            `json:"grad_norm,omitempty"` // mean norm of the gradient before clipping; only with clipping
+	Best            bool               `json:"best"`                // the best validation accuracy so far
 
 	// Confusion is that of the validation images. It is nil in the history.
 	Confusion Confusion `json:"-"`
@@ -164,6 +167,9 @@ type Result struct {
 
 // normalized fills in the defaults.
 func (c Config) normalized() Config {
+	if c.Objective == nil {
+		c.Objective = CrossEntropy{LabelSmoothing: c.LabelSmoothing}
+	}
 	c.Accumulate = max(c.Accumulate, 1)
 	if c.Precision == Float32 {
 		c.Precision = ""

@@ -42,18 +42,18 @@ func (e *DivergedError) Error() string {
 
 // diverged returns the error for what went wrong. It names the settings that
 // would help.
-func (t *Trainer) diverged(what string, loss float64, epoch, step int) error {
+func (l *ledger) diverged(what string, loss float64, epoch, step int) error {
 	e := &DivergedError{Epoch: epoch, Step: step, Loss: loss, What: what}
-	lr := t.schedule.LR(max(t.pos.Update-1, 0))
+	lr := l.schedule.LR(max(l.pos.Update-1, 0))
 	switch {
 	case what == "loss" && epoch == 1 && step == 1: // computed before any weight had moved
 		e.Hint = "no weight had moved yet, so no learning rate helps: the weights that the run began with do not suit these images, or are broken"
-	case t.c.Optimizer.Kind == Stale:
+	case l.c.Optimizer.Kind == Stale:
 		e.Hint = "the weights were not finite to begin with, or the images are not"
-	case t.c.ClipNorm == 0:
+	case l.c.ClipNorm == 0:
 		e.Hint = fmt.Sprintf("try a learning rate below %.3g, or gradient clipping at a norm of 1", lr)
 	default:
-		e.Hint = fmt.Sprintf("try a learning rate below %.3g, or clipping below %.3g", lr, t.c.ClipNorm)
+		e.Hint = fmt.Sprintf("try a learning rate below %.3g, or clipping below %.3g", lr, l.c.ClipNorm)
 	}
 	return e
 }
@@ -111,11 +111,12 @@ func (t *Trainer) failed(err error) error {
 	if !errors.As(err, &d) {
 		return err
 	}
-	d.Epoch, d.Step, d.Steps = t.pos.Epoch+1, t.groupOf(t.pos.Batch), t.groups()
+	l := t.ledger
+	d.Epoch, d.Step, d.Steps = l.pos.Epoch+1, l.stepsOf(l.pos.Batch), l.steps()
 	if at := t.saved; at != nil {
 		d.Saved = fmt.Sprintf("at the end of epoch %d", at.Epoch)
 		if at.Batch > 0 {
-			d.Saved = fmt.Sprintf("after step %d of epoch %d", t.groupOf(at.Batch), at.Epoch+1)
+			d.Saved = fmt.Sprintf("after step %d of epoch %d", l.stepsOf(at.Batch), at.Epoch+1)
 		}
 	}
 	return d

@@ -312,7 +312,7 @@ func (e *Evaluator) build(k stepKey) (*engine.Graph, *inference, error) {
 	b := engine.NewBuilder(engine.NewGraph())
 	p := &inference{in: make(engine.Bindings, 1)}
 	p.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
-	p.logits = e.net.Forward(b, p.images, false)
+	p.logits = e.net.Build(b, p.images, false).Logits
 	if err := b.Err(); err != nil {
 		return nil, nil, err
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -74,17 +76,21 @@ func (e *EventWriter) Scalar(tag string, step int, value float64) error {
 
 // Epoch writes an epoch's figures, at the number of steps done: loss/train,
 // accuracy/train, loss/val, accuracy/val, lr, images_per_second and, with
-// clipping, grad_norm.
+// clipping, grad_norm. A loss of several terms has one loss/train/NAME for each.
 func (e *EventWriter) Epoch(i EpochInfo) error {
-	scalars := []struct {
+	type scalar struct {
 		tag   string
 		value float64
-	}{
+	}
+	scalars := []scalar{
 		{"loss/train", i.TrainLoss}, {"accuracy/train", i.TrainAccuracy}, {"loss/val", i.ValLoss},
 		{"accuracy/val", i.ValAccuracy}, {"lr", i.LR}, {"images_per_second", i.ImagesPerSecond}, {"grad_norm", i.GradNorm},
 	}
 	if i.GradNorm == 0 {
 		scalars = scalars[:len(scalars)-1]
+	}
+	for _, name := range slices.Sorted(maps.Keys(i.Terms)) {
+		scalars = append(scalars, scalar{"loss/train/" + name, i.Terms[name]})
 	}
 	for _, s := range scalars {
 		if err := e.Scalar(s.tag, i.Step, s.value); err != nil {

@@ -16,9 +16,9 @@ type logistic struct{ weight, bias *engine.Variable }
 
 func (l logistic) Variables() []*engine.Variable { return []*engine.Variable{l.weight, l.bias} }
 
-func (l logistic) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
+func (l logistic) Build(b *engine.Builder, x *engine.Value, _ bool) *engine.Outputs {
 	mean := b.One(engine.GlobalAvgPool{}, x)
-	return b.One(engine.Linear{}, mean, b.Variable(l.weight), b.Variable(l.bias))
+	return &engine.Outputs{Logits: b.One(engine.Linear{}, mean, b.Variable(l.weight), b.Variable(l.bias))}
 }
 
 func Example() {

@@ -1,6 +1,9 @@
 package train
 
-import "github.com/potstill/potstill/engine"
+import (
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+)
 
 // A feed is small vectors that are bound to every program of a step and
 // rewritten before each run.
@@ -30,6 +33,7 @@ func (f *feed) group(i int, factor float64) []float32 {
 
 // A Moment is what changes from one run of a step's programs to the next.
 type Moment struct {
+	Epoch  int     // epochs before this one
 	Update int     // steps before this one
 	Batch  int     // batches before this one
 	First  bool    // whether it is the first batch of its step
@@ -37,8 +41,12 @@ type Moment struct {
 }
 
 // Tell brings the data of all that the step has written up to date. It must be
-// called before each run, and allocates nothing.
-func (s *Step) Tell(m Moment) {
+// called before each run; batch is the one that runs, nil for the update of an
+// accumulated step. Of its own it allocates nothing.
+func (s *Step) Tell(m Moment, batch *data.Batch) {
+	if batch != nil {
+		s.c.Objective.Tell(m, batch)
+	}
 	f := &s.feed
 	for g, factor := range f.factors {
 		s.c.Optimizer.hyper(f.hyper[g], m.LR*factor, m.Update)

@@ -96,7 +96,7 @@ func TestAStepAllocatesNothingOnGPU(t *testing.T) {
 	c.Epochs, c.Batch, c.Workers, c.ClipNorm = 1, 1, 1, 1
 	tr := start(t, noisyData(t), c, 1, Hooks{Step: func(StepInfo) {}})
 	ctx := context.Background()
-	batches := tr.loader.Epoch(ctx, 0, 0)
+	batches := tr.source.loader.Epoch(ctx, 0, 0)
 	defer batches.Close()
 	group := func() {
 		if err := tr.group(ctx, batches); err != nil {
@@ -109,8 +109,8 @@ func TestAStepAllocatesNothingOnGPU(t *testing.T) {
 	if n := testing.AllocsPerRun(10, group); n != 0 {
 		t.Errorf("%v allocations a step", n)
 	}
-	if err := tr.drain(); err != nil || tr.pos.Batches != 14 {
-		t.Errorf("%d batches: %v", tr.pos.Batches, err)
+	if err := tr.drain(); err != nil || tr.ledger.pos.Batches != 14 {
+		t.Errorf("%d batches: %v", tr.ledger.pos.Batches, err)
 	}
 }
 
@@ -194,11 +194,11 @@ func newWideNet() *wideNet {
 
 func (n *wideNet) Variables() []*engine.Variable { return n.vars }
 
-func (n *wideNet) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
+func (n *wideNet) Build(b *engine.Builder, x *engine.Value, _ bool) *engine.Outputs {
 	v := func(i int) *engine.Value { return b.Variable(n.vars[i]) }
 	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, v(0), v(1))
 	x = b.One(engine.Activation{F: engine.ReLU6}, x)
-	return b.One(engine.Linear{}, b.One(engine.GlobalAvgPool{}, x), v(2), v(3))
+	return &engine.Outputs{Logits: b.One(engine.Linear{}, b.One(engine.GlobalAvgPool{}, x), v(2), v(3))}
 }
 
 // manyPictures has so many training pictures, a few more than two batches.

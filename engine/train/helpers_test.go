@@ -91,8 +91,8 @@ func newLinearNet(features, classes int) *linearNet {
 
 func (n *linearNet) Variables() []*engine.Variable { return []*engine.Variable{n.w, n.b} }
 
-func (n *linearNet) Forward(b *engine.Builder, x *engine.Value, _ bool) *engine.Value {
-	return b.One(engine.Linear{}, b.One(engine.Flatten{}, x), b.Variable(n.w), b.Variable(n.b))
+func (n *linearNet) Build(b *engine.Builder, x *engine.Value, _ bool) *engine.Outputs {
+	return &engine.Outputs{Logits: b.One(engine.Linear{}, b.One(engine.Flatten{}, x), b.Variable(n.w), b.Variable(n.b))}
 }
 
 // convNet is conv3x3 – BatchNorm – ReLU6 – max pool – dropout – Linear.
@@ -121,7 +121,7 @@ func (n *convNet) Moves(*engine.Variable) bool { return true }
 
 func (n *convNet) Counters() []*engine.Variable { return n.vars[6:7] }
 
-func (n *convNet) Forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
+func (n *convNet) Build(b *engine.Builder, x *engine.Value, train bool) *engine.Outputs {
 	v := func(i int) *engine.Value { return b.Variable(n.vars[i]) }
 	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, v(0), v(1))
 	x = b.One(engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: train}, x, v(2), v(3), v(4), v(5))
@@ -130,7 +130,7 @@ func (n *convNet) Forward(b *engine.Builder, x *engine.Value, train bool) *engin
 	if train && n.dropout > 0 {
 		x = b.One(engine.Dropout{P: n.dropout}, x, b.DropoutCounter())
 	}
-	return b.One(engine.Linear{}, b.One(engine.Flatten{}, x), v(7), v(8))
+	return &engine.Outputs{Logits: b.One(engine.Linear{}, b.One(engine.Flatten{}, x), v(7), v(8))}
 }
 
 // fill gives the parameters small random values, and BatchNorm's γ and running

@@ -22,7 +22,7 @@ func CheckLastBatch(net Net, ds *data.Dataset, c Config) error {
 	h, w := c.Train.OutSize(ds.Train.Bounds(0))
 	b := engine.NewBuilder(engine.NewGraph())
 	x := b.Input("images", engine.F32(1, h, w, 3))
-	net.Forward(b, x, true)
+	net.Build(b, x, true)
 	err := b.Err()
 	switch {
 	case err == nil:

@@ -87,10 +87,10 @@ func TestOneLaunchAhead(t *testing.T) {
 	h := Hooks{}
 	var tr *Trainer
 	h.Step = func(i StepInfo) {
-		if n := len(tr.flying); n != 1 && i.Step < i.Steps {
+		if n := len(tr.flights.under); n != 1 && i.Step < i.Steps {
 			t.Errorf("at the end of step %d, %d launches are under way", i.Step, n)
 		}
-		ahead = max(ahead, tr.next.Batches-tr.pos.Batches)
+		ahead = max(ahead, tr.flights.next.Batches-tr.ledger.pos.Batches)
 	}
 	tr = start(t, noisyData(t), base(), 1, h)
 	if _, err := tr.Run(context.Background()); err != nil || ahead != 1 {
@@ -159,7 +159,7 @@ func TestDivergenceAhead(t *testing.T) {
 	if !errors.As(err, &d) || d.Epoch != 2 || d.Step != 3 || steps != 6 || len(r.last) != 1 {
 		t.Fatalf("%d steps, %d snapshots: %+v", steps, len(r.last), err)
 	}
-	if len(tr.flying) != 0 {
+	if len(tr.flights.under) != 0 {
 		t.Error("a launch was left under way")
 	}
 }

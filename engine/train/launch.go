@@ -13,7 +13,7 @@ import (
 // Where the device works on its own (engine.Pipeliner), the trainer launches a
 // batch before it waits for the one before it, so that the device always has
 // something to do: what a batch has come to is accounted for one launch late.
-// next is the place up to which batches have been launched, pos that up to
+// flights.next is the place up to which batches have been launched, ledger.pos that up to
 // which they have been accounted for. They are the same wherever a snapshot is
 // taken, the net is evaluated, or the run is left.
 
@@ -24,14 +24,36 @@ type launch struct {
 	labels []int32 // of the batch; valid until the next but one is fetched
 	n      int     // its images; 0: the optimizer's run, which has no batch
 	images int     // those of the whole step
+	first  bool    // the first launch of its step
 	ends   bool    // the last launch of its step
+}
+
+// flights are the launches that have not been waited for, the oldest first.
+type flights struct {
+	under []launch
+	next  position // up to which batches have been launched
+}
+
+// pop returns the oldest launch, which is then no more among them.
+func (f *flights) pop() launch {
+	l := f.under[0]
+	f.under = f.under[:copy(f.under, f.under[1:])]
+	return l
+}
+
+// abandon waits for all launches, whatever comes of them.
+func (f *flights) abandon() {
+	for i := range f.under {
+		_ = f.under[i].f.Wait()
+	}
+	f.under = f.under[:0]
 }
 
 // group launches one step: Accumulate batches, or what is left of the epoch, and
 // the optimizer.
 func (t *Trainer) group(ctx context.Context, batches *data.Epoch) error {
 	err := t.launchGroup(ctx, batches)
-	if err != nil && len(t.flying) > 0 { // something went wrong before a launch
+	if err != nil && len(t.flights.under) > 0 { // something went wrong before a launch
 		if earlier := t.drain(); earlier != nil {
 			return earlier
 		}
@@ -40,12 +62,13 @@ func (t *Trainer) group(ctx context.Context, batches *data.Epoch) error {
 }
 
 func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
-	k := min(t.c.Accumulate, t.loader.Steps()-t.next.Batch)
-	images := t.imagesIn(t.next.Batch, k)
+	next := &t.flights.next
+	k := min(t.c.Accumulate, t.source.batches()-next.Batch)
+	images := t.source.imagesIn(next.Batch, k)
 	for i := range k {
 		b, err := batches.Next()
 		if err == io.EOF {
-			return fmt.Errorf("the epoch ended after %d of %d batches", t.next.Batch, t.loader.Steps())
+			return fmt.Errorf("the epoch ended after %d of %d batches", next.Batch, t.source.batches())
 		}
 		if err != nil {
 			return err
@@ -54,14 +77,15 @@ func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
 		if err != nil {
 			return err
 		}
-		t.step.Tell(t.moment(i == 0))
-		t.next.Batch++
-		t.next.Batches++
+		t.programs.step.Tell(t.moment(i == 0), b)
+		next.Batch++
+		next.Batches++
 		ends := t.c.Accumulate == 1
 		if ends {
-			t.next.Update++
+			next.Update++
 		}
-		if err := t.launch(ctx, b, launch{p: p, labels: b.Labels[:b.N], n: b.N, images: images, ends: ends}); err != nil {
+		l := launch{p: p, labels: b.Labels[:b.N], n: b.N, images: images, first: i == 0, ends: ends}
+		if err := t.launch(ctx, b, l); err != nil {
 			return err
 		}
 	}
@@ -72,14 +96,15 @@ func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
 	if err != nil {
 		return err
 	}
-	t.step.Tell(t.moment(false))
-	t.next.Update++
+	t.programs.step.Tell(t.moment(false), nil)
+	next.Update++
 	return t.launch(ctx, nil, launch{p: p, ends: true})
 }
 
 // moment is that of the next launch.
 func (t *Trainer) moment(first bool) Moment {
-	return Moment{Update: t.next.Update, Batch: t.next.Batches, First: first, LR: t.schedule.LR(t.next.Update)}
+	next := t.flights.next
+	return Moment{Epoch: next.Epoch, Update: next.Update, Batch: next.Batches, First: first, LR: t.ledger.schedule.LR(next.Update)}
 }
 
 // weight returns the share of a batch's gradient in that of its step.
@@ -95,10 +120,10 @@ func (t *Trainer) weight(n, images int) float32 {
 func (t *Trainer) launch(ctx context.Context, b *data.Batch, l launch) error {
 	var err error
 	if l.f, err = l.p.start(ctx, b); err != nil {
-		t.abandon()
+		t.flights.abandon()
 		return t.failed(fault(t.store.Backend(), err))
 	}
-	t.flying = append(t.flying, l)
+	t.flights.under = append(t.flights.under, l)
 	ahead := 0
 	if l.p.prog.Overlaps() {
 		ahead = engine.Flights - 1
@@ -112,71 +137,26 @@ func (t *Trainer) drain() error { return t.account(0) }
 // account waits and accounts for the oldest launches until no more than so many
 // are under way. After an error none is, and the others are not accounted for.
 func (t *Trainer) account(left int) error {
-	for len(t.flying) > left {
-		l := t.flying[0]
-		t.flying = t.flying[:copy(t.flying, t.flying[1:])]
+	for len(t.flights.under) > left {
+		l := t.flights.pop()
 		if err := t.settle(&l); err != nil {
-			t.abandon()
+			t.flights.abandon()
 			return err
 		}
 	}
 	return nil
 }
 
-// abandon waits for all that is under way, whatever comes of it.
-func (t *Trainer) abandon() {
-	for i := range t.flying {
-		_ = t.flying[i].f.Wait()
-	}
-	t.flying = t.flying[:0]
-}
-
-// settle accounts for one launch.
+// settle waits for one launch, accounts for it, and reports its step.
 func (t *Trainer) settle(l *launch) error {
 	if err := l.p.land(l.f); err != nil {
 		return t.failed(fault(t.store.Backend(), err))
 	}
-	if l.n > 0 {
-		loss := float64(l.p.lossHost[0])
-		if !finite(loss) {
-			return t.diverged("loss", loss, t.pos.Epoch+1, t.part.Steps+1)
-		}
-		if err := t.takeNorm(l.p, loss); err != nil {
-			return err
-		}
-		t.part.Loss += loss * float64(l.n)
-		t.part.Correct += correct(l.p.logitsHost, l.labels, t.classes)
-		t.part.Images += l.n
-		t.pos.Batch++
-		t.pos.Batches++
-		t.groupLoss += loss * float64(l.n) / float64(l.images)
+	if err := t.ledger.settle(l); err != nil {
+		return err
 	}
-	if !l.ends {
-		return nil
-	}
-	t.lastLoss, t.groupLoss = t.groupLoss, 0
-	if l.n == 0 {
-		if err := t.takeNorm(l.p, t.lastLoss); err != nil {
-			return err
-		}
-	}
-	t.lastStep = [2]int{t.pos.Epoch + 1, t.part.Steps + 1}
-	t.part.Norm += t.lastNorm
-	t.part.Steps++
-	t.pos.Update++
-	t.part.Seconds = t.clock.seconds()
-	t.report()
-	return nil
-}
-
-// takeNorm keeps the gradient's norm, if the step has measured it.
-func (t *Trainer) takeNorm(p *program, loss float64) error {
-	if p.Norm == nil {
-		return nil
-	}
-	t.lastNorm = float64(p.normHost[0])
-	if !finite(t.lastNorm) {
-		return t.diverged("the gradient's norm", loss, t.pos.Epoch+1, t.part.Steps+1)
+	if l.ends && t.hooks.Step != nil {
+		t.hooks.Step(t.ledger.info())
 	}
 	return nil
 }

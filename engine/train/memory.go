@@ -68,9 +68,17 @@ func explainMemory(what string, k stepKey, b engine.Backend, err error, fit func
 	return e
 }
 
-// explainMemory does so for a program of the trainer.
-func (t *Trainer) explainMemory(what string, k stepKey, err error) error {
-	return explainMemory(what, k, t.store.Backend(), err, t.fit)
+// program returns the program for batches of this shape. An error of memory says
+// what would fit.
+func (t *Trainer) program(k stepKey) (*program, error) {
+	p, err := t.programs.of(k)
+	return p, explainMemory("training step", k, t.store.Backend(), err, t.fit)
+}
+
+// optimizer does so for the optimizer's.
+func (t *Trainer) optimizer() (*program, error) {
+	p, err := t.programs.optimizer()
+	return p, explainMemory("optimizer step", t.source.key(t.c.Batch, 1), t.store.Backend(), err, t.fit)
 }
 
 // allocation is what a large allocation of a device is a multiple of.
@@ -91,13 +99,8 @@ func spare(n int) int { return n - n/64 }
 // fit returns the largest batch with which the run fits into the memory that is
 // free and that which the trainer's own programs hold.
 func (t *Trainer) fit(free int) int {
-	for _, p := range t.programs {
-		free += taken(p.prog.Plan().ArenaBytes)
-	}
-	if t.optimize != nil {
-		free += taken(t.optimize.prog.Plan().ArenaBytes)
-	}
-	for _, p := range t.evaluator.progs {
+	free += t.programs.arenas()
+	for _, p := range t.judge.progs {
 		free += taken(p.prog.Plan().ArenaBytes)
 	}
 	return LargestBatch(t.c.Batch, spare(free), t.needs)
@@ -105,8 +108,7 @@ func (t *Trainer) fit(free int) int {
 
 // keys returns the programs that a run with batches of so many images needs.
 func (t *Trainer) keys(batch int) (all []stepKey) {
-	h, w, c := t.loader.Shape()
-	total := t.ds.Train.Len()
+	total := t.source.images.Len()
 	if t.c.DropLast {
 		total -= total % batch
 	}
@@ -115,7 +117,7 @@ func (t *Trainer) keys(batch int) (all []stepKey) {
 		images := min(batch*t.c.Accumulate, total-at)
 		for i := 0; i < images; i += batch {
 			n := min(batch, images-i)
-			k := stepKey{n, h, w, c, t.weight(n, images)}
+			k := t.source.key(n, t.weight(n, images))
 			if !seen[k] {
 				seen[k] = true
 				all = append(all, k)
@@ -132,11 +134,11 @@ func (t *Trainer) needs(batch int) (int, error) {
 	arenas := make(map[int]int) // by images: those of different weights are alike
 	for _, k := range t.keys(batch) {
 		if arenas[k.n] == 0 {
-			g, p, err := t.write(k)
+			g, p, err := t.programs.write(k)
 			if err != nil {
 				return 0, err
 			}
-			n, err := g.Footprint(t.store.Backend(), engine.Options{Store: t.store, Outputs: p.outputs()})
+			n, err := g.Footprint(t.store.Backend(), engine.Options{Store: t.store, Outputs: p.Outputs()})
 			if err != nil {
 				return 0, err
 			}
@@ -144,7 +146,7 @@ func (t *Trainer) needs(batch int) (int, error) {
 		}
 		sum += taken(arenas[k.n])
 	}
-	n, err := t.evaluator.footprint(t.ds.Val, batch)
+	n, err := t.judge.footprint(t.judge.images, batch)
 	sum += taken(n)
 	missing := func(s *engine.Store, vars []*engine.Variable) {
 		for _, v := range vars {
@@ -154,10 +156,9 @@ func (t *Trainer) needs(batch int) (int, error) {
 		}
 	}
 	missing(t.store, t.vars)
-	missing(t.store, t.state.accs)
-	missing(t.store, t.state.kept())
-	if t.evalStore != t.store {
-		missing(t.evalStore, t.vars)
+	missing(t.store, t.programs.step.Variables())
+	if t.judge.averages() {
+		missing(t.judge.store, t.vars)
 	}
 	return sum, err
 }
@@ -166,8 +167,8 @@ func (t *Trainer) needs(batch int) (int, error) {
 // batches takes: those of the batches that are made ahead, and on a backend that
 // works in it those of the programs.
 func (t *Trainer) hostNeeds(batch int) (int, error) {
-	sum := t.loader.Bytes(batch)
-	l, err := t.evaluator.loader(t.ds.Val)
+	sum := t.source.loader.Bytes(batch)
+	l, err := t.judge.loader(t.judge.images)
 	if err != nil {
 		return 0, err
 	}
@@ -198,11 +199,10 @@ func checkHost(what string, k stepKey, needs func(batch int) (int, error)) error
 // step. On a backend that has memory of its own it compiles all programs: that
 // there is too little shows at once, and not after an epoch.
 func (t *Trainer) prepare() error {
-	if t.pos.Epoch >= t.c.Epochs || t.patienceSpent() {
+	if t.ledger.over() {
 		return nil
 	}
-	h, w, c := t.loader.Shape()
-	if err := checkHost("training", stepKey{n: t.c.Batch, h: h, w: w, c: c}, t.hostNeeds); err != nil {
+	if err := checkHost("training", t.source.key(t.c.Batch, 1), t.hostNeeds); err != nil {
 		return err
 	}
 	if _, ok := t.store.Backend().(engine.Metered); !ok {
@@ -218,7 +218,7 @@ func (t *Trainer) prepare() error {
 			return err
 		}
 	}
-	return t.evaluator.prepare(t.ds.Val)
+	return t.judge.prepare(t.judge.images)
 }
 
 // probes is how often LargestBatch asks between the smallest and the largest batch.

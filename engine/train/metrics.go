@@ -12,6 +12,7 @@ import (
 //	epoch              from 1
 //	step               steps since the beginning of the run
 //	train_loss         mean training loss over the epoch's images, as they were met
+//	terms              those of the training loss by name, before they are weighted; only where it has several
 //	train_accuracy     share of these images classified right, in [0, 1]
 //	val_loss           mean cross-entropy over the validation images
 //	val_accuracy       share of the validation images classified right, in [0, 1]

@@ -135,9 +135,10 @@ func (c OptimizerConfig) hyper(dst []float32, lr float64, t int) {
 
 // A state is what the trainer keeps on the device beside the net: for every
 // parameter the optimizer's slots and the accumulated gradient, for every
-// float32 variable that moves its average.
+// float32 variable of the net that moves its average.
 type state struct {
-	params []*engine.Variable   // the net's, trainable
+	params []*engine.Variable   // what is trained: the net's, and the objective's
+	own    []*engine.Variable   // the objective's, trained or not
 	slots  [][]*engine.Variable // [slot][parameter]
 	accs   []*engine.Variable   // [parameter], only when accumulating
 	source []*engine.Variable   // what is averaged
@@ -154,6 +155,12 @@ func newState(net Net, c Config) *state {
 		if c.EMA > 0 && v.DType == engine.Float32 && !(tracks && !tracker.Moves(v)) {
 			s.source = append(s.source, v)
 			s.ema = append(s.ema, &engine.Variable{Name: "ema." + v.Name, Spec: v.Spec})
+		}
+	}
+	s.own = c.Objective.State()
+	for _, v := range s.own {
+		if v.Trainable {
+			s.params = append(s.params, v)
 		}
 	}
 	like := func(prefix string) []*engine.Variable {
@@ -179,5 +186,5 @@ func (s *state) kept() []*engine.Variable {
 	for _, slot := range s.slots {
 		out = append(out, slot...)
 	}
-	return append(out, s.ema...)
+	return append(append(out, s.ema...), s.own...)
 }

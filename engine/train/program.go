@@ -2,11 +2,22 @@ package train
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 )
+
+// programs are a run's step, compiled for each shape of batch that occurs.
+type programs struct {
+	step    *Step
+	source  *source
+	store   *engine.Store
+	classes int
+	batches map[stepKey]*program
+	update  *program // the optimizer's, when accumulating
+}
 
 // A stepKey tells the training programs of one run apart.
 type stepKey struct {
@@ -17,85 +28,110 @@ type stepKey struct {
 // A program is a written step compiled for one shape of batch.
 type program struct {
 	*WrittenStep
-	prog          *engine.Program
-	images        *engine.Value // as the loader makes them; nil if they are made from
-	index, params *engine.Value // these on the device
+	prog   *engine.Program
+	images *engine.Value   // as the loader makes them; nil if they are made on the device
+	views  []*engine.Value // the other ones
+	params *engine.Value   // what they are made by on the device
 
-	lossHost, logitsHost, normHost    []float32
-	lossBytes, logitsBytes, normBytes []byte // the same memory
+	// What the last run that was waited for has come to; nil where there is none.
+	loss, logits, norm []float32
+	terms              [][]float32 // of the loss
+	read               []reading
 }
 
-// program returns the program for batches of this shape, compiling it at first use.
-func (t *Trainer) program(k stepKey) (*program, error) {
-	if p, ok := t.programs[k]; ok {
+// A reading is an output of a program and the host's memory for it.
+type reading struct {
+	v   *engine.Value
+	dst []byte
+}
+
+// of returns the program for batches of this shape, compiling it at first use.
+func (ps *programs) of(k stepKey) (*program, error) {
+	if p, ok := ps.batches[k]; ok {
 		return p, nil
 	}
-	g, p, err := t.write(k)
+	g, p, err := ps.write(k)
 	if err == nil {
-		err = t.compile(g, p)
+		err = ps.compile(g, p)
 	}
 	if err != nil {
-		err = fmt.Errorf("training step for %d images of %dx%d: %w", k.n, k.h, k.w, err)
-		return nil, t.explainMemory("training step", k, err)
+		return nil, fmt.Errorf("training step for %d images of %dx%d: %w", k.n, k.h, k.w, err)
 	}
-	t.programs[k] = p
+	ps.batches[k] = p
 	return p, nil
 }
 
 // write writes the step down for batches of this shape.
-func (t *Trainer) write(k stepKey) (g *engine.Graph, p *program, err error) {
+func (ps *programs) write(k stepKey) (g *engine.Graph, p *program, err error) {
 	b, p := engine.NewBuilder(engine.NewGraph()), &program{}
-	images := t.source(b, p, k)
+	images := ps.source.write(b, p, k)
 	if err := b.Err(); err != nil {
 		return nil, nil, err
 	}
-	p.WrittenStep, err = t.step.Build(b, images, t.classes, k.weight)
+	p.WrittenStep, err = ps.step.Build(b, images, ps.classes, k.weight)
 	return b.Graph(), p, err
 }
 
 // optimizer returns the program that runs the optimizer on the accumulated
 // gradients.
-func (t *Trainer) optimizer() (*program, error) {
-	if t.optimize != nil {
-		return t.optimize, nil
+func (ps *programs) optimizer() (*program, error) {
+	if ps.update != nil {
+		return ps.update, nil
 	}
 	b, p := engine.NewBuilder(engine.NewGraph()), &program{}
 	var err error
-	if p.WrittenStep, err = t.step.BuildUpdate(b); err == nil {
-		err = t.compile(b.Graph(), p)
+	if p.WrittenStep, err = ps.step.BuildUpdate(b); err == nil {
+		err = ps.compile(b.Graph(), p)
 	}
 	if err != nil {
-		h, w, c := t.loader.Shape()
-		return nil, t.explainMemory("optimizer step", stepKey{n: t.c.Batch, h: h, w: w, c: c}, fmt.Errorf("optimizer step: %w", err))
+		return nil, fmt.Errorf("optimizer step: %w", err)
 	}
-	t.optimize = p
+	ps.update = p
 	return p, nil
 }
 
-// outputs returns what is read back after a run.
-func (p *program) outputs() []*engine.Value {
-	var out []*engine.Value
-	for _, v := range []*engine.Value{p.Loss, p.Logits, p.Norm} {
-		if v != nil {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
 // compile makes the program and the host's side of its outputs.
-func (t *Trainer) compile(g *engine.Graph, p *program) error {
-	if p.Loss != nil {
-		p.lossHost, p.logitsHost = make([]float32, 1), make([]float32, p.Logits.Len())
-		p.lossBytes, p.logitsBytes = engine.Bytes(p.lossHost), engine.Bytes(p.logitsHost)
+func (ps *programs) compile(g *engine.Graph, p *program) error {
+	host := func(v *engine.Value) []float32 {
+		if v == nil {
+			return nil
+		}
+		x := make([]float32, v.Len())
+		p.read = append(p.read, reading{v, engine.Bytes(x)})
+		return x
 	}
-	if p.Norm != nil {
-		p.normHost = make([]float32, 1)
-		p.normBytes = engine.Bytes(p.normHost)
+	p.loss, p.logits, p.norm = host(p.Loss), host(p.Logits), host(p.Norm)
+	for _, t := range p.Terms {
+		p.terms = append(p.terms, host(t.Value))
 	}
 	var err error
-	p.prog, err = g.Compile(t.store.Backend(), engine.Options{Store: t.store, Outputs: p.outputs()})
+	p.prog, err = g.Compile(ps.store.Backend(), engine.Options{Store: ps.store, Outputs: p.Outputs()})
 	return err
+}
+
+// arenas returns the bytes that the programs' arenas take of the device.
+func (ps *programs) arenas() (n int) {
+	for _, p := range ps.batches {
+		n += taken(p.prog.Plan().ArenaBytes)
+	}
+	if ps.update != nil {
+		n += taken(ps.update.prog.Plan().ArenaBytes)
+	}
+	return n
+}
+
+// close frees the programs. It may be called twice.
+func (ps *programs) close() error {
+	var errs []error
+	for k, p := range ps.batches {
+		errs = append(errs, p.prog.Close())
+		delete(ps.batches, k)
+	}
+	if ps.update != nil {
+		errs = append(errs, ps.update.prog.Close())
+		ps.update = nil
+	}
+	return errors.Join(errs...)
 }
 
 // start begins a run of the step on a batch, nil for none. It allocates nothing.
@@ -106,22 +142,32 @@ func (p *program) start(ctx context.Context, b *data.Batch) (engine.Flight, erro
 	return p.prog.Start(ctx, p.In)
 }
 
-// land waits for a run of the step and reads back loss, logits and norm, as far
-// as there are. It allocates nothing.
+// bind gives the program a batch.
+func (p *program) bind(b *data.Batch) {
+	if p.images != nil {
+		p.In[p.images] = engine.Bytes(b.Images)
+	} else {
+		p.In[p.params] = engine.Bytes(b.Params)
+	}
+	for i, v := range p.views {
+		p.In[v] = engine.Bytes(b.Views[i])
+	}
+	if p.Index != nil {
+		p.In[p.Index] = engine.Bytes(b.Numbers)
+	}
+	p.In[p.Target] = engine.Bytes(b.Targets)
+}
+
+// land waits for a run of the step and reads back what it has come to. It
+// allocates nothing.
 func (p *program) land(f engine.Flight) error {
 	if err := f.Wait(); err != nil {
 		return err
 	}
-	if p.Loss != nil {
-		if err := f.Read(p.Loss, p.lossBytes); err != nil {
+	for _, r := range p.read {
+		if err := f.Read(r.v, r.dst); err != nil {
 			return err
 		}
-		if err := f.Read(p.Logits, p.logitsBytes); err != nil {
-			return err
-		}
-	}
-	if p.Norm != nil {
-		return f.Read(p.Norm, p.normBytes)
 	}
 	return nil
 }

@@ -44,8 +44,8 @@ func TestAugmentOnDeviceChangesNothing(t *testing.T) {
 			for i := range runs {
 				c.HostAugment = i == 1
 				tr := start(t, ds, c, 1, Hooks{Save: runs[i].save, Step: func(s StepInfo) { losses[i] = append(losses[i], s.Loss) }})
-				if (tr.resident == nil) != c.HostAugment {
-					t.Fatalf("HostAugment is %v, the training set on the device: %v", c.HostAugment, tr.resident != nil)
+				if (tr.source.resident == nil) != c.HostAugment {
+					t.Fatalf("HostAugment is %v, the training set on the device: %v", c.HostAugment, tr.source.resident != nil)
 				}
 				if _, err := tr.Run(context.Background()); err != nil {
 					t.Fatal(err)
@@ -86,7 +86,7 @@ func TestAResidentStepAllocatesNothing(t *testing.T) {
 	c.Epochs, c.Batch, c.Workers = 1, 1, 1
 	tr := start(t, noisyData(t), c, 1, Hooks{Step: func(StepInfo) {}})
 	ctx := context.Background()
-	batches := tr.loader.Epoch(ctx, 0, 0)
+	batches := tr.source.loader.Epoch(ctx, 0, 0)
 	defer batches.Close()
 	group := func() {
 		if err := tr.group(ctx, batches); err != nil {
@@ -96,7 +96,7 @@ func TestAResidentStepAllocatesNothing(t *testing.T) {
 	for range 3 {
 		group()
 	}
-	if n := testing.AllocsPerRun(10, group); n != 0 || tr.resident == nil {
+	if n := testing.AllocsPerRun(10, group); n != 0 || tr.source.resident == nil {
 		t.Errorf("%v allocations a step", n)
 	}
 	if err := tr.drain(); err != nil {
@@ -182,15 +182,15 @@ func free(t *testing.T, b engine.Backend) int {
 // them to the host.
 func TestUploadFails(t *testing.T) {
 	onGPU(t)
-	store := newStore(t)
-	tr := &Trainer{store: store, ds: noisyData(t), c: unmixed()}
-	if err := tr.unfit(); err != nil {
+	store, ds, c := newStore(t), noisyData(t), unmixed().normalized()
+	r, err := fitting(ds.Train, c, store.Backend())
+	if err != nil {
 		t.Fatal(err)
 	}
 	store.Close()
 	before := free(t, store.Backend())
-	tr.resident.images.Shape = []int{1 << 20, 1 << 10, 1 << 10, 3}
-	if err := tr.upload(); !errors.Is(err, engine.ErrOutOfMemory) || tr.resident != nil || free(t, store.Backend()) != before {
+	r.images.Shape = []int{1 << 20, 1 << 10, 1 << 10, 3}
+	if err := r.upload(ds.Train, c.Train, store); !errors.Is(err, engine.ErrOutOfMemory) || free(t, store.Backend()) != before {
 		t.Errorf("%v; %d bytes were free, %d are now", err, before, free(t, store.Backend()))
 	}
 }

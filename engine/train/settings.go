@@ -97,7 +97,7 @@ func (t *Trainer) checkLength(p progress) error {
 	if p.Epochs > 0 {
 		return fmt.Errorf("epochs was %d and is %d now: "+hint, p.Epochs, t.c.Epochs, t.c.Schedule.Kind)
 	}
-	if n := len(p.History); n > 0 && p.History[n-1].Step > 0 && p.History[n-1].LR != t.schedule.LR(p.History[n-1].Step-1) {
+	if n := len(p.History); n > 0 && p.History[n-1].Step > 0 && p.History[n-1].LR != t.ledger.schedule.LR(p.History[n-1].Step-1) {
 		return fmt.Errorf("epochs is %d now and was another number: "+hint, t.c.Epochs, t.c.Schedule.Kind)
 	}
 	return nil

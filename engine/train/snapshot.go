@@ -14,8 +14,8 @@ import (
 type Snapshot struct {
 	// Progress is the trainer's own account of how far it has come: JSON.
 	Progress json.RawMessage
-	// Tensors are the net's variables and, in a snapshot of kind "last", then
-	// the optimizer's state and the averages. They are in the engine's layouts
+	// Tensors are the net's variables and, in a snapshot of kind "last", then the
+	// optimizer's state, the averages and the objective's state. They are in the engine's layouts
 	// (HWIO, [I,O]).
 	Tensors []SnapTensor
 }
@@ -23,7 +23,8 @@ type Snapshot struct {
 // A SnapTensor is one tensor of a Snapshot.
 type SnapTensor struct {
 	// Name is the variable's, or "optimizer.exp_avg.", "optimizer.exp_avg_sq.",
-	// "optimizer.momentum_buffer." or "ema." and that.
+	// "optimizer.momentum_buffer." or "ema." and that. The objective's state has
+	// the names that it gives.
 	Name string
 	// Variable is the net's variable; nil for anything else. Resume goes by the
 	// name and does not look at it.
@@ -69,12 +70,13 @@ type position struct {
 
 // A partial holds the sums of an epoch under way.
 type partial struct {
-	Loss    float64 `json:"loss"` // loss · images
-	Correct int     `json:"correct"`
-	Images  int     `json:"images"`
-	Norm    float64 `json:"norm"`
-	Steps   int     `json:"steps"`
-	Seconds float64 `json:"seconds"`
+	Loss    float64    `json:"loss"` // loss · images
+	Correct int        `json:"correct"`
+	Images  int        `json:"images"`
+	Terms   []TermLoss `json:"terms,omitempty"` // term · images
+	Norm    float64    `json:"norm"`
+	Steps   int        `json:"steps"`
+	Seconds float64    `json:"seconds"`
 }
 
 // settings are those without which a resumed run would not be the same run.
@@ -107,7 +109,7 @@ func (t *Trainer) settings() settings {
 		Seed: t.c.Seed, Batch: t.c.Batch, Accumulate: t.c.Accumulate, Shuffle: t.c.Shuffle, DropLast: t.c.DropLast,
 		Optimizer: t.c.Optimizer, Schedule: t.c.Schedule, ClipNorm: t.c.ClipNorm, EMA: t.c.EMA,
 		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha, Precision: t.c.Precision,
-		Images: t.ds.Train.Len(), Data: t.ds.Fingerprint,
+		Images: t.source.images.Len(), Data: t.data,
 	}
 }
 
@@ -116,20 +118,20 @@ func (t *Trainer) snapshot(kind string) (*Snapshot, error) {
 	if err := t.syncCounters(); err != nil {
 		return nil, err
 	}
-	raw, err := json.Marshal(progress{progressVersion, kind, t.settings(), t.pos, t.part, t.history, t.c.Epochs})
+	raw, err := json.Marshal(progress{progressVersion, kind, t.settings(), t.ledger.pos, t.ledger.part, t.ledger.history, t.c.Epochs})
 	if err != nil {
 		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	s := &Snapshot{Progress: raw}
 	from := t.store
 	if kind == KindBest {
-		from = t.evalStore
+		from = t.judge.store
 	}
 	if err := s.read(from, t.vars, true); err != nil {
 		return nil, err
 	}
 	if kind == KindLast {
-		err = s.read(t.store, t.state.kept(), false)
+		err = s.read(t.store, t.programs.step.state.kept(), false)
 	}
 	return s, err
 }
@@ -176,13 +178,13 @@ func (t *Trainer) save(kind string) error {
 		return t.failed(err)
 	}
 	if name := s.notFinite(); name != "" {
-		return t.diverged(name, t.lastLoss, t.lastStep[0], t.lastStep[1])
+		return t.ledger.diverged(name, t.ledger.step.loss, t.ledger.step.epoch, t.ledger.step.step)
 	}
 	if err := t.hooks.Save(kind, s); err != nil {
 		return fmt.Errorf("saving the %s snapshot: %w", kind, err)
 	}
 	if kind == KindLast {
-		at := t.pos
+		at := t.ledger.pos
 		t.saved = &at
 	}
 	return nil
@@ -220,7 +222,8 @@ func (t *Trainer) Resume(s *Snapshot) error {
 	if err := t.restore(s); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
-	t.pos, t.part, t.history, t.counted = p.Position, p.Partial, p.History, p.Position.Batches
+	l := t.ledger
+	l.pos, l.part, l.history, t.counted = p.Position, p.Partial, p.History, p.Position.Batches
 	t.resumed, t.saved = true, &p.Position
 	return nil
 }
@@ -228,10 +231,10 @@ func (t *Trainer) Resume(s *Snapshot) error {
 // checkPosition makes sure that a snapshot's figures fit together.
 func (t *Trainer) checkPosition(p progress) error {
 	at := p.Position
-	batches := t.loader.Steps()
-	whole := at.Batch%t.c.Accumulate == 0 || at.Batch == batches
-	if at.Epoch < 0 || at.Batch < 0 || at.Batch > batches || !whole || at.Batches != at.Epoch*batches+at.Batch ||
-		len(p.History) != at.Epoch || p.Partial.Images < 0 || at.Update != at.Epoch*t.groups()+t.groupOf(at.Batch) {
+	l := t.ledger
+	whole := at.Batch%t.c.Accumulate == 0 || at.Batch == l.batches
+	if at.Epoch < 0 || at.Batch < 0 || at.Batch > l.batches || !whole || at.Batches != at.Epoch*l.batches+at.Batch ||
+		len(p.History) != at.Epoch || p.Partial.Images < 0 || at.Update != at.Epoch*l.steps()+l.stepsOf(at.Batch) {
 		return fmt.Errorf("the snapshot's progress does not fit together: %+v", at)
 	}
 	return nil
@@ -244,7 +247,7 @@ func (t *Trainer) restore(s *Snapshot) error {
 	for i := range s.Tensors {
 		have[s.Tensors[i].Name] = &s.Tensors[i]
 	}
-	want := append(append([]*engine.Variable(nil), t.vars...), t.state.kept()...)
+	want := append(append([]*engine.Variable(nil), t.vars...), t.programs.step.state.kept()...)
 	for _, v := range want {
 		st := have[v.Name]
 		if st == nil {
@@ -276,7 +279,7 @@ func (t *Trainer) restore(s *Snapshot) error {
 // syncCounters adds the batches since the last call to the net's
 // num_batches_tracked.
 func (t *Trainer) syncCounters() error {
-	delta := int64(t.pos.Batches - t.counted)
+	delta := int64(t.ledger.pos.Batches - t.counted)
 	if delta == 0 {
 		return nil
 	}
@@ -294,6 +297,6 @@ func (t *Trainer) syncCounters() error {
 			return fault(t.store.Backend(), err)
 		}
 	}
-	t.counted = t.pos.Batches
+	t.counted = t.ledger.pos.Batches
 	return nil
 }

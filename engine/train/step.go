@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -12,61 +13,77 @@ import (
 // the average of the weights. It is the one writer of steps: a [Trainer] runs
 // what Build writes, and whoever shows or times a step has it from there too.
 type Step struct {
-	net    Net
-	loss   LossFunc
-	c      Config
-	frozen []*engine.Variable
+	net Net
+	c   Config
 
 	state  *state
 	active []int // the parameters that have gradients
 	feed   feed
 }
 
-// NewStep returns the step of a net. Of c it takes Optimizer, ClipNorm,
-// Accumulate, EMA, LabelSmoothing, Precision and Seed. A loss of nil is the
-// cross-entropy. Frozen are variables that the loss reads, such as a teacher's:
-// a step that would change one is refused.
-func NewStep(net Net, c Config, loss LossFunc, frozen []*engine.Variable) *Step {
+// NewStep returns the step of a net. Of c it takes Objective, Optimizer,
+// ClipNorm, Accumulate, EMA, LabelSmoothing, Precision and Seed.
+func NewStep(net Net, c Config) *Step {
 	c = c.normalized()
-	if loss == nil {
-		loss = CrossEntropy(c.LabelSmoothing)
-	}
-	return &Step{net: net, loss: loss, c: c, frozen: frozen, state: newState(net, c), feed: newFeed(c.Seed)}
+	return &Step{net: net, c: c, state: newState(net, c), feed: newFeed(c.Seed)}
 }
+
+// Variables returns what the step keeps beside the net: the objective's state,
+// the optimizer's, and the averages.
+func (s *Step) Variables() []*engine.Variable { return append(s.state.kept(), s.state.accs...) }
 
 // A WrittenStep says where the values of a step are in its graph.
 type WrittenStep struct {
 	// Target is the input of the classes [N, classes], whose rows sum to one.
 	Target *engine.Value
+	// Index is the input of the images' numbers, nil where nothing reads them.
+	Index *engine.Value
 	// Loss is a scalar, Logits is [N, classes], and Norm is the gradient's norm
 	// before clipping. Each is nil where there is none.
 	Loss, Logits, Norm *engine.Value
-	// In has the data of every input but Target and the images. It is kept up to
-	// date by [Step.Tell].
+	// Terms are those of the loss; nil where it is a single one.
+	Terms []Term
+	// Params are the parameters that have gradients, and Gradients these. Both
+	// are nil where there are none.
+	Params    []*engine.Variable
+	Gradients []*engine.Value
+	// In has the data of every input but Target, Index and the images. It is
+	// kept up to date by [Step.Tell].
 	In engine.Bindings
 }
 
-// Build writes the step for a batch of images [N,H,W,C] in float32, all of it or,
-// when accumulating, what comes before the optimizer. Weight is the share of the
+// Outputs returns the values that tell what a run of the step has come to: loss,
+// logits, the gradient's norm and the terms, as far as there are.
+func (w *WrittenStep) Outputs() (out []*engine.Value) {
+	for _, v := range []*engine.Value{w.Loss, w.Logits, w.Norm} {
+		if v != nil {
+			out = append(out, v)
+		}
+	}
+	for _, t := range w.Terms {
+		out = append(out, t.Value)
+	}
+	return out
+}
+
+// Build writes the step for a batch of images [N,H,W,C] in float32, followed by
+// the views of them that the objective asks for: all of the step or, when
+// accumulating, what comes before the optimizer. Weight is the share of the
 // batch's gradient in that of its step, 1 if it is the whole.
-func (s *Step) Build(b *engine.Builder, images *engine.Value, classes int, weight float32) (*WrittenStep, error) {
-	w := &WrittenStep{In: make(engine.Bindings), Target: b.Input("target", engine.F32(images.Shape[0], classes))}
-	if s.c.Precision == BFloat16 {
-		images = b.One(engine.Cast{To: engine.BFloat16}, images)
+func (s *Step) Build(b *engine.Builder, images []*engine.Value, classes int, weight float32) (*WrittenStep, error) {
+	if want := 1 + len(s.c.Objective.Views()); len(images) != want {
+		return nil, fmt.Errorf("the step takes %d views of its images, %d are given", want, len(images))
 	}
-	w.Logits = s.net.Forward(b, images, true)
-	if err := b.Err(); err != nil {
+	w := &WrittenStep{In: make(engine.Bindings), Target: b.Input("target", engine.F32(images[0].Shape[0], classes))}
+	in := &Batch{Target: w.Target, b: b, in: w.In}
+	for _, x := range images {
+		if s.c.Precision == BFloat16 {
+			x = b.One(engine.Cast{To: engine.BFloat16}, x)
+		}
+		in.Views = append(in.Views, x)
+	}
+	if err := s.forward(b, w, in); err != nil {
 		return nil, err
-	}
-	if !w.Logits.Equal(w.Target.Spec) {
-		return nil, fmt.Errorf("the net's logits are %v, the data have %d classes", w.Logits.Spec, classes)
-	}
-	w.Loss = s.loss(b, images, w.Logits, w.Target)
-	if err := b.Err(); err != nil {
-		return nil, err
-	}
-	if w.Loss.Len() != 1 {
-		return nil, fmt.Errorf("the loss is %v, not a scalar", w.Loss.Spec)
 	}
 	if err := s.descend(b, w, weight); err != nil {
 		return nil, err
@@ -74,10 +91,39 @@ func (s *Step) Build(b *engine.Builder, images *engine.Value, classes int, weigh
 	if err := s.checkFrozen(b.Graph()); err != nil {
 		return nil, err
 	}
+	w.Index = b.Graph().Input(indexInput)
 	if v := b.Graph().Input(engine.DropoutInput); v != nil {
 		w.In[v] = engine.Bytes(s.feed.counter)
 	}
 	return w, b.Err()
+}
+
+// forward writes the logits and the loss.
+func (s *Step) forward(b *engine.Builder, w *WrittenStep, in *Batch) error {
+	out := s.net.Build(b, in.Views[0], true)
+	if err := b.Err(); err != nil {
+		return err
+	}
+	if w.Logits = out.Logits; !w.Logits.Equal(w.Target.Spec) {
+		return fmt.Errorf("the net's logits are %v, the data have %d classes", w.Logits.Spec, w.Target.Shape[1])
+	}
+	terms := s.c.Objective.Build(b, in, out)
+	if err := b.Err(); err != nil {
+		return err
+	}
+	if len(terms) == 0 {
+		return errors.New("the objective has no terms")
+	}
+	for _, t := range terms {
+		if t.Value.Len() != 1 {
+			return fmt.Errorf("the loss %s is %v, not a scalar", t.Name, t.Value.Spec)
+		}
+	}
+	if len(terms) > 1 {
+		w.Terms = terms
+	}
+	w.Loss = sum(b, terms)
+	return b.Err()
 }
 
 // BuildUpdate writes the optimizer alone, which takes what the batches of a step
@@ -97,6 +143,10 @@ func (s *Step) descend(b *engine.Builder, w *WrittenStep, weight float32) error 
 	grads, err := s.gradients(b, w.Loss)
 	if err != nil {
 		return err
+	}
+	w.Gradients = grads
+	for _, i := range s.active {
+		w.Params = append(w.Params, s.state.params[i])
 	}
 	if s.c.Accumulate > 1 {
 		s.accumulate(b, w, grads, weight)
@@ -187,7 +237,11 @@ func (s *Step) update(b *engine.Builder, w *WrittenStep, grads []*engine.Value) 
 		slots[i] = s.pick(b, nil, slot)
 	}
 	for i, g := range s.groups() {
-		hyper := b.Input("hyper", engine.F32(engine.HyperLen))
+		name := "hyper"
+		if i > 0 {
+			name = fmt.Sprintf("hyper.%d", i)
+		}
+		hyper := b.Input(name, engine.F32(engine.HyperLen))
 		w.In[hyper] = engine.Bytes(s.feed.group(i, g.factor))
 		in := []*engine.Value{hyper, scale}
 		for _, list := range append([][]*engine.Value{params, grads}, slots...) {
@@ -209,14 +263,9 @@ func (s *Step) average(b *engine.Builder, w *WrittenStep) {
 	defer b.Scope("ema")()
 	decay := b.Input("decay", engine.F32())
 	w.In[decay] = engine.Bytes(s.feed.decay)
-	now := current(b.Graph())
 	in := []*engine.Value{decay}
 	for _, v := range s.state.source {
-		val := b.Variable(v)
-		if c := now[v]; c != nil {
-			val = c
-		}
-		in = append(in, val)
+		in = append(in, b.Latest(v))
 	}
 	for _, v := range s.state.ema {
 		in = append(in, b.Variable(v))
@@ -224,37 +273,11 @@ func (s *Step) average(b *engine.Builder, w *WrittenStep) {
 	b.Apply(engine.EMA{K: len(s.state.ema)}, in...)
 }
 
-// current returns, for every variable that the graph overwrites, the value
-// that holds its final content.
-func current(g *engine.Graph) map[*engine.Variable]*engine.Value {
-	now := make(map[*engine.Variable]*engine.Value)
-	owner := make(map[*engine.Value]*engine.Variable)
-	for _, n := range g.Nodes() {
-		u, ok := n.Op.(engine.Updater)
-		if !ok {
-			continue
-		}
-		for i, o := range n.Out {
-			k := u.Alias(i)
-			if k < 0 || k >= len(n.In) {
-				continue
-			}
-			v := n.In[k].Variable()
-			if v == nil {
-				v = owner[n.In[k]]
-			}
-			owner[o], now[v] = v, o
-		}
-	}
-	return now
-}
-
-// checkFrozen refuses a graph that moves one of the variables that the caller
-// has declared as not the net's.
+// checkFrozen refuses a graph that changes what the objective has declared as
+// frozen.
 func (s *Step) checkFrozen(g *engine.Graph) error {
-	now := current(g)
-	for _, v := range s.frozen {
-		if now[v] != nil {
+	for _, v := range s.c.Objective.Frozen() {
+		if g.Overwrites(v) {
 			return fmt.Errorf("the step would change %s, which belongs to a frozen net: build that net in evaluation mode", v.Name)
 		}
 	}

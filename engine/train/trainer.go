@@ -10,40 +10,29 @@ import (
 )
 
 // A Trainer fits one net to one dataset. It is not safe for concurrent use.
+//
+// A batch goes through its parts in this order: the source makes it, the
+// programs hold the step that it is launched into, the flights are the launches
+// that have not been waited for, and the ledger enters what they come to. After
+// each epoch the judge measures the weights.
 type Trainer struct {
-	net     Net
-	vars    []*engine.Variable
-	store   *engine.Store
-	ds      *data.Dataset
-	classes int
-	c       Config
-	hooks   Hooks
+	net   Net
+	vars  []*engine.Variable
+	store *engine.Store
+	c     Config
+	data  string // the dataset's fingerprint
+	hooks Hooks
 
-	loader    *data.Loader
-	resident  *resident // the training set on the device; nil: the loader makes the images
-	schedule  *Schedule
-	step      *Step
-	state     *state // of the step
-	programs  map[stepKey]*program
-	optimize  *program // the optimizer's, when accumulating
-	evalStore *engine.Store
-	evaluator *Evaluator
+	source   *source
+	programs *programs
+	flights  flights
+	ledger   *ledger
+	judge    *judge
 
-	pos       position // up to which all is accounted for
-	next      position // up to which batches have been launched
-	flying    []launch // the launches between the two
-	groupLoss float64  // of the accounted batches of the step under way
-	clock     clock
-	saved     *position // of the last "last" snapshot, nil if there is none
-
-	part     partial
-	history  []EpochInfo
-	counted  int // batches that num_batches_tracked knows of
-	lastLoss float64
-	lastNorm float64
-	lastStep [2]int // epoch and step, from 1
-	started  bool
-	resumed  bool
+	counted int       // batches that num_batches_tracked knows of
+	saved   *position // of the last "last" snapshot, nil if there is none
+	started bool
+	resumed bool
 }
 
 // New returns a trainer for the net, whose variables' values lie in store, and
@@ -65,87 +54,73 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 		c.Batch = n
 	}
 	c = c.normalized()
+	if m, ok := store.Backend().(engine.MixedPrecision); c.Precision == BFloat16 && !(ok && m.BFloat16()) {
+		return nil, fmt.Errorf("%s does not train in %s; use %s", store.Backend().Name(), BFloat16, Float32)
+	}
 	if err := CheckLastBatch(net, ds, c); err != nil {
 		return nil, err
 	}
+	step := NewStep(net, c)
 	t := &Trainer{
-		net: net, vars: net.Variables(), store: store, ds: ds, classes: len(ds.Classes), c: c, hooks: h,
-		step: NewStep(net, c, h.Loss, h.Extra), programs: make(map[stepKey]*program), evalStore: store,
-		flying: make([]launch, 0, engine.Flights),
+		net: net, vars: net.Variables(), store: store, c: c, data: ds.Fingerprint, hooks: h,
+		flights: flights{under: make([]launch, 0, engine.Flights)},
 	}
-	t.state = t.step.state
-	names := make(map[string]bool, len(t.vars))
-	for _, v := range t.vars {
-		if names[v.Name] {
-			return nil, fmt.Errorf("two variables of the net are called %q", v.Name)
-		}
-		names[v.Name] = true
+	if err := distinct(append(t.vars, step.Variables()...)); err != nil {
+		return nil, err
 	}
-	t.place()
-	if err := t.open(); err != nil {
-		return nil, errors.Join(err, t.evict())
+	if err := t.open(ds, step); err != nil {
+		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
 }
 
-// open makes what a run needs beside its programs.
-func (t *Trainer) open() (err error) {
-	c, ds := t.c, t.ds
-	t.loader, err = data.NewLoader(ds.Train, t.classes, data.LoaderOptions{
-		Batch: c.Batch, Shuffle: c.Shuffle, Augment: c.Train, Seed: c.Seed, Workers: c.Workers,
-		MixupAlpha: c.MixupAlpha, DropLast: c.DropLast, OnDevice: t.resident != nil,
-	})
-	if err != nil {
-		return err
+// distinct reports two variables of one name: snapshots tell them apart by it.
+func distinct(vars []*engine.Variable) error {
+	names := make(map[string]bool, len(vars))
+	for _, v := range vars {
+		if names[v.Name] {
+			return fmt.Errorf("two variables of the run are called %q", v.Name)
+		}
+		names[v.Name] = true
 	}
-	if t.schedule, err = NewSchedule(c.Schedule, c.Optimizer.LR, c.Epochs, t.groups()); err != nil {
-		return err
-	}
-	if c.EMA > 0 {
-		t.evalStore = engine.NewStore(t.store.Backend())
-	}
-	t.evaluator, err = NewEvaluator(t.net, t.evalStore, t.classes,
-		EvalOptions{Batch: c.Batch, Transform: c.Eval, Workers: c.Workers})
-	if err != nil {
-		return err
-	}
-	t.evaluator.fit = t.fit
 	return nil
 }
 
-// CrossEntropy returns the LossFunc of PyTorch's cross-entropy.
-func CrossEntropy(labelSmoothing float32) LossFunc {
-	return func(b *engine.Builder, _, logits, target *engine.Value) *engine.Value {
-		return b.One(engine.CrossEntropy{LabelSmoothing: labelSmoothing}, logits, target)
+// open makes the parts of a run.
+func (t *Trainer) open(ds *data.Dataset, step *Step) (err error) {
+	c, classes := t.c, len(ds.Classes)
+	if t.source, err = newSource(ds.Train, classes, c, t.store, t.hooks.Logger); err != nil {
+		return err
 	}
+	t.programs = &programs{step: step, source: t.source, store: t.store, classes: classes, batches: make(map[stepKey]*program)}
+	t.ledger = &ledger{c: c, batches: t.source.batches(), classes: classes}
+	if t.ledger.schedule, err = NewSchedule(c.Schedule, c.Optimizer.LR, c.Epochs, t.ledger.steps()); err != nil {
+		return err
+	}
+	if t.judge, err = newJudge(t.net, t.store, ds.Val, classes, c, step.state); err != nil {
+		return err
+	}
+	t.judge.fit = t.fit
+	return nil
 }
-
-// groups returns the steps an epoch.
-func (t *Trainer) groups() int { return t.groupOf(t.loader.Steps()) }
-
-// groupOf returns the steps that so many batches make.
-func (t *Trainer) groupOf(batches int) int { return (batches + t.c.Accumulate - 1) / t.c.Accumulate }
 
 // History returns the figures of the epochs done, after Resume also those of
 // the run before: what a file of metrics must hold to be whole again.
-func (t *Trainer) History() []EpochInfo { return append([]EpochInfo(nil), t.history...) }
+func (t *Trainer) History() []EpochInfo { return append([]EpochInfo(nil), t.ledger.history...) }
 
 // Close frees the programs, the training set and the weights of evaluation. The store, with the
 // trained weights, stays. It may be called twice.
 func (t *Trainer) Close() error {
-	t.abandon()
+	t.flights.abandon()
 	var errs []error
-	for k, p := range t.programs {
-		errs = append(errs, p.prog.Close())
-		delete(t.programs, k)
+	if t.programs != nil {
+		errs = append(errs, t.programs.close())
 	}
-	if t.optimize != nil {
-		errs = append(errs, t.optimize.prog.Close())
-		t.optimize = nil
+	if t.source != nil {
+		errs = append(errs, t.source.close(t.store))
 	}
-	errs = append(errs, t.evict(), t.evaluator.Close())
-	if t.evalStore != t.store {
-		errs = append(errs, t.evalStore.Close())
+	if t.judge != nil {
+		errs = append(errs, t.judge.close())
 	}
 	return errors.Join(errs...)
 }
@@ -172,52 +147,19 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 
 func (t *Trainer) run(ctx context.Context) (*Result, error) {
 	if !t.resumed {
-		if err := t.startAverages(); err != nil {
+		if err := t.judge.startAverages(); err != nil {
 			return nil, t.failed(err)
 		}
 	}
 	if err := t.prepare(); err != nil {
 		return nil, err
 	}
-	for t.pos.Epoch < t.c.Epochs && !t.patienceSpent() {
+	for !t.ledger.over() {
 		if err := t.epoch(ctx); err != nil {
 			return nil, err
 		}
 	}
-	r := &Result{History: t.History(), Stopped: t.pos.Epoch < t.c.Epochs}
-	r.Last, r.Best = t.history[len(t.history)-1], *t.best()
+	r := &Result{History: t.History(), Stopped: t.ledger.pos.Epoch < t.c.Epochs}
+	r.Last, r.Best = r.History[len(r.History)-1], *t.ledger.best()
 	return r, nil
-}
-
-// startAverages sets the averages to the weights.
-func (t *Trainer) startAverages() error {
-	for i, e := range t.state.ema {
-		if err := copyVariable(t.store, e, t.store, t.state.source[i]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func copyVariable(to *engine.Store, dst *engine.Variable, from *engine.Store, src *engine.Variable) error {
-	buf := make([]byte, src.Bytes())
-	if err := from.Get(src, buf); err != nil {
-		return fault(from.Backend(), err)
-	}
-	return fault(to.Backend(), to.Set(dst, buf))
-}
-
-// best returns the history's best epoch, nil if there is none.
-func (t *Trainer) best() *EpochInfo {
-	for i := len(t.history) - 1; i >= 0; i-- {
-		if t.history[i].Best {
-			return &t.history[i]
-		}
-	}
-	return nil
-}
-
-func (t *Trainer) patienceSpent() bool {
-	b := t.best()
-	return t.c.Patience > 0 && b != nil && t.pos.Epoch-b.Epoch >= t.c.Patience
 }

@@ -132,8 +132,8 @@ func TestAveragesAreEvaluated(t *testing.T) {
 	}
 	defer ev.Close()
 	r, err := ev.Run(context.Background(), ds.Val, nil)
-	if err != nil || math.Abs(r.Loss-tr.history[0].ValLoss) > 1e-6 {
-		t.Errorf("loss of the best snapshot: %+v (%v), in the run: %+v", r, err, tr.history[0])
+	if err != nil || math.Abs(r.Loss-tr.ledger.history[0].ValLoss) > 1e-6 {
+		t.Errorf("loss of the best snapshot: %+v (%v), in the run: %+v", r, err, tr.ledger.history[0])
 	}
 	if floats(t, store, tr.vars[0])[0] == floats(t, tr.store, tr.vars[0])[0] {
 		t.Error("the averages are the weights")
@@ -206,13 +206,19 @@ func TestDivergenceNamesTheStep(t *testing.T) {
 	}
 }
 
-// distill is a loss with a frozen net in the same graph.
-func distill(teacher Net, train bool) LossFunc {
-	return func(b *engine.Builder, images, logits, target *engine.Value) *engine.Value {
-		soft := b.One(engine.KLDiv{T: 4}, logits, teacher.Forward(b, images, train))
-		hard := b.One(engine.CrossEntropy{}, logits, target)
-		return b.One(engine.Add{Weights: []float32{0.5, 0.5}}, hard, soft)
-	}
+// distill is an objective with a frozen net in the same graph.
+type distill struct {
+	Stateless
+	teacher *convNet
+	train   bool
+}
+
+func (o distill) Frozen() []*engine.Variable { return o.teacher.vars }
+
+func (o distill) Build(b *engine.Builder, in *Batch, out *engine.Outputs) []Term {
+	soft := b.One(engine.KLDiv{T: 4}, out.Logits, o.teacher.Build(b, in.Views[0], o.train).Logits)
+	hard := b.One(engine.CrossEntropy{}, out.Logits, in.Target)
+	return []Term{{"hard", 0.5, hard}, {"soft", 0.5, soft}}
 }
 
 func TestASecondNetInTheLoss(t *testing.T) {
@@ -228,8 +234,8 @@ func TestASecondNetInTheLoss(t *testing.T) {
 		before = append(before, floats(t, store, v))
 	}
 	fill(t, store, student.vars, 2)
-	h := Hooks{Loss: distill(teacher, false), Extra: teacher.vars}
-	r, err := newTrainer(t, student, store, ds, c, h).Run(context.Background())
+	c.Objective = distill{teacher: teacher}
+	r, err := newTrainer(t, student, store, ds, c, Hooks{}).Run(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,8 +249,8 @@ func TestASecondNetInTheLoss(t *testing.T) {
 			}
 		}
 	}
-	h.Loss = distill(teacher, true)
-	_, err = newTrainer(t, student, store, ds, c, h).Run(context.Background())
+	c.Objective = distill{teacher: teacher, train: true}
+	_, err = newTrainer(t, student, store, ds, c, Hooks{}).Run(context.Background())
 	if err == nil || !strings.Contains(err.Error(), "frozen") {
 		t.Errorf("a teacher in training mode: %v", err)
 	}
@@ -338,7 +344,7 @@ func TestStepIsWhatTheTrainerRuns(t *testing.T) {
 		c := base()
 		set(&c)
 		tr := start(t, ds, c, 1, Hooks{})
-		h, w, ch := tr.loader.Shape()
+		h, w, ch := tr.source.loader.Shape()
 		k := stepKey{c.Batch, h, w, ch, tr.weight(c.Batch, c.Batch*max(c.Accumulate, 1))}
 		p, err := tr.program(k)
 		if err != nil {
@@ -347,15 +353,12 @@ func TestStepIsWhatTheTrainerRuns(t *testing.T) {
 		store := newStore(t)
 		net := newConvNet(tr.net.(*convNet).dropout)
 		b := engine.NewBuilder(engine.NewGraph())
-		step, err := NewStep(net, c, nil, nil).Build(b, b.Input("images", engine.F32(k.n, k.h, k.w, k.c)), len(ds.Classes), k.weight)
+		images := []*engine.Value{b.Input("images", engine.F32(k.n, k.h, k.w, k.c))}
+		step, err := NewStep(net, c).Build(b, images, len(ds.Classes), k.weight)
 		if err != nil {
 			t.Fatal(err)
 		}
-		outputs := []*engine.Value{step.Loss, step.Logits}
-		if step.Norm != nil {
-			outputs = append(outputs, step.Norm)
-		}
-		prog, err := b.Graph().Compile(store.Backend(), engine.Options{Store: store, Outputs: outputs})
+		prog, err := b.Graph().Compile(store.Backend(), engine.Options{Store: store, Outputs: step.Outputs()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -384,7 +387,7 @@ func TestAStepAllocatesNothing(t *testing.T) {
 		c.Accumulate = max(min(c.Accumulate, 2), 1)
 		c.Epochs, c.Batch, c.Workers = 1, 2, 1
 		tr := start(t, ds, c, 1, Hooks{Step: func(StepInfo) {}})
-		batches := tr.loader.Epoch(context.Background(), 0, 0)
+		batches := tr.source.loader.Epoch(context.Background(), 0, 0)
 		defer batches.Close()
 		ctx := context.Background()
 		if err := tr.group(ctx, batches); err != nil { // compiles
@@ -396,13 +399,13 @@ func TestAStepAllocatesNothing(t *testing.T) {
 			}
 		}
 		programs := testing.AllocsPerRun(10, func() { // in turn, as in a step
-			for _, p := range tr.programs {
+			for _, p := range tr.programs.batches {
 				for range c.Accumulate {
 					run(p)
 				}
 			}
-			if tr.optimize != nil {
-				run(tr.optimize)
+			if tr.programs.update != nil {
+				run(tr.programs.update)
 			}
 		})
 		all := testing.AllocsPerRun(1, func() {

@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
@@ -213,7 +212,7 @@ func trained(dir, name, model, spec string, n int) (err error) {
 		return err
 	}
 	defer ds.Close()
-	t := distill.EvalTransform(k.c.Preprocess)
+	t := k.c.Preprocess.Transform()
 	o := onnx.Options{Size: ds.Val.Image(0).H}
 	if k.c.Preprocess.Size > 0 {
 		o.Size = k.c.Preprocess.Size

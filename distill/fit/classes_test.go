@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"context"
@@ -61,21 +61,21 @@ func TestNumberedClasses(t *testing.T) {
 		if list != "" && ds.Classes[0] != "daisy" {
 			t.Fatalf("classes %q", ds.Classes)
 		}
-		if err := CheckClasses(c, ds); (err == nil) != ok {
+		if err := c.CheckDataset(ds); (err == nil) != ok {
 			t.Errorf("%q: %v", list, err)
 		}
 	}
 	ds := listedData(t, "daisy\nrose\n")
 	c.Classes = []string{"rose", "daisy"}
-	oneLine(t, CheckClasses(c, ds), `class 0 of the model is "rose", of the data "daisy"`)
+	oneLine(t, c.CheckDataset(ds), `class 0 of the model is "rose", of the data "daisy"`)
 	c.Classes = []string{"0", "2"}
-	oneLine(t, CheckClasses(c, ds), `class 0 of the model is "0", of the data "daisy"`)
+	oneLine(t, c.CheckDataset(ds), `class 0 of the model is "0", of the data "daisy"`)
 	// Ü and U with a diaeresis behind it are one name.
 	c.Classes = []string{"\u00dcbel", "rose"}
-	if err := CheckClasses(c, listedData(t, "U\u0308bel\nrose\n")); err != nil {
+	if err := c.CheckDataset(listedData(t, "U\u0308bel\nrose\n")); err != nil {
 		t.Error(err)
 	}
 	three := drawn(t, layers.Arch{Family: "cnn-plain", Base: 4, Classes: 3}, 1)
 	three.Classes = []string{"0", "1", "2"}
-	oneLine(t, CheckClasses(three, ds), "the model has 3 classes, the data 2")
+	oneLine(t, three.CheckDataset(ds), "the model has 3 classes, the data 2")
 }

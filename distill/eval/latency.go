@@ -1,4 +1,4 @@
-package distill
+package eval
 
 import (
 	"context"
@@ -52,7 +52,7 @@ func (o LatencyOptions) normalized(p checkpoint.Preprocess) LatencyOptions {
 	or(&o.Batch, 1)
 	or(&o.Warm, 10)
 	or(&o.Runs, 50)
-	h, w := EvalTransform(p).OutSize(0, 0)
+	h, w := p.Transform().OutSize(0, 0)
 	or(&o.Height, h)
 	or(&o.Width, w)
 	return o
@@ -66,7 +66,7 @@ func MeasureLatency(ctx context.Context, b engine.Backend, c *checkpoint.Checkpo
 		return nil, fmt.Errorf("latency: batches of %d images of %dx%d, %d runs after %d: none may be less than 1", o.Batch, o.Height, o.Width, o.Runs, o.Warm)
 	}
 	l := &Latency{Batch: o.Batch, Height: o.Height, Width: o.Width, Warm: o.Warm}
-	err := withEvaluator(b, c, EvalOptions{Batch: o.Batch}, func(e *train.Evaluator) error {
+	err := withEvaluator(b, c, Options{Batch: o.Batch}, func(e *train.Evaluator) error {
 		images := make([]float32, o.Batch*o.Height*o.Width*c.Net.Input.Channels)
 		for i := range images {
 			images[i] = float32(i*7919%256) / 255

@@ -1,4 +1,4 @@
-package distill_test
+package fit_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/ref"
@@ -46,7 +47,7 @@ func TestVersion1Resumes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, j := range []distill.Job{version1Train(), version1Distill(teacher)} {
+	for _, j := range []fit.Job{version1Train(), version1Distill(teacher)} {
 		t.Run(j.Name, func(t *testing.T) {
 			// The folder also takes new files, so work on a copy.
 			j.Data, j.Dir, j.Resume = ds, t.TempDir(), true
@@ -59,7 +60,7 @@ func TestVersion1Resumes(t *testing.T) {
 					first = i.Update
 				}
 			}
-			out, err := distill.Train(t.Context(), ref.New(), j)
+			out, err := fit.Run(t.Context(), ref.New(), j)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,8 +106,8 @@ func version1Net(a layers.Arch) *layers.Net {
 
 // version1Train is a run with everything that has a state: an average of the
 // weights, the moments, a schedule, every random choice.
-func version1Train() distill.Job {
-	return distill.Job{
+func version1Train() fit.Job {
+	return fit.Job{
 		Name:       "train",
 		Net:        version1Net(layers.Arch{Family: "cnn-group", Widths: []int{4, 6, 8, 8, 8, 10}, Classes: 10}),
 		Preprocess: checkpoint.Preprocess{Size: 16, Mean: []float32{0.25, 0.25, 0.25}, Std: []float32{0.5, 0.5, 0.5}},
@@ -121,8 +122,8 @@ func version1Train() distill.Job {
 }
 
 // version1Distill is a run under a teacher, with another optimizer.
-func version1Distill(teacher *checkpoint.Checkpoint) distill.Job {
-	return distill.Job{
+func version1Distill(teacher *checkpoint.Checkpoint) fit.Job {
+	return fit.Job{
 		Name: "distill",
 		Net:  version1Net(layers.Arch{Family: "cnn-plain", Widths: []int{3, 4, 5, 4, 6}, Classes: 10}), Teacher: teacher, KD: distill.Settings{T: 4, Alpha: 0.75},
 		Config: train.Config{

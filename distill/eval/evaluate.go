@@ -1,4 +1,7 @@
-package distill
+// Package eval measures the model of a checkpoint on images, and predicts with it.
+// Whoever evaluates a file does it here or in a trainer, both by train.Evaluator:
+// a file measures the same everywhere.
+package eval
 
 import (
 	"context"
@@ -12,11 +15,11 @@ import (
 )
 
 // evalBatch is the number of images that go through a net at a time, unless
-// EvalOptions say otherwise.
+// Options say otherwise.
 const evalBatch = 32
 
-// EvalOptions say how to evaluate. The zero value is usable.
-type EvalOptions struct {
+// Options say how to evaluate. The zero value is usable.
+type Options struct {
 	// Batch is the number of images that go through the net at a time; 0 means 32.
 	Batch int
 	// Workers is the number of goroutines that prepare images; 0 leaves it to
@@ -32,7 +35,7 @@ type EvalOptions struct {
 
 // Evaluate measures a checkpoint's model on the images of s, after the
 // checkpoint's own preprocessing.
-func Evaluate(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, s *data.Split, o EvalOptions) (ev *train.Evaluation, err error) {
+func Evaluate(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, s *data.Split, o Options) (ev *train.Evaluation, err error) {
 	if o.Classes != nil {
 		if err := c.CheckClasses(o.Classes); err != nil {
 			return nil, err
@@ -52,12 +55,12 @@ func Predict(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, im
 		if m.H < 1 || m.W < 1 || len(m.Pix) < m.H*m.W*3 {
 			return nil, fmt.Errorf("image %d: %d values for %dx%d pixels of 3 channels", i, len(m.Pix), m.H, m.W)
 		}
-		if err := EvalTransform(c.Preprocess).CheckSize(m.H, m.W); err != nil {
+		if err := c.Preprocess.Transform().CheckSize(m.H, m.W); err != nil {
 			return nil, fmt.Errorf("image %d: %w", i, err)
 		}
 	}
-	err = withEvaluator(b, c, EvalOptions{}, func(e *train.Evaluator) error {
-		t := EvalTransform(c.Preprocess)
+	err = withEvaluator(b, c, Options{}, func(e *train.Evaluator) error {
+		t := c.Preprocess.Transform()
 		var pixels []float32
 		for len(images) > 0 {
 			h, w := t.OutSize(images[0].H, images[0].W)
@@ -97,7 +100,7 @@ func alike(t data.Transform, images []data.Image, h, w int) int {
 }
 
 // withEvaluator restores the model for the time of f.
-func withEvaluator(b engine.Backend, c *checkpoint.Checkpoint, o EvalOptions, f func(e *train.Evaluator) error) (err error) {
+func withEvaluator(b engine.Backend, c *checkpoint.Checkpoint, o Options, f func(e *train.Evaluator) error) (err error) {
 	if o.Batch == 0 {
 		o.Batch = evalBatch
 	}
@@ -111,7 +114,7 @@ func withEvaluator(b engine.Backend, c *checkpoint.Checkpoint, o EvalOptions, f 
 		return fmt.Errorf("%s: the model takes images of %d channels; only 3 can be evaluated", m.Net(), n)
 	}
 	e, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
-		Batch: o.Batch, Workers: o.Workers, Transform: EvalTransform(c.Preprocess),
+		Batch: o.Batch, Workers: o.Workers, Transform: c.Preprocess.Transform(),
 	})
 	if err != nil {
 		return err

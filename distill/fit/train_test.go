@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"bytes"
@@ -12,7 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -23,7 +24,7 @@ func TestTrainAndEvaluate(t *testing.T) {
 	j := small(ds, dir)
 	var steps bytes.Buffer
 	j.StepLog = &steps
-	out, err := Train(context.Background(), backend(t), j)
+	out, err := Run(context.Background(), backend(t), j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func TestTrainAndEvaluate(t *testing.T) {
 		t.Errorf("%d bytes reported: %v, %v", out.BytesBest, info, err)
 	}
 	var seen int
-	ev, err := Evaluate(context.Background(), backend(t), out.Best, ds.Val, EvalOptions{
+	ev, err := eval.Evaluate(context.Background(), backend(t), out.Best, ds.Val, eval.Options{
 		Batch: 16, Classes: ds.Classes, Each: func(int, []float32) error { seen++; return nil },
 	})
 	if err != nil {
@@ -69,45 +70,12 @@ func TestTrainAndEvaluate(t *testing.T) {
 	}
 }
 
-func TestPredictAgreesWithEvaluate(t *testing.T) {
-	ds := fashion(t)
-	c := drawn(t, layers.Arch{Family: "cnn-dwpw", Base: 4, Classes: 10}, 1)
-	var images []data.Image
-	for i := range ds.Train.Len() {
-		images = append(images, ds.Train.Image(i))
-	}
-	got, err := Predict(context.Background(), backend(t), c, images)
-	if err != nil || len(got) != len(images) {
-		t.Fatal(len(got), err)
-	}
-	_, err = Evaluate(context.Background(), backend(t), c, ds.Train, EvalOptions{Batch: 7, Each: func(i int, logits []float32) error {
-		for k, v := range logits {
-			if math.Abs(float64(v-got[i][k])) > 1e-5 {
-				t.Errorf("image %d: %v and %v", i, logits, got[i])
-				break
-			}
-		}
-		return nil
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Preprocess = checkpoint.Preprocess{} // images at their own sizes
-	wide := data.Image{Pix: make([]uint8, 32*40*3), H: 32, W: 40}
-	got, err = Predict(context.Background(), backend(t), c, []data.Image{images[0], wide, images[1], images[2]})
-	if err != nil || len(got) != 4 || len(got[3]) != 10 {
-		t.Fatal(len(got), err)
-	}
-	_, err = Predict(context.Background(), backend(t), c, []data.Image{{H: 3, W: 3, Pix: wide.Pix[:5]}})
-	oneLine(t, err, "image 0")
-}
-
 func TestResumeIsExact(t *testing.T) {
 	ds := fashion(t)
 	for name, job := range jobs {
 		t.Run(name, func(t *testing.T) {
 			whole := t.TempDir()
-			if _, err := Train(context.Background(), backend(t), job(t, ds, whole)); err != nil {
+			if _, err := Run(context.Background(), backend(t), job(t, ds, whole)); err != nil {
 				t.Fatal(err)
 			}
 			for _, k := range []int{2, 4, 7} { // within an epoch, at its end, within a later one
@@ -120,14 +88,14 @@ func TestResumeIsExact(t *testing.T) {
 						cancel()
 					}
 				}
-				_, err := Train(ctx, backend(t), j)
+				_, err := Run(ctx, backend(t), j)
 				var stopped *InterruptedError
 				if !errors.As(err, &stopped) || !errors.Is(err, context.Canceled) {
 					t.Fatal(err)
 				}
 				oneLine(t, err, filepath.Join(dir, LastFile), "--resume", "step")
 				j.Step, j.Resume = nil, true
-				if _, err := Train(context.Background(), backend(t), j); err != nil {
+				if _, err := Run(context.Background(), backend(t), j); err != nil {
 					t.Fatal(err)
 				}
 				sameRun(t, whole, dir)
@@ -144,20 +112,20 @@ func TestResumeOfAFinishedRun(t *testing.T) {
 	ds, dir := fashion(t), t.TempDir()
 	j := small(ds, dir)
 	j.Config.Epochs = 1
-	if _, err := Train(context.Background(), backend(t), j); err != nil {
+	if _, err := Run(context.Background(), backend(t), j); err != nil {
 		t.Fatal(err)
 	}
 	before := read(t, dir, LastFile)
 	j.Resume = true
-	if _, err := Train(context.Background(), backend(t), j); err != nil || !bytes.Equal(before, read(t, dir, LastFile)) {
+	if _, err := Run(context.Background(), backend(t), j); err != nil || !bytes.Equal(before, read(t, dir, LastFile)) {
 		t.Errorf("changed, or %v", err)
 	}
 	j.Config.Epochs = 3
-	if _, err := Train(context.Background(), backend(t), j); err != nil {
+	if _, err := Run(context.Background(), backend(t), j); err != nil {
 		t.Fatal(err)
 	}
 	whole := t.TempDir()
-	if _, err := Train(context.Background(), backend(t), small(ds, whole)); err != nil {
+	if _, err := Run(context.Background(), backend(t), small(ds, whole)); err != nil {
 		t.Fatal(err)
 	}
 	a, b := load(t, dir, BestFile), load(t, whole, BestFile)
@@ -172,14 +140,14 @@ func TestResumeRefuses(t *testing.T) {
 	ds, dir := fashion(t), t.TempDir()
 	j := distilled(t, ds, dir)
 	j.Config.Epochs = 1
-	if _, err := Train(context.Background(), backend(t), j); err != nil {
+	if _, err := Run(context.Background(), backend(t), j); err != nil {
 		t.Fatal(err)
 	}
 	last := filepath.Join(dir, LastFile)
 	for want, set := range map[string]func(*Job){
 		"had a teacher and has none":     func(j *Job) { j.Teacher = nil },
 		"had another teacher":            func(j *Job) { j.Teacher = drawn(t, j.Teacher.Net.Arch(), 8) },
-		"the distillation was":           func(j *Job) { j.KD = Settings{T: 2, Alpha: 0.5} },
+		"the distillation was":           func(j *Job) { j.KD = distill.Settings{T: 2, Alpha: 0.5} },
 		"name the same model":            func(j *Job) { j.Net = net(layers.Arch{Family: "cnn-dwpw", Base: 8, Classes: 10}) },
 		"seed was 7 and is 8":            func(j *Job) { j.Config.Seed = 8 },
 		"start without --resume":         func(j *Job) { j.Dir = filepath.Join(dir, "none") },
@@ -193,7 +161,7 @@ func TestResumeRefuses(t *testing.T) {
 		k := j
 		k.Resume = true
 		set(&k)
-		_, err := Train(context.Background(), backend(t), k)
+		_, err := Run(context.Background(), backend(t), k)
 		oneLine(t, err, want)
 	}
 	load(t, last)
@@ -223,7 +191,7 @@ func TestInitStartsFromItsWeights(t *testing.T) {
 	j := small(ds, "")
 	j.Net, j.Init = nil, load(t, path)
 	j.Config.EMA, j.Config.Optimizer.Kind = 0, train.Stale
-	out, err := Train(context.Background(), backend(t), j)
+	out, err := Run(context.Background(), backend(t), j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,9 +228,9 @@ func TestTrainRefuses(t *testing.T) {
 			j.Init.Classes = []string{"a", "b", "c", "d", "e"}
 		},
 		"the temperature must be positive": func(j *Job) {
-			j.Teacher, j.KD = drawn(t, plain, 1), Settings{T: -1}
+			j.Teacher, j.KD = drawn(t, plain, 1), distill.Settings{T: -1}
 		},
-		"alpha must be in [0, 1]":      func(j *Job) { j.Teacher, j.KD = drawn(t, plain, 1), Settings{T: 1, Alpha: 2} },
+		"alpha must be in [0, 1]":      func(j *Job) { j.Teacher, j.KD = drawn(t, plain, 1), distill.Settings{T: 1, Alpha: 2} },
 		"leave one of them out":        func(j *Job) { j.Preprocess.Size = 24 },
 		"there is no net to train":     func(j *Job) { j.Net = nil },
 		"no tensor fits":               func(j *Job) { j.Freeze = []string{"layer9"} },
@@ -274,14 +242,14 @@ func TestTrainRefuses(t *testing.T) {
 	} {
 		j := small(ds, "")
 		set(&j)
-		_, err := Train(context.Background(), backend(t), j)
+		_, err := Run(context.Background(), backend(t), j)
 		oneLine(t, err, want)
 	}
 	j := small(ds, "")
 	j.Name, j.Net = "student", net(other)
-	_, err := Train(context.Background(), backend(t), j)
+	_, err := Run(context.Background(), backend(t), j)
 	oneLine(t, err, "student: the model has")
-	_, err = Evaluate(context.Background(), backend(t), drawn(t, other, 1), ds.Val, EvalOptions{Classes: ds.Classes})
+	_, err = eval.Evaluate(context.Background(), backend(t), drawn(t, other, 1), ds.Val, eval.Options{Classes: ds.Classes})
 	oneLine(t, err, "the model has 5 classes, the data 10")
 }
 
@@ -289,14 +257,14 @@ func TestDivergenceNamesTheLastGoodCheckpoint(t *testing.T) {
 	ds, dir := fashion(t), t.TempDir()
 	j := small(ds, dir)
 	j.Config.EMA, j.Config.Optimizer = 0, train.OptimizerConfig{Kind: train.SGD, LR: 1e30}
-	_, err := Train(context.Background(), backend(t), j)
+	_, err := Run(context.Background(), backend(t), j)
 	var diverged *train.DivergedError
 	if !errors.As(err, &diverged) || diverged.Checkpoint != "" {
 		t.Fatalf("without a checkpoint: %v", err)
 	}
 	j.Config.Optimizer.LR = 1e-3
 	j.Config.Schedule = train.ScheduleConfig{Kind: train.StepDown, StepSize: 1, Gamma: new(1e30)}
-	_, err = Train(context.Background(), backend(t), j)
+	_, err = Run(context.Background(), backend(t), j)
 	if !errors.As(err, &diverged) || diverged.Epoch != 2 || diverged.Step == 0 {
 		t.Fatal(err)
 	}
@@ -315,7 +283,7 @@ func TestAStepLogThatFails(t *testing.T) {
 		}
 		return len(b), nil
 	})
-	_, err := Train(context.Background(), backend(t), j)
+	_, err := Run(context.Background(), backend(t), j)
 	oneLine(t, err, "log of step 3: no space", "the run so far is in "+j.Dir)
 	if !errors.Is(err, full) {
 		t.Error(err)

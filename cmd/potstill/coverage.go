@@ -7,25 +7,25 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// A fit counts pictures of which a center crop shows little, or that do not fill
+// A coverage counts pictures of which a center crop shows little, or that do not fill
 // it.
-type fit struct {
+type coverage struct {
 	size, n      int
 	large, small int
 	most         [2]int // height and width of the largest
 }
 
-// newFit returns what counts the pictures of a model. Where they are scaled
+// newCoverage returns what counts the pictures of a model. Where they are scaled
 // first, or not cropped, there is nothing to count.
-func newFit(p checkpoint.Preprocess) *fit {
+func newCoverage(p checkpoint.Preprocess) *coverage {
 	if p.Resize > 0 {
-		return &fit{}
+		return &coverage{}
 	}
-	return &fit{size: p.Size}
+	return &coverage{size: p.Size}
 }
 
 // add takes a picture of h×w pixels.
-func (f *fit) add(h, w int) {
+func (f *coverage) add(h, w int) {
 	f.n++
 	const share = 10 // one part of the area in so many
 	switch {
@@ -40,7 +40,7 @@ func (f *fit) add(h, w int) {
 }
 
 // line reports them; it is "" if there are none.
-func (f *fit) line() string {
+func (f *coverage) line() string {
 	var parts []string
 	if f.large > 0 {
 		parts = append(parts, fmt.Sprintf("shows less than a tenth of %d of %d pictures (the largest is %dx%d)", f.large, f.n, f.most[0], f.most[1]))

@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func TestFreeze(t *testing.T) {
 		j.Freeze = []string{"cnn.0", "cnn.1.1", "*.3.bias"}
 		return j
 	}
-	out, err := Train(context.Background(), backend(t), job(filepath.Join(dir, "run")))
+	out, err := Run(context.Background(), backend(t), job(filepath.Join(dir, "run")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,11 +51,11 @@ func TestFreeze(t *testing.T) {
 
 	j := job(filepath.Join(dir, "stopped"))
 	j.Config.Epochs = 1
-	if _, err := Train(context.Background(), backend(t), j); err != nil {
+	if _, err := Run(context.Background(), backend(t), j); err != nil {
 		t.Fatal(err)
 	}
 	j.Resume, j.Config.Epochs = true, 3
-	again, err := Train(context.Background(), backend(t), j)
+	again, err := Run(context.Background(), backend(t), j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestFreeze(t *testing.T) {
 		}
 	}
 	j.Freeze = j.Freeze[:1]
-	_, err = Train(context.Background(), backend(t), j)
+	_, err = Run(context.Background(), backend(t), j)
 	oneLine(t, err, `frozen was ["cnn.0" "cnn.1.1" "*.3.bias"] and is ["cnn.0"] now`)
 }
 
@@ -79,7 +79,7 @@ func TestLRScale(t *testing.T) {
 		j.Net, j.Init, j.LRScales = nil, start, scales
 		j.Config.Epochs, j.Config.Batch, j.Config.EMA, j.Config.Accumulate = 1, 50/accumulate, 0, accumulate
 		j.Config.Optimizer = train.OptimizerConfig{Kind: train.Adam, LR: 1e-3}
-		out, err := Train(context.Background(), backend(t), j)
+		out, err := Run(context.Background(), backend(t), j)
 		if err != nil {
 			t.Fatal(err)
 		}

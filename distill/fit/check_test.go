@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"math"
@@ -55,7 +55,7 @@ func TestWhatIsKnownIsSaidBeforeTheFirstStep(t *testing.T) {
 			if name == "alpha" {
 				return // no matter where there is no teacher
 			}
-			_, err := Train(t.Context(), b, j)
+			_, err := Run(t.Context(), b, j)
 			oneLine(t, err, c.want...)
 			if left, _ := os.ReadDir(j.Dir); len(left) != 0 {
 				t.Errorf("left behind: %v", left)
@@ -67,7 +67,7 @@ func TestWhatIsKnownIsSaidBeforeTheFirstStep(t *testing.T) {
 	if err := j.Check(); err != nil {
 		t.Error(err)
 	}
-	if _, err := Train(t.Context(), b, j); err != nil {
+	if _, err := Run(t.Context(), b, j); err != nil {
 		t.Error(err)
 	}
 }

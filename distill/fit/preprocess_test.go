@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"bytes"
@@ -8,30 +8,7 @@ import (
 
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/layers"
-	"github.com/potstill/potstill/layers/checkpoint"
 )
-
-func TestDeclares(t *testing.T) {
-	type events = []checkpoint.Event
-	imported := checkpoint.Event{Kind: checkpoint.KindImport}
-	for _, c := range []struct {
-		p    checkpoint.Preprocess
-		h    events
-		want bool
-	}{
-		{checkpoint.Preprocess{Size: 28}, nil, true},
-		{checkpoint.Preprocess{Size: 28}, events{{Kind: "train"}}, true},
-		{checkpoint.Preprocess{Size: 256}, events{imported}, false},
-		{checkpoint.Preprocess{Size: 256}, events{imported, {Kind: "convert"}, {Kind: "prune"}}, false},
-		{checkpoint.Preprocess{Size: 256}, events{imported, {Kind: "prune"}, {Kind: "train"}}, true},
-		{checkpoint.Preprocess{Size: 224, Resize: 256}, events{imported}, true},
-		{checkpoint.Preprocess{Size: 224, Mean: []float32{1, 1, 1}, Std: []float32{1, 1, 1}}, events{imported}, true},
-	} {
-		if got := Declares(&checkpoint.Checkpoint{Preprocess: c.p, History: c.h}); got != c.want {
-			t.Errorf("%+v, %v: %v", c.p, c.h, got)
-		}
-	}
-}
 
 // Where images are prepared otherwise than a model was made for, one line says
 // so, and where all agree there is none.
@@ -44,7 +21,14 @@ func TestOtherPreprocessingIsSaid(t *testing.T) {
 	}{
 		"the same":    {func(j *Job) { j.Init, j.Teacher = drawn(t, arch, 1), drawn(t, arch, 2) }, ""},
 		"init's size": {func(j *Job) { j.Init = drawn(t, arch, 1); j.Init.Preprocess.Size = 24 }, "was made for other images (center crop to 24, divided by 255) than it gets here (center crop to 28, divided by 255)"},
-		"teacher's":   {func(j *Job) { j.Teacher = drawn(t, arch, 1); j.Teacher.Preprocess.Resize = 32 }, "it gets the student's"},
+		"teacher's": {func(j *Job) {
+			j.Teacher, j.SharedImages = drawn(t, arch, 1), true
+			j.Teacher.Preprocess.Resize = 32
+		}, "it gets the student's"},
+		"its own": {func(j *Job) {
+			j.Teacher = drawn(t, arch, 1)
+			j.Teacher.Preprocess.Resize = 32
+		}, "gets its own images of the same pictures: shorter side to 32, center crop to 28"},
 		"unscaled": {func(j *Job) {
 			j.Config.Train.RandomCrop, j.Config.Train.RandomResizedCrop = false, &data.ScaleRatio{Scale: [2]float64{0.5, 1}, Ratio: [2]float64{1, 1}}
 		}, "a resize to about 32"},
@@ -55,7 +39,7 @@ func TestOtherPreprocessingIsSaid(t *testing.T) {
 			j.Config.Epochs = 1
 			j.Logger = slog.New(slog.NewTextHandler(&log, nil))
 			c.set(&j)
-			if _, err := Train(t.Context(), b, j); err != nil {
+			if _, err := Run(t.Context(), b, j); err != nil {
 				t.Fatal(err)
 			}
 			if text := log.String(); c.want == "" && strings.Contains(text, "WARN") || !strings.Contains(text, c.want) {

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package distill
+package fit
 
 import (
 	"errors"
@@ -23,7 +23,7 @@ func TestFolderHoldsOneRun(t *testing.T) {
 		for _, set := range []func(*Job){func(*Job) {}, func(j *Job) { j.Replace = true }, func(j *Job) { j.Resume = true }} {
 			other := small(ds, dir)
 			set(&other)
-			_, err := Train(t.Context(), b, other)
+			_, err := Run(t.Context(), b, other)
 			if !errors.Is(err, ErrLocked) {
 				t.Errorf("a second run in the folder: %v", err)
 			}
@@ -32,7 +32,7 @@ func TestFolderHoldsOneRun(t *testing.T) {
 		}
 		oneLine(t, CheckFolder(dir), dir, "in use")
 	}
-	if _, err := Train(t.Context(), b, j); err != nil {
+	if _, err := Run(t.Context(), b, j); err != nil {
 		t.Fatal(err)
 	}
 	if met != 9 {
@@ -41,14 +41,14 @@ func TestFolderHoldsOneRun(t *testing.T) {
 	before := read(t, dir, BestFile)
 	other := small(ds, dir)
 	other.Config.Seed++
-	_, err := Train(t.Context(), b, other)
+	_, err := Run(t.Context(), b, other)
 	oneLine(t, err, dir, "--resume", "--force")
 	oneLine(t, CheckFolder(dir), dir, "--resume", "--force")
 	if string(before) != string(read(t, dir, BestFile)) {
 		t.Error("the refused run has replaced the model")
 	}
 	other.Replace = true
-	if _, err := Train(t.Context(), b, other); err != nil {
+	if _, err := Run(t.Context(), b, other); err != nil {
 		t.Fatal(err)
 	}
 	if string(before) == string(read(t, dir, BestFile)) {

@@ -1,6 +1,6 @@
 //go:build linux || darwin
 
-package distill
+package fit
 
 import (
 	"bufio"
@@ -87,7 +87,7 @@ func helper(dir string, limit bool) error {
 			limitErr = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 1000, Max: old.Max})
 		}
 	}
-	_, err = Train(ctx, b, j)
+	_, err = Run(ctx, b, j)
 	return errors.Join(err, limitErr, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old))
 }
 

@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"cmp"
@@ -10,20 +10,21 @@ import (
 	"slices"
 	"syscall"
 
+	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// Train runs a job on the backend.
+// Run runs a job on the backend.
 //
 // When ctx is canceled, the step under way is finished, the run saved, and an
 // [*InterruptedError] returned, which wraps ctx's error. A
 // [*train.DivergedError] names the step at which a number was not finite, and
 // the last good checkpoint. A file that cannot be written ends the run with an
 // error that names it; the files saved before stay whole.
-func Train(ctx context.Context, b engine.Backend, j Job) (*Outcome, error) {
+func Run(ctx context.Context, b engine.Backend, j Job) (*Outcome, error) {
 	out, err := run(ctx, b, j)
 	if err != nil && j.Name != "" {
 		err = fmt.Errorf("%s: %w", j.Name, err)
@@ -34,7 +35,7 @@ func Train(ctx context.Context, b engine.Backend, j Job) (*Outcome, error) {
 	return out, nil
 }
 
-// A session is one call of Train under way.
+// A session is one call of Run under way.
 type session struct {
 	j       *Job
 	model   *layers.Model
@@ -78,13 +79,13 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	j.tellPreprocess()
 	store := engine.NewStore(b)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	hooks, err := s.hooks(store)
-	if err != nil {
+	if err := s.teach(store); err != nil {
 		return nil, err
 	}
 	if s.history, err = s.start(store, last); err != nil {
 		return nil, err
 	}
+	hooks := train.Hooks{Logger: j.Logger, Step: s.step, Epoch: s.epoch, Save: s.save}
 	t, err := train.New(s.model, store, j.Data, j.Config, hooks)
 	if err != nil {
 		return nil, err
@@ -136,26 +137,23 @@ func (s *session) build() (*layers.Model, error) {
 // path returns that of a file in the job's folder.
 func (s *session) path(name string) string { return filepath.Join(s.j.Dir, name) }
 
-// hooks puts the teacher, if there is one, into the store and the loss.
-func (s *session) hooks(store *engine.Store) (train.Hooks, error) {
-	h := train.Hooks{Logger: s.j.Logger, Step: s.step, Epoch: s.epoch, Save: s.save}
-	if s.j.Teacher == nil {
-		return h, nil
+// teach puts the teacher, if there is one, into the store and the objective.
+func (s *session) teach(store *engine.Store) error {
+	j := s.j
+	if j.Teacher == nil {
+		return nil
 	}
-	s.ident.distilled(s.j.Teacher, s.j.KD)
-	teacher, err := s.j.Teacher.Restore(store)
+	teacher, err := j.Teacher.Restore(store)
 	if err != nil {
-		return h, fmt.Errorf("teacher: %w", err)
+		return fmt.Errorf("teacher: %w", err)
 	}
-	h.Loss, h.Extra = Loss(s.j.KD, teacher, s.j.Config.LabelSmoothing), teacher.Variables()
-	a, err := newAdapter(store, s.j.Preprocess, s.j.teacherPreprocess(), channels)
-	if err != nil {
-		return h, err
+	loss := distill.NewLoss(j.KD, teacher, j.Config.LabelSmoothing)
+	if err := loss.Prepare(store, j.Preprocess, j.teacherPreprocess()); err != nil {
+		return err
 	}
-	if a != nil {
-		h.Loss, h.Extra = a.wrap(h.Loss), append(h.Extra, a.weight, a.bias)
-	}
-	return h, nil
+	j.Config.Objective = loss
+	s.ident.distilled(j.Teacher, j.KD, loss.Views())
+	return nil
 }
 
 // start sets the weights that a run begins with and returns its history. A

@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"cmp"
@@ -13,7 +13,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -22,9 +24,11 @@ import (
 
 // An identity is the part of a run that its trainer cannot know: the loss.
 type identity struct {
-	Teacher string    `json:"teacher,omitempty"` // SHA-256 of its state
-	KD      *Settings `json:"kd,omitempty"`
-	Freeze  []string  `json:"freeze,omitempty"` // patterns
+	Teacher string            `json:"teacher,omitempty"` // SHA-256 of its state
+	KD      *distill.Settings `json:"kd,omitempty"`
+	// Views are the further preparations of the images, in words.
+	Views  []string `json:"views,omitempty"`
+	Freeze []string `json:"freeze,omitempty"` // patterns
 }
 
 // A position is what last.safetensors holds as Progress.
@@ -34,7 +38,7 @@ type position struct {
 }
 
 // distilled adds the teacher.
-func (i *identity) distilled(teacher *checkpoint.Checkpoint, kd Settings) {
+func (i *identity) distilled(teacher *checkpoint.Checkpoint, kd distill.Settings, views []data.Transform) {
 	h := sha256.New()
 	var word [8]byte
 	for _, e := range teacher.State {
@@ -49,6 +53,9 @@ func (i *identity) distilled(teacher *checkpoint.Checkpoint, kd Settings) {
 		}
 	}
 	i.Teacher, i.KD = hex.EncodeToString(h.Sum(nil)), &kd
+	for _, v := range views {
+		i.Views = append(i.Views, v.Describe())
+	}
 }
 
 // differs says in what the loss of a run differs from that of the run before.
@@ -62,6 +69,8 @@ func (i identity) differs(now identity) error {
 		return fmt.Errorf("the run had another teacher; name that one, or start a new run")
 	case !slices.Equal(i.Freeze, now.Freeze):
 		return fmt.Errorf("frozen was %q and is %q now; name the same, or start a new run", i.Freeze, now.Freeze)
+	case !slices.Equal(i.Views, now.Views):
+		return fmt.Errorf("the teacher's images were prepared as %q and are as %q now (--share-images gives it the student's); prepare them the same, or start a new run", i.Views, now.Views)
 	case i.KD != nil && now.KD != nil && *i.KD != *now.KD:
 		return fmt.Errorf("the distillation was %+v and is %+v now; use the old settings, or start a new run", *i.KD, *now.KD)
 	}
@@ -207,7 +216,7 @@ func (s *session) resume(t *train.Trainer, last *checkpoint.Checkpoint) error {
 	if err := sameNet(s.model.Net(), last.Net); err != nil {
 		return fmt.Errorf("resume: %s is a run of %w; name the same model, or start a new run", last.Path, err)
 	}
-	if err := CheckClasses(last, s.j.Data); err != nil {
+	if err := last.CheckDataset(s.j.Data); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	snap, ident, err := snapshotOf(s.model, last)

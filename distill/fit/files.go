@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"bytes"
@@ -122,16 +122,29 @@ func (f *files) close() error {
 	return errors.Join(errs...)
 }
 
+// terms returns the terms of a step's loss by name, nil where there are none.
+func terms(list []train.TermLoss) map[string]float64 {
+	if len(list) == 0 {
+		return nil
+	}
+	out := make(map[string]float64, len(list))
+	for _, t := range list {
+		out[t.Name] = t.Value
+	}
+	return out
+}
+
 // logStep writes the line of a step.
 func logStep(w io.Writer, i train.StepInfo) error {
 	line, err := json.Marshal(struct {
-		Epoch    int     `json:"epoch"`
-		Step     int     `json:"step"`
-		Update   int     `json:"update"`
-		Loss     float64 `json:"loss"`
-		LR       float64 `json:"lr"`
-		GradNorm float64 `json:"grad_norm,omitempty"`
-	}{i.Epoch, i.Step, i.Update, i.Loss, i.LR, i.GradNorm})
+		Epoch    int                `json:"epoch"`
+		Step     int                `json:"step"`
+		Update   int                `json:"update"`
+		Loss     float64            `json:"loss"`
+		LR       float64            `json:"lr"`
+		GradNorm float64            `json:"grad_norm,omitempty"`
+		Terms    map[string]float64 `json:"terms,omitempty"`
+	}{i.Epoch, i.Step, i.Update, i.Loss, i.LR, i.GradNorm, terms(i.Terms)})
 	if err != nil {
 		return fmt.Errorf("log of step %d: %w", i.Update, err)
 	}

@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"cmp"
@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
@@ -46,7 +47,10 @@ type Job struct {
 	LRScales []LRScale
 	// Teacher, if not nil, is distilled from, with the settings KD.
 	Teacher *checkpoint.Checkpoint
-	KD      Settings
+	KD      distill.Settings
+	// SharedImages gives the teacher the student's images, normalized as its own,
+	// where its file says that it was made for others.
+	SharedImages bool
 	// Data are the images. The best weights are chosen by its validation part.
 	Data *data.Dataset
 	// Preprocess is written into the checkpoints: what an image goes through
@@ -71,8 +75,9 @@ type Job struct {
 	Recipe string
 
 	// StepLog gets a line of JSON after each step, with the fields epoch, step
-	// (within the epoch) and update (within the run), all from 1, loss, lr, and
-	// grad_norm where the gradient is clipped.
+	// (within the epoch) and update (within the run), all from 1, loss, lr,
+	// grad_norm where the gradient is clipped, and terms where the loss has
+	// several: their values by name, before they are weighted.
 	StepLog io.Writer
 	Logger  *slog.Logger
 	// Step and Epoch are told of progress. They must be quick.
@@ -150,13 +155,13 @@ func (j *Job) prepare() error {
 		return fmt.Errorf("the model has %d classes, the data %s %d; give the model %d", n, j.Data.Name, len(classes), len(classes))
 	}
 	if j.Teacher != nil {
-		if err := CheckClasses(j.Teacher, j.Data); err != nil {
+		if err := j.Teacher.CheckDataset(j.Data); err != nil {
 			return fmt.Errorf("teacher: %w", err)
 		}
 		if err := j.KD.Validate(); err != nil {
 			return err
 		}
-		j.KD = j.KD.normalized()
+		j.KD = j.KD.Normalized()
 	}
 	for _, c := range []*checkpoint.Checkpoint{j.Init, j.Teacher} {
 		if c == nil || c == j.Init && j.Resume { // then Init is not used
@@ -241,19 +246,10 @@ func (j *Job) prepareInit(classes []string) error {
 		j.Net = n
 		return err
 	}
-	if err := CheckClasses(j.Init, j.Data); err != nil {
+	if err := j.Init.CheckDataset(j.Data); err != nil {
 		return fmt.Errorf("%w, or replace its last layer with --new-head", err)
 	}
 	return nil
-}
-
-// CheckClasses reports whether a model was made for the classes of a dataset, or
-// for their numbers where the dataset has a list of its own.
-func CheckClasses(c *checkpoint.Checkpoint, ds *data.Dataset) error {
-	if ds.Numbered(c.Classes) && c.Net.Classes() == len(ds.Classes) {
-		return nil
-	}
-	return c.CheckClasses(ds.Classes)
 }
 
 // agree makes Preprocess and Config.Eval say the same.
@@ -262,22 +258,13 @@ func (j *Job) agree() error {
 	derived := checkpoint.Preprocess{Size: eval.Size, Resize: eval.Resize, Mean: eval.Mean, Std: eval.Std}
 	switch {
 	case reflect.ValueOf(*eval).IsZero():
-		*eval = EvalTransform(j.Preprocess)
+		*eval = j.Preprocess.Transform()
 	case reflect.ValueOf(j.Preprocess).IsZero():
 		j.Preprocess = derived
-	case !reflect.DeepEqual(EvalTransform(j.Preprocess), EvalTransform(derived)):
+	case !reflect.DeepEqual(j.Preprocess.Transform(), derived.Transform()):
 		return fmt.Errorf("the preprocessing %+v differs from the evaluation transform %+v; leave one of them out", j.Preprocess, derived)
 	}
 	return nil
-}
-
-// EvalTransform returns the transform that a checkpoint's preprocessing stands for.
-func EvalTransform(p checkpoint.Preprocess) data.Transform {
-	t := data.Transform{Size: p.Size, Resize: p.Resize}
-	if len(p.Mean) > 0 {
-		t.Mean, t.Std = p.Mean, p.Std
-	}
-	return t
 }
 
 // history returns the model's history with this run added. It holds no time,

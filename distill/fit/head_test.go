@@ -1,4 +1,4 @@
-package distill
+package fit
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func TestNewHead(t *testing.T) {
 	j := small(ds, filepath.Join(dir, "run"))
 	j.Init, j.Logger = load(t, path), slog.New(slog.NewTextHandler(&said, nil))
 	j.Config.Epochs, j.Config.EMA, j.Config.Optimizer.Kind, j.Recipe = 1, 0, "stale", "r, step s"
-	out, err := Train(context.Background(), backend(t), j)
+	out, err := Run(context.Background(), backend(t), j)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestNewHead(t *testing.T) {
 	t.Run("resumed", func(t *testing.T) {
 		j := j
 		j.Resume, j.Config.Epochs = true, 2
-		if _, err := Train(context.Background(), backend(t), j); err != nil {
+		if _, err := Run(context.Background(), backend(t), j); err != nil {
 			t.Error(err)
 		}
 	})
@@ -73,14 +73,14 @@ func TestNewHead(t *testing.T) {
 			named.Classes = append(named.Classes, strings.Repeat("x", i+1))
 		}
 		j.Init = &named
-		_, err := Train(context.Background(), backend(t), j)
+		_, err := Run(context.Background(), backend(t), j)
 		oneLine(t, err, "the model has 1000 classes, the data 10", "--new-head")
 		j.NewHead = true
-		if _, err := Train(context.Background(), backend(t), j); err != nil {
+		if _, err := Run(context.Background(), backend(t), j); err != nil {
 			t.Error(err)
 		}
 		j.Init = nil
-		_, err = Train(context.Background(), backend(t), j)
+		_, err = Run(context.Background(), backend(t), j)
 		oneLine(t, err, "a new last layer needs weights")
 	})
 }
@@ -98,7 +98,7 @@ func TestTeacherInHistory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := Train(context.Background(), backend(t), j)
+	out, err := Run(context.Background(), backend(t), j)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,67 @@
+package fit
+
+import (
+	"cmp"
+	"fmt"
+	"reflect"
+
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// tell gives a line to the log, if there is one.
+func (j *Job) tell(line string) {
+	if j.Logger != nil {
+		j.Logger.Warn(line)
+	}
+}
+
+// tellPreprocess compares what the images go through with what the model to
+// start from was made for, and with training.
+func (j *Job) tellPreprocess() {
+	own := j.Preprocess.Transform().Describe()
+	if c := j.Init; c != nil && !j.Resume && c.Declares() && !samePreprocess(c.Preprocess, j.Preprocess) {
+		j.tell(fmt.Sprintf("%s was made for other images (%s) than it gets here (%s)",
+			nameOf(c), c.Preprocess.Transform().Describe(), own))
+	}
+	if j.Config.Train.RandomResizedCrop != nil && j.Preprocess.Size > 0 && j.Preprocess.Resize == 0 {
+		j.tell(fmt.Sprintf("training sees parts of images scaled to %d, evaluation a window of that size of images that are not scaled; a resize to about %d makes them alike",
+			j.Preprocess.Size, j.Preprocess.Size*8/7))
+	}
+}
+
+// teacherPreprocess returns how the teacher's images are prepared, and says
+// where they are not as the student's. A teacher whose file says nothing gets the
+// student's images as they are.
+func (j *Job) teacherPreprocess() checkpoint.Preprocess {
+	p, own := j.Teacher.Preprocess, j.Preprocess
+	if !j.Teacher.Declares() {
+		if len(own.Mean) > 0 && !j.Resume {
+			j.tell(fmt.Sprintf("%s does not say how its images are normalized: it gets the student's (minus %g, divided by %g)", nameOf(j.Teacher), own.Mean, own.Std))
+		}
+		return own
+	}
+	if p.Size == 0 || p.Size == own.Size && p.Resize == own.Resize {
+		return p
+	}
+	crop := func(p checkpoint.Preprocess) string { return data.Transform{Size: p.Size, Resize: p.Resize}.Describe() }
+	if j.SharedImages {
+		if !j.Resume {
+			j.tell(fmt.Sprintf("the teacher %s was made for other images (%s): it gets the student's (%s), normalized as its own",
+				nameOf(j.Teacher), crop(p), crop(own)))
+		}
+		p.Size, p.Resize = own.Size, own.Resize
+		return p
+	}
+	if log := j.Logger; log != nil && !j.Resume {
+		log.Info(fmt.Sprintf("the teacher %s gets its own images of the same pictures: %s", nameOf(j.Teacher), p.Transform().Describe()))
+	}
+	return p
+}
+
+func samePreprocess(a, b checkpoint.Preprocess) bool {
+	return reflect.DeepEqual(a.Transform(), b.Transform())
+}
+
+// nameOf names a model for people.
+func nameOf(c *checkpoint.Checkpoint) string { return cmp.Or(c.Path, c.Net.String()) }

@@ -1,0 +1,42 @@
+package data
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Describe says in a few words what an image goes through.
+func (t Transform) Describe() string {
+	var steps []string
+	add := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
+	if t.Resize > 0 {
+		add("shorter side to %d", t.Resize)
+	}
+	switch {
+	case t.RandomResizedCrop != nil:
+		add("a random %g to %g of the area scaled to %d", t.RandomResizedCrop.Scale[0], t.RandomResizedCrop.Scale[1], t.Size)
+	case t.RandomCrop && t.Padding > 0:
+		add("random crop to %d after padding by %d", t.Size, t.Padding)
+	case t.RandomCrop:
+		add("random crop to %d", t.Size)
+	case t.Size > 0:
+		add("center crop to %d", t.Size)
+	}
+	if t.HFlip > 0 {
+		add("flipped with probability %g", t.HFlip)
+	}
+	if j := t.Jitter; j != nil {
+		add("color jitter %g, %g, %g, %g", j.Brightness, j.Contrast, j.Saturation, j.Hue)
+	}
+	if t.Rotation > 0 {
+		add("rotated by up to %g degrees", t.Rotation)
+	}
+	if t.Perspective > 0 {
+		add("perspective distorted by up to %g", t.Perspective)
+	}
+	add("divided by 255")
+	if len(t.Mean) > 0 {
+		add("minus %g, divided by %g", t.Mean, t.Std)
+	}
+	return strings.Join(steps, ", ")
+}
