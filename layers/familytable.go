@@ -67,6 +67,7 @@ var familyGroups = []familyGroup{
 		{name: "mnasnet1_0", base: 32, build: buildMNASNet},
 		{name: "shufflenet_v2_x0_5", base: 24, widths: []int{24, 48, 96, 192, 1024}, groups: 2, free: 1, build: buildShuffleNetV2},
 		{name: "shufflenet_v2_x1_0", base: 24, widths: []int{24, 116, 232, 464, 1024}, groups: 2, free: 1, build: buildShuffleNetV2},
+		{name: "inception_v3", base: 32, build: buildInceptionV3, beside: []string{"AuxLogits."}},
 		{name: "densenet121", base: 64, build: buildDenseNet(6, 12, 24, 16)},
 		{name: "regnet_x_400mf", base: 32, build: buildRegNet(regNetX400MF)},
 	}},
@@ -84,6 +85,10 @@ var familyGroups = []familyGroup{
 		{name: "wrn_16_2", base: 16, widths: multiples(16, 1, 2, 4, 8), build: buildWideResNet(2)},
 		{name: "wrn_40_2", base: 16, widths: multiples(16, 1, 2, 4, 8), build: buildWideResNet(6)},
 		{name: "vgg8", base: 64, widths: multiples(64, 1, 2, 4, 8, 8), build: buildVGG8},
+	}},
+	{"MLPerf Tiny's, for small pictures", []family{
+		{name: "mlperf_resnet8", base: 16, widths: multiples(16, 1, 2, 4), build: buildTinyResNet8},
+		{name: "mlperf_resnet8_torch", base: 16, widths: multiples(16, 1, 2, 4), build: buildTinyResNet8Torch},
 	}},
 }
 

@@ -33,6 +33,26 @@ func (p parts) activated(name string, first int, x string, c Conv2d) string {
 	return p.Add(fmt.Sprintf("%s.%d", name, first+2), p.act, p.normalized(name, first, x, c))
 }
 
+// named adds a convolution and its BatchNorm under names of their own, and the
+// activation if asked for.
+func (p parts) named(prefix, conv, norm, x string, c Conv2d, act bool) string {
+	x = p.Add(prefix+conv, c, x)
+	x = p.Add(prefix+norm, p.norm(c.OutChannels), x)
+	if act {
+		x = p.Add(prefix+conv+"_act", p.act, x)
+	}
+	return x
+}
+
+// same pads a convolution as TensorFlow's SAME does for images whose size the
+// stride divides: kernel-stride rows and columns in all, the odd one at the
+// bottom and the right.
+func same(c Conv2d) Conv2d {
+	h, w := max(0, c.KernelSize[0]-c.Stride[0]), max(0, c.KernelSize[1]-c.Stride[1])
+	c.Padding = Pads{h / 2, w / 2, h - h/2, w - w/2}
+	return c
+}
+
 // linear is a layer whose weight starts as said, its bias at 0.
 func linear(in, out int, weights string) Linear {
 	return Linear{InFeatures: in, OutFeatures: out, Bias: true, WeightInit: weights, BiasInit: Zeros}

@@ -93,3 +93,35 @@ func TestPrunedFamilies(t *testing.T) {
 		checkState(t, m, file)
 	}
 }
+
+// TestAuxiliaryHeads: what torchvision's files hold beside a net that has been
+// trained with auxiliary heads is left out in a line; what has other names is not.
+func TestAuxiliaryHeads(t *testing.T) {
+	for family, heads := range map[string][]string{"inception_v3": {"AuxLogits.conv0.conv", "AuxLogits.fc"}} {
+		n, err := layers.Arch{Family: family, Classes: 7, Base: 4}.Net()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var net, file []named.Tensor
+		for _, e := range blank(t, n) {
+			net = append(net, named.Tensor{Name: e.Name, Shape: e.Shape, DType: "float32", Float: e.Data, Int: e.Int})
+		}
+		for _, h := range heads {
+			file = append(file, vector(h+".weight", 5, 3, 1, 1), vector(h+".bias", 5))
+		}
+		for _, prefix := range []string{"", "module."} {
+			m, err := Identify(under(prefix, slices.Concat(net[:len(net)-2], file, net[len(net)-2:])))
+			if err != nil {
+				t.Errorf("%s under %q: %v", family, prefix, err)
+				continue
+			}
+			checkState(t, m, net)
+			if !strings.Contains(m.LeftOut, "left out: "+prefix+heads[0]+".weight") {
+				t.Errorf("%s under %q: the notes are %q", family, prefix, m.Notes)
+			}
+		}
+		if m, err := Identify(append(file[:len(file):len(file)], append(net, vector("side.weight", 5, 3, 1, 1))...)); err == nil {
+			t.Errorf("with another layer beside it, %s is found: %+v", family, m.Notes)
+		}
+	}
+}
