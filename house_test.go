@@ -20,9 +20,9 @@ const module = "github.com/potstill/potstill/"
 var floors = [][]string{
 	{"engine/random", "engine/half", "engine/metrics", "engine/wire", "engine/yamldoc", "engine/data/picture"},
 	{"cuda", "cuda/kernels", "cuda/fake", "engine", "engine/data", "layers/checkpoint/named", "distill/study/report"},
-	{"engine/ref", "engine/cpu", "engine/gpu", "engine/train", "layers", "layers/checkpoint/safetensors", "layers/checkpoint/affine", "layers/checkpoint/pickle"},
+	{"engine/ref", "engine/cpu", "engine/gpu", "engine/train", "layers", "layers/checkpoint/safetensors", "layers/checkpoint/affine", "layers/checkpoint/pickle", "layers/checkpoint/onnxread"},
 	{"engine/backendtest", "layers/checkpoint/checkpointtest", "layers/checkpoint/torch", "layers/checkpoint/study8"},
-	{"layers/checkpoint/foreign", "layers/identify"},
+	{"layers/checkpoint/foreign", "layers/checkpoint/onnxnet", "layers/identify"},
 	{"layers/checkpoint"},
 	{"layers/checkpoint/onnx", "distill", "distill/compress", "distill/eval"},
 	{"distill/fit", "distill/prune", "distill/quant"},

@@ -45,3 +45,10 @@ func (b *NetBuilder) Net(output string) (*Net, error) {
 	}
 	return n, nil
 }
+
+// Function returns the net as it is, for Net.Function to check.
+func (b *NetBuilder) Function(output string) *Net {
+	n := b.net.clone()
+	n.Output = output
+	return n
+}

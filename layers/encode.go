@@ -217,7 +217,7 @@ func decodeModule(text []byte, previous string) (Module, error) {
 		return m, fmt.Errorf("%s: %w", m.Name, err)
 	}
 	fields := make(map[string]reflect.Value)
-	settings(kind, func(key string, f reflect.Value) { fields[key] = f })
+	settingFields(kind, fields)
 	for _, f := range o {
 		switch field, ok := fields[f.key]; {
 		case f.key == "name", f.key == "kind":
@@ -239,6 +239,11 @@ func decodeModule(text []byte, previous string) (Module, error) {
 	return m, nil
 }
 
+// settingFields adds a kind's settings by their keys.
+func settingFields(kind reflect.Value, to map[string]reflect.Value) {
+	settings(kind, func(key string, f reflect.Value) { to[key] = f })
+}
+
 func (m *Module) decodeTensors(text []byte) error {
 	o, err := readObject(text)
 	if err != nil {
@@ -253,6 +258,32 @@ func (m *Module) decodeTensors(text []byte) error {
 		m.Tensors[f.key] = name
 	}
 	return nil
+}
+
+// DecodeKind returns the kind of the given name with settings in JSON, as they
+// stand in a net's text: {"in_channels":3,"out_channels":16}. It is as strict as
+// Net.UnmarshalJSON, and leaves Check to the net.
+func DecodeKind(name string, text []byte) (Kind, error) {
+	o, err := readObject(text)
+	if err != nil {
+		return nil, err
+	}
+	kind, err := kindOf(name)
+	if err != nil {
+		return nil, err
+	}
+	fields := make(map[string]reflect.Value)
+	settingFields(kind, fields)
+	for _, f := range o {
+		field, ok := fields[f.key]
+		if !ok {
+			return nil, fmt.Errorf("unknown key %s of a %s", short(f.key), name)
+		}
+		if err := f.decode(field.Addr().Interface()); err != nil {
+			return nil, err
+		}
+	}
+	return kind.Interface().(Kind), nil
 }
 
 // A member is a key of a JSON object with its value.

@@ -20,7 +20,7 @@ type drawer struct {
 	*rand.Rand
 	b     *layers.NetBuilder
 	n     int  // modules so far
-	norms bool // layer and group norms too
+	norms bool // layer and group norms, gates, slopes and scales too
 }
 
 func (d *drawer) add(k layers.Kind, in ...string) string {
@@ -39,7 +39,7 @@ func (d *drawer) conv(x string, in, out, groups int) string {
 func (d *drawer) block(x string, c int) (string, int) {
 	kinds := 9
 	if d.norms {
-		kinds = 11
+		kinds = 16
 	}
 	switch d.IntN(kinds) {
 	case 0: // dense
@@ -74,6 +74,19 @@ func (d *drawer) block(x string, c int) (string, int) {
 		return d.add(layers.ChannelShuffle{Groups: 4}, x), c
 	case 9:
 		return d.add(layers.LayerNorm2d{NumChannels: c, Eps: 1e-6}, x), c
+	case 11: // squeeze and excitation
+		y := d.add(layers.Linear{InFeatures: c, OutFeatures: 4, Bias: true}, d.add(layers.AdaptiveAvgPool2d{}, x))
+		y = d.add(layers.Linear{InFeatures: 4, OutFeatures: c, Bias: true}, d.add(layers.SiLU{}, y))
+		return d.add(layers.Mul{}, d.add(layers.Sigmoid{}, y), x), c
+	case 12: // a factor for each pixel
+		return d.add(layers.Mul{}, x, d.conv(x, c, 1, 1)), c
+	case 13:
+		return d.add(layers.PReLU{NumParameters: c, Start: 0.25}, x), c
+	case 14:
+		return d.add(layers.ScaleShift{Channels: c, Scale: true, Bias: true, Dims: 1 + 2*d.IntN(2), Start: 1}, x), c
+	case 15:
+		y := d.add(layers.Maximum{}, d.conv(x, c, c, 1), x)
+		return d.add(layers.Sub{}, y, x), c
 	}
 	return d.add(layers.GroupNorm{NumGroups: 2, NumChannels: c, Eps: 1e-5}, x), c
 }

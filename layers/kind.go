@@ -107,12 +107,44 @@ func KindNames() []string {
 	return names
 }
 
+// nearest returns the three names of kinds that are fewest edits away from name.
+func nearest(name string) []string {
+	name = strings.ToLower(name[:min(len(name), 40)])
+	names := KindNames()
+	slices.SortStableFunc(names, func(a, b string) int {
+		return edits(name, strings.ToLower(a)) - edits(name, strings.ToLower(b))
+	})
+	return names[:min(len(names), 3)]
+}
+
+// edits returns how many bytes must be put in, left out or changed to make b of a
+// (Levenshtein, 1966).
+func edits(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
 // kindOf returns the kind of the given name with its default settings, in a
 // reflect.Value that can be set.
 func kindOf(name string) (reflect.Value, error) {
 	k, ok := kinds[name]
 	if !ok {
-		return reflect.Value{}, fmt.Errorf("unknown kind %s; there are %s", short(name), strings.Join(KindNames(), ", "))
+		return reflect.Value{}, fmt.Errorf("unknown kind %s; nearest are %s (docs/nets.md has all)", short(name), strings.Join(nearest(name), ", "))
 	}
 	v := reflect.New(reflect.TypeOf(k)).Elem()
 	v.Set(reflect.ValueOf(k))

@@ -9,6 +9,7 @@ const (
 	Same Layout = iota // vectors and scalars: the same in both
 	OIHW               // convolution weights: [O,I,KH,KW] and [KH,KW,I,O]
 	OI                 // linear weights: [O,I] and [I,O]
+	C11                // vectors of channels that stand beside an image: [C,1,1] and [C]
 )
 
 // String returns the layout's axes as PyTorch has them.
@@ -18,6 +19,8 @@ func (l Layout) String() string {
 		return "OIHW"
 	case OI:
 		return "OI"
+	case C11:
+		return "C11"
 	}
 	return "as is"
 }
@@ -29,6 +32,8 @@ func (l Layout) Torch(engine []int) []int {
 		return []int{engine[3], engine[2], engine[0], engine[1]}
 	case OI:
 		return []int{engine[1], engine[0]}
+	case C11:
+		return []int{engine[0], 1, 1}
 	}
 	return append([]int{}, engine...)
 }
@@ -47,7 +52,7 @@ func (l Layout) matrix(torch []int) (outer, inner int, place func(k int) int) {
 
 // ToEngine reorders src, of PyTorch's shape torch, into dst.
 func (l Layout) ToEngine(dst, src []float32, torch []int) {
-	if l == Same {
+	if l == Same || l == C11 {
 		copy(dst, src)
 		return
 	}
@@ -62,7 +67,7 @@ func (l Layout) ToEngine(dst, src []float32, torch []int) {
 
 // ToTorch reorders src, in the engine's layout, into dst of PyTorch's shape torch.
 func (l Layout) ToTorch(dst, src []float32, torch []int) {
-	if l == Same {
+	if l == Same || l == C11 {
 		copy(dst, src)
 		return
 	}

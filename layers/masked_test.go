@@ -117,6 +117,43 @@ func (o *oracle) module(m *layers.Module, in []*masked) *masked {
 			}
 		}
 		return y
+	case layers.Mul:
+		if len(x.v) < len(in[1].v) || x.h*x.w < in[1].h*in[1].w {
+			in[0], in[1] = in[1], in[0]
+		}
+		factor := in[1]
+		y := in[0].each(func(_ int, x float64) float64 { return x })
+		for c := range y.v {
+			if len(factor.v) > 1 && factor.alive[c] != y.alive[c] {
+				o.t.Fatalf("%s multiplies channels by factors of others", m.Name)
+			}
+			for i := range y.v[c] {
+				y.v[c][i] *= factor.v[c%len(factor.v)][i%len(factor.v[0])]
+			}
+		}
+		return y
+	case layers.Maximum, layers.Sub:
+		y := x.each(func(_ int, x float64) float64 { return x })
+		for c, v := range in[1].v {
+			for i := range v {
+				if _, sub := m.Kind.(layers.Sub); sub {
+					y.v[c][i] -= v[i]
+				} else {
+					y.v[c][i] = max(y.v[c][i], v[i])
+				}
+			}
+		}
+		return y
+	case layers.SiLU:
+		return x.each(func(_ int, x float64) float64 { return x / (1 + math.Exp(-x)) })
+	case layers.Sigmoid:
+		return x.each(func(_ int, x float64) float64 { return 1 / (1 + math.Exp(-x)) })
+	case layers.PReLU:
+		w := o.tensor(m, "weight")
+		return x.each(func(c int, x float64) float64 { return max(x, 0) + float64(w[c])*min(x, 0) })
+	case layers.ScaleShift:
+		w, b := o.tensor(m, "weight"), o.tensor(m, "bias")
+		return x.each(func(c int, x float64) float64 { return x*float64(w[c]) + float64(b[c]) })
 	case layers.Concat:
 		y := &masked{h: x.h, w: x.w}
 		for _, x := range in {

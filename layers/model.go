@@ -47,6 +47,20 @@ func (n *Net) Model() (*Model, error) {
 	if err := n.Validate(); err != nil {
 		return nil, err
 	}
+	return n.model()
+}
+
+// Function is Model for a net that need not be a classifier: its output may have
+// any shape, modules need not lead to it, and none need have weights. Its
+// outputs are those of Build, by their modules' names.
+func (n *Net) Function() (*Model, error) {
+	if err := n.validate(false); err != nil {
+		return nil, fmt.Errorf("%s: %w", n, err)
+	}
+	return n.model()
+}
+
+func (n *Net) model() (*Model, error) {
 	ts, err := n.params()
 	if err != nil {
 		return nil, err
@@ -183,7 +197,7 @@ func (n *Net) shapes() (map[string]engine.Spec, error) {
 }
 
 // checkShapes makes sure that the modules fit each other.
-func (n *Net) checkShapes() error {
+func (n *Net) checkShapes(classifier bool) error {
 	s, err := n.shapes()
 	if err != nil {
 		return err
@@ -196,7 +210,7 @@ func (n *Net) checkShapes() error {
 			return fmt.Errorf("%s: its output %v is too large", n.Modules[i].Name, v)
 		}
 	}
-	if v := s[n.Output]; len(v.Shape) != 2 {
+	if v := s[n.Output]; classifier && len(v.Shape) != 2 {
 		return fmt.Errorf("%s: the net's output is %v; logits are [N,classes]", n.Output, v)
 	}
 	return nil

@@ -171,13 +171,15 @@ func (n *Net) Validate() error {
 			return fmt.Errorf("the net's name: %w", err)
 		}
 	}
-	if err := n.validate(); err != nil {
+	if err := n.validate(true); err != nil {
 		return fmt.Errorf("%s: %w", n, err)
 	}
 	return nil
 }
 
-func (n *Net) validate() error {
+// validate is Validate. What is no classifier may have an output of any shape,
+// modules that do not lead to it, and no weights.
+func (n *Net) validate(classifier bool) error {
 	if n.Version != NetVersion {
 		return fmt.Errorf("the net is of version %d, not %d", n.Version, NetVersion)
 	}
@@ -204,8 +206,10 @@ func (n *Net) validate() error {
 	if !seen[n.Output] {
 		return fmt.Errorf("the output %s is no module of the net", short(n.Output))
 	}
-	if err := n.checkReached(); err != nil {
-		return err
+	if classifier {
+		if err := n.checkReached(); err != nil {
+			return err
+		}
 	}
 	if err := n.checkStateOrder(); err != nil {
 		return err
@@ -213,10 +217,10 @@ func (n *Net) validate() error {
 	if _, err := n.params(); err != nil {
 		return err
 	}
-	if err := n.checkShapes(); err != nil {
+	if err := n.checkShapes(classifier); err != nil {
 		return err
 	}
-	if n.head() < 0 {
+	if classifier && n.head() < 0 {
 		return errors.New("no module has weights, so there is nothing to train; end the net with a Linear")
 	}
 	return nil

@@ -197,7 +197,7 @@ func TestYAML(t *testing.T) {
 func TestYAMLErrors(t *testing.T) {
 	text := readYAML(t, "residual.yaml")
 	for _, c := range []struct{ old, new, want string }{
-		{"bn1: BatchNorm2d", "bn1: BatchNorm", `n.yaml:5:8: bn1: unknown kind "BatchNorm"; there are Abs, AdaptiveAvgPool2d`},
+		{"bn1: BatchNorm2d", "bn1: BatchNorm", `n.yaml:5:8: bn1: unknown kind "BatchNorm"; nearest are BatchNorm2d, `},
 		{"stride: 2, padding: 1", "strides: 2, padding: 1", `n.yaml:17:66: block2.conv1: unknown key "strides" of a Conv2d; known are kind, from, tensors, in_channels`},
 		{"kind: MaxPool2d, ", "", `n.yaml:7:10: pool1 has no kind`},
 		{"kernel_size: 2}", "kernel_size: two}", `n.yaml:7:41: kernel_size wants a whole number`},

@@ -88,7 +88,7 @@ func ParseYAML(file string, text []byte, classes int) (*Net, error) {
 	if name, err := n.complete(classes); err != nil {
 		return nil, src.Errorf(yamldoc.Join("modules", name), "%v", err)
 	}
-	if err := n.validate(); err != nil {
+	if err := n.validate(true); err != nil {
 		at := "modules"
 		for i := range n.Modules {
 			if name := n.Modules[i].Name; strings.HasPrefix(err.Error(), name+": ") {
@@ -171,7 +171,7 @@ func (m *Module) decodeNode(n *yamldoc.Node) error {
 	if ok, err := n.Key("kind", &name); err != nil {
 		return err
 	} else if !ok {
-		return n.Errorf("", "%s has no kind; there are %s", m.Name, strings.Join(KindNames(), ", "))
+		return n.Errorf("", "%s has no kind; give one of docs/nets.md, as Conv2d", m.Name)
 	}
 	kind, err := kindOf(name)
 	if err != nil {

@@ -18,10 +18,11 @@ import (
 
 // convertCmd is potstill convert.
 type convertCmd struct {
-	In  string `arg:"" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
+	In  string `arg:"" help:"The model: potstill's own file, PyTorch's, ONNX, the study's pickle, safetensors."`
 	Out string `arg:"" help:"Where it goes."`
 	To  string `enum:",potstill,safetensors,torch,study8,study16,onnx,onnx-codes,onnx-int8" default:"" placeholder:"FORMAT" help:"Its format, if the extension of OUT does not say it: potstill, safetensors, torch, study8, study16, onnx, onnx-codes, onnx-int8."`
 	foreignFlags
+	openFlag
 
 	Classes   string    `placeholder:"FILE" group:"What the file does not say:" help:"Names of the classes, a line each, in the order of the logits."`
 	Size      int       `placeholder:"N" group:"What the file does not say:" help:"Height and width of the center crop that images go through."`
@@ -80,7 +81,7 @@ type fileInfo struct {
 
 // Run converts.
 func (c *convertCmd) Run(a *app) error {
-	i, err := inspectModel(a, c.In, c.foreignFlags, true)
+	i, err := inspectModel(a, c.In, c.foreignFlags, c.Input, true)
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,7 @@ func (c *distillCmd) Run(a *app) error {
 	}
 	var teacher *checkpoint.Checkpoint
 	if c.Teacher != "" {
-		if teacher, err = loadModel(a, c.Teacher, foreignFlags{}); err != nil {
+		if teacher, err = loadModel(a, c.Teacher, foreignFlags{}, imageSize{}); err != nil {
 			return err
 		}
 	}

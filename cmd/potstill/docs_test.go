@@ -46,7 +46,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		}
 	}
 	for _, v := range []any{
-		prediction{}, evaluation{}, fileSummary{}, outcome{}, pruned{}, quantized{}, converted{}, engine.Plan{}, trainBench{},
+		prediction{}, evaluation{}, fileSummary{}, outcome{}, pruned{}, quantized{}, converted{}, verified{}, engine.Plan{}, trainBench{},
 		kernelBench{}, stepBench{}, devices{}, cacheInfo{}, cachePruned{}, versionInfo{}, studyInfo{}, report.Results{},
 	} {
 		walk(reflect.TypeOf(v), reflect.TypeOf(v).Name())

@@ -31,9 +31,10 @@ type commands struct {
 	Distill  distillCmd  `cmd:"" help:"Train a model under a teacher."`
 	Prune    pruneCmd    `cmd:"" help:"Cut a model's channels by the scales of its batch norms."`
 	Quantize quantizeCmd `cmd:"" aliases:"quantise" help:"Store a model's weights in 8 or 16 bits."`
-	Convert  convertCmd  `cmd:"" help:"Take a model from PyTorch, the study or safetensors, or to these and ONNX."`
+	Convert  convertCmd  `cmd:"" help:"Take a model from PyTorch, ONNX, the study or safetensors, or to these."`
 	Eval     evalCmd     `cmd:"" help:"Measure a model on labeled images."`
 	Predict  predictCmd  `cmd:"" help:"Classify image files."`
+	Verify   verifyCmd   `cmd:"" help:"Hold the translation of ONNX models to ONNX's own test cases."`
 	Summary  summaryCmd  `cmd:"" help:"List a model's layers, parameters, multiply-adds and bytes."`
 	Explain  explainCmd  `cmd:"" help:"Print the plan of a model's training step or inference."`
 	Bench    benchCmd    `cmd:"" help:"Measure training, or every kernel, on this machine."`

@@ -9,12 +9,19 @@ import (
 
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/onnxnet"
 )
 
 // fileFlags name a model's file.
 type fileFlags struct {
-	Model string `required:"" placeholder:"FILE" help:"The model: potstill's own file, PyTorch's, the study's pickle, safetensors."`
+	Model string `required:"" placeholder:"FILE" help:"The model: potstill's own file, PyTorch's, ONNX, the study's pickle, safetensors."`
 	foreignFlags
+	openFlag
+}
+
+// openFlag says what an ONNX file may leave open.
+type openFlag struct {
+	Input imageSize `placeholder:"3x224x224" help:"Size of the images of an ONNX file that leaves it open."`
 }
 
 // foreignFlags say what another program's file holds.
@@ -25,13 +32,13 @@ type foreignFlags struct {
 
 // load reads the file.
 func (f fileFlags) load(a *app) (*checkpoint.Checkpoint, error) {
-	return loadModel(a, f.Model, f.foreignFlags)
+	return loadModel(a, f.Model, f.foreignFlags, f.Input)
 }
 
 // loadModel reads a model's file, whatever its format. The family is found from
 // the file, unless it is given.
-func loadModel(a *app, path string, f foreignFlags) (*checkpoint.Checkpoint, error) {
-	i, err := inspectModel(a, path, f, false)
+func loadModel(a *app, path string, f foreignFlags, input imageSize) (*checkpoint.Checkpoint, error) {
+	i, err := inspectModel(a, path, f, input, false)
 	if err != nil {
 		return nil, err
 	}
@@ -39,11 +46,11 @@ func loadModel(a *app, path string, f foreignFlags) (*checkpoint.Checkpoint, err
 }
 
 // inspectModel is loadModel that, if asked for, tells all about the file.
-func inspectModel(a *app, path string, f foreignFlags, whole bool) (i *checkpoint.Info, err error) {
+func inspectModel(a *app, path string, f foreignFlags, input imageSize, whole bool) (i *checkpoint.Info, err error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s is a folder; name the file in it, as in %s", path, filepath.Join(path, "best.safetensors"))
 	}
-	o := checkpoint.OpenOptions{Weights: f.Weights}
+	o := checkpoint.OpenOptions{Weights: f.Weights, Input: onnxnet.Options{Channels: input.C, Height: input.H, Width: input.W}}
 	if layers.IsYAML(f.Arch) {
 		if o.Net, err = layers.Open(layers.Arch{Family: f.Arch, Classes: anyClasses}); err != nil {
 			return nil, err
@@ -99,7 +106,7 @@ type initFlags struct {
 func (f initFlags) load(a *app) (*checkpoint.Checkpoint, error) {
 	switch {
 	case f.Init != "":
-		return loadModel(a, f.Init, foreignFlags{})
+		return loadModel(a, f.Init, foreignFlags{}, imageSize{})
 	case f.NewHead:
 		return nil, errors.New("--new-head replaces the last layer of a model: name it with --init")
 	}

@@ -83,7 +83,7 @@ func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint
 			return nil, nil, err
 		}
 	} else {
-		if c, err = inspectModel(a, f.Model, f.foreignFlags, whole); err != nil {
+		if c, err = inspectModel(a, f.Model, f.foreignFlags, f.Input, whole); err != nil {
 			if ok, _ := exists(f.Model); !ok {
 				err = fmt.Errorf("%s is neither a model's file nor a family; %s", f.Model, layers.NearFamilies(f.Model))
 			}

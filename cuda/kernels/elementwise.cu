@@ -198,3 +198,39 @@ KERNEL(dropout)(dropout_args a) {
 		st(a.y + i, word < a.threshold ? 0.f : ld(a.x + i) * a.scale);
 	}
 }
+
+/* ---- Stochastic depth: as dropout, but a word for each image of `each` elements ---- */
+
+typedef struct {
+	const real *x;
+	const u32 *counter;
+	real *y;
+	i64 n;
+	u32 stream, threshold;
+	float scale; /* 1/(1-P) */
+	fastdiv by_image; /* the vectors, or elements, of an image */
+} stochastic_depth_args;
+
+DEVICE float image_scale(const stochastic_depth_args *a, u32 image) {
+	philox_words r = philox(image / 4, a->stream, a->counter[2], a->counter[3], a->counter[0], a->counter[1]);
+	u32 k = image % 4, word = k == 0 ? r.w[0] : k == 1 ? r.w[1] : k == 2 ? r.w[2] : r.w[3];
+	return word < a->threshold ? 0.f : a->scale;
+}
+
+/* Images of whole vectors; n counts these. */
+KERNEL(stochastic_depth_wide)(stochastic_depth_args a) {
+	ROLLED for (i64 i = FIRST; i < a.n; i += STEP) {
+		float v[VEC], scale = image_scale(&a, div_by((u32)i, a.by_image));
+		ldv(a.x + i * VEC, v);
+		UNROLL
+		for (int l = 0; l < VEC; l++) v[l] = scale == 0.f ? 0.f : v[l] * scale;
+		stv(a.y + i * VEC, v);
+	}
+}
+
+KERNEL(stochastic_depth)(stochastic_depth_args a) {
+	ROLLED for (i64 i = FIRST; i < a.n; i += STEP) {
+		float scale = image_scale(&a, div_by((u32)i, a.by_image));
+		st(a.y + i, scale == 0.f ? 0.f : ld(a.x + i) * scale);
+	}
+}

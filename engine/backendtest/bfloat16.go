@@ -56,9 +56,12 @@ func activations(op engine.Op, inputs int) []int {
 			return []int{0, inputs - 1}
 		}
 	case engine.Conv2DBackwardWeight, engine.LinearBackwardWeight, engine.BatchNormBackward, engine.BatchNormActBackward,
-		engine.BatchNormEvalBackward, engine.LayerNormBackward, engine.GroupNormBackward, engine.ActivationBackward, engine.MaxPool2DBackward:
+		engine.BatchNormEvalBackward, engine.LayerNormBackward, engine.GroupNormBackward, engine.ActivationBackward, engine.MaxPool2DBackward,
+		engine.ScaleShiftBackward, engine.SoftmaxBackward:
 		return []int{0, 1}
-	case engine.Add, engine.Concat:
+	case engine.PReLUBackward:
+		return []int{0, 2}
+	case engine.Add, engine.Concat, engine.Mul, engine.MulBackward, engine.Div, engine.Maximum, engine.Minimum, engine.ChosenBackward:
 		all := make([]int, inputs)
 		for k := range all {
 			all[k] = k
@@ -158,6 +161,13 @@ func mixedElements() (cases []testCase) {
 	}
 	for _, s := range [][]int{{2, 116}, {4, 20}, {3, 33}} {
 		cases = append(cases, channelShuffleOn(s[0], 3, 5, 7, s[1]), channelShuffleOn(s[1]/s[0], 9, s[1]))
+	}
+	for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {2, 3, 5, 89}, {4, 4, 5, 12}} {
+		cases = append(cases, mulOn("", s, s...)...)
+		cases = append(cases, mulOn("", s, s[0], s[3])...)
+		cases = append(cases, mulOn("", s, s[0], s[1], s[2], 1)...)
+		cases = append(cases, slices.Concat(pointwiseOn(s), scaleShiftOn(s), preluOn(s, s[3]), preluOn(s, 1), softmaxOn("", randn(s...)))...)
+		cases = append(cases, stochasticDepthOn(0.5, 7, s))
 	}
 	for _, s := range [][3]int{{3, 5, 7}, {32, 256, 16}, {8, 121, 89}} {
 		cases = append(cases, linearOn(s[0], s[1], s[2])...)

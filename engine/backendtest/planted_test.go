@@ -318,6 +318,41 @@ func layerBugs() []bug {
 func placeBugs() []bug {
 	return []bug{
 		{name: "a NaN is lost", stem: "Activation", eval: on(func(_ engine.Op, in []ref.Array) { dropNaN(in[0].V, 0) })},
+		{name: "the slope at a corner from the right", stem: "ActivationBackward", eval: then(func(op engine.Op, in, out []ref.Array) {
+			if op.(engine.ActivationBackward).F == engine.ReLU6 {
+				for i, y := range in[0].V {
+					if y == 6 {
+						out[0].V[i] = in[1].V[i]
+					}
+				}
+			}
+		})},
+		{name: "GELU by its other form", stem: "Activation", eval: as(func(op engine.Activation) engine.Activation {
+			if op.F == engine.GELU {
+				op.F = engine.GELUTanh
+			}
+			return op
+		})},
+		{name: "the factors of the first image", stem: "Mul", eval: on(func(_ engine.Op, in []ref.Array) {
+			if x, s := in[0], in[1]; len(s.V) < len(x.V) {
+				each := len(s.V) / x.Shape[0]
+				for i := range s.V {
+					s.V[i] = s.V[i%each]
+				}
+			}
+		})},
+		{name: "all of an equal pair", stem: "ChosenBackward", eval: then(func(_ engine.Op, in, out []ref.Array) {
+			for i, a := range in[0].V {
+				if a == in[1].V[i] {
+					out[0].V[i] = in[2].V[i]
+				}
+			}
+		})},
+		{name: "one slope's gradient of the last channel", stem: "PReLUBackward", eval: then(func(_ engine.Op, in, out []ref.Array) {
+			if x := in[0]; len(in[1].V) == 1 && x.Shape[len(x.Shape)-1] > 1 {
+				out[1].V[0] /= 2
+			}
+		})},
 		{name: "a NaN never wins", stem: "MaxPool2D", eval: on(func(_ engine.Op, in []ref.Array) { dropNaN(in[0].V, math.Inf(-1)) })},
 		{name: "padding wins", stem: "MaxPool2D", eval: then(func(op engine.Op, _, out []ref.Array) {
 			if op.(engine.MaxPool2D).Pad > 0 {

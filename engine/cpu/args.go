@@ -20,6 +20,14 @@ const (
 	kDropout
 	kStrip
 	kChannelShuffle
+	kStochasticDepth
+	kPointwise
+	kChannelwise
+	kChannelwiseBackward
+	kChannelwiseTotal
+	kRowwise
+	kSoftmax
+	kSoftmaxBackward
 	kCrossEntropy
 	kCrossEntropyBackward
 	kKLDiv
@@ -61,8 +69,9 @@ const (
 // kernelNames are the C names, to check the order against the library's.
 var kernelNames = [kernelCount]string{
 	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
-	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle", "cross_entropy", "cross_entropy_backward",
-	"kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
+	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
+	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward",
+	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
 	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
@@ -109,6 +118,30 @@ type (
 		x, counter, y        ptr
 		n, stream, threshold int64
 		scale                float64
+	}
+	depthArgs struct {
+		x, counter, y              ptr
+		n, each, stream, threshold int64
+		scale                      float64
+	}
+	pointwiseArgs struct {
+		a, b, dy, y ptr
+		n, op       int64
+	}
+	channelArgs struct {
+		x, w, b, dy  ptr
+		y            ptr
+		dw, db       ptr
+		part         ptr
+		m, c         int64
+		stride       int64
+		rows, chunks int64
+		prelu, one   int64
+	}
+	softmaxArgs struct {
+		x, dy, y  ptr
+		m, c      int64
+		rows, log int64
 	}
 	stripArgs struct {
 		x, y              ptr

@@ -47,3 +47,19 @@ static void dropout(const void *args, int64_t task) {
       a->y[i + j] = c[j] < (uint32_t)a->threshold ? 0 : a->x[i + j] * (float)a->scale;
   }
 }
+
+// A task is a span of elements, whichever images they are of.
+static void stochastic_depth(const void *args, int64_t task) {
+  const depth_args *a = args;
+  TASK_RANGE(lo, hi, task, PS_SPAN, a->n * a->each);
+  for (int64_t i = lo; i < hi;) {
+    const int64_t image = i / a->each, end = min64(hi, (image + 1) * a->each);
+    uint32_t c[4] = {(uint32_t)(image / 4), (uint32_t)a->stream, a->counter[2], a->counter[3]};
+    philox(c, a->counter[0], a->counter[1]);
+    const vf scale = splat((float)a->scale);
+    const int drop = c[image % 4] < (uint32_t)a->threshold;
+    for (; i + VL <= end; i += VL) store(a->y + i, drop ? splat(0) : load(a->x + i) * scale);
+    if (i < end) store_part(a->y + i, end - i, drop ? splat(0) : load_part(a->x + i, end - i) * scale);
+    i = end;
+  }
+}

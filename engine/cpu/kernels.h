@@ -19,7 +19,9 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(fill) X(add) X(act) X(act_backward)                                        \
   X(maxpool) X(maxpool_backward) X(avgpool) X(avgpool_backward)                \
   X(globalpool) X(globalpool_backward) X(transpose) X(dropout) X(strip)        \
-  X(channel_shuffle)                                                           \
+  X(channel_shuffle) X(stochastic_depth)                                       \
+  X(pointwise) X(channelwise) X(channelwise_backward) X(channelwise_total)     \
+  X(rowwise) X(softmax) X(softmax_backward)                                    \
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
   X(bn_grad_apply) X(bn_fold)                                                  \
@@ -95,6 +97,42 @@ typedef struct {
   int64_t n, stream, threshold;
   double scale;
 } dropout_args;
+
+// As dropout, for n images of `each` elements.
+typedef struct {
+  const float *x;
+  const uint32_t *counter;
+  float *y;
+  int64_t n, each, stream, threshold;
+  double scale;
+} depth_args;
+
+enum { PS_PRODUCT, PS_QUOTIENT, PS_LARGER, PS_SMALLER, PS_LARGER_BACKWARD, PS_SMALLER_BACKWARD };
+
+typedef struct {
+  const float *a, *b, *dy;
+  float *y;
+  int64_t n, op;
+} pointwise_args;
+
+typedef struct {
+  const float *x, *w, *b, *dy; // w and b may be null
+  float *y;                    // y or dx, which may be null
+  float *dw, *db;              // may be null
+  double *part;                // tasks × 2 × c partial sums
+  int64_t m, c;                // rows of an image, channels
+  int64_t stride;              // from one image's w to the next's
+  int64_t rows, chunks;        // rows a task, tasks an image
+  int64_t prelu, one;          // w are slopes; it is one for all channels
+} channel_args;
+
+typedef struct {
+  const float *x, *dy; // the gradient's x is y
+  float *y;            // y or dx
+  int64_t m, c;
+  int64_t rows; // rows a task
+  int64_t log;
+} softmax_args;
 
 // y[r][y0+c] = x[r][x0+c] for c < n; with fill the rest of y's rows is zero.
 typedef struct {

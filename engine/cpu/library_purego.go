@@ -112,8 +112,9 @@ func (a *arena) free()  {}
 // said beside its twin in C.
 var kernels = [kernelCount]func(args ptr, task int64){
 	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
-	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle, crossEntropy, crossEntropyBackward,
-	klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
+	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle,
+	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
+	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
 	nil, nil, // no rgb: see compiled

@@ -60,3 +60,21 @@ func dropout(p ptr, task int64) {
 		}
 	}
 }
+
+func stochasticDepth(p ptr, task int64) {
+	a := (*depthArgs)(p)
+	lo, hi := taskRange(task, spanFloats, a.n*a.each)
+	x, y := f32(a.x, a.n*a.each), f32(a.y, a.n*a.each)
+	counter := unsafe.Slice((*uint32)(a.counter), 4)
+	for i := lo; i < hi; {
+		image := i / a.each
+		words := random.Philox([4]uint32{uint32(image / 4), uint32(a.stream), counter[2], counter[3]}, [2]uint32(counter))
+		drop := words[image%4] < uint32(a.threshold)
+		for ; i < min(hi, (image+1)*a.each); i++ {
+			y[i] = x[i] * float32(a.scale)
+			if drop {
+				y[i] = 0
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@
 
 #include "activation.h"
 #include "elementwise.h"
+#include "pointwise.h"
 #include "concat.h"
 #include "channelshuffle.h"
 #include "pool2d.h"
@@ -12,6 +13,8 @@
 #include "batchnorm.h"
 #include "layernorm.h"
 #include "groupnorm.h"
+#include "channelwise.h"
+#include "softmax.h"
 #include "gemm.h"
 #include "gemm_weight.h"
 #include "rgb.h"

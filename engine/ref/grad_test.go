@@ -77,6 +77,22 @@ func gradCases() []gradCase {
 		{op: engine.ChannelShuffle{Groups: 2}, in: []engine.Spec{f32(3, 6)}},
 		{op: engine.Slice{Start: 1, End: 3}, in: []engine.Spec{x}},
 		{op: engine.Slice{End: 2}, in: []engine.Spec{f32(3, 5)}},
+		{op: engine.Mul{}, in: []engine.Spec{x, x}},
+		{op: engine.Mul{}, in: []engine.Spec{x, f32(2, 3)}},
+		{op: engine.Mul{}, in: []engine.Spec{x, f32(2, 1, 1, 3)}},
+		{op: engine.Mul{}, in: []engine.Spec{x, f32(2, 5, 4, 1)}},
+		{op: engine.Mul{}, in: []engine.Spec{f32(3, 5), f32(3, 1)}},
+		{op: engine.Div{}, in: []engine.Spec{x, x}},
+		{op: engine.Maximum{}, in: []engine.Spec{x, x}},
+		{op: engine.Minimum{}, in: []engine.Spec{x, x}},
+		{op: engine.ScaleShift{Scale: true, Shift: true}, in: []engine.Spec{x, f32(3), f32(3)}},
+		{op: engine.ScaleShift{Scale: true}, in: []engine.Spec{f32(4, 3), f32(3)}},
+		{op: engine.ScaleShift{Shift: true}, in: []engine.Spec{x, f32(3)}},
+		{op: engine.PReLU{}, in: []engine.Spec{x, f32(3)}},
+		{op: engine.PReLU{}, in: []engine.Spec{x, f32(1)}},
+		{op: engine.Softmax{}, in: []engine.Spec{x}},
+		{op: engine.Softmax{Log: true}, in: []engine.Spec{f32(3, 4)}},
+		{op: engine.StochasticDepth{P: 0.5, Stream: 2}, in: []engine.Spec{f32(6, 2, 2, 3), engine.DropoutCounter}, wrt: 1},
 		{op: engine.Dropout{P: 0.4, Stream: 3}, in: []engine.Spec{x, engine.DropoutCounter}, wrt: 1},
 		{op: engine.CrossEntropy{LabelSmoothing: 0.1}, in: []engine.Spec{f32(3, 4), f32(3, 4)}, wrt: 1},
 		{op: engine.KLDiv{T: 3}, in: []engine.Spec{f32(3, 4), f32(3, 4)}, wrt: 1},
@@ -149,6 +165,11 @@ func checkGradient(t *testing.T, c gradCase, seed uint64) {
 	if _, ok := c.op.(engine.BatchNorm); ok {
 		for i, v := range bound[in[4]].V {
 			bound[in[4]].V[i] = math.Abs(v) + 0.1 // a variance
+		}
+	}
+	if _, ok := c.op.(engine.Div); ok {
+		for i, v := range bound[in[1]].V {
+			bound[in[1]].V[i] = v + math.Copysign(0.5, v) // which differences do not follow near zero
 		}
 	}
 	if a, ok := c.op.(engine.Activation); ok {

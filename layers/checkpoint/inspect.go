@@ -22,7 +22,7 @@ const FormatOwn = "potstill"
 // An Info is all that a model's file tells.
 type Info struct {
 	*Checkpoint
-	// Format is FormatOwn or one of foreign.File's.
+	// Format is FormatOwn, FormatONNX or one of foreign.File's.
 	Format string
 	// SHA256 is that of the whole file, in hexadecimal: its Fingerprint.
 	SHA256 string
@@ -51,6 +51,11 @@ func Inspect(path string, o OpenOptions) (*Info, error) {
 	}
 	i := &Info{Checkpoint: c, Format: FormatOwn, Sealed: op.ours != nil, Notes: op.notes}
 	f := op.ours
+	if op.onnx != nil {
+		i.Format, i.SHA256 = FormatONNX, c.History[0].Parent
+		i.Parts = onnxParts(op.onnx, c.Bytes)
+		return i, nil
+	}
 	if op.foreign == nil {
 		if i.SHA256, err = Fingerprint(path); err != nil {
 			return nil, err
@@ -58,7 +63,7 @@ func Inspect(path string, o OpenOptions) (*Info, error) {
 	} else {
 		i.SHA256 = c.History[0].Parent
 		i.Format, i.Renamed = op.foreign.Format, len(op.match.Renamed)
-		if is, _ := isSafetensors(path); is {
+		if op.foreign.Format == foreign.FormatSafetensors {
 			if f, err = read(path); err != nil {
 				return nil, err
 			}
@@ -90,6 +95,13 @@ func (t *tally) add(name string, bytes int64, tensors int) {
 	}
 	(*t)[i].Bytes += bytes
 	(*t)[i].Tensors += tensors
+}
+
+// sort puts the largest parts first.
+func (t tally) sort() {
+	slices.SortStableFunc(t, func(a, b Part) int {
+		return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), cmp.Compare(a.Name, b.Name))
+	})
 }
 
 // safetensorsParts accounts for a safetensors file: its length and header, the
@@ -208,7 +220,7 @@ func pickleParts(f *foreign.File, size int64) []Part {
 	if rest < 0 {
 		return []Part{{Name: "pickle and shared storages", Bytes: size}}
 	}
-	slices.SortStableFunc(t, func(a, b Part) int { return cmp.Compare(b.Bytes, a.Bytes) })
+	t.sort()
 	name := "pickle"
 	if slices.ContainsFunc(f.Tensors, func(x foreign.Tensor) bool { return x.Coded }) {
 		name = "pickle: names, shapes, ranges of the codes"

@@ -12,6 +12,8 @@ import (
 
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/foreign"
+	"github.com/potstill/potstill/layers/checkpoint/onnxnet"
+	"github.com/potstill/potstill/layers/checkpoint/onnxread"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 	"github.com/potstill/potstill/layers/identify"
 )
@@ -27,6 +29,8 @@ type OpenOptions struct {
 	// the prefix of its tensors' names (see foreign.ReadWeights); "." for the
 	// tensors without one. "" stands for the only net.
 	Weights string
+	// Input is the size of the images of an ONNX file that leaves it open.
+	Input onnxnet.Options
 }
 
 // KindImport is the kind of the event that begins the history of a model from
@@ -39,8 +43,9 @@ const KindImport = "import"
 const importSize = 256
 
 // Open reads a model's file of any format: potstill's own, PyTorch's legacy and
-// zip formats, the study's 8-bit and 16-bit pickles, and safetensors of other
-// writers. The content decides, not the name.
+// zip formats, the study's 8-bit and 16-bit pickles, safetensors of other
+// writers, and ONNX, which holds its net too (package onnxnet). The content
+// decides, not the name.
 //
 // A file of another program says nothing of preprocessing and classes: the
 // Checkpoint has no class names, and it is assumed (Preprocess.Assumed) that the
@@ -60,16 +65,20 @@ func Open(path string, o OpenOptions) (*Checkpoint, error) {
 type opened struct {
 	ours    *safetensors.File // nil for files of other programs
 	foreign *foreign.File     // nil for ours
-	match   *identify.Match   // nil for ours
+	match   *identify.Match   // nil for ours, and for ONNX
+	onnx    *onnxread.Model   // nil for others
 	notes   []string
 }
 
 func open(path string, o OpenOptions) (*Checkpoint, *opened, error) {
-	is, err := isSafetensors(path)
+	begin, err := head(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	if is {
+	if onnxread.Sniff(begin) {
+		return importedONNX(path, o)
+	}
+	if safetensors.Sniff(begin) {
 		f, err := read(path)
 		if err != nil {
 			return nil, nil, err
@@ -95,26 +104,26 @@ func open(path string, o OpenOptions) (*Checkpoint, *opened, error) {
 	return imported(path, f, o)
 }
 
-// isSafetensors reports whether a file begins as safetensors do.
-func isSafetensors(path string) (bool, error) {
+// head returns the first bytes of a regular file, which tell its format.
+func head(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return false, unreadable(path, err)
+		return nil, unreadable(path, err)
 	}
 	if !info.Mode().IsRegular() {
-		return false, fmt.Errorf("read %s: not a regular file; name a model's file", path)
+		return nil, fmt.Errorf("read %s: not a regular file; name a model's file", path)
 	}
 	file, err := os.Open(path)
 	if err != nil {
-		return false, unreadable(path, err)
+		return nil, unreadable(path, err)
 	}
 	defer file.Close()
-	var begin [9]byte
+	var begin [512]byte
 	n, err := io.ReadFull(file, begin[:])
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-		return false, unreadable(path, err)
+		return nil, unreadable(path, err)
 	}
-	return safetensors.Sniff(begin[:n]), nil
+	return begin[:n], nil
 }
 
 // unreadable names the file once.

@@ -19,3 +19,6 @@ type (
 	// FormatError is one line: the file, what is wrong, and what to do.
 	FormatError = named.FormatError
 )
+
+// WithPath puts the file's name before an error.
+func WithPath(path string, err error) error { return named.WithPath(path, err) }

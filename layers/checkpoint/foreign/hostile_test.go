@@ -188,6 +188,7 @@ func chapters(t testing.TB) []struct {
 		{"Zip archives", hostileArchives(t)},
 		{"Tensors, storages and state_dicts", hostileTensors(t)},
 		{"Pickles", hostilePickles(t)},
+		{"ONNX", hostileONNX()},
 		{"Other files", hostileOthers()},
 	}
 }
@@ -211,7 +212,7 @@ func TestHostileFiles(t *testing.T) {
 // line returns the error of a hostile file, which must be one of ours.
 func (h hostile) line(t testing.TB) string {
 	t.Helper()
-	_, err := Decode(h.data)
+	err := decodeONNX(h.data)
 	var format *FormatError
 	if !errors.As(err, &format) {
 		t.Fatalf("%s: error %v, want a *FormatError", h.name, err)
@@ -228,9 +229,14 @@ func (h hostile) line(t testing.TB) string {
 // limit stated; 256 KiB are for what the test itself and the runtime do.
 func allocated(t testing.TB, b []byte) {
 	t.Helper()
+	allocatedBy(t, b, func(b []byte) { _, _ = Decode(b) })
+}
+
+func allocatedBy(t testing.TB, b []byte, decode func(b []byte)) {
+	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, _ = Decode(b)
+	decode(b)
 	runtime.ReadMemStats(&after)
 	if used, most := after.TotalAlloc-before.TotalAlloc, uint64(Expansion*len(b)+1<<20+1<<18); used > most {
 		t.Errorf("%d bytes made the reader allocate %d, more than %d", len(b), used, most)

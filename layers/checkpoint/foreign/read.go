@@ -16,7 +16,7 @@ const FormatSafetensors = "safetensors"
 // Expansion is how many bytes a reader may allocate for each byte of the file.
 const Expansion = named.Expansion
 
-const fixKnown = "name a state_dict of PyTorch, a pickle of the study, a safetensors file or a checkpoint of potstill"
+const fixKnown = "name a state_dict of PyTorch, an ONNX file, a pickle of the study, a safetensors file or a checkpoint of potstill"
 
 // Read reads the file at path, of any of the formats that the package knows.
 // What is wrong with its content is a [*FormatError]: one line with the file,
@@ -101,7 +101,6 @@ var others = []struct{ magic, name string }{
 	{"\x1f\x8b", "compressed by gzip"},
 	{"\xff\xd8\xff", "a JPEG picture"},
 	{"\x89PNG", "a PNG picture"},
-	{"\x08", "perhaps a model of ONNX, which is not read"},
 	{"{", "a text in JSON"},
 }
 

@@ -38,6 +38,12 @@ func (b *Budget) Take(n, bytes int) error {
 	return nil
 }
 
+// Grow adds the budget of so many bytes that were read beside the file.
+func (b *Budget) Grow(bytes int) {
+	b.size += uint64(bytes)
+	b.left += Expansion * uint64(bytes)
+}
+
 // Volume returns the number of elements of a shape, or false where a dimension
 // is negative, there are more than 64, or the product of those other than zero
 // exceeds an int.

@@ -105,6 +105,20 @@ func (x *exporter) translate(n *engine.Node) (err error) {
 		x.activation(n, op.F)
 	case engine.Add:
 		x.add(n, op)
+	case engine.Mul:
+		x.mul(n, op)
+	case engine.Div:
+		x.emit(n, "Div")
+	case engine.Maximum:
+		x.emit(n, "Max")
+	case engine.Minimum:
+		x.emit(n, "Min")
+	case engine.ScaleShift:
+		err = x.scaleShift(n, op)
+	case engine.PReLU:
+		err = x.prelu(n)
+	case engine.Softmax:
+		x.softmax(n, op)
 	case engine.MaxPool2D:
 		x.emit(n, "MaxPool", window(op.Window)...)
 	case engine.AvgPool2D:
@@ -181,10 +195,15 @@ func window(w engine.Window) []attr {
 	}
 }
 
-// add writes a weighted sum: products where a weight is not 1, then sums of two.
+// add writes a weighted sum: a difference, or products where a weight is not 1, then
+// sums of two.
 func (x *exporter) add(n *engine.Node, op engine.Add) {
 	name := x.names[n.Out[0]]
 	terms := x.inputs(n)
+	if len(terms) == 2 && op.Weight(0) == 1 && op.Weight(1) == -1 {
+		x.emit(n, "Sub")
+		return
+	}
 	for k := range terms {
 		if w := op.Weight(k); w != 1 {
 			factor := x.float(name+".weight", nil, w)

@@ -40,6 +40,8 @@ func goldenCases(t *testing.T) []goldenCase {
 		goldenCase{"joined.onnx", joined(t), "", Options{}, exact},
 		goldenCase{"activated.onnx", activated(t), "", Options{}, exact},
 		goldenCase{"activated-qdq.onnx", activated(t), "", Options{Int8: QDQ}, 0.03},
+		goldenCase{"gated.onnx", gated(t), "", Options{}, exact},
+		goldenCase{"gated-qdq.onnx", gated(t), "", Options{Int8: QDQ}, 0.03},
 		goldenCase{"joined-qdq.onnx", joined(t), "", Options{Int8: QDQ}, 0.03},
 		goldenCase{"cnn-dwpw-bn.onnx", small(t, "cnn-dwpw"), "", Options{KeepBatchNorm: true}, exact},
 		goldenCase{"cnn-dwpw-codes.onnx", small(t, "cnn-dwpw"), checkpoint.Affine8PerChannel, Options{Int8: Weights8}, exact},
@@ -148,6 +150,40 @@ func activated(t *testing.T) *layers.Model {
 	x = b.Add("hidden", layers.Linear{InFeatures: 2 * len(parts), OutFeatures: 5, Bias: true}, x)
 	x = b.Add("vector", layers.SiLU{}, x)
 	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 5, OutFeatures: 4, Bias: true}, x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// gated has the kinds that multiply, compare and scale what they read: squeeze and
+// excitation, factors of pixels, and arithmetic on images and on vectors.
+func gated(t *testing.T) *layers.Model {
+	t.Helper()
+	b := layers.NewNetBuilder("gated", layers.Input{Channels: 3, Height: testSize, Width: testSize})
+	x := b.Add("conv", layers.Conv(3, 6, 3), layers.Image)
+	x = b.Add("prelu", layers.PReLU{NumParameters: 6, Start: 0.25}, x)
+	y := b.Add("se.pool", layers.AdaptiveAvgPool2d{}, x)
+	y = b.Add("se.fc1", layers.Linear{InFeatures: 6, OutFeatures: 4, Bias: true}, y)
+	y = b.Add("se.fc2", layers.Linear{InFeatures: 4, OutFeatures: 6, Bias: true}, b.Add("se.silu", layers.SiLU{}, y))
+	x = b.Add("se.scale", layers.Mul{}, b.Add("se.gate", layers.Sigmoid{}, y), x)
+	y = b.Add("pixels", layers.Softmax{}, b.Add("conv2", layers.Conv(6, 6, 1), x))
+	one := b.Add("one", layers.Slice{Start: 2, End: 3}, y)
+	x = b.Add("attended", layers.Mul{}, x, one, y)
+	x = b.Add("scale", layers.ScaleShift{Channels: 6, Scale: true, Bias: true, Dims: 3, Start: 1}, x)
+	x = b.Add("depth", layers.StochasticDepth{P: 0.2}, x)
+	y = b.Add("conv3", layers.Conv(6, 6, 1), x)
+	x = b.Add("largest", layers.Maximum{}, x, y, b.Add("shift", layers.ScaleShift{Channels: 6, Bias: true, Dims: 1, Start: 1}, y))
+	x = b.Add("difference", layers.Sub{}, b.Add("smallest", layers.Minimum{}, x, y), y)
+	x = b.Add("ratio", layers.Div{}, x, b.Add("positive", layers.Exp{}, y))
+	x = b.Add("pool", layers.AdaptiveAvgPool2d{}, b.Add("slope", layers.PReLU{NumParameters: 1, Start: 0.25}, x))
+	x = b.Add("factor", layers.ScaleShift{Channels: 6, Scale: true, Dims: 1, Start: 1}, x)
+	x = b.Add("prelu2", layers.PReLU{NumParameters: 6, Start: 0.25}, b.Add("log", layers.LogSoftmax{}, x))
+	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 6, OutFeatures: 4, Bias: true}, x))
 	if err != nil {
 		t.Fatal(err)
 	}

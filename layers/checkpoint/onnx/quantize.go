@@ -84,6 +84,10 @@ func (x *exporter) step(v *engine.Value) (step, error) {
 		if r, ok := rangeOf(op.F); ok {
 			return newStep(r)
 		}
+	case engine.Softmax:
+		if !op.Log {
+			return newStep(Range{0, 1})
+		}
 	case engine.MaxPool2D, engine.Flatten, engine.Slice, engine.ChannelShuffle:
 		if quantized {
 			return before, nil

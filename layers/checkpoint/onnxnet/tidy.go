@@ -1,0 +1,273 @@
+package onnxnet
+
+import (
+	"math"
+	"slices"
+)
+
+// A tidier joins modules that are one: what a translation node by node leaves.
+type tidier struct {
+	mods []*mod
+	outs []*act
+}
+
+// normalizer returns what a batch norm makes of channel k: x·scale + shift.
+func normalizer(data []weight, k int, eps float64) (scale, shift float32) {
+	s := float64(data[0].data[k]) / math.Sqrt(float64(data[3].data[k])+eps)
+	return float32(s), float32(float64(data[1].data[k]) - float64(data[2].data[k])*s)
+}
+
+// tidy joins scales and shifts with what is before them, pads with the
+// convolution behind them, and global pools with what flattens them.
+func (t *translator) tidy(outs []*act) {
+	x := &tidier{mods: t.mods, outs: outs}
+	for changed := true; changed; {
+		changed = false
+		for _, m := range x.mods {
+			if x.join(m) {
+				changed = true
+				break
+			}
+		}
+	}
+	t.mods = x.reached()
+}
+
+// join tries to join m with the module before it.
+func (x *tidier) join(m *mod) bool {
+	if len(m.in) == 0 {
+		return false
+	}
+	prev := m.in[0]
+	switch {
+	case m.kind == "Concat":
+		return x.scaledParts(m)
+	case prev == nil || x.readers(prev) != 1:
+		return false
+	case m.kind == "ScaleShift":
+		return x.scale(m, prev)
+	case m.kind == "Flatten":
+		return x.flat(m, prev)
+	case m.kind == "Conv2d" && prev.kind == "ConstantPad2d":
+		return x.pad(m, prev)
+	}
+	return false
+}
+
+// readers counts who reads a module's output.
+func (x *tidier) readers(m *mod) int {
+	n := 0
+	for _, r := range x.mods {
+		for _, from := range r.in {
+			if from == m {
+				n++
+			}
+		}
+	}
+	for _, o := range x.outs {
+		if o.from == m {
+			n++
+		}
+	}
+	return n
+}
+
+// replace makes all that reads one module read another, and drops the first.
+func (x *tidier) replace(old, by *mod) {
+	for _, r := range x.mods {
+		for i := range r.in {
+			if r.in[i] == old {
+				r.in[i] = by
+			}
+		}
+	}
+	for _, o := range x.outs {
+		if o.from == old {
+			o.from = by
+		}
+	}
+	x.mods = slices.DeleteFunc(x.mods, func(m *mod) bool { return m == old })
+}
+
+// reached returns the modules that the outputs depend on.
+func (x *tidier) reached() []*mod {
+	needed := make(map[*mod]bool)
+	for _, o := range x.outs {
+		needed[o.from] = true
+	}
+	for i := len(x.mods) - 1; i >= 0; i-- {
+		if needed[x.mods[i]] {
+			for _, from := range x.mods[i].in {
+				needed[from] = true
+			}
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(x.mods), func(m *mod) bool { return !needed[m] })
+}
+
+// role returns the values of a role, nil if there are none.
+func (m *mod) role(role string) []float32 {
+	for _, w := range m.data {
+		if w.role == role {
+			return w.data
+		}
+	}
+	return nil
+}
+
+// setRole gives a role other values, of one a channel.
+func (m *mod) setRole(role string, v []float32) {
+	m.data = slices.DeleteFunc(slices.Clone(m.data), func(w weight) bool { return w.role == role })
+	m.data = append(m.data, weight{role: role, shape: []int{len(v)}, data: v})
+}
+
+// scale joins a ScaleShift with what is before it:
+//
+//	(x·w + b)·w' + b' = x·(w·w') + (b·w' + b')
+func (x *tidier) scale(m, prev *mod) bool {
+	w, b := m.role("weight"), m.role("bias")
+	switch prev.kind {
+	case "Conv2d", "Linear":
+		if w != nil {
+			return false
+		}
+		prev.setRole("bias", shifted(prev.role("bias"), nil, b))
+		prev.set["bias"] = true
+	case "ScaleShift", "LayerNorm2d", "GroupNorm", "InstanceNorm2d":
+		before, shift := prev.role("weight"), shifted(prev.role("bias"), w, b)
+		scale := w
+		switch {
+		case before != nil && w != nil:
+			scale = make([]float32, len(w))
+			for i := range w {
+				scale[i] = before[i] * w[i]
+			}
+		case w == nil:
+			scale = before
+		}
+		if scale != nil {
+			prev.setRole("weight", scale)
+		}
+		if shift != nil {
+			prev.setRole("bias", shift)
+		}
+		if prev.kind == "ScaleShift" {
+			prev.set["scale"], prev.set["bias"] = scale != nil, shift != nil
+		}
+	default:
+		return false
+	}
+	x.replace(m, prev)
+	return true
+}
+
+// shifted returns b·w' + b', nil where there is none.
+func shifted(b, w, more []float32) []float32 {
+	if b == nil {
+		return more
+	}
+	out := slices.Clone(b)
+	for i := range out {
+		if w != nil {
+			out[i] *= w[i]
+		}
+		if more != nil {
+			out[i] += more[i]
+		}
+	}
+	return out
+}
+
+// flat joins a Flatten with the global pool before it, through modules that leave
+// every element in its place.
+func (x *tidier) flat(m, prev *mod) bool {
+	pool := prev
+	for len(pool.in) == 1 && pool.in[0] != nil && pool.set["keep_dims"] == nil && pool.h == 1 && pool.w == 1 && !pool.flat && placeless(pool.kind) {
+		if pool = pool.in[0]; x.readers(pool) != 1 {
+			return false
+		}
+	}
+	if pool.set["keep_dims"] != true {
+		return false
+	}
+	for at := prev; at != pool; at = at.in[0] {
+		at.flat = true
+	}
+	delete(pool.set, "keep_dims")
+	pool.flat = true
+	x.replace(m, prev)
+	return true
+}
+
+// placeless reports whether a kind leaves every element in its place, and takes
+// flat vectors as it takes images.
+func placeless(kind string) bool {
+	if kind == "Dropout" || kind == "ScaleShift" || kind == "Hardtanh" || kind == "ReLU6" {
+		return true
+	}
+	for _, k := range activations {
+		if name, _, err := k(noNode, nil); err == nil && name == kind {
+			return true
+		}
+	}
+	return false
+}
+
+// pad joins zeros around an image with the pads of the convolution behind them.
+func (x *tidier) pad(m, prev *mod) bool {
+	if prev.set["value"] != 0.0 {
+		return false
+	}
+	p := prev.set["padding"].([]int) // left, right, top, bottom
+	own := four(m.set["padding"])
+	m.set["padding"] = padding([4]int{own[0] + p[2], own[1] + p[0], own[2] + p[3], own[3] + p[1]})
+	x.replace(prev, prev.in[0])
+	return true
+}
+
+// four returns the pads [top, left, bottom, right] of a setting.
+func four(v any) [4]int {
+	switch v := v.(type) {
+	case int:
+		return [4]int{v, v, v, v}
+	case []int:
+		if len(v) == 2 {
+			return [4]int{v[0], v[1], v[0], v[1]}
+		}
+		return [4]int(v)
+	}
+	return [4]int{}
+}
+
+// scaledParts makes one ScaleShift of channels that are taken apart, scaled and
+// shifted each, and put together again, as torchvision's inception nets do.
+func (x *tidier) scaledParts(m *mod) bool {
+	var from *mod
+	var w, b []float32
+	at := 0
+	for i, s := range m.in {
+		if s == nil || s.kind != "ScaleShift" || x.readers(s) != 1 || s.in[0] == nil {
+			return false
+		}
+		part := s.in[0]
+		if part.kind != "Slice" || part.set["start"] != at || i > 0 && part.in[0] != from {
+			return false
+		}
+		from = part.in[0]
+		at += s.c
+		scale, shift := s.role("weight"), s.role("bias")
+		if scale == nil {
+			scale = filled(s.c, 1)
+		}
+		if shift == nil {
+			shift = make([]float32, s.c)
+		}
+		w, b = append(w, scale...), append(b, shift...)
+	}
+	if from == nil && at != m.c || from != nil && (at != from.c || from.flat != m.flat) {
+		return false
+	}
+	m.kind, m.in, m.set = "ScaleShift", []*mod{from}, map[string]any{"channels": at, "scale": true, "bias": true}
+	m.data = []weight{{role: "weight", shape: []int{at}, data: w}, {role: "bias", shape: []int{at}, data: b}}
+	return true
+}
