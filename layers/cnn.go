@@ -25,7 +25,7 @@ func buildCNN(block blockFunc) func(b *NetBuilder, a Arch) (output string) {
 			var k int
 			x, k = build(b, name, x, in, out)
 			if i <= pooledBlocks {
-				x = b.Add(fmt.Sprintf("%s.%d", name, k), MaxPool2d{KernelSize: 2}, x)
+				x = b.Add(fmt.Sprintf("%s.%d", name, k), MaxPool(2, 0, 0), x)
 			}
 			in = out
 		}

@@ -27,6 +27,9 @@ type Conv2d struct {
 	WeightInit string `json:"weight_init"`
 	// BiasInit is "" or Zeros.
 	BiasInit string `json:"bias_init"`
+	// Dims is 2 for PyTorch's nn.Linear over the channels of each pixel: the
+	// kernel is 1, and PyTorch's weight is [O,I]. Else it is 0.
+	Dims int `json:"dims"`
 }
 
 func init() {
@@ -57,6 +60,8 @@ func (k Conv2d) Check(inputs int) error {
 		return fmt.Errorf("stride %v, padding %v, dilation %v: at most %d is taken", k.Stride, k.Padding, k.Dilation, maxWidth)
 	case k.InChannels%k.Groups != 0 || k.OutChannels%k.Groups != 0:
 		return fmt.Errorf("%d to %d channels do not divide into %d groups; choose widths that are multiples of %d", k.InChannels, k.OutChannels, k.Groups, k.Groups)
+	case k.Dims != 0 && (k.Dims != 2 || k.KernelSize != Both(1) || k.Groups != 1):
+		return fmt.Errorf("dims %d with a kernel of %v in %d groups; leave it out, or give 2 for a kernel of 1 in one group", k.Dims, k.KernelSize, k.Groups)
 	}
 	return checkInits(k.WeightInit, k.BiasInit)
 }
@@ -67,6 +72,9 @@ func (k Conv2d) Params() []Param {
 	kh, kw := k.KernelSize[0], k.KernelSize[1]
 	weight, bias := starts(k.WeightInit, k.BiasInit, each*kh*kw, k.OutChannels*kh*kw)
 	w := param("weight", OIHW, weight, kh, kw, each, k.OutChannels)
+	if k.Dims == 2 {
+		w.Layout = OI
+	}
 	if !k.Bias {
 		return []Param{w}
 	}

@@ -12,7 +12,7 @@ func buildDenseNet(repeats ...int) func(b *NetBuilder, a Arch) (output string) {
 		x := b.Add("features.conv0", p.conv(a.InChannels, c, 7, 2, 1), Image)
 		x = b.Add("features.norm0", p.norm(c), x)
 		x = b.Add("features.relu0", ReLU{}, x)
-		x = b.Add("features.pool0", MaxPool2d{KernelSize: 3, Stride: 2, Padding: 1}, x)
+		x = b.Add("features.pool0", MaxPool(3, 2, 1), x)
 		for i, n := range repeats {
 			for k := range n {
 				x = denseLayer(p, fmt.Sprintf("features.denseblock%d.denselayer%d", i+1, k+1), x, c, growth)
@@ -49,5 +49,5 @@ func transition(p parts, name, x string, in int) string {
 	x = p.Add(name+".norm", p.norm(in), x)
 	x = p.Add(name+".relu", ReLU{}, x)
 	x = p.Add(name+".conv", p.conv(in, max(1, in/2), 1, 1, 1), x)
-	return p.Add(name+".pool", AvgPool2d{KernelSize: 2, Stride: 2}, x)
+	return p.Add(name+".pool", AvgPool(2, 2, 0), x)
 }

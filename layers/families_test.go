@@ -235,6 +235,9 @@ func withoutChance(n *layers.Net) *layers.Net {
 		case layers.Dropout:
 			k.P = 0
 			c.Modules[i].Kind = k
+		case layers.StochasticDepth:
+			k.P = 0
+			c.Modules[i].Kind = k
 		}
 	}
 	return &c

@@ -46,6 +46,18 @@ func multiples(base int, multipliers ...int) []int {
 	return multipliers
 }
 
+// vggWidths returns the widths of a VGG of five stages of so many convolutions.
+func vggWidths(repeats ...int) []int {
+	const hidden = 4096
+	var out []int
+	for i, n := range repeats {
+		for range n {
+			out = append(out, min(64<<i, 512))
+		}
+	}
+	return append(out, hidden, hidden)
+}
+
 // familyGroups are all families, in the order in which they are listed to users.
 var familyGroups = []familyGroup{
 	{"the compression study's, for any pictures", []family{
@@ -63,16 +75,28 @@ var familyGroups = []familyGroup{
 		{name: "resnet152", base: 64, widths: multiples(64, 1, 2, 4, 8), build: buildResNet(bottleneck(1, 1), 3, 8, 36, 3)},
 		{name: "resnext50_32x4d", base: 64, widths: multiples(64, 1, 2, 4, 8), groups: 16, build: buildResNet(bottleneck(2, 32), 3, 4, 6, 3)},
 		{name: "wide_resnet50_2", base: 64, widths: multiples(64, 1, 2, 4, 8), build: buildResNet(bottleneck(2, 1), 3, 4, 6, 3)},
+		{name: "vgg11_bn", base: 64, widths: vggWidths(1, 1, 2, 2, 2), build: buildVGG(true, 1, 1, 2, 2, 2)},
+		{name: "vgg16", base: 64, widths: vggWidths(2, 2, 3, 3, 3), build: buildVGG(false, 2, 2, 3, 3, 3)},
+		{name: "vgg16_bn", base: 64, widths: vggWidths(2, 2, 3, 3, 3), build: buildVGG(true, 2, 2, 3, 3, 3)},
+		{name: "googlenet", base: 64, build: buildGoogLeNet, beside: []string{"aux1.", "aux2."}},
+		{name: "inception_v3", base: 32, build: buildInceptionV3, beside: []string{"AuxLogits."}},
+		{name: "densenet121", base: 64, build: buildDenseNet(6, 12, 24, 16)},
+		{name: "squeezenet1_1", base: 64, build: buildSqueezeNet},
 		{name: "mobilenet_v2", base: 32, build: buildMobileNetV2},
+		{name: "mobilenet_v3_small", base: 16, build: buildMobileNetV3(mobileNetV3Small, 1024)},
+		{name: "mobilenet_v3_large", base: 16, build: buildMobileNetV3(mobileNetV3Large, 1280)},
 		{name: "mnasnet1_0", base: 32, build: buildMNASNet},
 		{name: "shufflenet_v2_x0_5", base: 24, widths: []int{24, 48, 96, 192, 1024}, groups: 2, free: 1, build: buildShuffleNetV2},
 		{name: "shufflenet_v2_x1_0", base: 24, widths: []int{24, 116, 232, 464, 1024}, groups: 2, free: 1, build: buildShuffleNetV2},
-		{name: "inception_v3", base: 32, build: buildInceptionV3, beside: []string{"AuxLogits."}},
-		{name: "densenet121", base: 64, build: buildDenseNet(6, 12, 24, 16)},
+		{name: "efficientnet_b0", base: 32, build: buildEfficientNet(1)},
+		{name: "efficientnet_b1", base: 32, build: buildEfficientNet(1.1)},
 		{name: "regnet_x_400mf", base: 32, build: buildRegNet(regNetX400MF)},
+		{name: "regnet_y_400mf", base: 32, build: buildRegNet(regNetY400MF)},
+		{name: "convnext_tiny", base: 96, widths: multiples(96, 1, 2, 4, 8), build: buildConvNeXt(3, 3, 9, 3)},
 	}},
 	{"other programs', for photographs", []family{
 		{name: "mobilenet_v1", base: 32, widths: multiples(32, 1, 2, 4, 4, 8, 8, 16, 16, 16, 16, 16, 16, 32, 32), build: buildMobileNetV1},
+		{name: "efficientnet_lite0", base: 32, build: buildEfficientNetLite0},
 	}},
 	{"RepDistiller's, for small pictures", []family{
 		{name: "resnet20", base: 16, widths: multiples(16, 1, 1, 2, 4), build: buildSmallResNet(3)},

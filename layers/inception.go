@@ -67,13 +67,13 @@ type inceptionLayer struct {
 
 // averaged is the branch that pools first, each pixel with its neighbors.
 func (m *inception) averaged(channels int) {
-	x := m.Add(m.name+".avg_pool", AvgPool2d{KernelSize: 3, Stride: 1, Padding: 1}, m.x)
+	x := m.Add(m.name+".avg_pool", AvgPool(3, 1, 1), m.x)
 	m.branch(x, m.in, inceptionLayer{name: "branch_pool", channels: channels, height: 1})
 }
 
 // pooled is the branch that halves the image and nothing else.
 func (m *inception) pooled() {
-	m.branches = append(m.branches, m.Add(m.name+".max_pool", MaxPool2d{KernelSize: 3, Stride: 2}, m.x))
+	m.branches = append(m.branches, m.Add(m.name+".max_pool", MaxPool(3, 2, 0), m.x))
 	m.out += m.in
 }
 
@@ -91,10 +91,10 @@ func buildInceptionV3(b *NetBuilder, a Arch) string {
 	x := p.basic("Conv2d_1a_3x3", Image, p.inside(a.InChannels, w(32), 3, 2))
 	x = p.basic("Conv2d_2a_3x3", x, p.inside(w(32), w(32), 3, 1))
 	x = p.basic("Conv2d_2b_3x3", x, p.conv(w(32), w(64), 3, 1, 1))
-	x = b.Add("maxpool1", MaxPool2d{KernelSize: 3, Stride: 2}, x)
+	x = b.Add("maxpool1", MaxPool(3, 2, 0), x)
 	x = p.basic("Conv2d_3b_1x1", x, p.inside(w(64), w(80), 1, 1))
 	x = p.basic("Conv2d_4a_3x3", x, p.inside(w(80), w(192), 3, 1))
-	x = b.Add("maxpool2", MaxPool2d{KernelSize: 3, Stride: 2}, x)
+	x = b.Add("maxpool2", MaxPool(3, 2, 0), x)
 	in := w(192)
 	for _, block := range []struct {
 		name  string

@@ -53,6 +53,28 @@ func same(c Conv2d) Conv2d {
 	return c
 }
 
+// excited is squeeze and excitation (Hu et al., arXiv:1709.01507): y is x times a
+// factor for each channel, which gate(fc2(act(fc1(mean(x))))) makes of the means
+// over the image, by way of so many squeezed channels.
+func (p parts) excited(name, x string, channels, squeezed int, act, gate Kind, bias string) string {
+	fc1, fc2 := p.conv(channels, squeezed, 1, 1, 1), p.conv(squeezed, channels, 1, 1, 1)
+	fc1.Bias, fc1.BiasInit, fc2.Bias, fc2.BiasInit = true, bias, true, bias
+	y := p.Add(name+".avgpool", AdaptiveAvgPool2d{KeepDims: true}, x)
+	y = p.Add(name+".fc1", fc1, y)
+	y = p.Add(name+".activation", act, y)
+	y = p.Add(name+".fc2", fc2, y)
+	y = p.Add(name+".scale_activation", gate, y)
+	return p.Add(name+".mul", Mul{}, x, y)
+}
+
+// added is y + x, where y is left out in training with probability drop.
+func (p parts) added(name, y, x string, drop float64) string {
+	if drop > 0 {
+		y = p.Add(name+".stochastic_depth", StochasticDepth{P: drop}, y)
+	}
+	return p.Add(name+".add", Add{}, y, x)
+}
+
 // linear is a layer whose weight starts as said, its bias at 0.
 func linear(in, out int, weights string) Linear {
 	return Linear{InFeatures: in, OutFeatures: out, Bias: true, WeightInit: weights, BiasInit: Zeros}

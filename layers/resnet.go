@@ -22,7 +22,7 @@ func buildResNet(block residual, repeats ...int) func(b *NetBuilder, a Arch) (ou
 		x := b.Add("conv1", p.conv(a.InChannels, w[0], 7, 2, 1), Image)
 		x = b.Add("bn1", p.norm(w[0]), x)
 		x = b.Add("relu", ReLU{}, x)
-		x = b.Add("maxpool", MaxPool2d{KernelSize: 3, Stride: 2, Padding: 1}, x)
+		x = b.Add("maxpool", MaxPool(3, 2, 1), x)
 		x, in := stages(p, block, x, w[0], w, repeats)
 		x = b.Add("avgpool", AdaptiveAvgPool2d{}, x)
 		return b.Add("fc", Linear{InFeatures: in, OutFeatures: a.Classes, Bias: true}, x)

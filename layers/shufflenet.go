@@ -11,7 +11,7 @@ var shuffleRepeats = [...]int{4, 8, 4}
 func buildShuffleNetV2(b *NetBuilder, a Arch) string {
 	p, w := parts{NetBuilder: b, norm: BatchNorm, act: ReLU{}}, a.Widths
 	x := p.activated("conv1", 0, Image, p.conv(a.InChannels, w[0], 3, 2, 1))
-	x = b.Add("maxpool", MaxPool2d{KernelSize: 3, Stride: 2, Padding: 1}, x)
+	x = b.Add("maxpool", MaxPool(3, 2, 1), x)
 	in := w[0]
 	for i, repeats := range shuffleRepeats {
 		out := w[1+i]

@@ -59,7 +59,7 @@ func (n *net) forward(b *engine.Builder, x *engine.Value, train bool) *engine.Va
 	w, v := n.width, n.width*3/2
 	branch := n.branch(b, x)
 	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, p("stem.weight", 3, 3, 3, w), p("stem.bias", w))
-	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, n.norm(b, x, "bn1", train))
+	x = b.One(engine.MaxPool2D{Window: engine.Square(2, 0, 0)}, n.norm(b, x, "bn1", train))
 	x = b.One(engine.Conv2D{Pad: engine.Around(1), Groups: w}, x, p("depthwise.weight", 3, 3, 1, w), p("depthwise.bias", w))
 	x = n.norm(b, x, "bn2", train)
 	x = b.One(engine.Conv2D{}, x, p("pointwise.weight", 1, 1, w, v), p("pointwise.bias", v))
@@ -81,7 +81,7 @@ func (n *net) branch(b *engine.Builder, x *engine.Value) *engine.Value {
 	y = b.One(engine.GroupNorm{Groups: 2, Eps: 1e-5}, y, p("groupnorm.weight", w/2), p("groupnorm.bias", w/2))
 	x = b.One(engine.Concat{}, y, b.One(engine.Slice{Start: w / 2, End: w}, x))
 	x = b.One(engine.ChannelShuffle{Groups: 2}, x)
-	return b.One(engine.GlobalAvgPool{}, b.One(engine.AvgPool2D{Window: engine.Window{Kernel: 2}}, x))
+	return b.One(engine.GlobalAvgPool{}, b.One(engine.AvgPool2D{Window: engine.Square(2, 0, 0)}, x))
 }
 
 // trainable returns the parameters in the graph.

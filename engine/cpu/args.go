@@ -106,9 +106,10 @@ type (
 		act      actFunc
 	}
 	poolArgs struct {
-		x, dy, y                                ptr
-		n, h, w, c, oh, ow, kernel, stride, pad int64
-		rows                                    int64
+		x, dy, y                       ptr
+		rowSpans, colSpans             ptr
+		n, h, w, c, oh, ow, dilh, dilw int64
+		rows                           int64
 	}
 	transposeArgs struct {
 		x, y          ptr

@@ -29,7 +29,7 @@ func bnPool(w *engine.Window) (*engine.Window, error) {
 	if !fusesPool(w) {
 		return nil, fmt.Errorf("fused pooling with window %+v, of which only tiling ones up to %d are there: %w", *w, bnPoolMost, engine.ErrUnsupported)
 	}
-	if w != nil && w.Kernel == 1 {
+	if w != nil && w.Kernel[0] == 1 {
 		return nil, nil
 	}
 	return w, nil
@@ -258,20 +258,21 @@ func (b *Backend) bnPooling(x engine.Spec, w engine.Window, name string, edges b
 	n, h, wd, c, _ := x.NHWC()
 	lanes, each := 1, 8 // channels of a thread, blocks a multiprocessor
 	switch {
-	case c%8 == 0 && x.DType == engine.BFloat16 && w.Kernel == 2:
+	case c%8 == 0 && x.DType == engine.BFloat16 && w.Kernel[0] == 2:
 		lanes, each = 8, 2
 	case c%4 == 0:
 		lanes, each = 4, 4
 	}
-	f, err := b.function("batchnorm_pool", name, bnDefines(x, "-DPOOL="+strconv.Itoa(w.Kernel), "-DLANES="+strconv.Itoa(lanes))...)
+	f, err := b.function("batchnorm_pool", name, bnDefines(x, "-DPOOL="+strconv.Itoa(w.Kernel[0]), "-DLANES="+strconv.Itoa(lanes))...)
 	if err != nil {
 		return nil, err
 	}
 	p := &bnPooling{function: f}
-	oh, ow := h/w.Kernel, wd/w.Kernel
+	k := w.Kernel[0] // square: see fusesPool
+	oh, ow := h/k, wd/k
 	ih, iw := oh, ow
 	if edges {
-		ih, iw = ceilDiv(h, w.Kernel), ceilDiv(wd, w.Kernel)
+		ih, iw = ceilDiv(h, k), ceilDiv(wd, k)
 	}
 	g := gridOver(n*ih*iw, c/lanes, lanes, each*b.device.Multiprocessors, 1)
 	p.grid = g

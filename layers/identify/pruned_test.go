@@ -97,7 +97,9 @@ func TestPrunedFamilies(t *testing.T) {
 // TestAuxiliaryHeads: what torchvision's files hold beside a net that has been
 // trained with auxiliary heads is left out in a line; what has other names is not.
 func TestAuxiliaryHeads(t *testing.T) {
-	for family, heads := range map[string][]string{"inception_v3": {"AuxLogits.conv0.conv", "AuxLogits.fc"}} {
+	for family, heads := range map[string][]string{
+		"inception_v3": {"AuxLogits.conv0.conv", "AuxLogits.fc"}, "googlenet": {"aux1.conv.conv", "aux1.fc1", "aux2.conv.conv", "aux2.fc2"},
+	} {
 		n, err := layers.Arch{Family: family, Classes: 7, Base: 4}.Net()
 		if err != nil {
 			t.Fatal(err)

@@ -2,7 +2,7 @@
 // PyTorch. It opens NAME.pth in a folder, as any user does: without being told
 // what it is. From the images and the target classes in NAME.safetensors there it
 // writes NAME.ours.safetensors with the logits, the loss and the gradients of one
-// training step without dropout; NAME.onnx, the same net exported; and
+// training step without dropout and stochastic depth; NAME.onnx, the same net exported; and
 // NAME.json, the moments of each tensor as training begins with it.
 //
 //	families_check DIR NAME
@@ -143,13 +143,16 @@ func step(c *checkpoint.Checkpoint, store *engine.Store, in *safetensors.File, t
 	return err
 }
 
-// still returns the net without dropout.
+// still returns the net without dropout and stochastic depth.
 func still(n *layers.Net) *layers.Net {
 	c := *n
 	c.Modules = slices.Clone(n.Modules)
 	for i := range c.Modules {
 		switch k := c.Modules[i].Kind.(type) {
 		case layers.Dropout:
+			k.P = 0
+			c.Modules[i].Kind = k
+		case layers.StochasticDepth:
 			k.P = 0
 			c.Modules[i].Kind = k
 		}
