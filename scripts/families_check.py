@@ -101,7 +101,10 @@ def check(program, folder, name):
     torch.save(net.state_dict(), f"{path}.pth")
     x = torch.rand(BATCH, 3, size, size) * 2 - 1
     save_file({"images": x}, f"{path}.safetensors")
-    print(subprocess.run([program, folder, name], check=True, capture_output=True, text=True).stdout, end="")
+    ran = subprocess.run([program, folder, name], capture_output=True, text=True)
+    print(ran.stdout + ran.stderr, end="")
+    if ran.returncode:
+        return False
 
     ours = load_file(f"{path}.ours.safetensors")
     _, grads32 = results(copy.deepcopy(net), x)
