@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"slices"
 	"math"
+	"slices"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
