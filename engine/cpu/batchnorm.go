@@ -32,9 +32,10 @@ func bnGeometry(x engine.Spec, act engine.Act, w *engine.Window) bnArgs {
 	n, h, wd, c, _ := x.NHWC()
 	a := bnArgs{n: int64(n), h: int64(h), w: int64(wd), c: int64(c), m: int64(n * h * wd), act: int64(act.Fn)}
 	units, floatsEach := n*h*wd, c
-	if w != nil && w.Kernel > 1 {
-		a.kernel, a.oh, a.ow = int64(w.Kernel), int64(h/w.Kernel), int64(wd/w.Kernel)
-		units, floatsEach = n*int(a.oh), w.Kernel*wd*c
+	if w != nil && w.Kernel[0] > 1 {
+		k := w.Kernel[0] // square: see fusesPool
+		a.kernel, a.oh, a.ow = int64(k), int64(h/k), int64(wd/k)
+		units, floatsEach = n*int(a.oh), k*wd*c
 	}
 	a.rows, a.tasks = taskRows(units, floatsEach)
 	return a

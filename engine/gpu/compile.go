@@ -60,7 +60,7 @@ func fusesAct(op engine.Op) bool {
 	return f.Fn <= engine.FuncReLU6
 }
 
-func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() && w.Kernel <= bnPoolMost }
+func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() && w.Kernel[0] <= bnPoolMost }
 
 // BFloat16 implements engine.MixedPrecision: activations may be bfloat16.
 func (b *Backend) BFloat16() bool { return true }
