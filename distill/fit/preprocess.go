@@ -40,6 +40,9 @@ func (j *Job) teacherPreprocess() checkpoint.Preprocess {
 			own.Gray, own.Mean, own.Std = gray, nil, nil
 			return own
 		}
+		if p.Gray = gray; p.Size == 0 {
+			p.Size, p.Width, p.Resize = own.Size, own.Width, own.Resize
+		}
 		return p
 	}
 	if !j.Teacher.Declares() {

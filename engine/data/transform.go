@@ -136,7 +136,7 @@ func (t Transform) validateNorm() error {
 	}
 	n := t.Channels()
 	if len(t.Mean) != n || len(t.Std) != n {
-		return fmt.Errorf("data: transform: mean and std need a value for each of %d channels, not %d and %d", n, len(t.Mean), len(t.Std))
+		return fmt.Errorf("data: transform: mean and std need %s, not %d and %d", map[int]string{1: "one value each", 3: "three values each"}[n], len(t.Mean), len(t.Std))
 	}
 	for c := range n {
 		m, s := float64(t.Mean[c]), float64(t.Std[c])
