@@ -35,12 +35,12 @@ func (j *Job) tellPreprocess() {
 // student's images as they are.
 func (j *Job) teacherPreprocess() checkpoint.Preprocess {
 	p, own := j.Teacher.Preprocess, j.Preprocess
-	if gray := j.Teacher.Net.Input.Channels == 1; gray != own.Gray {
+	if p.Gray = j.Teacher.Net.Input.Channels == 1; p.Gray != own.Gray {
 		if !j.Teacher.Declares() { // the student's normalization is of other channels
-			own.Gray, own.Mean, own.Std = gray, nil, nil
+			own.Gray, own.Mean, own.Std = p.Gray, nil, nil
 			return own
 		}
-		if p.Gray = gray; p.Size == 0 {
+		if p.Size == 0 {
 			p.Size, p.Width, p.Resize = own.Size, own.Width, own.Resize
 		}
 		return p
