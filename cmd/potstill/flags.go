@@ -114,8 +114,8 @@ func (f dataFlags) size(asked int) int {
 
 // archFlags describe a net.
 type archFlags struct {
-	Base   int   `placeholder:"N" help:"Base width of the family; 16, or 64 for resnet18, if not given."`
-	Widths []int `placeholder:"N" help:"Channels of every block, instead of --base."`
+	Base   int   `placeholder:"N" help:"Base width of the family, with which all widths scale; the family's own if not given."`
+	Widths []int `placeholder:"N" help:"Channels of every block or stage, instead of --base, of families that take them."`
 	Gray   bool  `help:"A net of the family that takes one channel; its images are made gray."`
 }
 
