@@ -75,7 +75,7 @@ func (f *modelFlags) load(a *app) (m *layers.Model, c *checkpoint.Checkpoint, er
 
 // inspect is load that tells all about a file, if asked for.
 func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint.Info, err error) {
-	size := 256
+	height, width := 256, 256
 	var n *layers.Net
 	if layers.IsYAML(f.Model) || slices.Contains(layers.Families(), f.Model) {
 		n, err = layers.Open(layers.Arch{Family: f.Model, Classes: f.Classes, Base: f.Base, Widths: f.Widths, InChannels: f.Input.C})
@@ -91,7 +91,7 @@ func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint
 		}
 		n = c.Net
 		if c.Preprocess.Size > 0 {
-			size = c.Preprocess.Size
+			height, width = c.Preprocess.Transform().OutSize(0, 0)
 		}
 	}
 	if m, err = n.Model(); err != nil {
@@ -99,10 +99,10 @@ func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint
 	}
 	channels := n.Input.Channels
 	if n.Input.Height > 0 {
-		size = n.Input.Height
+		height, width = n.Input.Height, n.Input.Width
 	}
 	if f.Input == (imageSize{}) {
-		f.Input = imageSize{channels, size, size}
+		f.Input = imageSize{channels, height, width}
 	}
 	if f.Input.C != channels {
 		return nil, nil, fmt.Errorf("%s takes images of %d channels, not %d", f.Model, channels, f.Input.C)

@@ -139,7 +139,7 @@ func unreadable(path string, err error) error {
 // 256, or to the size that the net takes, and a square from the middle.
 func importedPreprocess(n *layers.Net) Preprocess {
 	size := cmp.Or(n.Input.Height, importSize)
-	return Preprocess{Size: size, Resize: size, Assumed: true}
+	return Preprocess{Size: size, Resize: size, Gray: n.Input.Channels == 1, Assumed: true}
 }
 
 // imported makes a checkpoint of another program's file.
