@@ -121,3 +121,12 @@ DEVICE float act_back(int f, float s, float dy) {
 	}
 	return dy * act_smooth(s);
 }
+
+/* dy·f'(x), seen from x. */
+DEVICE float act_through(int f, float x, float dy) {
+#ifdef ACT_FROM_X
+	return act_back(f, x, dy);
+#else
+	return act_back(f, act(f, x), dy);
+#endif
+}

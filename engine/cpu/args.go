@@ -39,6 +39,9 @@ const (
 	kBNGradFinish
 	kBNGradApply
 	kBNFold
+	kBNApplyAct
+	kBNGradAct
+	kBNGradApplyAct
 	kLayerNorm
 	kLayerNormBackward
 	kNormTotal
@@ -72,7 +75,8 @@ var kernelNames = [kernelCount]string{
 	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
 	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward",
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
-	"bn_grad_apply", "bn_fold", "layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
+	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
+	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
 	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
 }
@@ -174,6 +178,10 @@ type (
 		tasks                   int64
 		n, h, w, oh, ow, kernel int64
 		act, eval               int64
+		more                    actFunc
+		fromX                   int64
+		scratch                 ptr
+		block                   int64
 		eps, momentum           float64
 	}
 	foldArgs struct {
@@ -217,6 +225,7 @@ type (
 		yh, yw, yc, yi0, yj0, yis, yjs int64
 		groups, gk, gn, gFloats        int64
 		act                            int64
+		more                           actFunc
 		block, splits                  int64
 	}
 	wgradArgs struct {
@@ -239,6 +248,7 @@ type (
 		x, w, bias, dy                   ptr
 		y, dw, db                        ptr
 		n, h, wd, oh, ow, o, stride, act int64
+		more                             actFunc
 		rows                             int64
 	}
 	depthwiseArgs struct {
@@ -247,6 +257,7 @@ type (
 		n, h, wd, c, oh, ow, kh, kw   int64
 		sh, sw, top, left, dilh, dilw int64
 		flip, act                     int64
+		more                          actFunc
 		rows, tasks                   int64
 	}
 	optimArgs struct {
