@@ -111,7 +111,7 @@ DEVICE float act_back(int f, float s, float dy) {
 	case ACT_LEAKY_RELU: return s > 0.f ? dy : a * dy;
 	case ACT_THRESHOLDED_RELU: return s <= a ? 0.f : dy;
 	case ACT_HARD_SIGMOID: return s <= 0.f || s >= 1.f ? 0.f : a * dy;
-	case ACT_HARD_SWISH: return s < -3.f ? 0.f : s <= 3.f ? dy * (s * (1.f / 3) + 0.5f) : dy;
+	case ACT_HARD_SWISH: return s < -3.f ? 0.f : s < 3.f ? dy * (s * (1.f / 3) + 0.5f) : dy;
 	case ACT_ABS: return s > 0.f ? dy : s < 0.f ? -dy : 0.f;
 	case ACT_ELU:
 	case ACT_CELU:

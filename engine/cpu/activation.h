@@ -294,7 +294,7 @@ static __attribute__((noinline)) void act_back(const float *x, const float *dy, 
     case PS_THRESHOLDED_RELU: ACT_BACK(pick(v <= a, zero, d));
     case PS_HARD_SIGMOID: ACT_BACK(pick((v <= zero) | (v >= one), zero, a * d));
     case PS_HARD_SWISH:
-      ACT_BACK(pick(v < splat(-3), zero, pick(v <= splat(3), d * (v * splat(1.0f / 3) + splat(0.5f)), d)));
+      ACT_BACK(pick(v < splat(-3), zero, pick(v < splat(3), d * (v * splat(1.0f / 3) + splat(0.5f)), d)));
     case PS_ABS: ACT_BACK(pick(v > zero, d, pick(v < zero, -d, zero)));
     case PS_NEG: act_apply(dy, dx, n, f); return;
     case PS_RECIPROCAL: ACT_BACK(-d * (v * v));

@@ -164,7 +164,7 @@ func (f *actFunc) slope(s float64) float64 {
 	case engine.FuncHardSigmoid:
 		return choose(s <= 0 || s >= 1, 0, a)
 	case engine.FuncHardSwish:
-		return choose(s < -3, 0, choose(s > 3, 1, s/3+0.5))
+		return choose(s < -3, 0, choose(s >= 3, 1, s/3+0.5))
 	case engine.FuncAbs:
 		return choose(s > 0, 1, choose(s < 0, -1, 0))
 	case engine.FuncNeg:
