@@ -59,7 +59,7 @@ func fuseBatchNormAct(f *fuser, s *step) *fusion {
 	var window *Window
 	act := s
 	if mp, ok := s.op.(MaxPool2D); ok && mp.Tiles() {
-		w := mp.norm()
+		w := mp.Complete()
 		pool, window, act = s, &w, f.made[s.in[0]]
 		if act == nil || !f.sole(s.in[0], s) {
 			return nil

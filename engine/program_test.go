@@ -221,7 +221,7 @@ func blockNet(t *testing.T, train bool, opts ...ref.Option) (*net, *engine.Value
 	y := n.b.One(engine.Conv2D{Pad: engine.Around(1)}, x, w)
 	y = n.b.One(engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: train}, y, gamma, beta, mean, variance)
 	y = n.b.One(engine.Activation{F: engine.ReLU6}, y)
-	y = n.b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, y)
+	y = n.b.One(engine.MaxPool2D{Window: engine.Square(2, 0, 0)}, y)
 	loss := n.b.One(engine.CrossEntropy{}, n.b.One(engine.GlobalAvgPool{}, y), target)
 	pixels := make([]float32, x.Len())
 	for i := range pixels {

@@ -13,7 +13,7 @@
 //	m, err := layers.Compose("lenet",
 //		layers.NewConv2d("conv1", 1, 6, 5, layers.Conv2dOptions{Padding: 2}),
 //		layers.NewReLU("relu1"),
-//		layers.NewMaxPool2d("pool1", engine.Window{Kernel: 2}),
+//		layers.NewMaxPool2d("pool1", engine.Square(2, 0, 0)),
 //		layers.NewFlatten("flatten"),
 //		layers.NewLinear("fc", 6*14*14, 10),
 //	)

@@ -25,7 +25,7 @@ func buildCNN(block blockFunc) func(b *NetBuilder, a Arch) (output string) {
 			var k int
 			x, k = build(b, name, x, in, out)
 			if i <= pooledBlocks {
-				x = b.Add(fmt.Sprintf("%s.%d", name, k), MaxPool2d{KernelSize: 2}, x)
+				x = b.Add(fmt.Sprintf("%s.%d", name, k), MaxPool(2, 0, 0), x)
 			}
 			in = out
 		}
@@ -73,7 +73,7 @@ func buildResNet18(b *NetBuilder, a Arch) string {
 	x := b.Add("conv1", resNetConv(a.InChannels, w[0], 7, 2), Image)
 	x = b.Add("bn1", BatchNorm(w[0]), x)
 	x = b.Add("relu", ReLU{}, x)
-	x = b.Add("maxpool", MaxPool2d{KernelSize: 3, Stride: 2, Padding: 1}, x)
+	x = b.Add("maxpool", MaxPool(3, 2, 1), x)
 	in := w[0]
 	for i, out := range w {
 		stride := 2

@@ -258,7 +258,7 @@ func TestOwnNet(t *testing.T) {
 	m, err := line(Input{Channels: 1, Height: 8, Width: 8},
 		Module{Name: "conv1", Kind: conv},
 		Module{Name: "relu1", Kind: ReLU{}},
-		Module{Name: "pool1", Kind: AvgPool2d{KernelSize: 2}},
+		Module{Name: "pool1", Kind: AvgPool(2, 0, 0)},
 		Module{Name: "flatten", Kind: Flatten{}},
 		Module{Name: "drop1", Kind: Dropout{P: 0.5}},
 		Module{Name: "drop2", Kind: Dropout{P: 0.5}},

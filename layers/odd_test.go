@@ -52,7 +52,7 @@ func (d *drawer) flatten(x string, c int) string {
 		f = d.add(layers.Concat{}, d.add(layers.Slice{Start: at, End: n}, f), d.add(layers.Slice{End: at}, f))
 	case 1: // channels of 16 features added to channels of 4
 		y := d.conv(x, c, 4*c, 1)
-		y = d.add(layers.Flatten{}, d.add(layers.MaxPool2d{KernelSize: 2}, y))
+		y = d.add(layers.Flatten{}, d.add(layers.MaxPool(2, 0, 0), y))
 		f = d.add(layers.Add{}, f, y)
 	case 2:
 		f = d.add(layers.ChannelShuffle{Groups: 8}, f)

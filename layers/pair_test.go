@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/potstill/potstill/engine"
 )
 
 // TestPairs: one number where it says everything, in both texts and both ways.
@@ -75,6 +77,74 @@ func TestPairsRefused(t *testing.T) {
 		_, err := ParseYAML("n.yaml", []byte(strings.Replace(doc, "%", text, 1)), 4)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestPoolSettings: what a file does not say is PyTorch's default, and is not
+// written.
+func TestPoolSettings(t *testing.T) {
+	for text, k := range map[string]Kind{
+		`"kind":"MaxPool2d","kernel_size":2}`:                                       MaxPool(2, 0, 0),
+		`"kind":"AvgPool2d","kernel_size":3,"stride":2,"padding":1}`:                AvgPool(3, 2, 1),
+		`"kind":"AvgPool2d","kernel_size":3,"count_include_pad":false}`:             AvgPool2d{KernelSize: Both(3)},
+		`"kind":"MaxPool2d","kernel_size":[1,3],"dilation":[1,2],"ceil_mode":true}`: MaxPool2d{KernelSize: Pair{1, 3}, Dilation: Pair{1, 2}, CeilMode: true},
+		`"kind":"AdaptiveAvgPool2d","output_size":[2,3]}`:                           AdaptiveAvgPool2d{OutputSize: Pair{2, 3}},
+		`"kind":"AdaptiveMaxPool2d","output_size":1,"keep_dims":true}`:              AdaptiveMaxPool2d{OutputSize: Both(1), KeepDims: true},
+		`"kind":"AdaptiveAvgPool2d"}`:                                               AdaptiveAvgPool2d{},
+	} {
+		n := line(Input{Channels: 3, Height: 9, Width: 9}, Module{Name: "p", Kind: k}, Module{Name: "f", Kind: Flatten{}},
+			Module{Name: "fc", Kind: Linear{InFeatures: 3, OutFeatures: 2}})
+		got := string(marshal(t, n))
+		if !strings.Contains(got, text) {
+			t.Errorf("%+v is written as %s, without %s", k, got, text)
+		}
+		m, err := decodeModule([]byte(`{"name":"p",`+text), Image)
+		if err != nil || m.Kind != k {
+			t.Errorf("%s is read as %+v, %v", text, m.Kind, err)
+		}
+	}
+}
+
+// TestPoolShapes: sizes are PyTorch's, for images of any size.
+func TestPoolShapes(t *testing.T) {
+	for _, c := range []struct {
+		k    Kind
+		h, w int
+		want engine.Spec
+	}{
+		{MaxPool2d{KernelSize: Both(3), Stride: Both(2), CeilMode: true}, 8, 9, engine.F32(1, 4, 4, 3)},
+		{AvgPool2d{KernelSize: Both(2), Padding: Around(1), CeilMode: true}, 8, 9, engine.F32(1, 5, 5, 3)},
+		{AdaptiveAvgPool2d{}, 8, 9, engine.F32(1, 3)},
+		{AdaptiveAvgPool2d{KeepDims: true}, 8, 9, engine.F32(1, 1, 1, 3)},
+		{AdaptiveAvgPool2d{OutputSize: Both(7)}, 7, 7, engine.F32(1, 7, 7, 3)},
+		{AdaptiveAvgPool2d{OutputSize: Both(7)}, 3, 9, engine.F32(1, 7, 7, 3)},
+		{AdaptiveAvgPool2d{OutputSize: Both(3)}, 9, 6, engine.F32(1, 3, 3, 3)},
+		{AdaptiveMaxPool2d{}, 8, 9, engine.F32(1, 3)},
+		{AdaptiveMaxPool2d{KeepDims: true}, 1, 1, engine.F32(1, 1, 1, 3)},
+		{AdaptiveMaxPool2d{OutputSize: Pair{2, 3}}, 5, 7, engine.F32(1, 2, 3, 3)},
+	} {
+		b := engine.NewBuilder(engine.NewGraph())
+		y := c.k.Build(&Call{Builder: b, In: []*engine.Value{b.Input("x", engine.F32(1, c.h, c.w, 3))}})
+		if b.Err() != nil || !y.Equal(c.want) {
+			t.Errorf("%+v of %dx%d gives %v, want %v (%v)", c.k, c.h, c.w, y, c.want, b.Err())
+		}
+	}
+}
+
+// TestPoolsRefused: windows that make no sense.
+func TestPoolsRefused(t *testing.T) {
+	for want, k := range map[string]Kind{
+		"no kernel_size":          MaxPool2d{},
+		"must be less":            MaxPool2d{KernelSize: Both(2), Padding: Pads{0, 0, 2, 0}},
+		"stride -1x1":             AvgPool2d{KernelSize: Both(2), Stride: Pair{-1, 1}},
+		"dilation 20000":          MaxPool2d{KernelSize: Both(2), Dilation: Both(20000)},
+		"an output_size of 1x-1":  AdaptiveAvgPool2d{OutputSize: Pair{1, -1}},
+		"an output_size of 99999": AdaptiveMaxPool2d{OutputSize: Both(99999)},
+		"a window of 0x2":         AvgPool2d{KernelSize: Pair{0, 2}},
+	} {
+		if err := k.Check(1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", k, err, want)
 		}
 	}
 }

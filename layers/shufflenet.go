@@ -11,7 +11,7 @@ var shuffleRepeats = [...]int{4, 8, 4}
 func buildShuffleNetV2(b *NetBuilder, a Arch) string {
 	w := a.Widths
 	x := numbered(b, "conv1", 0, Image, Conv2d{InChannels: a.InChannels, OutChannels: w[0], KernelSize: Both(3), Stride: Both(2), Padding: Around(1)}, true)
-	x = b.Add("maxpool", MaxPool2d{KernelSize: 3, Stride: 2, Padding: 1}, x)
+	x = b.Add("maxpool", MaxPool(3, 2, 1), x)
 	in := w[0]
 	for i, repeats := range shuffleRepeats {
 		out := w[1+i]

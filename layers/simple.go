@@ -1,7 +1,6 @@
 package layers
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/potstill/potstill/engine"
@@ -23,9 +22,6 @@ func (unary) Tie(t *Ties) { t.Output(t.Input(0)) }
 func init() {
 	Register(ReLU{})
 	Register(ReLU6{})
-	Register(MaxPool2d{})
-	Register(AvgPool2d{})
-	Register(AdaptiveAvgPool2d{})
 	Register(Flatten{})
 	Register(Dropout{P: 0.5})
 }
@@ -47,76 +43,6 @@ func (ReLU6) Build(c *Call) *engine.Value { return c.One(engine.Activation{F: en
 
 // Keep implements Kind.
 func (k ReLU6) Keep([][]int, []int) (Kind, error) { return k, nil }
-
-// MaxPool2d is PyTorch's nn.MaxPool2d, [N,H,W,C] to [N,OH,OW,C]. A stride of 0
-// is the kernel's size.
-type MaxPool2d struct {
-	unary
-	KernelSize int `json:"kernel_size"`
-	Stride     int `json:"stride"`
-	Padding    int `json:"padding"`
-}
-
-// Check implements Kind.
-func (k MaxPool2d) Check(inputs int) error { return checkWindow(inputs, k.window()) }
-
-// Build implements Kind.
-func (k MaxPool2d) Build(c *Call) *engine.Value {
-	return c.One(engine.MaxPool2D{Window: k.window()}, c.In[0])
-}
-
-// Keep implements Kind.
-func (k MaxPool2d) Keep([][]int, []int) (Kind, error) { return k, nil }
-
-func (k MaxPool2d) window() engine.Window {
-	return engine.Window{Kernel: k.KernelSize, Stride: k.Stride, Pad: k.Padding}
-}
-
-// AvgPool2d is PyTorch's nn.AvgPool2d, [N,H,W,C] to [N,OH,OW,C]; padding counts
-// in the mean. A stride of 0 is the kernel's size.
-type AvgPool2d struct {
-	unary
-	KernelSize int `json:"kernel_size"`
-	Stride     int `json:"stride"`
-	Padding    int `json:"padding"`
-}
-
-// Check implements Kind.
-func (k AvgPool2d) Check(inputs int) error { return checkWindow(inputs, k.window()) }
-
-// Build implements Kind.
-func (k AvgPool2d) Build(c *Call) *engine.Value {
-	return c.One(engine.AvgPool2D{Window: k.window()}, c.In[0])
-}
-
-// Keep implements Kind.
-func (k AvgPool2d) Keep([][]int, []int) (Kind, error) { return k, nil }
-
-func (k AvgPool2d) window() engine.Window {
-	return engine.Window{Kernel: k.KernelSize, Stride: k.Stride, Pad: k.Padding}
-}
-
-func checkWindow(inputs int, w engine.Window) error {
-	switch {
-	case inputs != 1:
-		return one(inputs)
-	case w.Kernel == 0:
-		return errors.New("it has no kernel_size; give one, as kernel_size: 2")
-	case w.Kernel < 1 || w.Kernel > maxWidth || w.Stride < 0 || w.Stride > maxWidth || w.Pad < 0 || 2*w.Pad > w.Kernel:
-		return fmt.Errorf("a window of %d with stride %d and padding %d: the window is at least 1, the padding at most half of it", w.Kernel, w.Stride, w.Pad)
-	}
-	return nil
-}
-
-// AdaptiveAvgPool2d is PyTorch's nn.AdaptiveAvgPool2d((1, 1)): the mean over
-// the whole image, [N,H,W,C] to [N,C], already flat.
-type AdaptiveAvgPool2d struct{ unary }
-
-// Build implements Kind.
-func (AdaptiveAvgPool2d) Build(c *Call) *engine.Value { return c.One(engine.GlobalAvgPool{}, c.In[0]) }
-
-// Keep implements Kind.
-func (k AdaptiveAvgPool2d) Keep([][]int, []int) (Kind, error) { return k, nil }
 
 // Flatten is PyTorch's nn.Flatten: [N,H,W,C] to [N,C·H·W] in PyTorch's order,
 // element (c·H+h)·W+w. What is already [N,C] passes.

@@ -131,7 +131,8 @@ func outputShape(k Kind, y *engine.Value) []int {
 		return []int{}
 	}
 	shape := y.Shape[1:]
-	if _, ok := k.(AdaptiveAvgPool2d); ok {
+	switch k.(type) {
+	case AdaptiveAvgPool2d, AdaptiveMaxPool2d:
 		return []int{shape[0], 1, 1}
 	}
 	return append([]int{}, shape...)

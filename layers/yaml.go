@@ -224,7 +224,8 @@ func (n *Net) complete(classes int) (at string, err error) {
 	b := engine.NewBuilder(engine.NewGraph())
 	values := map[string]*engine.Value{Image: b.Input(Image, n.Input.trial())}
 	seen := make(map[string]bool)
-	flat := make(map[string]bool) // whose width depends on the size of the images
+	flat := make(map[string]bool)  // whose width depends on the size of the images
+	fixed := make(map[string]bool) // whose height and width do not
 	for i := range n.Modules {
 		m := &n.Modules[i]
 		var specs []engine.Spec
@@ -236,6 +237,7 @@ func (n *Net) complete(classes int) (at string, err error) {
 			}
 			c.In, specs = append(c.In, v), append(specs, v.Spec)
 			flat[m.Name] = flat[m.Name] || flat[from]
+			fixed[m.Name] = fixed[from] && (fixed[m.Name] || len(specs) == 1)
 		}
 		if k, ok := m.Kind.(sizer); ok {
 			out := 0
@@ -250,7 +252,9 @@ func (n *Net) complete(classes int) (at string, err error) {
 		}
 		switch m.Kind.(type) {
 		case Flatten:
-			flat[m.Name] = flat[m.Name] || len(specs) > 0 && len(specs[0].Shape) == 4
+			flat[m.Name] = flat[m.Name] || len(specs) > 0 && len(specs[0].Shape) == 4 && !fixed[m.Name]
+		case AdaptiveAvgPool2d, AdaptiveMaxPool2d:
+			fixed[m.Name] = true
 		case Linear:
 			flat[m.Name] = false
 		}

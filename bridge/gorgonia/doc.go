@@ -29,13 +29,13 @@
 //
 // What is translated, float32 throughout:
 //
-//   - Conv2d with the same stride, padding and dilation for height and width,
-//     and a bias of one value a channel that is added with BroadcastAdd;
+//   - Conv2d, Conv1d, and a bias of one value a channel that is added with
+//     BroadcastAdd;
 //   - BatchNorm of images, in training and inference, with scale and shift
 //     [1,C,1,1]. The running statistics are those of its *BatchNormOp, which
 //     must be Reset before the first step (NewTapeMachine does that, too);
-//   - Rectify, MaxPool2D with square windows, GlobalAveragePool2D, Mean and Sum
-//     over the axes 2 and 3 of an image, Dropout in inference;
+//   - Rectify, MaxPool2D, GlobalAveragePool2D, Mean and Sum over the axes 2 and 3
+//     of an image, Dropout in inference;
 //   - Mul of matrices, with the second transposed or not, and a bias [1,O];
 //   - Add, Sub, Neg, products with constants, quotients by constants, a factor
 //     or summand of one value a channel;

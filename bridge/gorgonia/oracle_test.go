@@ -98,6 +98,12 @@ func TestConv2dOracleTwoSided(t *testing.T) {
 }
 
 func TestMaxPool2DOracle(t *testing.T) {
+	t.Run("2x3", func(t *testing.T) {
+		oracle(t, func(g *G.ExprGraph) (*G.Node, G.Nodes) {
+			x := input(g, "x", 3, 2, 3, 8, 9)
+			return must(t)(G.MaxPool2D(x, tensor.Shape{2, 3}, []int{0, 1}, []int{2, 1})), G.Nodes{x}
+		})
+	})
 	for _, c := range []struct{ n, c, h, w, k, stride, pad int }{
 		{2, 3, 8, 8, 2, 2, 0}, {1, 1, 3, 5, 3, 1, 1}, {2, 5, 9, 7, 3, 2, 1}, {3, 2, 7, 7, 2, 3, 0}, {1, 4, 2, 2, 1, 1, 0},
 	} {

@@ -22,9 +22,6 @@ func TestRefusals(t *testing.T) {
 		want  []string
 	}{
 		"exp": {func(g *G.ExprGraph) *G.Node { return do(G.Exp(img(g))) }, []string{"exp", "no such operator"}},
-		"window": {func(g *G.ExprGraph) *G.Node {
-			return do(G.MaxPool2D(img(g), tensor.Shape{2, 3}, []int{0, 0}, []int{2, 2}))
-		}, []string{"MaxPool", "square windows"}},
 		"average pool": {func(g *G.ExprGraph) *G.Node {
 			return do(G.AveragePool2D(img(g), tensor.Shape{2, 2}, []int{0, 0}, []int{2, 2}))
 		}, []string{"AvgPool", "input's width"}},

@@ -249,29 +249,19 @@ func (t *translator) unaryOf(n, x *G.Node, op engine.Op) (*engine.Value, error) 
 
 func (t *translator) maxPool(n *G.Node) (*engine.Value, error) {
 	f := fieldsOf(n.Op())
-	w := engine.Window{Kernel: f.int("h"), Stride: f.int("strideH"), Pad: f.int("padNorth")}
-	same := f.int("w") == w.Kernel && f.int("strideW") == w.Stride &&
-		f.int("padWest") == w.Pad && f.int("padSouth") == w.Pad && f.int("padEast") == w.Pad
+	w := engine.Window{
+		Kernel: engine.Pair{f.int("h"), f.int("w")}, Stride: engine.Pair{f.int("strideH"), f.int("strideW")},
+		Pad: engine.Pads{f.int("padNorth"), f.int("padWest"), f.int("padSouth"), f.int("padEast")},
+	}
 	if f.err != nil {
 		return nil, f.err
-	}
-	if !same {
-		return nil, refuse(n, "the engine takes square windows with one stride and one padding on all sides")
 	}
 	return t.unary(n, engine.MaxPool2D{Window: w})
 }
 
 // globalPool translates GlobalAveragePool2D, which keeps the axes.
 func (t *translator) globalPool(n *G.Node) (*engine.Value, error) {
-	s := t.in[n][0].Shape()
-	if s[2] == s[3] {
-		return t.unary(n, engine.AvgPool2D{Window: engine.Window{Kernel: s[2]}})
-	}
-	mean, err := t.unary(n, engine.GlobalAvgPool{})
-	if err != nil {
-		return nil, err
-	}
-	return t.one(n, engine.FlattenBackward{X: image.spec(n.Shape())}, mean)
+	return t.unary(n, engine.GlobalAvgPool{KeepDims: true})
 }
 
 func (t *translator) dropout(n *G.Node) (*engine.Value, error) {

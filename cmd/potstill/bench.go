@@ -10,6 +10,7 @@ import (
 type benchCmd struct {
 	Train   benchTrainCmd   `cmd:"" help:"Images a second of training, of inference, and of distillation."`
 	Kernels benchKernelsCmd `cmd:"" help:"Every operator at every shape of the study's nets."`
+	Model   benchModelCmd   `cmd:"" help:"How long a model takes: percentiles, at a batch and a size."`
 	Step    benchStepCmd    `cmd:"" help:"One step on given weights and images, to compare with another tool."`
 }
 

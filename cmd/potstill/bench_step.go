@@ -66,7 +66,7 @@ func (sc stepCase) model() (*layers.Model, error) {
 	conv.Padding = layers.Around(1)
 	x := b.Add("conv", conv, layers.Image)
 	x = b.Add("bn", layers.BatchNorm(blockWidth), x)
-	x = b.Add("pool", layers.MaxPool2d{KernelSize: 2}, x)
+	x = b.Add("pool", layers.MaxPool(2, 0, 0), x)
 	n, err := b.Net(b.Add("mean", layers.AdaptiveAvgPool2d{}, x))
 	if err != nil {
 		return nil, err

@@ -46,8 +46,8 @@ func TestFieldsAreDocumented(t *testing.T) {
 		}
 	}
 	for _, v := range []any{
+		kernelBench{}, modelBench{}, lrFound{}, stepBench{}, devices{}, cacheInfo{}, cachePruned{}, versionInfo{}, studyInfo{}, report.Results{},
 		prediction{}, evaluation{}, fileSummary{}, outcome{}, pruned{}, quantized{}, converted{}, verified{}, engine.Plan{}, trainBench{},
-		kernelBench{}, stepBench{}, devices{}, cacheInfo{}, cachePruned{}, versionInfo{}, studyInfo{}, report.Results{},
 	} {
 		walk(reflect.TypeOf(v), reflect.TypeOf(v).Name())
 	}

@@ -103,6 +103,16 @@ func (f imageFlags) transforms(p checkpoint.Preprocess) (train, eval data.Transf
 	default:
 		return train, eval, fmt.Errorf("--random-resized-crop has %d numbers: give the smallest and the largest share, as in 0.08,1", len(r))
 	}
+	switch r := f.RandAugment; len(r) {
+	case 0:
+	case 2:
+		train.RandAugment = &data.RandAugment{Ops: r[0], Magnitude: r[1]}
+	default:
+		return train, eval, fmt.Errorf("--rand-augment has %d numbers: give the operations and their magnitude, as in 2,9", len(r))
+	}
+	if f.Erase != 0 {
+		train.Erase = data.RandomErasing(f.Erase)
+	}
 	switch j := f.Jitter; len(j) {
 	case 0:
 	case 4:
@@ -129,8 +139,14 @@ func announce(a *app, j fit.Job, name string) {
 	a.console.line(fmt.Sprintf("%s%s: %d classes, %d images for training, %d for validation%s",
 		name, j.Data.Name, len(j.Data.Classes), of(j.Data.Train), of(j.Data.Val), held))
 	train := j.Config.Train.Describe()
-	if j.Config.MixupAlpha > 0 {
-		train += fmt.Sprintf(", mixed in pairs by Beta(%g,%g)", j.Config.MixupAlpha, j.Config.MixupAlpha)
+	if a := j.Config.MixupAlpha; a > 0 {
+		train += fmt.Sprintf(", mixed in pairs by Beta(%g,%g)", a, a)
+	}
+	if a := j.Config.CutMixAlpha; a > 0 {
+		train += fmt.Sprintf(", rectangles cut from others by Beta(%g,%g)", a, a)
+	}
+	if j.Config.BalancedSampling {
+		train += ", every class drawn as often"
 	}
 	a.console.line(name + "training images:   " + train)
 	a.console.line(name + "evaluation images: " + j.Config.Eval.Describe())

@@ -30,6 +30,7 @@ import (
 type commands struct {
 	Study    studyCmd    `cmd:"" help:"Run a compression study: train, distill, prune, quantize, compare, report."`
 	Train    trainCmd    `cmd:"" help:"Train a model."`
+	LRFind   lrFindCmd   `cmd:"" name:"lr-find" help:"Search a learning rate."`
 	Distill  distillCmd  `cmd:"" help:"Train a model under a teacher."`
 	Prune    pruneCmd    `cmd:"" help:"Cut a model's channels by the scales of its batch norms."`
 	Quantize quantizeCmd `cmd:"" aliases:"quantise" help:"Store a model's weights in 8 or 16 bits."`

@@ -31,7 +31,7 @@ type trainCmd struct {
 // Help is printed below the flags' summary.
 func (trainCmd) Help() string {
 	return `The best weights by validation accuracy go to DIR/best.safetensors, the last ones with all that --resume
-needs to DIR/last.safetensors, the figures of every epoch to DIR/metrics.jsonl. A DIR that holds a run is refused,
+needs to DIR/last.safetensors, the figures of every epoch to DIR/metrics.jsonl and, as a table, to DIR/metrics.csv. A DIR that holds a run is refused,
 unless --resume or --force is given; without --out it is the first free one of out/train, out/train-2 and so on.
 
 Example:
@@ -100,6 +100,7 @@ func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init in
 	if j.Config, err = r.config(); err != nil {
 		return j, err
 	}
+	j.Config.CutMixAlpha, j.Config.BalancedSampling = i.CutMix, i.Balanced
 	j.Config.Shuffle, j.Config.MixupAlpha, j.Config.SaveEvery = !i.NoShuffle, i.Mixup, f.SaveEvery
 	j.Config.Train, j.Config.Eval, err = i.transforms(j.Preprocess)
 	return j, err

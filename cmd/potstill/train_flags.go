@@ -37,9 +37,10 @@ type runFlags struct {
 	MaxLR        *float64 `name:"max-lr" placeholder:"LR" group:"Schedule:" help:"Peak of onecycle; --lr if not given."`
 
 	precisionFlag
-	LabelSmoothing float64 `placeholder:"E" help:"Share of the label that is spread over all classes."`
-	Patience       int     `placeholder:"N" help:"Stop after N epochs without a better validation accuracy."`
-	DropLast       bool    `help:"Leave out an epoch's last batch if it is smaller."`
+	ClassWeights   *classWeights `placeholder:"balanced|W,W,W" help:"Weights of the classes in the cross-entropy: one number a class, or balanced, the reciprocals of their numbers of training images."`
+	LabelSmoothing float64       `placeholder:"E" help:"Share of the label that is spread over all classes."`
+	Patience       int           `placeholder:"N" help:"Stop after N epochs without a better validation accuracy."`
+	DropLast       bool          `help:"Leave out an epoch's last batch if it is smaller."`
 }
 
 // imageFlags say what images go through.
@@ -56,7 +57,11 @@ type imageFlags struct {
 	RandomResize []float64 `name:"random-resized-crop" placeholder:"MIN" group:"Images:" help:"Crop a share of the area between MIN and MAX, as in 0.08,1, instead of a fixed size."`
 	Jitter       []float64 `placeholder:"B" group:"Images:" help:"Jitter brightness, contrast, saturation and hue, as in 0.2,0.2,0.2,0.05."`
 	Perspective  float64   `placeholder:"D" group:"Images:" help:"Distort the perspective of every second image by up to D, as in 0.3."`
+	RandAugment  []int     `placeholder:"N,M" group:"Images:" help:"Apply N random operations of magnitude M, from 0 to 30, as torchvision's RandAugment does; 2,9 are its defaults."`
+	Erase        float64   `placeholder:"P" group:"Images:" help:"Erase a random rectangle with probability P."`
 	Mixup        float64   `placeholder:"A" group:"Images:" help:"Mix pairs of images by shares from Beta(A,A)."`
+	CutMix       float64   `name:"cutmix" placeholder:"A" group:"Images:" help:"Cut a rectangle of each image from another, its share from Beta(A,A). With --mixup each batch gets one of the two."`
+	Balanced     bool      `name:"balanced-sampling" group:"Images:" help:"Draw every class as often, with replacement, instead of each image once an epoch."`
 }
 
 // outFlags say where a run is kept.
@@ -93,6 +98,28 @@ func (n *normalize) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// classWeights are the classes' parts in the loss.
+type classWeights struct {
+	balanced bool
+	list     []float32
+}
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (w *classWeights) UnmarshalText(text []byte) error {
+	*w = classWeights{balanced: string(text) == "balanced"}
+	if w.balanced {
+		return nil
+	}
+	for f := range strings.SplitSeq(string(text), ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(f), 32)
+		if err != nil {
+			return fmt.Errorf("%q are no class weights: give balanced, or one number a class, as in 1,0.5,2", text)
+		}
+		w.list = append(w.list, float32(v))
+	}
+	return nil
+}
+
 // config returns the trainer's settings.
 func (f runFlags) config() (train.Config, error) {
 	c := train.Config{
@@ -105,6 +132,9 @@ func (f runFlags) config() (train.Config, error) {
 		},
 		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
 		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
+	}
+	if w := f.ClassWeights; w != nil {
+		c.ClassWeights, c.BalancedWeights = w.list, w.balanced
 	}
 	// Where the trainer takes zero for its default, a zero that is given is refused.
 	if f.StepSize != nil {

@@ -20,9 +20,11 @@ const eventSuffix = ".potstill"
 
 // files are the figures of a run on disk.
 type files struct {
-	metricsFile, eventsFile *os.File
-	metrics                 *train.MetricsWriter
-	events                  *train.EventWriter
+	metricsFile, csvFile, eventsFile *os.File
+
+	metrics *train.MetricsWriter
+	csv     *train.CSVWriter
+	events  *train.EventWriter
 }
 
 // openFiles starts the metrics and the events anew, with the epochs that are
@@ -38,6 +40,10 @@ func openFiles(dir string, history []train.EpochInfo) (_ *files, err error) {
 		return nil, err
 	}
 	f.metrics = train.NewMetricsWriter(f.metricsFile)
+	if f.csvFile, err = startCSV(filepath.Join(dir, CSVFile), history); err != nil {
+		return nil, err
+	}
+	f.csv = train.NewCSVWriter(f.csvFile)
 	old, err := filepath.Glob(filepath.Join(escape(dir), "events.out.tfevents.*"+eventSuffix))
 	if err != nil {
 		return nil, err
@@ -79,7 +85,27 @@ func startMetrics(path string, history []train.EpochInfo) (*os.File, error) {
 			return nil, err
 		}
 	}
-	if err := os.WriteFile(path+".tmp", lines.Bytes(), 0o666); err != nil {
+	return begin(path, lines.Bytes())
+}
+
+// startCSV is startMetrics for the table.
+func startCSV(path string, history []train.EpochInfo) (*os.File, error) {
+	var lines bytes.Buffer
+	w := train.NewCSVWriter(&lines)
+	if err := w.Head(); err != nil {
+		return nil, err
+	}
+	for _, e := range history {
+		if err := w.Epoch(e); err != nil {
+			return nil, err
+		}
+	}
+	return begin(path, lines.Bytes())
+}
+
+// begin replaces the file at path by one of this content, and opens it for more.
+func begin(path string, content []byte) (*os.File, error) {
+	if err := os.WriteFile(path+".tmp", content, 0o666); err != nil {
 		return nil, err
 	}
 	if err := os.Rename(path+".tmp", path); err != nil {
@@ -105,6 +131,9 @@ func (f *files) epoch(e train.EpochInfo) error {
 	if err := f.metrics.Epoch(e); err != nil {
 		return writable(err)
 	}
+	if err := f.csv.Epoch(e); err != nil {
+		return writable(err)
+	}
 	return writable(f.events.Epoch(e))
 }
 
@@ -114,7 +143,7 @@ func (f *files) close() error {
 		return nil
 	}
 	var errs []error
-	for _, file := range []*os.File{f.metricsFile, f.eventsFile} {
+	for _, file := range []*os.File{f.metricsFile, f.csvFile, f.eventsFile} {
 		if file != nil {
 			errs = append(errs, file.Close())
 		}

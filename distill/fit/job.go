@@ -24,6 +24,8 @@ const (
 	LastFile = "last.safetensors"
 	// MetricsFile is the name of the epochs' figures in Job.Dir.
 	MetricsFile = "metrics.jsonl"
+	// CSVFile has the same figures as a table.
+	CSVFile = "metrics.csv"
 )
 
 // A Job says what to train, on what, and how.

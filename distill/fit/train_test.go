@@ -62,6 +62,9 @@ func TestTrainAndEvaluate(t *testing.T) {
 		last.Epoch != 3 || last.Step != 4 || last.Update != 12 || last.Loss <= 0 || last.LR != 1e-2 {
 		t.Errorf("%d lines, the last %s (%v)", len(lines), lines[len(lines)-1], err)
 	}
+	if n := strings.Count(string(read(t, dir, CSVFile)), "\n"); n != 4 {
+		t.Errorf("%s has %d lines, not a heading and 3 more", CSVFile, n)
+	}
 	if n := strings.Count(string(read(t, dir, MetricsFile)), "\n"); n != 3 {
 		t.Errorf("%d lines of metrics", n)
 	}

@@ -3,6 +3,7 @@ package study
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 
@@ -154,7 +155,10 @@ func (s *session) run(v variant) report.Run {
 		run.File = relative(o.File)
 	}
 	if len(o.Epochs) > 0 {
-		run.Metrics = relative(fit.MetricsFile)
+		run.Metrics = relative(fit.CSVFile)
+		if _, err := os.Stat(filepath.Join(v.dir, fit.CSVFile)); err != nil { // a version without it made the run
+			run.Metrics = relative(fit.MetricsFile)
+		}
 	}
 	return run
 }

@@ -1,10 +1,6 @@
 package study
 
-import (
-	"fmt"
-
-	"github.com/potstill/potstill/engine"
-)
+import "github.com/potstill/potstill/engine"
 
 // A series is a study run with one seed after the other: its sessions, whose
 // units are those of the same recipe and stand in the same order.
@@ -74,13 +70,4 @@ func (v variants) values(figure func(o *outcome) float64) []float64 {
 		out = append(out, figure(u.out))
 	}
 	return out
-}
-
-// seedsInWords says which seeds a study was run with.
-func (r series) seedsInWords() string {
-	first, n := r[0].r.Seed, len(r)
-	if n == 1 {
-		return fmt.Sprint(first)
-	}
-	return fmt.Sprintf("%d to %d", first, first+uint64(n)-1)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/engine/yamldoc"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -32,7 +33,10 @@ type Settings struct {
 	EMA            *float64  `yaml:"ema"`
 	LabelSmoothing *float64  `yaml:"label_smoothing"`
 	Mixup          *float64  `yaml:"mixup"`
-	Precision      *string   `yaml:"precision"` // of activations in training: float32, or bfloat16 on a CUDA device
+	CutMix         *float64  `yaml:"cutmix"`
+	ClassWeights   *Weights  `yaml:"class_weights"` // balanced, or a list of one number a class
+	Sampling       *string   `yaml:"sampling"`      // balanced: every class as often
+	Precision      *string   `yaml:"precision"`     // of activations in training: float32, or bfloat16 on a CUDA device
 	Patience       *int      `yaml:"patience"`
 	Freeze         []string  `yaml:"freeze"`   // patterns of tensors that are not trained: see layers.Model.Freeze
 	LRScale        []string  `yaml:"lr_scale"` // PATTERN=FACTOR: tensors that learn faster or more slowly
@@ -68,7 +72,36 @@ type Augment struct {
 	Rotation    float64     `yaml:"rotation"`
 	Jitter      *Jitter     `yaml:"jitter"`
 	Perspective float64     `yaml:"perspective"`
+	RandAugment *RandAug    `yaml:"rand_augment"`
+	Erase       float64     `yaml:"erase"` // probability of random erasing
 }
+
+// RandAug is data.RandAugment; what is left out has torchvision's default.
+type RandAug struct {
+	Ops       *int `yaml:"ops"`
+	Magnitude *int `yaml:"magnitude"`
+}
+
+// Weights are class weights: balanced, or one a class.
+type Weights struct {
+	balanced bool
+	list     []float64
+}
+
+// DecodeNode implements yamldoc.NodeDecoder.
+func (w *Weights) DecodeNode(n *yamldoc.Node) error {
+	var word string
+	if n.Decode(&word) == nil {
+		if word != balanced {
+			return n.Errorf("", "class_weights are %q, or a list of one number a class, not %q", balanced, word)
+		}
+		w.balanced = true
+		return nil
+	}
+	return n.Decode(&w.list)
+}
+
+const balanced = "balanced"
 
 // ScaleRatio are the ranges of a random resized crop.
 type ScaleRatio struct {
@@ -135,6 +168,21 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	c.EMA = float32(or(0, s.EMA, d.EMA))
 	c.LabelSmoothing = float32(or(0, s.LabelSmoothing, d.LabelSmoothing))
 	c.MixupAlpha = or(0, s.Mixup, d.Mixup)
+	c.CutMixAlpha = or(0, s.CutMix, d.CutMix)
+	if w := or(Weights{}, s.ClassWeights, d.ClassWeights); w.balanced {
+		c.BalancedWeights = true
+	} else {
+		for _, v := range w.list {
+			c.ClassWeights = append(c.ClassWeights, float32(v))
+		}
+	}
+	switch sampling := or("", s.Sampling, d.Sampling); sampling {
+	case "":
+	case balanced:
+		c.BalancedSampling = true
+	default:
+		return t, fmt.Errorf("sampling is %q, or left out, not %q", balanced, sampling)
+	}
 	c.Patience = or(0, s.Patience, d.Patience)
 	c.Precision = or("", s.Precision, d.Precision)
 	c.Shuffle = true
@@ -198,6 +246,12 @@ func (s Schedule) config() (train.ScheduleConfig, error) {
 // the data's.
 func (a Augment) transform() (data.Transform, error) {
 	t := data.Transform{RandomCrop: a.Crop, Padding: a.Padding, HFlip: a.Flip, Rotation: a.Rotation, Perspective: a.Perspective}
+	if a.Erase != 0 {
+		t.Erase = data.RandomErasing(a.Erase)
+	}
+	if r := a.RandAugment; r != nil {
+		t.RandAugment = &data.RandAugment{Ops: or(2, r.Ops), Magnitude: or(9, r.Magnitude)}
+	}
 	if a.Jitter != nil {
 		j := data.ColorJitter(*a.Jitter)
 		t.Jitter = &j

@@ -33,6 +33,9 @@ func (c testCase) inBFloat16() testCase {
 	case engine.AvgPool2DBackward:
 		op.X.DType = engine.BFloat16
 		c.op = op
+	case engine.AdaptiveAvgPool2DBackward:
+		op.X.DType = engine.BFloat16
+		c.op = op
 	case engine.GlobalAvgPoolBackward:
 		op.X.DType = engine.BFloat16
 		c.op = op
@@ -50,14 +53,16 @@ func (c testCase) inBFloat16() testCase {
 func activations(op engine.Op, inputs int) []int {
 	switch op := op.(type) {
 	case engine.GlobalAvgPoolBackward:
-		return nil
+		if !op.GlobalAvgPool.KeepDims {
+			return nil
+		}
 	case engine.Conv2D:
 		if op.Epilogue.Residual {
 			return []int{0, inputs - 1}
 		}
 	case engine.Conv2DBackwardWeight, engine.LinearBackwardWeight, engine.BatchNormBackward, engine.BatchNormActBackward,
 		engine.BatchNormEvalBackward, engine.LayerNormBackward, engine.GroupNormBackward, engine.ActivationBackward, engine.MaxPool2DBackward,
-		engine.ScaleShiftBackward, engine.SoftmaxBackward:
+		engine.AdaptiveMaxPool2DBackward, engine.ScaleShiftBackward, engine.SoftmaxBackward:
 		return []int{0, 1}
 	case engine.PReLUBackward:
 		return []int{0, 2}
@@ -111,7 +116,7 @@ func mixedNorms() (cases []testCase) {
 	for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {3, 7, 7, 44}, {2, 3, 5, 89}} {
 		cases = append(cases, fusedCase(s, engine.ReLU, nil)...)
 		for _, f := range []engine.Act{engine.ReLU, engine.ReLU6} {
-			cases = append(cases, fusedCase(s, f, &engine.Window{Kernel: 2})...)
+			cases = append(cases, fusedCase(s, f, &engine.Window{Kernel: engine.Both(2)})...)
 		}
 	}
 	return cases
@@ -119,10 +124,11 @@ func mixedNorms() (cases []testCase) {
 
 func mixedPools() (cases []testCase) {
 	for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {2, 3, 5, 89}} {
-		for _, w := range []engine.Window{{Kernel: 2}, {Kernel: 3, Stride: 2, Pad: 1}} {
+		for _, w := range []engine.Window{engine.Square(2, 0, 0), engine.Square(3, 2, 1),
+			{Kernel: engine.Pair{3, 2}, Stride: engine.Pair{1, 2}, Pad: engine.Pads{2, 0, 1, 1}, Ceil: true}} {
 			cases = append(cases, poolsOn(s, w)...)
 		}
-		cases = append(cases, globalPoolOn(s)...)
+		cases = append(append(cases, globalPoolOn(s)...), adaptiveOn(s, engine.Pair{2, 3})...)
 	}
 	return append(cases, globalPoolOn([]int{1, 4, 4, 121})...)
 }

@@ -12,10 +12,10 @@ import (
 func init() { register(fusedCases) }
 
 func fusedCases() (cases []testCase) {
-	pools := []*engine.Window{nil, {Kernel: 2}, {Kernel: 3, Stride: 2, Pad: 1}, {Kernel: 2, Stride: 1}, {Kernel: 2, Stride: 3}}
+	pools := []*engine.Window{nil, {Kernel: engine.Both(2)}, {Kernel: engine.Both(3), Stride: engine.Both(2), Pad: engine.Around(1)}, {Kernel: engine.Both(2), Stride: engine.Both(1)}, {Kernel: engine.Both(2), Stride: engine.Both(3)}}
 	for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {3, 7, 7, 44}, {2, 3, 5, 89}, {1, 4, 4, 121}, {1, 2, 3, 1}} {
 		for _, p := range pools {
-			if p != nil && p.Kernel > s[1]+2*p.Pad {
+			if p != nil && p.Kernel[0] > p.Pad.Height(s[1]) {
 				continue
 			}
 			for _, f := range []engine.Act{engine.Identity, engine.ReLU, engine.ReLU6} {
@@ -26,13 +26,13 @@ func fusedCases() (cases []testCase) {
 	// Activations with a slope from x and from y, with a corner and without.
 	for _, f := range []engine.Act{engine.SiLU, engine.HardSwish, engine.LeakyReLU(0.1), engine.Tanh} {
 		for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {2, 3, 5, 89}} {
-			cases = append(cases, slices.Concat(fusedCase(s, f, nil), fusedCase(s, f, &engine.Window{Kernel: 2}))...)
+			cases = append(cases, slices.Concat(fusedCase(s, f, nil), fusedCase(s, f, &engine.Window{Kernel: engine.Both(2)}))...)
 		}
 	}
 	for _, c := range []int{257, 1028} { // more channels than a block has threads
-		cases = append(cases, fusedCase([]int{1, 3, 4, c}, engine.ReLU, &engine.Window{Kernel: 2})...)
+		cases = append(cases, fusedCase([]int{1, 3, 4, c}, engine.ReLU, &engine.Window{Kernel: engine.Both(2)})...)
 	}
-	return append(cases, fusedCase([]int{2, 7, 8, 4}, engine.ReLU6, &engine.Window{Kernel: 3})...)
+	return append(cases, fusedCase([]int{2, 7, 8, 4}, engine.ReLU6, &engine.Window{Kernel: engine.Both(3)})...)
 }
 
 // fusedCase runs BatchNormAct forwards, in both modes, and backwards. Its x has

@@ -25,7 +25,7 @@ func (n *net) gated(b *engine.Builder, x *engine.Value, train bool) *engine.Valu
 	}
 	w := n.width
 	x = norm("bn1", b.One(engine.Conv2D{Pad: engine.Around(1)}, x, p("stem", 3, 3, 3, w)), engine.SiLU)
-	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, x)
+	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: engine.Both(2)}}, x)
 	x = norm("bn2", b.One(engine.Conv2D{Pad: engine.Around(1), Groups: w}, x, p("depthwise", 3, 3, 1, w)), engine.ELU(1))
 	gate := b.One(engine.Linear{}, b.One(engine.GlobalAvgPool{}, x), p("se1", w, 4), p("se1.bias", 4))
 	gate = b.One(engine.Linear{}, act(engine.SiLU, gate), p("se2", 4, w), p("se2.bias", w))
@@ -57,7 +57,13 @@ func gatedStep(backend engine.Backend, s Size, noFuse bool) (values [][]float32,
 		if train {
 			in[b.DropoutCounter()] = engine.Bytes([]uint32{11, 0, 5, 0})
 			out[0] = b.One(engine.CrossEntropy{LabelSmoothing: 0.1}, out[0], target)
-			grads, err := engine.Grad(b.Graph(), out[0], n.trainable(b))
+			var params []*engine.Value
+			for _, v := range n.vars {
+				if v.Trainable {
+					params = append(params, b.Variable(v))
+				}
+			}
+			grads, err := engine.Grad(b.Graph(), out[0], params)
 			if err != nil {
 				return nil, plans, err
 			}

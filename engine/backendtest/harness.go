@@ -348,7 +348,7 @@ func checkClaims(t reporter, b engine.Backend) {
 				}
 			}
 		}
-		for _, pool := range []*engine.Window{nil, {Kernel: k}, {Kernel: k, Stride: k}, {Kernel: k, Stride: 1}} {
+		for _, pool := range []*engine.Window{nil, {Kernel: engine.Both(k)}, {Kernel: engine.Both(k), Stride: engine.Both(k)}, {Kernel: engine.Both(k), Stride: engine.Both(1)}} {
 			for _, f := range []engine.Act{engine.ReLU, engine.SiLU} {
 				bn := engine.BatchNormAct{BatchNorm: engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: true}, F: f, Pool: pool}
 				claim(bn, x, v, v, v, v)

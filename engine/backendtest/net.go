@@ -54,12 +54,24 @@ func (n *net) norm(b *engine.Builder, x *engine.Value, name string, train bool) 
 	return b.One(engine.Activation{F: engine.ReLU6}, x)
 }
 
-func (n *net) forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
+// newNet returns a net with its variables, whose names begin with name.
+func newNet(name string, s Size) *net {
+	n := &net{name: name, width: s.Width}
+	b := engine.NewBuilder(engine.NewGraph())
+	n.Build(b, b.Input("images", engine.F32(1, s.Pixels, s.Pixels, 3)), false) // which declares them
+	return n
+}
+
+// Variables implements train.Net.
+func (n *net) Variables() []*engine.Variable { return n.vars }
+
+// Build implements train.Net.
+func (n *net) Build(b *engine.Builder, x *engine.Value, train bool) *engine.Outputs {
 	p := func(name string, shape ...int) *engine.Value { return n.add(b, name, true, shape...) }
 	w, v := n.width, n.width*3/2
 	branch := n.branch(b, x)
 	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, p("stem.weight", 3, 3, 3, w), p("stem.bias", w))
-	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, n.norm(b, x, "bn1", train))
+	x = b.One(engine.MaxPool2D{Window: engine.Square(2, 0, 0)}, n.norm(b, x, "bn1", train))
 	x = b.One(engine.Conv2D{Pad: engine.Around(1), Groups: w}, x, p("depthwise.weight", 3, 3, 1, w), p("depthwise.bias", w))
 	x = n.norm(b, x, "bn2", train)
 	x = b.One(engine.Conv2D{}, x, p("pointwise.weight", 1, 1, w, v), p("pointwise.bias", v))
@@ -67,7 +79,7 @@ func (n *net) forward(b *engine.Builder, x *engine.Value, train bool) *engine.Va
 	x = b.One(engine.Conv2D{Pad: engine.Around(1), Stride: engine.Both(2), Groups: 2}, x, p("grouped.weight", 3, 3, v/2, v))
 	x = b.One(engine.Add{}, x, b.One(engine.Conv2D{Pad: engine.Around(1)}, x, p("dense.weight", 3, 3, v, v)))
 	x = b.One(engine.Concat{}, b.One(engine.GlobalAvgPool{}, x), branch)
-	return b.One(engine.Linear{}, x, p("fc.weight", v+w, netClasses), p("fc.bias", netClasses))
+	return &engine.Outputs{Logits: b.One(engine.Linear{}, x, p("fc.weight", v+w, netClasses), p("fc.bias", netClasses))}
 }
 
 // branch is pointwise – LayerNorm, then GroupNorm of half of the channels, which
@@ -81,17 +93,7 @@ func (n *net) branch(b *engine.Builder, x *engine.Value) *engine.Value {
 	y = b.One(engine.GroupNorm{Groups: 2, Eps: 1e-5}, y, p("groupnorm.weight", w/2), p("groupnorm.bias", w/2))
 	x = b.One(engine.Concat{}, y, b.One(engine.Slice{Start: w / 2, End: w}, x))
 	x = b.One(engine.ChannelShuffle{Groups: 2}, x)
-	return b.One(engine.GlobalAvgPool{}, b.One(engine.AvgPool2D{Window: engine.Window{Kernel: 2}}, x))
-}
-
-// trainable returns the parameters in the graph.
-func (n *net) trainable(b *engine.Builder) (params []*engine.Value) {
-	for _, v := range n.vars {
-		if v.Trainable {
-			params = append(params, b.Variable(v))
-		}
-	}
-	return params
+	return b.One(engine.GlobalAvgPool{}, b.One(engine.AvgPool2D{Window: engine.Square(2, 0, 0)}, x))
 }
 
 // fill gives the variables values that the seed draws.

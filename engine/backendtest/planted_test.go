@@ -355,7 +355,7 @@ func placeBugs() []bug {
 		})},
 		{name: "a NaN never wins", stem: "MaxPool2D", eval: on(func(_ engine.Op, in []ref.Array) { dropNaN(in[0].V, math.Inf(-1)) })},
 		{name: "padding wins", stem: "MaxPool2D", eval: then(func(op engine.Op, _, out []ref.Array) {
-			if op.(engine.MaxPool2D).Pad > 0 {
+			if op.(engine.MaxPool2D).Pad != (engine.Pads{}) {
 				out[0].V[0] = max(out[0].V[0], 0)
 			}
 		})},
@@ -366,10 +366,31 @@ func placeBugs() []bug {
 			}
 		})},
 		{name: "padding outside the divisor", stem: "AvgPool2D", eval: then(func(op engine.Op, _, out []ref.Array) {
-			if op.(engine.AvgPool2D).Pad > 0 {
+			if pool := op.(engine.AvgPool2D); !pool.ExcludePad && pool.Pad[0] > 0 {
 				out[0].V[0] *= 2
 			}
 		})},
+		{name: "what hangs over in the divisor", stem: "AvgPool2D", eval: then(func(op engine.Op, in, out []ref.Array) {
+			pool, x := op.(engine.AvgPool2D), in[0].Spec
+			rows := pool.Divisors(0, x.Shape[1])
+			k, last := pool.Kernel[0], rows[len(rows)-1]
+			if !pool.ExcludePad && last < k {
+				out[0].V[len(out[0].V)-1] *= float64(last) / float64(k)
+			}
+		})},
+		{name: "regions of equal size", stem: "AdaptiveAvgPool2D", eval: func(op engine.Op, in []ref.Array) ([]ref.Array, error) {
+			size, x := op.(engine.AdaptiveAvgPool2D).Size, in[0].Shape
+			k := engine.Pair{x[1] / size[0], x[2] / size[1]}
+			want, err := ref.Eval(op, in)
+			if k[0] == 0 || k[1] == 0 {
+				return want, err
+			}
+			y, err := ref.Eval(engine.AvgPool2D{Window: engine.Window{Kernel: k}}, in)
+			if err == nil && y[0].Equal(want[0].Spec) {
+				return y, nil
+			}
+			return want, nil
+		}},
 		{name: "NHWC flattened as it lies", stem: "Flatten", eval: then(func(_ engine.Op, in, out []ref.Array) { out[0].V = in[0].V })},
 	}
 }

@@ -36,9 +36,10 @@ func bnGeometry(x engine.Spec, act engine.Act, w *engine.Window) bnArgs {
 		a.fromX = 1
 	}
 	units, floatsEach := n*h*wd, c
-	if w != nil && w.Kernel > 1 {
-		a.kernel, a.oh, a.ow = int64(w.Kernel), int64(h/w.Kernel), int64(wd/w.Kernel)
-		units, floatsEach = n*int(a.oh), w.Kernel*wd*c
+	if w != nil && w.Kernel[0] > 1 {
+		k := w.Kernel[0] // square: see fusesPool
+		a.kernel, a.oh, a.ow = int64(k), int64(h/k), int64(wd/k)
+		units, floatsEach = n*int(a.oh), k*wd*c
 	}
 	a.rows, a.tasks = taskRows(units, floatsEach)
 	return a

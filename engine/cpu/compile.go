@@ -36,7 +36,7 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 // fusesPool reports whether there is a pool in one pass with f: of windows that
 // tile the picture, small ones where the pass keeps them whole.
 func fusesPool(f engine.Act, w *engine.Window) bool {
-	return w == nil || w.Tiles() && (f.Fn <= engine.FuncReLU6 || w.Kernel <= bnActPool)
+	return w == nil || w.Tiles() && (f.Fn <= engine.FuncReLU6 || w.Kernel[0] <= bnActPool)
 }
 
 // Compile implements engine.Backend.

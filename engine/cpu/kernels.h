@@ -77,10 +77,17 @@ typedef struct {
   ps_act act;
 } act_args;
 
+// What a window covers along an axis: the pixels first, first + dilation and so on
+// before end. The divisor of a mean is the product of those of both axes.
+typedef struct {
+  int64_t first, end, divisor;
+} pool_span;
+
 typedef struct {
   const float *x, *dy;
   float *y; // or dx
-  int64_t n, h, w, c, oh, ow, kernel, stride, pad;
+  const pool_span *row_spans, *col_spans; // oh and ow of them
+  int64_t n, h, w, c, oh, ow, dilh, dilw;
   int64_t rows; // of y over all pictures, a task; the gradients have a task a picture
 } pool_args;
 

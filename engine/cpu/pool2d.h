@@ -1,36 +1,38 @@
 // Max, average and global average pooling over NHWC.
 
-// The part of window i that lies inside [0, n).
-#define WINDOW(lo, hi, i, n)                                 \
-  const int64_t lo = max64((i) * a->stride - a->pad, 0);     \
-  const int64_t hi = min64((i) * a->stride - a->pad + a->kernel, (n))
-
 // Whether v takes the place of the largest value so far: if larger, or a NaN.
 INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
 
-// Runs body for every window of a task's rows: x is its picture, y its place.
+// Runs body for the pixels (u, v) of the window of spans r and q.
+#define POOL_WINDOW(a, r, q)                                      \
+  for (int64_t u = (r).first; u < (r).end; u += (a)->dilh)        \
+    for (int64_t v = (q).first; v < (q).end; v += (a)->dilw)
+
+// Runs body for every window of a task's rows, of spans r and q: x is its
+// picture, y its place.
 #define POOL_ROWS(a, task, body)                                      \
   TASK_RANGE(lo, hi, task, (a)->rows, (a)->n * (a)->oh);              \
   for (int64_t row = lo; row < hi; row++) {                           \
     const float *x = (a)->x + row / (a)->oh * (a)->h * (a)->w * (a)->c; \
-    WINDOW(h0, h1, row % (a)->oh, (a)->h);                            \
+    const pool_span r = (a)->row_spans[row % (a)->oh];                \
     for (int64_t j = 0; j < (a)->ow; j++) {                           \
       float *y = (a)->y + (row * (a)->ow + j) * (a)->c;               \
-      WINDOW(w0, w1, j, (a)->w);                                      \
-      for (int64_t c = 0; c < (a)->c; c += VL) body                   \
+      const pool_span q = (a)->col_spans[j];                          \
+      body                                                            \
     }                                                                 \
   }
 
 static void maxpool(const void *args, int64_t task) {
   const pool_args *a = args;
   POOL_ROWS(a, task, {
-    vf best = splat(-INFINITY);
-    for (int64_t u = h0; u < h1; u++)
-      for (int64_t v = w0; v < w1; v++) {
+    for (int64_t c = 0; c < a->c; c += VL) {
+      vf best = splat(-INFINITY);
+      POOL_WINDOW(a, r, q) {
         const vf p = load_n(x + (u * a->w + v) * a->c + c, a->c - c);
         best = pick(beats(p, best), p, best);
       }
-    store_n(y + c, a->c - c, best);
+      store_n(y + c, a->c - c, best);
+    }
   })
 }
 
@@ -43,39 +45,40 @@ static void maxpool_backward(const void *args, int64_t task) {
   float *dx = a->y + task * a->h * a->w * a->c;
   memset(dx, 0, a->h * a->w * a->c * sizeof *dx);
   for (int64_t i = 0; i < a->oh; i++) {
-    WINDOW(h0, h1, i, a->h);
+    const pool_span r = a->row_spans[i];
     for (int64_t j = 0; j < a->ow; j++, dy += a->c) {
-      WINDOW(w0, w1, j, a->w);
+      const pool_span q = a->col_spans[j];
       for (int64_t c = 0; c < a->c; c += VL) {
         const int64_t n = a->c - c;
         vf best = splat(-INFINITY);
-        vi at = (vi){0} + (int32_t)((h0 * a->w + w0));
-        for (int64_t u = h0; u < h1; u++)
-          for (int64_t v = w0; v < w1; v++) {
-            const vf p = load_n(x + (u * a->w + v) * a->c + c, n);
-            const vi m = beats(p, best);
-            best = pick(m, p, best);
-            at = (m & (int32_t)(u * a->w + v)) | (~m & at);
-          }
+        vi at = (vi){0} + (int32_t)(r.first * a->w + q.first);
+        POOL_WINDOW(a, r, q) {
+          const vf p = load_n(x + (u * a->w + v) * a->c + c, n);
+          const vi m = beats(p, best);
+          best = pick(m, p, best);
+          at = (m & (int32_t)(u * a->w + v)) | (~m & at);
+        }
         const vf d = load_n(dy + c, n);
-        for (int64_t u = h0; u < h1; u++)
-          for (int64_t v = w0; v < w1; v++) {
-            float *p = dx + (u * a->w + v) * a->c + c;
-            store_n(p, n, load_n(p, n) + pick(at == (int32_t)(u * a->w + v), d, splat(0)));
-          }
+        POOL_WINDOW(a, r, q) {
+          float *p = dx + (u * a->w + v) * a->c + c;
+          store_n(p, n, load_n(p, n) + pick(at == (int32_t)(u * a->w + v), d, splat(0)));
+        }
       }
     }
   }
 }
 
+INLINE vf pool_scale(pool_span r, pool_span q) { return splat(1.0f / (float)(r.divisor * q.divisor)); }
+
 static void avgpool(const void *args, int64_t task) {
   const pool_args *a = args;
-  const vf scale = splat(1.0f / (float)(a->kernel * a->kernel));
   POOL_ROWS(a, task, {
-    vf s = splat(0);
-    for (int64_t u = h0; u < h1; u++)
-      for (int64_t v = w0; v < w1; v++) s += load_n(x + (u * a->w + v) * a->c + c, a->c - c);
-    store_n(y + c, a->c - c, s * scale);
+    const vf scale = pool_scale(r, q);
+    for (int64_t c = 0; c < a->c; c += VL) {
+      vf s = splat(0);
+      POOL_WINDOW(a, r, q) s += load_n(x + (u * a->w + v) * a->c + c, a->c - c);
+      store_n(y + c, a->c - c, s * scale);
+    }
   })
 }
 
@@ -83,18 +86,17 @@ static void avgpool_backward(const void *args, int64_t task) {
   const pool_args *a = args;
   const float *dy = a->dy + task * a->oh * a->ow * a->c;
   float *dx = a->y + task * a->h * a->w * a->c;
-  const vf scale = splat(1.0f / (float)(a->kernel * a->kernel));
   memset(dx, 0, a->h * a->w * a->c * sizeof *dx);
   for (int64_t i = 0; i < a->oh; i++) {
-    WINDOW(h0, h1, i, a->h);
+    const pool_span r = a->row_spans[i];
     for (int64_t j = 0; j < a->ow; j++, dy += a->c) {
-      WINDOW(w0, w1, j, a->w);
-      for (int64_t u = h0; u < h1; u++)
-        for (int64_t v = w0; v < w1; v++)
-          for (int64_t c = 0; c < a->c; c += VL) {
-            float *p = dx + (u * a->w + v) * a->c + c;
-            store_n(p, a->c - c, load_n(p, a->c - c) + scale * load_n(dy + c, a->c - c));
-          }
+      const pool_span q = a->col_spans[j];
+      const vf scale = pool_scale(r, q);
+      POOL_WINDOW(a, r, q)
+        for (int64_t c = 0; c < a->c; c += VL) {
+          float *p = dx + (u * a->w + v) * a->c + c;
+          store_n(p, a->c - c, load_n(p, a->c - c) + scale * load_n(dy + c, a->c - c));
+        }
     }
   }
 }

@@ -9,23 +9,38 @@ func (a *poolArgs) sides(large, small ptr, task int64) (x, y []float32) {
 	return f32(large, a.n*nx)[task*nx:][:nx], f32(small, a.n*ny)[task*ny:][:ny]
 }
 
-// windows calls f for each window with its place in y and its part inside x.
-func (a *poolArgs) windows(f func(at, h0, h1, w0, w1 int64)) {
+// A poolSpan is pool_span of kernels.h.
+type poolSpan struct{ first, end, divisor int64 }
+
+func poolSpanAt(spans ptr, i int64) poolSpan {
+	s := i64(spans, 3*i+3)[3*i:]
+	return poolSpan{s[0], s[1], s[2]}
+}
+
+// window calls f with the places in x of the pixels of a window.
+func (a *poolArgs) window(r, q poolSpan, f func(at int64)) {
+	for u := r.first; u < r.end; u += a.dilh {
+		for v := q.first; v < q.end; v += a.dilw {
+			f((u*a.w + v) * a.c)
+		}
+	}
+}
+
+// windows calls f for each window with its place in y.
+func (a *poolArgs) windows(f func(at int64, r, q poolSpan)) {
 	for i := range a.oh {
-		h0 := i*a.stride - a.pad
 		for j := range a.ow {
-			w0 := j*a.stride - a.pad
-			f((i*a.ow+j)*a.c, max(h0, 0), min(h0+a.kernel, a.h), max(w0, 0), min(w0+a.kernel, a.w))
+			f((i*a.ow+j)*a.c, poolSpanAt(a.rowSpans, i), poolSpanAt(a.colSpans, j))
 		}
 	}
 }
 
 // winner returns the place in x of the first largest value of a window's
 // channel; a NaN wins.
-func (a *poolArgs) winner(x []float32, c, h0, h1, w0, w1 int64) int64 {
-	best := (h0*a.w+w0)*a.c + c
-	for u := h0; u < h1; u++ {
-		for v := w0; v < w1; v++ {
+func (a *poolArgs) winner(x []float32, c int64, r, q poolSpan) int64 {
+	best := (r.first*a.w+q.first)*a.c + c
+	for u := r.first; u < r.end; u += a.dilh {
+		for v := q.first; v < q.end; v += a.dilw {
 			at := (u*a.w+v)*a.c + c
 			if x[at] > x[best] || x[at] != x[at] {
 				best = at
@@ -36,24 +51,23 @@ func (a *poolArgs) winner(x []float32, c, h0, h1, w0, w1 int64) int64 {
 }
 
 // rowWindows calls f for each window of a task's rows of y, with its picture.
-func (a *poolArgs) rowWindows(task int64, f func(x, y []float32, h0, h1, w0, w1 int64)) {
+func (a *poolArgs) rowWindows(task int64, f func(x, y []float32, r, q poolSpan)) {
 	size := a.h * a.w * a.c
 	xs, ys := f32(a.x, a.n*size), f32(a.y, a.n*a.oh*a.ow*a.c)
 	lo, hi := taskRange(task, a.rows, a.n*a.oh)
 	for row := lo; row < hi; row++ {
-		h0 := row%a.oh*a.stride - a.pad
+		r := poolSpanAt(a.rowSpans, row%a.oh)
 		for j := range a.ow {
-			w0 := j*a.stride - a.pad
-			f(xs[row/a.oh*size:][:size], ys[(row*a.ow+j)*a.c:][:a.c], max(h0, 0), min(h0+a.kernel, a.h), max(w0, 0), min(w0+a.kernel, a.w))
+			f(xs[row/a.oh*size:][:size], ys[(row*a.ow+j)*a.c:][:a.c], r, poolSpanAt(a.colSpans, j))
 		}
 	}
 }
 
 func maxPool(p ptr, task int64) {
 	a := (*poolArgs)(p)
-	a.rowWindows(task, func(x, y []float32, h0, h1, w0, w1 int64) {
+	a.rowWindows(task, func(x, y []float32, r, q poolSpan) {
 		for c := range a.c {
-			y[c] = x[a.winner(x, c, h0, h1, w0, w1)]
+			y[c] = x[a.winner(x, c, r, q)]
 		}
 	})
 }
@@ -63,23 +77,19 @@ func maxPoolBackward(p ptr, task int64) {
 	x, dy := a.sides(a.x, a.dy, task)
 	dx, _ := a.sides(a.y, a.dy, task)
 	clear(dx)
-	a.windows(func(at, h0, h1, w0, w1 int64) {
+	a.windows(func(at int64, r, q poolSpan) {
 		for c := range a.c {
-			dx[a.winner(x, c, h0, h1, w0, w1)] += dy[at+c]
+			dx[a.winner(x, c, r, q)] += dy[at+c]
 		}
 	})
 }
 
 func avgPool(p ptr, task int64) {
 	a := (*poolArgs)(p)
-	scale := 1 / float32(a.kernel*a.kernel)
-	a.rowWindows(task, func(x, y []float32, h0, h1, w0, w1 int64) {
+	a.rowWindows(task, func(x, y []float32, r, q poolSpan) {
 		clear(y)
-		for u := h0; u < h1; u++ {
-			for v := w0; v < w1; v++ {
-				axpy(1, x[(u*a.w+v)*a.c:][:a.c], y)
-			}
-		}
+		a.window(r, q, func(at int64) { axpy(1, x[at:][:a.c], y) })
+		scale := 1 / float32(r.divisor*q.divisor)
 		for c := range y {
 			y[c] *= scale
 		}
@@ -89,14 +99,10 @@ func avgPool(p ptr, task int64) {
 func avgPoolBackward(p ptr, task int64) {
 	a := (*poolArgs)(p)
 	dx, dy := a.sides(a.y, a.dy, task)
-	scale := 1 / float32(a.kernel*a.kernel)
 	clear(dx)
-	a.windows(func(at, h0, h1, w0, w1 int64) {
-		for u := h0; u < h1; u++ {
-			for v := w0; v < w1; v++ {
-				axpy(scale, dy[at:at+a.c], dx[(u*a.w+v)*a.c:][:a.c])
-			}
-		}
+	a.windows(func(at int64, r, q poolSpan) {
+		scale := 1 / float32(r.divisor*q.divisor)
+		a.window(r, q, func(to int64) { axpy(scale, dy[at:at+a.c], dx[to:][:a.c]) })
 	})
 }
 

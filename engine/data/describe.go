@@ -25,6 +25,9 @@ func (t Transform) Describe() string {
 	if t.HFlip > 0 {
 		add("flipped with probability %g", t.HFlip)
 	}
+	if a := t.RandAugment; a != nil {
+		add("RandAugment (%d operations of magnitude %d)", a.Ops, a.Magnitude)
+	}
 	if j := t.Jitter; j != nil {
 		add("color jitter %g, %g, %g, %g", j.Brightness, j.Contrast, j.Saturation, j.Hue)
 	}
@@ -37,6 +40,9 @@ func (t Transform) Describe() string {
 	add("divided by 255")
 	if len(t.Mean) > 0 {
 		add("minus %g, divided by %g", t.Mean, t.Std)
+	}
+	if e := t.Erase; e != nil {
+		add("a rectangle erased with probability %g", e.P)
 	}
 	return strings.Join(steps, ", ")
 }

@@ -15,6 +15,9 @@ type choice struct {
 	symmetric   bool // the image goes on by reflection, after padding; else it ends in zeros
 	padding     int
 	flip        bool
+	randAugment bool
+	ops         [maxOps]raOp // of RandAugment
+	erase       rect         // of the output; none if h is 0
 	jitter      [4]adjustment
 	angle       float64 // degrees, counter-clockwise
 	perspective bool
@@ -40,6 +43,9 @@ func (t *Transform) choose(ih, iw, h, w int, r *random.Rand) (c choice) {
 		return c
 	}
 	c.flip = t.HFlip > 0 && r.Float64() < t.HFlip
+	if t.RandAugment != nil {
+		c.randAugment, c.ops = true, t.RandAugment.draw(r)
+	}
 	if t.Jitter != nil {
 		c.jitter = t.Jitter.draw(r)
 	}
@@ -50,11 +56,14 @@ func (t *Transform) choose(ih, iw, h, w int, r *random.Rand) (c choice) {
 		c.perspective, c.warp = true, *r
 		c.coeffs = randomPerspective(w, h, t.Perspective, r)
 	}
+	if t.Erase != nil {
+		c.erase = t.Erase.draw(h, w, r)
+	}
 	return c
 }
 
 // OnDevice reports whether engine.Augment can do what the transform does to
-// images of h×w: all but scaling and perspective.
+// images of h×w: all but scaling, perspective, RandAugment and erasing.
 func (t Transform) OnDevice(h, w int) bool {
 	oh, ow := t.OutSize(h, w)
 	if t.Resize > 0 {
@@ -62,7 +71,7 @@ func (t Transform) OnDevice(h, w int) bool {
 			return false
 		}
 	}
-	return t.RandomResizedCrop == nil && t.Perspective == 0 && min(oh, ow) > 0 && max(oh, ow) <= maxSide
+	return t.RandomResizedCrop == nil && t.Perspective == 0 && t.RandAugment == nil && t.Erase == nil && min(oh, ow) > 0 && max(oh, ow) <= maxSide
 }
 
 // Draw makes the random choices that Apply would make with the same r for an

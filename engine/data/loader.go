@@ -25,11 +25,15 @@ type LoaderOptions struct {
 	Workers    int     // goroutines that make batches; 0: GOMAXPROCS. Results do not depend on it.
 	Prefetch   int     // batches made ahead of the one in use; 0: 4
 	MixupAlpha float64 // mixup with λ ~ Beta(α, α) a batch (Zhang et al., 2018); 0: none
-	DropLast   bool    // leave out a last batch that is not full
-	Eval       bool    // no random stages, whatever Augment says (see Transform)
+	CutMix     float64 // CutMix likewise (Yun et al., 2019); with mixup, each batch gets one of the two
+	Balanced   bool    // draw every class as often, with replacement; takes the place of Shuffle
+	// ClassWeights, if not nil, multiply the targets, one weight a class.
+	ClassWeights []float32
+	DropLast     bool // leave out a last batch that is not full
+	Eval         bool // no random stages, whatever Augment says (see Transform)
 	// OnDevice leaves the images to engine.Augment: batches have its inputs
 	// instead. All images must have one size for which Augment is OnDevice, and
-	// there are neither views nor mixup.
+	// there are neither views nor mixup nor CutMix.
 	OnDevice bool
 }
 
@@ -42,6 +46,7 @@ type Loader struct {
 	h, w       int      // of the output
 	views      [][2]int // height and width of each view
 	mu         sync.Mutex
+	byClass    [][]int   // if Balanced
 	free       [][]*slot // buffers of finished epochs
 	freeOrders [][]int
 }
@@ -50,7 +55,7 @@ type Loader struct {
 type Batch struct {
 	N, H, W, C, Classes int
 	Images              []float32 // layout NHWC, N·H·W·C values; nil if OnDevice
-	Targets             []float32 // N·Classes: one-hot, or the mixture of two by mixup
+	Targets             []float32 // N·Classes: one-hot, or the mixture of two; times ClassWeights
 	Labels              []int32   // N: the image's own class, also under mixup
 	Index               []int     // N: the image's number in the split
 	Numbers             []uint32  // N: Index, for the device
@@ -58,6 +63,8 @@ type Batch struct {
 	Views [][]float32
 	// Params say how engine.Augment makes the images, if OnDevice; else nil.
 	Params []uint32 // N·wire.AugmentParams: see Transform.Draw
+
+	viewShape [][2]int // height and width of each view
 }
 
 // slot is one buffer of an epoch's ring.
@@ -84,6 +91,11 @@ func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
 		return nil, fmt.Errorf("data: %d workers, %d batches ahead: want no negative numbers", o.Workers, o.Prefetch)
 	case !(o.MixupAlpha >= 0) || math.IsInf(o.MixupAlpha, 0):
 		return nil, fmt.Errorf("data: mixup alpha %g: want 0 or a positive number", o.MixupAlpha)
+	case !(o.CutMix >= 0) || math.IsInf(o.CutMix, 0):
+		return nil, fmt.Errorf("data: cutmix alpha %g: want 0 or a positive number", o.CutMix)
+	}
+	if err := checkWeights(o.ClassWeights, classes); err != nil {
+		return nil, err
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
@@ -99,6 +111,9 @@ func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
 	}
 	if err := l.checkViews(); err != nil {
 		return nil, err
+	}
+	if o.Balanced {
+		l.byClass = s.byClass(classes)
 	}
 	return l, nil
 }
@@ -126,8 +141,8 @@ func (l *Loader) checkImages() error {
 		return nil
 	}
 	switch h, w, same := s.Uniform(); {
-	case l.o.MixupAlpha > 0:
-		return errors.New("data: mixup is not done on the device: leave out one of the two")
+	case l.o.MixupAlpha > 0 || l.o.CutMix > 0:
+		return errors.New("data: mixup and CutMix are not done on the device: leave out one of the two")
 	case len(l.o.Views) > 0:
 		return errors.New("data: views are not made on the device: leave out one of the two")
 	case !same:
@@ -183,7 +198,7 @@ func (l *Loader) Bytes(batch int) int {
 	for _, v := range l.views {
 		image += v[0] * v[1] * 3 * 4
 	}
-	if l.o.MixupAlpha > 0 {
+	if l.o.MixupAlpha > 0 || l.o.CutMix > 0 {
 		all += l.o.Workers // each keeps a batch that is not mixed
 	}
 	return batch * all * (image + l.classes*4 + 4 + 4 + 8)
@@ -214,11 +229,16 @@ func (l *Loader) Epoch(ctx context.Context, epoch, start int) *Epoch {
 	e.start = min(max(start, 0), e.steps)
 	e.next = e.start
 	e.ring, e.order = l.take()
-	if l.o.Shuffle {
+	r := random.New(l.o.Seed, epoch, 0, random.UseShuffle)
+	switch {
+	case l.o.Balanced:
 		e.order = grow(e.order, l.s.Len())
-		r := random.New(l.o.Seed, epoch, 0, random.UseShuffle)
+		r = random.New(l.o.Seed, epoch, 0, random.UseBalance)
+		l.s.balance(e.order, l.byClass, &r)
+	case l.o.Shuffle:
+		e.order = grow(e.order, l.s.Len())
 		r.Shuffle(e.order)
-	} else {
+	default:
 		e.order = nil
 	}
 	e.tickets = make(chan int, len(e.ring))
@@ -252,7 +272,7 @@ func (l *Loader) take() ([]*slot, []int) {
 	b := l.o.Batch
 	for i := range ring {
 		ring[i] = &slot{ready: make(chan struct{}, 1), b: Batch{
-			H: l.h, W: l.w, C: 3, Classes: l.classes,
+			H: l.h, W: l.w, C: 3, Classes: l.classes, viewShape: l.views,
 			Targets: make([]float32, b*l.classes), Labels: make([]int32, b), Index: make([]int, b), Numbers: make([]uint32, b),
 		}}
 		if l.o.OnDevice {
@@ -358,11 +378,16 @@ func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 		c := l.s.Label(i)
 		b.Labels[k] = int32(c)
 		b.Targets[k*l.classes+c] = 1
-		e.image(b, k, i, s)
+		e.image(b, k, i, first+k, s)
 	}
-	if l.o.MixupAlpha > 0 && b.N > 1 && !l.o.Eval {
+	if (l.o.MixupAlpha > 0 || l.o.CutMix > 0) && b.N > 1 && !l.o.Eval {
 		s.rand = random.New(l.o.Seed, e.epoch, step, random.UseMixup)
-		s.mixup(b, l.o.MixupAlpha)
+		s.mixBatch(b, l.o.MixupAlpha, l.o.CutMix)
+	}
+	if w := l.o.ClassWeights; w != nil {
+		for i := range b.Targets {
+			b.Targets[i] *= w[i%l.classes]
+		}
 	}
 }
 
@@ -380,14 +405,19 @@ func (b *Batch) resize(l *Loader) {
 }
 
 // image makes the batch's image k from image i of the split, in all its views,
-// or says how the device is to make it.
-func (e *Epoch) image(b *Batch, k, i int, s *scratch) {
+// or says how the device is to make it. Under balanced sampling an image may
+// come again within the epoch, at another place, and is then augmented anew.
+func (e *Epoch) image(b *Batch, k, i, place int, s *scratch) {
 	o := &e.l.o
+	sample := i
+	if o.Balanced {
+		sample = place
+	}
 	draw := func() *random.Rand {
 		if o.Eval {
 			return nil
 		}
-		s.rand = random.New(o.Seed, e.epoch, i, random.UseAugment)
+		s.rand = random.New(o.Seed, e.epoch, sample, random.UseAugment)
 		return &s.rand
 	}
 	r := draw()
@@ -403,29 +433,4 @@ func (e *Epoch) image(b *Batch, k, i int, s *scratch) {
 		px := e.l.views[v][0] * e.l.views[v][1] * b.C
 		s.applyView(&o.Augment, &o.Views[v], b.Views[v][k*px:(k+1)*px], src, draw())
 	}
-}
-
-// mixup replaces every image x_k and target t_k of the batch by
-// λ·x_k + (1-λ)·x_π(k) and λ·t_k + (1-λ)·t_π(k), with one λ ~ Beta(α, α) and one
-// random permutation π for the batch (Zhang, Cisse, Dauphin and Lopez-Paz,
-// "mixup: beyond empirical risk minimization", ICLR 2018).
-func (s *scratch) mixup(b *Batch, alpha float64) {
-	lambda := float32(s.rand.Beta(alpha, alpha))
-	s.perm = grow(s.perm, b.N)
-	s.rand.Shuffle(s.perm)
-	mix := func(x []float32, n int) {
-		s.copy = grow(s.copy, len(x))
-		copy(s.copy, x)
-		for k, p := range s.perm {
-			a, o := x[k*n:(k+1)*n], s.copy[p*n:(p+1)*n]
-			for i := range a {
-				a[i] = float32(lambda*a[i]) + float32((1-lambda)*o[i]) // rounded products: nothing is fused on any machine
-			}
-		}
-	}
-	mix(b.Images, b.H*b.W*b.C)
-	for _, v := range b.Views {
-		mix(v, len(v)/b.N)
-	}
-	mix(b.Targets, b.Classes)
 }

@@ -15,7 +15,8 @@ import (
 // image:
 //
 //	Resize → RandomResizedCrop | RandomCrop | CenterCrop → RandomHorizontalFlip
-//	→ ColorJitter → RandomRotation → RandomPerspective → /255 → Normalize
+//	→ RandAugment → ColorJitter → RandomRotation → RandomPerspective → /255
+//	→ Normalize → RandomErasing
 //
 // The zero value is pixels/255 at the image's own size. Without a random number
 // generator (evaluation) the random stages are left out, and both random crops
@@ -38,6 +39,9 @@ type Transform struct {
 	Jitter            *ColorJitter // brightness, contrast, saturation, hue
 	Perspective       float64      // distortion scale in [0, 1], applied with probability ½, bilinear, filled with 0
 	Mean, Std         []float32    // per channel, of values in [0, 1]; both nil: no normalization
+
+	RandAugment *RandAugment `json:",omitempty"`
+	Erase       *Erase       `json:",omitempty"` // RandomErasing
 }
 
 // ScaleRatio are RandomResizedCrop's ranges: the share of the area, and the
@@ -81,8 +85,8 @@ func (t Transform) Validate() error {
 		return bad("padding needs the random crop")
 	case t.Size == 0 && (t.RandomCrop || t.RandomResizedCrop != nil):
 		return bad("a random crop needs a size")
-	case t.Size == 0 && (t.Rotation != 0 || t.Jitter != nil || t.Perspective != 0):
-		return bad("rotation, jitter and perspective need a size")
+	case t.Size == 0 && (t.Rotation != 0 || t.Jitter != nil || t.Perspective != 0 || t.RandAugment != nil || t.Erase != nil):
+		return bad("rotation, jitter, perspective, RandAugment and erasing need a size")
 	case t.RandomCrop && t.RandomResizedCrop != nil:
 		return bad("random crop and random resized crop exclude each other")
 	case !(t.HFlip >= 0 && t.HFlip <= 1):
@@ -98,6 +102,15 @@ func (t Transform) Validate() error {
 		}
 		if !(s.Ratio[0] > 0 && s.Ratio[0] <= s.Ratio[1] && !math.IsInf(s.Ratio[1], 0)) {
 			return bad("ratio %v is not an ascending positive range", s.Ratio)
+		}
+	}
+	if a := t.RandAugment; a != nil && !(a.Ops >= 1 && a.Ops <= maxOps && a.Magnitude >= 0 && a.Magnitude < strengths) {
+		return bad("RandAugment takes 1 to %d operations of a magnitude from 0 to %d, not %d of %d", maxOps, strengths-1, a.Ops, a.Magnitude)
+	}
+	if e := t.Erase; e != nil {
+		if !(e.P >= 0 && e.P <= 1) || !(e.Scale[0] > 0 && e.Scale[0] <= e.Scale[1] && e.Scale[1] <= 1) ||
+			!(e.Ratio[0] > 0 && e.Ratio[0] <= e.Ratio[1] && !math.IsInf(e.Ratio[1], 0)) {
+			return bad("erasing with probability %g of %v of the area at ratios %v: want a probability, an ascending range in 0…1, and an ascending positive one", e.P, e.Scale, e.Ratio)
 		}
 	}
 	if j := t.Jitter; j != nil {
@@ -178,6 +191,7 @@ type scratch struct {
 	lutNormalized    bool
 	resized, part    []uint8     // what is needed of the image after Resize, and RandomResizedCrop's part of it
 	jittered, turned []uint8     // the crop after the jitter, and after the rotation that a perspective follows
+	spare            []uint8     // what RandAugment's operations write to
 	rand             random.Rand // of the image or batch under way; here so that it does not escape
 	perm             []int       // mixup's partners
 	copy             []float32   // mixup's unmixed batch
@@ -196,10 +210,21 @@ func (s *scratch) render(t *Transform, dst []float32, src Image, ih, iw int, c *
 	s.prepareLUT(t.Mean, t.Std)
 	h, w := t.OutSize(src.H, src.W)
 	dst = dst[:h*w*3]
+	if c.erase.h > 0 {
+		defer clearRect(dst, w, 3, c.erase)
+	}
 	v := s.crop(c, viewOf(src), ih, iw, h, w)
-	if c.jitter[0].kind != 0 {
+	if c.jitter[0].kind != 0 || c.randAugment {
 		s.jittered = grow(s.jittered, h*w*3)
 		s.gather(s.jittered, v, h, w)
+		if c.randAugment {
+			s.spare = grow(s.spare, h*w*3)
+			for _, op := range c.ops {
+				if at := op.apply(s.jittered, s.spare, h, w); &at[0] == &s.spare[0] {
+					s.jittered, s.spare = s.spare, s.jittered
+				}
+			}
+		}
 		for _, a := range c.jitter {
 			a.apply(s.jittered)
 		}

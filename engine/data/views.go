@@ -10,16 +10,18 @@ import (
 // A view is another preparation of the images of a batch, as a teacher has that
 // was made for larger pictures than its student. It has a Resize, a Size, a Mean
 // and a Std of its own, and the random choices are those that were made for the
-// batch's own images: the same flip, angle, jitter and perspective, the same
-// part of the picture under RandomResizedCrop, and under RandomCrop a window of
-// the view's size at the same place relative to the picture.
+// batch's own images: the same flip, angle, jitter, perspective, RandAugment and
+// erased rectangle, the same part of the picture under RandomResizedCrop, and
+// under RandomCrop a window of the view's size at the same place relative to the
+// picture.
 
 // checkView reports what cannot be the transform of a view.
 func checkView(t Transform) error {
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	if t.RandomCrop || t.RandomResizedCrop != nil || t.HFlip != 0 || t.Rotation != 0 || t.Jitter != nil || t.Perspective != 0 {
+	if t.RandomCrop || t.RandomResizedCrop != nil || t.HFlip != 0 || t.Rotation != 0 || t.Jitter != nil || t.Perspective != 0 ||
+		t.RandAugment != nil || t.Erase != nil {
 		return fmt.Errorf("data: a view has no random stages of its own, it shares those of the images")
 	}
 	return nil
@@ -61,6 +63,10 @@ func (c *choice) follow(t *Transform, y0, y1, x0, x1 axis) {
 		c.padding = pad
 	default:
 		c.y, c.x = centerCrop(y1.n, y1.size), centerCrop(x1.n, x1.size)
+	}
+	if c.erase.h > 0 {
+		c.erase.y, c.erase.h = stretch(c.erase.y, c.erase.h, y0.size, y1.size)
+		c.erase.x, c.erase.w = stretch(c.erase.x, c.erase.w, x0.size, x1.size)
 	}
 	if c.perspective {
 		r := c.warp

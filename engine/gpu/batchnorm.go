@@ -29,7 +29,7 @@ func bnPool(w *engine.Window) (*engine.Window, error) {
 	if !fusesPool(w) {
 		return nil, fmt.Errorf("fused pooling with window %+v, of which only tiling ones up to %d are there: %w", *w, bnPoolMost, engine.ErrUnsupported)
 	}
-	if w != nil && w.Kernel == 1 {
+	if w != nil && w.Kernel[0] == 1 {
 		return nil, nil
 	}
 	return w, nil
@@ -129,11 +129,11 @@ type (
 		eps, momentum                   float32
 	}
 	bnApplyArgs struct {
-		x, y, gamma, beta, mean, second                   cuda.Ptr
-		m, rows                                           uint64
-		chunk                                             uint32
-		width, tile, lines, copies, channels, eval, actOf int32
-		eps                                               float32
+		x, y, gamma, beta, mean, second                 cuda.Ptr
+		m, rows                                         uint64
+		chunk                                           uint32
+		width, tile, lines, copies, channels, eval, act int32
+		eps                                             float32
 	}
 	bnFoldArgs struct {
 		w, bias, gamma, beta, mean, variance, wout, bout cuda.Ptr
@@ -195,7 +195,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 			return nil, err
 		}
 		a := p.args
-		a.eval, a.actOf, a.eps = eval, int32(op.F.Fn), op.BatchNorm.Eps
+		a.eval, a.act, a.eps = eval, int32(op.F.Fn), op.BatchNorm.Eps
 		return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
 			a.x, a.out, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
 			return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, &a)
@@ -207,7 +207,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 	}
 	c, g := x.Shape[3], b.bnGridOf(x, 4)
 	a := bnApplyArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines, copies: g.copies,
-		channels: int32(c), eval: eval, actOf: int32(op.F.Fn), eps: op.BatchNorm.Eps}
+		channels: int32(c), eval: eval, act: int32(op.F.Fn), eps: op.BatchNorm.Eps}
 	return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
 		a.x, a.y, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
 		return launch(b, f, g.grid(), g.block(), 0, &a)
@@ -248,7 +248,7 @@ type bnPoolArgs struct {
 	width, tile, lines                                int32
 	h, w, oh, ow, ih, iw                              int32
 	stepN, stepI, stepJ                               int32
-	eval, actOf                                       int32
+	eval, act                                         int32
 	eps                                               float32
 }
 
@@ -258,20 +258,21 @@ func (b *Backend) bnPooling(x engine.Spec, w engine.Window, act engine.Act, name
 	n, h, wd, c, _ := x.NHWC()
 	lanes, each := 1, 8 // channels of a thread, blocks a multiprocessor
 	switch {
-	case c%8 == 0 && x.DType == engine.BFloat16 && w.Kernel == 2:
+	case c%8 == 0 && x.DType == engine.BFloat16 && w.Kernel[0] == 2:
 		lanes, each = 8, 2
 	case c%4 == 0:
 		lanes, each = 4, 4
 	}
-	f, err := b.function("batchnorm_pool", name, actDefines(act, bnDefines(x, "-DPOOL="+strconv.Itoa(w.Kernel), "-DLANES="+strconv.Itoa(lanes))...)...)
+	f, err := b.function("batchnorm_pool", name, actDefines(act, bnDefines(x, "-DPOOL="+strconv.Itoa(w.Kernel[0]), "-DLANES="+strconv.Itoa(lanes))...)...)
 	if err != nil {
 		return nil, err
 	}
 	p := &bnPooling{function: f}
-	oh, ow := h/w.Kernel, wd/w.Kernel
+	k := w.Kernel[0] // square: see fusesPool
+	oh, ow := h/k, wd/k
 	ih, iw := oh, ow
 	if edges {
-		ih, iw = ceilDiv(h, w.Kernel), ceilDiv(wd, w.Kernel)
+		ih, iw = ceilDiv(h, k), ceilDiv(wd, k)
 	}
 	g := gridOver(n*ih*iw, c/lanes, lanes, each*b.device.Multiprocessors, 1)
 	p.grid = g

@@ -37,7 +37,7 @@ func TestBatchNormLongChunks(t *testing.T) {
 				dy := normal(r, x.Spec, 1, 0.3)
 				compareWithRef(t, b, engine.BatchNormBackward{}, []ref.Array{x, dy, gamma, mean, rstd})
 				compareWithRef(t, b, engine.BatchNormEvalBackward{Eps: 1e-5}, []ref.Array{x, dy, gamma, running, variance})
-				pool := &engine.Window{Kernel: 2}
+				pool := &engine.Window{Kernel: engine.Both(2)}
 				fused := engine.BatchNormAct{BatchNorm: train, F: engine.ReLU, Pool: pool}
 				compareWithRef(t, b, fused, []ref.Array{x, gamma, beta, running, variance})
 				y, err := fused.Infer([]engine.Spec{x.Spec, gamma.Spec, beta.Spec, running.Spec, variance.Spec})

@@ -43,7 +43,7 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	return false
 }
 
-func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() && w.Kernel <= bnPoolMost }
+func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() && w.Kernel[0] <= bnPoolMost }
 
 // BFloat16 implements engine.MixedPrecision: activations may be bfloat16.
 func (b *Backend) BFloat16() bool { return true }

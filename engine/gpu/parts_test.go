@@ -164,7 +164,7 @@ func TestWideWindow(t *testing.T) {
 	b := newFake(t)
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, c := range []int{3, 8} {
-		for _, w := range []engine.Window{{Kernel: 17, Stride: 2, Pad: 8}, {Kernel: 16, Stride: 3, Pad: 1}, {Kernel: 20}} {
+		for _, w := range []engine.Window{{Kernel: engine.Both(17), Stride: engine.Both(2), Pad: engine.Around(8)}, {Kernel: engine.Both(16), Stride: engine.Both(3), Pad: engine.Around(1)}, {Kernel: engine.Both(20)}} {
 			x := random(rng, 1, false, 2, 21, 40, c)
 			y, err := engine.MaxPool2D{Window: w}.Infer([]engine.Spec{x.Spec})
 			if err != nil {
@@ -181,7 +181,7 @@ func TestPoolingInParts(t *testing.T) {
 	b := newFake(t)
 	rng := rand.New(rand.NewPCG(7, 8))
 	x := random(rng, 1, false, 5, 7, 9, 8)
-	w := engine.Window{Kernel: 3, Stride: 2, Pad: 1}
+	w := engine.Square(3, 2, 1)
 	specs, err := engine.MaxPool2D{Window: w}.Infer([]engine.Spec{x.Spec})
 	if err != nil {
 		t.Fatal(err)

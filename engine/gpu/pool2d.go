@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/cuda/kernels"
@@ -23,11 +24,13 @@ const globalThreads = 256
 // The arguments of pool2d.cu, field for field.
 type (
 	poolArgs struct {
-		x, dy, y, won                        cuda.Ptr
-		items                                uint32
-		h, w, oh, ow, c, kernel, stride, pad int32
-		scale                                float32
-		byC, byCol, byRow, byStride          kernels.FastDiv
+		x, dy, y, won                           cuda.Ptr
+		items                                   uint32
+		h, w, oh, ow, c, kh, kw                 int32
+		sh, sw, top, left, dilationH, dilationW int32
+		below, beside, exclude                  int32
+		scale                                   float32
+		byC, byCol, byRow, byStrideH, byStrideW kernels.FastDiv
 	}
 	globalAvgPoolArgs struct {
 		x, y              cuda.Ptr
@@ -48,17 +51,17 @@ type (
 func (b *Backend) lowerPool(op engine.Op, in, out []engine.Spec) (lowering, error) {
 	switch op := op.(type) {
 	case engine.MaxPool2D:
-		return b.lowerWindows("max_pool", op.Window, in[0], out[0], false)
+		return b.lowerWindows("max_pool", newPooling(op.Window, in[0], out[0]), false)
 	case engine.AvgPool2D:
-		return b.lowerWindows("avg_pool", op.Window, in[0], out[0], false)
+		return b.lowerWindows("avg_pool", newMean(op, in[0], out[0]), false)
 	case engine.AvgPool2DBackward:
-		return b.lowerWindows("avg_pool_backward", op.Window, op.X, in[0], true)
+		return b.lowerWindows("avg_pool_backward", newMean(op.AvgPool2D, op.X, in[0]), true)
 	case engine.MaxPool2DBackward:
 		return b.lowerMaxPoolBackward(op.Window, in[0], in[1])
 	case engine.GlobalAvgPool:
-		return b.lowerGlobalAvgPool(in[0])
+		return b.lowerGlobalAvgPool(op, in[0])
 	case engine.GlobalAvgPoolBackward:
-		return b.lowerGlobalAvgPoolBackward(op.X, out[0])
+		return b.lowerGlobalAvgPoolBackward(op.GlobalAvgPool, op.X)
 	}
 	return lowering{}, unsupported(op)
 }
@@ -90,19 +93,37 @@ func widthDefines(x engine.Spec, w int) []string {
 }
 
 func newPooling(w engine.Window, x, y engine.Spec) pooling {
-	if w.Stride == 0 {
-		w.Stride = w.Kernel
-	}
+	w = w.Complete()
 	p := pooling{x: x, y: y, width: poolWidth(x)}
 	p.defines = widthDefines(x, p.width)
-	if w.Kernel > 16 { // a place in the window is no byte
+	kh, kw := w.Kernel[0], w.Kernel[1]
+	if kh*kw > 256 { // a place in the window is no byte
 		p.defines = append(p.defines, "-DWINNER=int")
 	}
+	if w.Dilation != engine.Both(1) {
+		p.defines = append(p.defines, "-DDILATED")
+	}
 	c := x.Shape[3] / p.width
-	p.args = poolArgs{h: int32(x.Shape[1]), w: int32(x.Shape[2]), oh: int32(y.Shape[1]), ow: int32(y.Shape[2]),
-		c: int32(c), kernel: int32(w.Kernel), stride: int32(w.Stride), pad: int32(w.Pad), scale: float32(1 / float64(w.Kernel*w.Kernel)),
-		byC: kernels.Divisor(c), byStride: kernels.Divisor(w.Stride)}
+	p.args = poolArgs{h: int32(x.Shape[1]), w: int32(x.Shape[2]), oh: int32(y.Shape[1]), ow: int32(y.Shape[2]), c: int32(c),
+		kh: int32(kh), kw: int32(kw), sh: int32(w.Stride[0]), sw: int32(w.Stride[1]), top: int32(w.Pad[0]), left: int32(w.Pad[1]),
+		dilationH: int32(w.Dilation[0]), dilationW: int32(w.Dilation[1]),
+		below: int32(x.Shape[1] + w.Pad[2]), beside: int32(x.Shape[2] + w.Pad[3]), scale: float32(1 / float64(kh*kw)),
+		byC: kernels.Divisor(c), byStrideH: kernels.Divisor(w.Stride[0]), byStrideW: kernels.Divisor(w.Stride[1])}
 	p.small, p.large = y.Shape[1]*y.Shape[2]*c, x.Shape[1]*x.Shape[2]*c
+	return p
+}
+
+// newMean is newPooling for means, whose divisors may differ.
+func newMean(op engine.AvgPool2D, x, y engine.Spec) pooling {
+	p := newPooling(op.Window, x, y)
+	p.args.exclude = flag(op.ExcludePad)
+	for axis, k := range op.Kernel {
+		for _, d := range op.Divisors(axis, x.Shape[1+axis]) {
+			if d != k && !slices.Contains(p.defines, "-DDIVISOR") {
+				p.defines = append(p.defines, "-DDIVISOR")
+			}
+		}
+	}
 	return p
 }
 
@@ -113,7 +134,7 @@ func (p *pooling) over(rows, cols int) {
 
 // winnerBytes returns the bytes of a window's winner, of each channel.
 func (p *pooling) winnerBytes() int {
-	if p.args.kernel > 16 {
+	if p.args.kh*p.args.kw > 256 {
 		return 4
 	}
 	return 1
@@ -174,14 +195,13 @@ func advance(p cuda.Ptr, bytes int) cuda.Ptr {
 }
 
 // lowerWindows lowers a pooling of one pass: from x to y, or backward from y to x.
-func (b *Backend) lowerWindows(name string, w engine.Window, x, y engine.Spec, backward bool) (lowering, error) {
-	p := newPooling(w, x, y)
+func (b *Backend) lowerWindows(name string, p pooling, backward bool) (lowering, error) {
 	each := p.small
 	if backward {
 		each = p.large
-		p.over(x.Shape[1], x.Shape[2])
+		p.over(p.x.Shape[1], p.x.Shape[2])
 	} else {
-		p.over(y.Shape[1], y.Shape[2])
+		p.over(p.y.Shape[1], p.y.Shape[2])
 	}
 	s, err := b.poolPass(&p, name, each)
 	if err != nil {
@@ -203,9 +223,9 @@ func (b *Backend) lowerWindows(name string, w engine.Window, x, y engine.Spec, b
 // windows overlap, else to one that finds the windows' winners and one that
 // gathers.
 func (b *Backend) lowerMaxPoolBackward(w engine.Window, x, y engine.Spec) (lowering, error) {
-	p := newPooling(w, x, y)
-	if stride := int(p.args.stride); w.Pad == 0 && w.Kernel <= stride {
-		rows, cols := ceilDiv(x.Shape[1], stride), ceilDiv(x.Shape[2], stride)
+	w, p := w.Complete(), newPooling(w, x, y)
+	if w.Pad == (engine.Pads{}) && w.Dilation == engine.Both(1) && w.Kernel[0] <= w.Stride[0] && w.Kernel[1] <= w.Stride[1] {
+		rows, cols := ceilDiv(x.Shape[1], w.Stride[0]), ceilDiv(x.Shape[2], w.Stride[1])
 		p.over(rows, cols)
 		s, err := b.poolPass(&p, "max_pool_backward_cells", rows*cols*int(p.args.c))
 		if err != nil {
@@ -240,9 +260,9 @@ func (b *Backend) lowerMaxPoolBackward(w engine.Window, x, y engine.Spec) (lower
 
 // lowerGlobalAvgPool gives a block as many channels as a warp can read side by
 // side, and its other threads further pixels.
-func (b *Backend) lowerGlobalAvgPool(x engine.Spec) (lowering, error) {
+func (b *Backend) lowerGlobalAvgPool(op engine.GlobalAvgPool, x engine.Spec) (lowering, error) {
 	width := poolWidth(x)
-	f, err := b.function("pool2d", "global_avg_pool", widthDefines(x, width)...)
+	f, err := b.function("pool2d", "global_avg_pool", meanDefines(op, x, width)...)
 	if err != nil {
 		return lowering{}, err
 	}
@@ -264,9 +284,21 @@ func (b *Backend) lowerGlobalAvgPool(x engine.Spec) (lowering, error) {
 	}}, nil
 }
 
-func (b *Backend) lowerGlobalAvgPoolBackward(x, dx engine.Spec) (lowering, error) {
-	width := poolWidth(dx)
-	f, err := b.function("pool2d", "global_avg_pool_backward", widthDefines(dx, width)...)
+// meanDefines are widthDefines of the mean of a whole picture.
+func meanDefines(op engine.GlobalAvgPool, x engine.Spec, width int) []string {
+	d := widthDefines(x, width)
+	if op.KeepDims {
+		d = append(d, "-DKEEP_DIMS")
+	}
+	return d
+}
+
+func (b *Backend) lowerGlobalAvgPoolBackward(op engine.GlobalAvgPool, x engine.Spec) (lowering, error) {
+	width, means := poolWidth(x), 4 // bytes of an element of dy
+	f, err := b.function("pool2d", "global_avg_pool_backward", meanDefines(op, x, width)...)
+	if op.KeepDims {
+		means = x.DType.Size()
+	}
 	if err != nil {
 		return lowering{}, err
 	}
@@ -275,14 +307,14 @@ func (b *Backend) lowerGlobalAvgPoolBackward(x, dx engine.Spec) (lowering, error
 	if h*w*c > maxItems {
 		return lowering{}, fmt.Errorf("pooling %v: %w: an image has more than %d elements", x, engine.ErrUnsupported, maxItems)
 	}
-	each, size := h*w*c, dx.DType.Size()
+	each, size := h*w*c, x.DType.Size()
 	batch := maxItems / each
 	a := &globalAvgPoolBackwardArgs{c: int32(c), scale: 1 / float32(h*w), byC: kernels.Divisor(c), byImage: kernels.Divisor(each)}
 	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 		for at := 0; at < n; at += batch {
 			images := min(batch, n-at)
 			a.items = uint32(images * each)
-			a.dy, a.dx = in[0]+cuda.Ptr(4*at*c*width), out[0]+cuda.Ptr(at*each*width*size)
+			a.dy, a.dx = in[0]+cuda.Ptr(means*at*c*width), out[0]+cuda.Ptr(at*each*width*size)
 			grid := [3]int{b.resident(images*each, elementThreads, elementBlocks), 1, 1}
 			if err := launch(b, f, grid, [3]int{elementThreads, 1, 1}, 0, a); err != nil {
 				return err

@@ -16,6 +16,7 @@ const (
 	UseShuffle uint32 = 1  // order of an epoch, see [Perm]
 	UseAugment uint32 = 2  // one image's augmentation
 	UseMixup   uint32 = 3  // one batch's mixing weight and partners
+	UseBalance uint32 = 4  // order of an epoch with every class as often
 	UseOther   uint32 = 16 // first value that is free
 )
 

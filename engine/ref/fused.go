@@ -34,7 +34,7 @@ func batchNormAct(op engine.BatchNormAct, in, out []Array) {
 
 // maxOf sets y to the largest of each window of z.
 func maxOf(w engine.Window, z, y Array) {
-	windows(w, z.Spec, y.Spec, func(at int, xs []int) {
+	windows(w, w.Complete().Dilation, z.Spec, y.Spec, func(at, _, _ int, xs []int) {
 		y.V[at] = z.V[winner(z.V, xs)]
 		for _, i := range xs { // whichever wins
 			y.Mag[at] = max(y.Mag[at], z.Mag[i])
@@ -60,7 +60,7 @@ func batchNormActBackward(op engine.BatchNormActBackward, in, out []Array) {
 	if op.Pool == nil {
 		copy(dz.V, dy.V)
 	} else {
-		windows(*op.Pool, x.Spec, dy.Spec, func(at int, xs []int) { dz.V[winner(y, xs)] += dy.V[at] })
+		windows(*op.Pool, op.Pool.Complete().Dilation, x.Spec, dy.Spec, func(at, _, _ int, xs []int) { dz.V[winner(y, xs)] += dy.V[at] })
 	}
 	batchNormGradient(x, func(i int) num { return d[i].times(dz.V[i]) }, gamma, mean, r, out)
 }

@@ -58,11 +58,37 @@ func TestBatchNormGolden(t *testing.T) {
 }
 
 func TestPoolGolden(t *testing.T) {
-	w := engine.Window{Kernel: 3, Stride: 2, Pad: 1}
+	w := engine.Square(3, 2, 1)
 	x := sequence(7, 11, 1, 5, 5, 1)
 	near(t, "max", eval(t, engine.MaxPool2D{Window: w}, x)[0].V, 1, 1.25, 1.25, 1, 1, 1.25, 0.75, 1, 0.5)
 	near(t, "avg", eval(t, engine.AvgPool2D{Window: w}, x)[0].V, -0.05555555556, 0.1388888889, 0.1388888889,
 		-0.1944444444, -0.1111111111, -0.05555555556, 0, -0.08333333333, -0.1111111111)
+
+	x = sequence(7, 11, 1, 5, 7, 1)
+	dilated := engine.Window{Kernel: engine.Pair{2, 3}, Stride: engine.Both(2), Pad: engine.Pads{1, 0, 1, 0}, Dilation: engine.Pair{2, 1}, Ceil: true}
+	near(t, "dilated max", eval(t, engine.MaxPool2D{Window: dilated}, x)[0].V, 0.75, 0.75, 0.5, 0.75, 1.25, 1.25, 0.5, 1.25, 1.25)
+	// Along the width a fifth window would begin in the padding behind.
+	w = engine.Window{Kernel: engine.Pair{3, 2}, Stride: engine.Both(2), Pad: engine.Around(1), Ceil: true}
+	near(t, "avg with what is left over", eval(t, engine.AvgPool2D{Window: w}, x)[0].V, -0.2083333333, -0.04166666667, 0, 0.04166666667,
+		0.1666666667, -0.25, 0.04166666667, -0.125, 0.125, -0.2916666667, 0.2083333333, -0.2083333333)
+	near(t, "avg without padding", eval(t, engine.AvgPool2D{Window: w, ExcludePad: true}, x)[0].V, -0.625, -0.0625, 0, 0.0625,
+		0.3333333333, -0.25, 0.04166666667, -0.125, 0.375, -0.4375, 0.3125, -0.3125)
+	near(t, "adaptive avg", eval(t, engine.AdaptiveAvgPool2D{Adaptive: engine.Adaptive{Size: engine.Pair{2, 3}}}, x)[0].V,
+		-0.08333333333, 0.05555555556, -0.1111111111, -0.02777777778, 0.1111111111, -0.05555555556)
+	adaptive := engine.Adaptive{Size: engine.Pair{3, 4}}
+	near(t, "adaptive max", eval(t, engine.AdaptiveMaxPool2D{Adaptive: adaptive}, x)[0].V, 0.5, 1.25, 1.25, 1, 1.25, 1, 1.25, 0.75, 1, 0.75, 1.25, 0.5)
+	ones := NewArray(engine.F32(1, 3, 4, 1))
+	for i := range ones.V {
+		ones.V[i] = 1
+	}
+	near(t, "gradient of adaptive max", eval(t, engine.AdaptiveMaxPool2DBackward{Adaptive: adaptive}, x, ones)[0].V,
+		0, 1, 0, 2, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 2, 0, 0, 1, 0, 0, 1, 0, 0, 1)
+}
+
+func TestTwoSidedConvGolden(t *testing.T) {
+	op := engine.Conv2D{Stride: engine.Pair{2, 1}, Dilation: engine.Pair{1, 2}, Pad: engine.Pads{0, 2, 0, 2}}
+	y := eval(t, op, sequence(7, 11, 1, 3, 4, 2), sequence(5, 7, 1, 3, 2, 2), vector(0.5, -0.5))[0]
+	near(t, "y", y.V, -0.0625, -1.75, 0.3125, -1.5625, 1.8125, -0.75, 1.625, -1.125, 0.1875, -1.625, -0.125, 0.625, 1.6875, -1, -0.5625, -0.6875)
 }
 
 // softmaxRows turns the rows of x into probabilities.
@@ -133,7 +159,7 @@ func TestFlatten(t *testing.T) {
 // TestFused holds the fused ops to the plain ones that they stand for.
 func TestFused(t *testing.T) {
 	bn := engine.BatchNorm{Eps: 1e-3, Momentum: 0.1, Train: true}
-	w := engine.Window{Kernel: 2}
+	w := engine.Square(2, 0, 0)
 	x, gamma, beta := sequence(7, 11, 2, 5, 4, 2), vector(1.5, -2), vector(0.25, 1)
 	in := []Array{x, gamma, beta, vector(0, 0), vector(1, 1)}
 	plain := eval(t, bn, in...)

@@ -15,25 +15,28 @@ func init() {
 	define(globalAvgPoolBackward)
 }
 
+// A windowing says which pixels the windows of a pool cover along an axis.
+type windowing interface {
+	Spans(axis, n int) []engine.Span
+}
+
 // windows calls f for every element of y [N,OH,OW,C] with the elements of
-// x [N,H,W,C] in its window, in row-major order and without the padding.
-func windows(w engine.Window, x, y engine.Spec, f func(y int, xs []int)) {
-	stride := w.Stride
-	if stride == 0 {
-		stride = w.Kernel
-	}
+// x [N,H,W,C] in its window, in row-major order and without the padding; steps
+// are the windows' dilations.
+func windows(w windowing, steps engine.Pair, x, y engine.Spec, f func(y, i, j int, xs []int)) {
 	n, h, ww, c, _ := x.NHWC()
 	_, oh, ow, _, _ := y.NHWC()
-	xs := make([]int, 0, w.Kernel*w.Kernel)
+	rows, cols := w.Spans(0, h), w.Spans(1, ww)
+	var xs []int
 	for at := range n * oh * ow * c {
 		k, j, i, b := at%c, at/c%ow, at/c/ow%oh, at/c/ow/oh
 		xs = xs[:0]
-		for u := max(i*stride-w.Pad, 0); u < min(i*stride-w.Pad+w.Kernel, h); u++ {
-			for v := max(j*stride-w.Pad, 0); v < min(j*stride-w.Pad+w.Kernel, ww); v++ {
+		for u := rows[i].First; u < rows[i].End; u += steps[0] {
+			for v := cols[j].First; v < cols[j].End; v += steps[1] {
 				xs = append(xs, ((b*h+u)*ww+v)*c+k)
 			}
 		}
-		f(at, xs)
+		f(at, i, j, xs)
 	}
 }
 
@@ -49,44 +52,63 @@ func winner(x []float64, xs []int) int {
 }
 
 func maxPool2D(op engine.MaxPool2D, in, out []Array) {
-	windows(op.Window, in[0].Spec, out[0].Spec, func(y int, xs []int) {
+	maxPool(op.Window, op.Complete().Dilation, in, out)
+}
+
+func maxPool2DBackward(op engine.MaxPool2DBackward, in, out []Array) {
+	maxPoolBackward(op.Window, op.Complete().Dilation, in, out)
+	out[0].K = op.Kernel[0] * op.Kernel[1]
+}
+
+func maxPool(w windowing, steps engine.Pair, in, out []Array) {
+	windows(w, steps, in[0].Spec, out[0].Spec, func(y, _, _ int, xs []int) {
 		out[0].V[y] = in[0].V[winner(in[0].V, xs)]
 	})
 }
 
-func maxPool2DBackward(op engine.MaxPool2DBackward, in, out []Array) {
+func maxPoolBackward(w windowing, steps engine.Pair, in, out []Array) {
 	x, dy, dx := in[0], in[1], out[0]
-	windows(op.Window, x.Spec, dy.Spec, func(y int, xs []int) {
+	windows(w, steps, x.Spec, dy.Spec, func(y, _, _ int, xs []int) {
 		i := winner(x.V, xs)
 		dx.V[i] += dy.V[y]
 		dx.Mag[i] += math.Abs(dy.V[y])
 	})
-	out[0].K = op.Kernel * op.Kernel
 }
 
 func avgPool2D(op engine.AvgPool2D, in, out []Array) {
-	k := op.Kernel * op.Kernel
-	windows(op.Window, in[0].Spec, out[0].Spec, func(y int, xs []int) {
+	_, h, w, _, _ := in[0].NHWC()
+	avgPool(op.Window, op.Divisors(0, h), op.Divisors(1, w), in, out)
+}
+
+func avgPool2DBackward(op engine.AvgPool2DBackward, in, out []Array) {
+	_, h, w, _, _ := op.X.NHWC()
+	avgPoolBackward(op.AvgPool2D.Window, op.AvgPool2D.Divisors(0, h), op.AvgPool2D.Divisors(1, w), op.X, in, out)
+}
+
+// avgPool makes means of windows over the product of two divisors each.
+func avgPool(w windowing, rows, cols []int, in, out []Array) {
+	windows(w, engine.Both(1), in[0].Spec, out[0].Spec, func(y, i, j int, xs []int) {
+		k := rows[i] * cols[j]
 		var s sum
 		for _, i := range xs {
 			s.dot(in[0].V[i], 1/float64(k))
 		}
 		out[0].set(y, s.num)
+		out[0].K = max(out[0].K, k)
 	})
-	out[0].K = k
 }
 
-func avgPool2DBackward(op engine.AvgPool2DBackward, in, out []Array) {
+func avgPoolBackward(w windowing, rows, cols []int, x engine.Spec, in, out []Array) {
 	dy, dx := in[0], out[0]
-	k := op.Kernel * op.Kernel
-	windows(op.Window, op.X, dy.Spec, func(y int, xs []int) {
+	windows(w, engine.Both(1), x, dy.Spec, func(y, i, j int, xs []int) {
+		k := rows[i] * cols[j]
 		d := dy.V[y] / float64(k)
 		for _, i := range xs {
 			dx.V[i] += d
 			dx.Mag[i] += math.Abs(d)
 		}
+		out[0].K = max(out[0].K, k)
 	})
-	out[0].K = k
 }
 
 func globalAvgPool(_ engine.GlobalAvgPool, in, out []Array) {

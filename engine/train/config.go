@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -72,6 +73,22 @@ type Config struct {
 	Train, Eval data.Transform
 	// MixupAlpha is the α of mixup's Beta(α, α) distribution; 0 mixes nothing.
 	MixupAlpha float64
+	// CutMixAlpha is that of CutMix; where both are given, each batch gets one of
+	// the two.
+	CutMixAlpha float64 `json:",omitempty"`
+	// ClassWeights multiply the classes' parts of the cross-entropy, one each:
+	//
+	//	-1/N · Σ_n Σ_k w_k·target[n,k]·log softmax(x[n])[k]
+	//
+	// the mean over the images, as PyTorch has it for targets that are
+	// probabilities. BalancedWeights computes them from the training images, see
+	// data.Split.BalancedWeights. Evaluation and the teacher's part of a
+	// distillation loss have no weights.
+	ClassWeights    []float32 `json:",omitempty"`
+	BalancedWeights bool      `json:",omitempty"`
+	// BalancedSampling draws every class as often in an epoch, with replacement,
+	// instead of each image once. It takes the place of Shuffle.
+	BalancedSampling bool `json:",omitempty"`
 	// Shuffle draws a new order for every epoch.
 	Shuffle bool
 	// DropLast leaves out an epoch's last batch if it is smaller.
@@ -202,6 +219,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("label smoothing must be in [0, 1], not %v", c.LabelSmoothing)
 	case c.Precision != "" && c.Precision != Float32 && c.Precision != BFloat16:
 		return fmt.Errorf("precision is %s or %s, not %q", Float32, BFloat16, c.Precision)
+	case (len(c.ClassWeights) > 0 || c.BalancedWeights) && c.LabelSmoothing > 0:
+		return errors.New("class weights and label smoothing cannot be combined; leave out one of the two")
+	case len(c.ClassWeights) > 0 && c.BalancedWeights:
+		return errors.New("class weights are given, or computed from the training images, not both")
 	case c.Patience < 0 || c.SaveEvery < 0:
 		return fmt.Errorf("patience and save-every must not be negative: %d, %d", c.Patience, c.SaveEvery)
 	}

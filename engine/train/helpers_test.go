@@ -126,7 +126,7 @@ func (n *convNet) Build(b *engine.Builder, x *engine.Value, train bool) *engine.
 	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, v(0), v(1))
 	x = b.One(engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: train}, x, v(2), v(3), v(4), v(5))
 	x = b.One(engine.Activation{F: engine.ReLU6}, x)
-	x = b.One(engine.MaxPool2D{Window: engine.Window{Kernel: 2}}, x)
+	x = b.One(engine.MaxPool2D{Window: engine.Square(2, 0, 0)}, x)
 	if train && n.dropout > 0 {
 		x = b.One(engine.Dropout{P: n.dropout}, x, b.DropoutCounter())
 	}

@@ -59,12 +59,14 @@ func fitting(s *data.Split, c Config, b engine.Backend) (*resident, error) {
 		return nil, errors.New("as asked for")
 	case c.MixupAlpha > 0:
 		return nil, errors.New("mixup is done there")
+	case c.CutMixAlpha > 0:
+		return nil, errors.New("CutMix is done there")
 	case len(c.Objective.Views()) > 0:
 		return nil, errors.New("they are prepared in several ways")
 	case !same:
 		return nil, errors.New("the images have several sizes")
 	case !c.Train.OnDevice(h, w):
-		return nil, errors.New("the transform scales them or changes their perspective")
+		return nil, errors.New("the transform scales them, changes their perspective, erases parts of them, or has RandAugment")
 	}
 	m, ok := b.(engine.Metered)
 	if !ok {

@@ -94,6 +94,10 @@ type settings struct {
 	EMA        float32         `json:"ema"`
 	Smoothing  float32         `json:"label_smoothing"`
 	Mixup      float64         `json:"mixup"`
+	CutMix     float64         `json:"cutmix,omitempty"`
+	Weights    []float32       `json:"class_weights,omitempty"`
+	Balanced   bool            `json:"balanced_weights,omitempty"`
+	Sampling   bool            `json:"balanced_sampling,omitempty"`
 	Precision  string          `json:"precision,omitempty"`
 	Train      string          `json:"train"` // the transforms, as JSON
 	Eval       string          `json:"eval"`
@@ -108,7 +112,8 @@ func (t *Trainer) settings() settings {
 		Train: string(train), Eval: string(eval),
 		Seed: t.c.Seed, Batch: t.c.Batch, Accumulate: t.c.Accumulate, Shuffle: t.c.Shuffle, DropLast: t.c.DropLast,
 		Optimizer: t.c.Optimizer, Schedule: t.c.Schedule, ClipNorm: t.c.ClipNorm, EMA: t.c.EMA,
-		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha, Precision: t.c.Precision,
+		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha, CutMix: t.c.CutMixAlpha, Weights: t.c.ClassWeights,
+		Balanced: t.c.BalancedWeights, Sampling: t.c.BalancedSampling, Precision: t.c.Precision,
 		Images: t.source.images.Len(), Data: t.data,
 	}
 }

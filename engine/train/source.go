@@ -23,10 +23,14 @@ type source struct {
 // newSource opens the training images of a run.
 func newSource(s *data.Split, classes int, c Config, store *engine.Store, log *slog.Logger) (*source, error) {
 	src := &source{images: s, views: c.Objective.Views(), batch: c.Batch, dropLast: c.DropLast, resident: place(s, c, store, log)}
+	weights := c.ClassWeights
+	if c.BalancedWeights {
+		weights = s.BalancedWeights(classes)
+	}
 	var err error
 	src.loader, err = data.NewLoader(s, classes, data.LoaderOptions{
 		Batch: c.Batch, Shuffle: c.Shuffle, Augment: c.Train, Views: src.views, Seed: c.Seed, Workers: c.Workers,
-		MixupAlpha: c.MixupAlpha, DropLast: c.DropLast, OnDevice: src.resident != nil,
+		MixupAlpha: c.MixupAlpha, CutMix: c.CutMixAlpha, ClassWeights: weights, Balanced: c.BalancedSampling, DropLast: c.DropLast, OnDevice: src.resident != nil,
 	})
 	return src, err
 }

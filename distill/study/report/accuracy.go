@@ -21,14 +21,6 @@ func (r *Results) tested() bool {
 	return slices.ContainsFunc(r.Rows, func(w Row) bool { return w.TestAccuracy != nil })
 }
 
-// pictures is the number of those of part.
-func (r *Results) pictures() int {
-	if r.tested() {
-		return r.Data.Test
-	}
-	return r.Data.Val
-}
-
 // accuracy is a row's on the pictures of part, nil where it was not measured.
 func (r *Results) accuracy(w Row) *float64 {
 	if r.tested() {

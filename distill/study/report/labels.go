@@ -38,16 +38,26 @@ func (l labels) Plot(c draw.Canvas, p *plot.Plot) {
 	}
 }
 
-// obstacles are small boxes over every mark, point and stretch of line.
+// obstacles are small boxes over every mark, point, error bar and stretch of line.
 func (l labels) obstacles(trX, trY func(float64) vg.Length) []vg.Rectangle {
 	var taken []vg.Rectangle
 	add := func(x, y, r vg.Length) {
 		taken = append(taken, vg.Rectangle{Min: vg.Point{X: x - r, Y: y - r}, Max: vg.Point{X: x + r, Y: y + r}})
 	}
+	bars := func(bars ...bar) {
+		for _, b := range bars {
+			low, high := trY(b.at.Y-b.half), trY(b.at.Y+b.half)
+			for y := low; y < high; y += 4 {
+				add(trX(b.at.X), y, 1.5)
+			}
+		}
+	}
 	for _, m := range l.chart.marks {
 		add(trX(m.at.X), trY(m.at.Y), 4.5)
+		bars(bar{m.at, m.half})
 	}
 	for _, line := range l.chart.lines {
+		bars(line.bars...)
 		for i, b := range line.pts {
 			bx, by := trX(b.X), trY(b.Y)
 			add(bx, by, 4)

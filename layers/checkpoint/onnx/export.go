@@ -122,12 +122,15 @@ func (x *exporter) translate(n *engine.Node) (err error) {
 	case engine.MaxPool2D:
 		x.emit(n, "MaxPool", window(op.Window)...)
 	case engine.AvgPool2D:
-		x.emit(n, "AveragePool", append(window(op.Window), intAttr("count_include_pad", 1))...)
+		include := 1
+		if op.ExcludePad {
+			include = 0
+		}
+		x.emit(n, "AveragePool", append(window(op.Window), intAttr("count_include_pad", include))...)
+	case engine.AdaptiveAvgPool2D:
+		x.adaptiveMean(n, op)
 	case engine.GlobalAvgPool:
-		name := x.names[n.Out[0]]
-		pooled := x.unique(name + ".pooled")
-		x.node(node{op: "GlobalAveragePool", name: pooled, in: x.inputs(n), out: pooled})
-		x.node(node{op: "Flatten", name: name, in: []string{pooled}, out: name, attrs: []attr{intAttr("axis", 1)}})
+		x.globalMean(n, op)
 	case engine.Flatten:
 		x.emit(n, "Flatten", intAttr("axis", 1))
 	case engine.Concat:
@@ -181,18 +184,6 @@ func (x *exporter) node(n node) { x.nodes = append(x.nodes, n) }
 func (x *exporter) emit(n *engine.Node, op string, attrs ...attr) {
 	name := x.names[n.Out[0]]
 	x.node(node{op: op, name: name, in: x.inputs(n), out: name, attrs: attrs})
-}
-
-// window returns the attributes of a pooling.
-func window(w engine.Window) []attr {
-	if w.Stride == 0 {
-		w.Stride = w.Kernel
-	}
-	return []attr{
-		intsAttr("kernel_shape", w.Kernel, w.Kernel),
-		intsAttr("strides", w.Stride, w.Stride),
-		intsAttr("pads", w.Pad, w.Pad, w.Pad, w.Pad),
-	}
 }
 
 // add writes a weighted sum: a difference, or products where a weight is not 1, then

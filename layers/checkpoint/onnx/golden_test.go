@@ -64,7 +64,7 @@ func composed(t *testing.T) *layers.Model {
 	x := b.Add("norm", layers.BatchNorm(3), layers.Image)
 	x = b.Add("conv", conv, x)
 	x = b.Add("relu", layers.ReLU{}, x)
-	x = b.Add("pool", layers.AvgPool2d{KernelSize: 3, Stride: 2, Padding: 1}, x)
+	x = b.Add("pool", layers.AvgPool(3, 2, 1), x)
 	y := b.Add("block.conv1", same, x)
 	y = b.Add("block.bn1", layers.BatchNorm(4), y)
 	y = b.Add("block.relu", layers.ReLU{}, y)

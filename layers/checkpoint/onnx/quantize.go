@@ -92,7 +92,7 @@ func (x *exporter) step(v *engine.Value) (step, error) {
 		if quantized {
 			return before, nil
 		}
-	case engine.GlobalAvgPool, engine.AvgPool2D:
+	case engine.GlobalAvgPool, engine.AvgPool2D, engine.AdaptiveAvgPool2D:
 		average = quantized
 	}
 	r, ok := x.o.Calibration[x.names[v]]

@@ -1,0 +1,56 @@
+package onnx
+
+import "github.com/potstill/potstill/engine"
+
+// window returns the attributes of a pooling.
+func window(w engine.Window) []attr {
+	w = w.Complete()
+	attrs := []attr{
+		intsAttr("kernel_shape", w.Kernel[:]...),
+		intsAttr("strides", w.Stride[:]...),
+		intsAttr("pads", w.Pad[:]...),
+	}
+	if w.Dilation != engine.Both(1) {
+		attrs = append(attrs, intsAttr("dilations", w.Dilation[:]...))
+	}
+	if w.Ceil {
+		attrs = append(attrs, intAttr("ceil_mode", 1))
+	}
+	return attrs
+}
+
+// globalMean writes the mean over a whole picture.
+func (x *exporter) globalMean(n *engine.Node, op engine.GlobalAvgPool) {
+	if op.KeepDims {
+		x.emit(n, "GlobalAveragePool")
+		return
+	}
+	name := x.names[n.Out[0]]
+	pooled := x.unique(name + ".pooled")
+	x.node(node{op: "GlobalAveragePool", name: pooled, in: x.inputs(n), out: pooled})
+	x.node(node{op: "Flatten", name: name, in: []string{pooled}, out: name, attrs: []attr{intAttr("axis", 1)}})
+}
+
+// adaptiveMean writes means of windows that overlap, which ONNX has no operator
+// for, as two products of matrices: y = R·x·C, where R [OH,H] has the weights of
+// the rows in each window and C [W,OW] those of the columns.
+func (x *exporter) adaptiveMean(n *engine.Node, op engine.AdaptiveAvgPool2D) {
+	name := x.names[n.Out[0]]
+	_, h, w, _, _ := n.In[0].NHWC()
+	rows := make([]float32, op.Size[0]*h)
+	for i, s := range op.Spans(0, h) {
+		for u := s.First; u < s.End; u++ {
+			rows[i*h+u] = 1 / float32(s.Extent)
+		}
+	}
+	cols := make([]float32, w*op.Size[1])
+	for j, s := range op.Spans(1, w) {
+		for v := s.First; v < s.End; v++ {
+			cols[v*op.Size[1]+j] = 1 / float32(s.Extent)
+		}
+	}
+	r, c := x.float(name+".rows", []int{op.Size[0], h}, rows...), x.float(name+".columns", []int{w, op.Size[1]}, cols...)
+	half := x.unique(name + ".half")
+	x.node(node{op: "MatMul", name: half, in: []string{r, x.read(n.In[0])}, out: half})
+	x.node(node{op: "MatMul", name: name, in: []string{half, c}, out: name})
+}
