@@ -28,6 +28,9 @@ const (
 	kRowwise
 	kSoftmax
 	kSoftmaxBackward
+	kMSE
+	kMSETotal
+	kMSEBackward
 	kCrossEntropy
 	kCrossEntropyBackward
 	kKLDiv
@@ -73,7 +76,7 @@ const (
 var kernelNames = [kernelCount]string{
 	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
 	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
-	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward",
+	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
@@ -148,6 +151,11 @@ type (
 		x, dy, y  ptr
 		m, c      int64
 		rows, log int64
+	}
+	mseArgs struct {
+		x, t, dloss, y ptr
+		part           ptr
+		n, each, parts int64
 	}
 	stripArgs struct {
 		x, y              ptr

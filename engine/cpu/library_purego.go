@@ -114,6 +114,7 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle,
 	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
+	mse, mseTotal, mseBackward,
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, bnApply, bnGrad, bnGradApply, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
