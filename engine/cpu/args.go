@@ -20,6 +20,10 @@ const (
 	kDropout
 	kStrip
 	kChannelShuffle
+	kPad2D
+	kPad2DBackward
+	kLocalResponse
+	kLocalResponseBackward
 	kStochasticDepth
 	kPointwise
 	kChannelwise
@@ -69,7 +73,7 @@ const (
 // kernelNames are the C names, to check the order against the library's.
 var kernelNames = [kernelCount]string{
 	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
-	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
+	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle", "pad2d", "pad2d_backward", "local_response", "local_response_backward",
 	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward",
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
@@ -149,6 +153,19 @@ type (
 		m, xc, x0, yc, y0 int64
 		n, fill           int64
 		rows, tasks       int64
+	}
+	pad2dArgs struct {
+		x, y               ptr
+		rowFrom, colFrom   ptr
+		n, h, w, c, oh, ow int64
+		rows               int64
+		value              float64
+	}
+	responseArgs struct {
+		x, dy, y, scratch    ptr
+		m, c, before, behind int64
+		rows                 int64
+		scale, beta, k       float64
 	}
 	shuffleArgs struct {
 		x, y            ptr
