@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/backendtest"
+	"github.com/potstill/potstill/engine/backendtest/late"
 	"github.com/potstill/potstill/engine/ref"
 )
 
@@ -17,16 +17,16 @@ type counter struct {
 	p       *engine.Program
 	store   *engine.Store
 	x, sum  *engine.Value
-	late    *backendtest.LateBackend // nil: the reference, which is done at once
+	late    *late.Backend // nil: the reference, which is done at once
 	doubled *engine.Value
 }
 
-func newCounter(t *testing.T, late bool) *counter {
+func newCounter(t *testing.T, wait bool) *counter {
 	t.Helper()
 	c := new(counter)
 	b := ref.New()
-	if late {
-		c.late = backendtest.Late(b)
+	if wait {
+		c.late = late.Wrap(b)
 		b = c.late
 	}
 	c.store = engine.NewStore(b)

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/data/classlist"
@@ -29,8 +31,10 @@ type convertCmd struct {
 	Resize    int       `placeholder:"N" group:"What the file does not say:" help:"Scale the shorter side to N first."`
 	Normalize normalize `aliases:"normalise" placeholder:"imagenet|M,M,M/S,S,S" group:"What the file does not say:" help:"Means that are subtracted, and deviations."`
 
+	InsertBatchNorm bool `name:"insert-batchnorm" group:"Training:" help:"Put a batch norm behind every convolution that none follows, with the statistics of the images of --calibrate: exporters fold them away, and training wants them. What the net computes stays the same."`
+
 	KeepBatchNorm bool   `group:"ONNX:" help:"Keep batch norms instead of folding them into convolutions."`
-	Calibrate     string `placeholder:"PATH" group:"ONNX:" help:"Images, as --data takes them, that show onnx-int8 the ranges of activations; the training part is used."`
+	Calibrate     string `placeholder:"PATH" group:"ONNX:" help:"Images, as --data takes them, that show onnx-int8 the ranges of activations, and --insert-batchnorm their statistics; the training part is used."`
 	Images        int    `default:"256" group:"ONNX:" help:"How many of them."`
 	Cache         string `placeholder:"DIR" env:"POTSTILL_CACHE" group:"ONNX:" help:"Where decoded images are kept; else the user's cache folder."`
 	deviceFlags
@@ -91,6 +95,13 @@ func (c *convertCmd) Run(a *app) error {
 	}
 	if err := model.CheckFinite(); err != nil {
 		a.log.Warn(err.Error()) // the file is converted as it is
+	}
+	if c.InsertBatchNorm {
+		var n int
+		if model, n, err = c.normed(a, model); err != nil {
+			return err
+		}
+		i.Notes = append(i.Notes, fmt.Sprintf("%d batch norms were put in", n))
 	}
 	o := export.Options{ONNX: onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Version: theVersion()}}
 	if o.ONNX.Calibration, err = c.calibrate(a, format, model); err != nil {
@@ -188,18 +199,37 @@ func (c *convertCmd) calibrate(a *app, format string, model *checkpoint.Checkpoi
 	if c.Calibrate == "" || format != export.ONNXInt8 {
 		return nil, nil
 	}
-	if c.Images < 1 {
-		return nil, fmt.Errorf("--images %d: give at least 1", c.Images)
-	}
 	o := onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Int8: onnx.QDQ}
-	err = c.deviceFlags.with(a, func(b engine.Backend) error {
-		return dataFlags{Data: c.Calibrate, cacheFlags: cacheFlags{Cache: c.Cache}}.with(a, func(ds *data.Dataset) error {
-			images := onnx.Images(a.ctx, ds.Train, model.Preprocess.Transform(), c.Images)
-			r, err = onnx.Calibrate(a.ctx, b, model, o, images)
-			return err
-		})
+	err = c.withImages(a, model, func(b engine.Backend, images iter.Seq2[[]float32, error]) error {
+		r, err = onnx.Calibrate(a.ctx, b, model, o, images)
+		return err
 	})
 	return r, err
+}
+
+// normed puts batch norms in.
+func (c *convertCmd) normed(a *app, model *checkpoint.Checkpoint) (out *checkpoint.Checkpoint, n int, err error) {
+	size := cmp.Or(model.Preprocess.Size, model.Net.Input.Height)
+	if c.Calibrate == "" || size == 0 {
+		return nil, 0, errors.New("--insert-batchnorm needs images of the training data: name them with --calibrate, and their size with --size")
+	}
+	err = c.withImages(a, model, func(b engine.Backend, images iter.Seq2[[]float32, error]) error {
+		out, n, err = eval.InsertBatchNorm(a.ctx, b, model, size, images)
+		return err
+	})
+	return out, n, err
+}
+
+// withImages opens the images of --calibrate for the time of do.
+func (c *convertCmd) withImages(a *app, model *checkpoint.Checkpoint, do func(b engine.Backend, images iter.Seq2[[]float32, error]) error) error {
+	if c.Images < 1 {
+		return fmt.Errorf("--images %d: give at least 1", c.Images)
+	}
+	return c.deviceFlags.with(a, func(b engine.Backend) error {
+		return dataFlags{Data: c.Calibrate, cacheFlags: cacheFlags{Cache: c.Cache}}.with(a, func(ds *data.Dataset) error {
+			return do(b, onnx.Images(a.ctx, ds.Train, model.Preprocess.Transform(), c.Images))
+		})
+	})
 }
 
 func (c *convertCmd) print(a *app, o converted) error {

@@ -54,7 +54,19 @@ func (n *net) norm(b *engine.Builder, x *engine.Value, name string, train bool) 
 	return b.One(engine.Activation{F: engine.ReLU6}, x)
 }
 
-func (n *net) forward(b *engine.Builder, x *engine.Value, train bool) *engine.Value {
+// newNet returns a net with its variables, whose names begin with name.
+func newNet(name string, s Size) *net {
+	n := &net{name: name, width: s.Width}
+	b := engine.NewBuilder(engine.NewGraph())
+	n.Build(b, b.Input("images", engine.F32(1, s.Pixels, s.Pixels, 3)), false) // which declares them
+	return n
+}
+
+// Variables implements train.Net.
+func (n *net) Variables() []*engine.Variable { return n.vars }
+
+// Build implements train.Net.
+func (n *net) Build(b *engine.Builder, x *engine.Value, train bool) *engine.Outputs {
 	p := func(name string, shape ...int) *engine.Value { return n.add(b, name, true, shape...) }
 	w, v := n.width, n.width*3/2
 	branch := n.branch(b, x)
@@ -67,7 +79,7 @@ func (n *net) forward(b *engine.Builder, x *engine.Value, train bool) *engine.Va
 	x = b.One(engine.Conv2D{Pad: engine.Around(1), Stride: engine.Both(2), Groups: 2}, x, p("grouped.weight", 3, 3, v/2, v))
 	x = b.One(engine.Add{}, x, b.One(engine.Conv2D{Pad: engine.Around(1)}, x, p("dense.weight", 3, 3, v, v)))
 	x = b.One(engine.Concat{}, b.One(engine.GlobalAvgPool{}, x), branch)
-	return b.One(engine.Linear{}, x, p("fc.weight", v+w, netClasses), p("fc.bias", netClasses))
+	return &engine.Outputs{Logits: b.One(engine.Linear{}, x, p("fc.weight", v+w, netClasses), p("fc.bias", netClasses))}
 }
 
 // branch is pointwise – LayerNorm, then GroupNorm of half of the channels, which
@@ -82,16 +94,6 @@ func (n *net) branch(b *engine.Builder, x *engine.Value) *engine.Value {
 	x = b.One(engine.Concat{}, y, b.One(engine.Slice{Start: w / 2, End: w}, x))
 	x = b.One(engine.ChannelShuffle{Groups: 2}, x)
 	return b.One(engine.GlobalAvgPool{}, b.One(engine.AvgPool2D{Window: engine.Square(2, 0, 0)}, x))
-}
-
-// trainable returns the parameters in the graph.
-func (n *net) trainable(b *engine.Builder) (params []*engine.Value) {
-	for _, v := range n.vars {
-		if v.Trainable {
-			params = append(params, b.Variable(v))
-		}
-	}
-	return params
 }
 
 // fill gives the variables values that the seed draws.

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/train"
 )
 
 // A Kind says what a run of a Trial does.
@@ -29,10 +30,11 @@ type Recipe struct {
 }
 
 // A Trial is a compiled program over a small classifier with one layer of each
-// kind, with drawn weights and a drawn batch, the same for all backends.
+// kind, with drawn weights and a drawn batch, the same for all backends. A
+// training step is what train.Step writes: what every trainer runs.
 type Trial struct {
 	student, teacher *net
-	moments          []*engine.Variable // of AdamW
+	own              []*engine.Variable // the step's: moments, accumulators
 	store            *engine.Store
 	prog             *engine.Program
 	in               engine.Bindings
@@ -48,7 +50,7 @@ const (
 // NewTrial compiles a recipe for a backend and fills its variables.
 func NewTrial(b engine.Backend, s Size, r Recipe) (*Trial, error) {
 	c := &Trial{
-		student: &net{width: s.Width}, teacher: &net{name: "teacher.", width: s.Width},
+		student: newNet("", s), teacher: newNet("teacher.", s),
 		store: engine.NewStore(b), in: engine.Bindings{},
 	}
 	if err := c.compile(b, s, r); err != nil {
@@ -62,72 +64,81 @@ func (c *Trial) compile(backend engine.Backend, s Size, r Recipe) error {
 	x := b.Input("images", engine.F32(s.Batch, s.Pixels, s.Pixels, 3))
 	pixels, target := s.images()
 	c.in[x] = pixels
-	if r.Half {
-		x = b.One(engine.Cast{To: engine.BFloat16}, x)
-	}
-	logits := c.student.forward(b, x, r.Kind != Inference)
+	var err error
 	if r.Kind == Inference {
-		c.read = []*engine.Value{logits}
-	} else {
-		want := b.Input("target", engine.F32(s.Batch, netClasses))
-		c.in[want] = target
-		if err := c.train(b, x, logits, want, r); err != nil {
-			return err
+		if r.Half {
+			x = b.One(engine.Cast{To: engine.BFloat16}, x)
 		}
+		c.read = []*engine.Value{c.student.Build(b, x, false).Logits}
+		err = b.Err()
+	} else {
+		err = c.step(b, x, target, r)
 	}
-	if err := b.Err(); err != nil {
+	if err != nil {
 		return err
 	}
-	var err error
 	if c.prog, err = b.Graph().Compile(backend, engine.Options{Store: c.store, Outputs: c.read, NoFuse: r.NoFuse}); err != nil {
 		return err
 	}
 	return c.fill()
 }
 
-// train adds what follows the logits in training.
-func (c *Trial) train(b *engine.Builder, x, logits, target *engine.Value, r Recipe) error {
-	loss := b.One(engine.CrossEntropy{LabelSmoothing: 0.1}, logits, target)
+// step writes a training step. That of which the gradients are read accumulates
+// them: nothing else becomes of them.
+func (c *Trial) step(b *engine.Builder, x *engine.Value, target []byte, r Recipe) error {
+	config := train.Config{LabelSmoothing: smoothing, ClipNorm: 0.5}
 	if r.Distill {
-		soft := b.One(engine.KLDiv{T: 4}, logits, c.teacher.forward(b, x, false))
-		loss = b.One(engine.Add{Weights: []float32{0.3, 0.7}}, loss, soft)
+		config.Objective = distilled{teacher: c.teacher}
 	}
-	params := c.student.trainable(b)
-	grads, err := engine.Grad(b.Graph(), loss, params)
+	if r.Half {
+		config.Precision = train.BFloat16
+	}
+	switch r.Kind {
+	case Gradients:
+		config.Accumulate, config.Optimizer.LR = 2, 1
+	case SGD:
+		config.Optimizer = train.OptimizerConfig{Kind: train.SGD, LR: 0.05, WeightDecay: 1e-3}
+	case AdamW:
+		config.Optimizer = train.OptimizerConfig{Kind: train.AdamW, LR: 1e-2, WeightDecay: 1e-2}
+	}
+	step := train.NewStep(c.student, config)
+	w, err := step.Build(b, []*engine.Value{x}, netClasses, 1)
 	if err != nil {
 		return err
 	}
-	c.read = []*engine.Value{loss}
+	step.Tell(train.Moment{First: true, LR: config.Optimizer.LR}, nil)
+	maps.Copy(c.in, w.In)
+	c.in[w.Target] = target
+	c.own, c.read = step.Variables(), []*engine.Value{w.Loss}
 	if r.Kind == Gradients {
-		c.read = append(c.read, grads...)
-		return nil
+		c.read = append(c.read, w.Gradients...)
 	}
-	scale := b.Apply(engine.ClipScale{MaxNorm: 0.5}, grads...)[1]
-	hyper := b.Input("hyper", engine.F32(engine.HyperLen))
-	args := slices.Concat([]*engine.Value{hyper, scale}, params, grads)
-	values := make([]float32, engine.HyperLen)
-	if r.Kind == SGD {
-		values[engine.HyperLR], values[engine.HyperWeightDecay] = 0.05, 1e-3
-		b.Apply(engine.SGD{K: len(params)}, args...)
-	} else {
-		values[engine.HyperLR], values[engine.HyperWeightDecay] = 1e-2, 1e-2
-		values[engine.HyperBias1], values[engine.HyperBias2] = 0.1, 0.001
-		for _, moment := range []string{"m.", "v."} {
-			for _, p := range params {
-				v := &engine.Variable{Name: moment + p.Variable().Name, Spec: p.Spec}
-				c.moments, args = append(c.moments, v), append(args, b.Variable(v))
-			}
-		}
-		b.Apply(engine.Adam{K: len(params), Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, Decoupled: true}, args...)
-	}
-	c.in[hyper] = engine.Bytes(values)
 	return nil
+}
+
+// smoothing is the label smoothing of a trial.
+const smoothing = 0.1
+
+// distilled is the objective of a trial with a teacher.
+type distilled struct {
+	train.Stateless
+	teacher *net
+}
+
+// Frozen implements train.Objective.
+func (o distilled) Frozen() []*engine.Variable { return o.teacher.vars }
+
+// Build implements train.Objective.
+func (o distilled) Build(b *engine.Builder, in *train.Batch, out *engine.Outputs) []train.Term {
+	hard := b.One(engine.CrossEntropy{LabelSmoothing: smoothing}, out.Logits, in.Target)
+	soft := b.One(engine.KLDiv{T: 4}, out.Logits, o.teacher.Build(b, in.Views[0], false).Logits)
+	return []train.Term{{Name: "hard", Weight: 0.3, Value: hard}, {Name: "soft", Weight: 0.7, Value: soft}}
 }
 
 // fill gives all variables their first values.
 func (c *Trial) fill() error {
 	err := errors.Join(c.student.fill(c.store, studentSeed), c.teacher.fill(c.store, teacherSeed))
-	for _, v := range c.moments {
+	for _, v := range c.own {
 		err = errors.Join(err, c.store.Set(v, make([]byte, v.Bytes())))
 	}
 	return err

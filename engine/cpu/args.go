@@ -82,7 +82,8 @@ var kernelNames = [kernelCount]string{
 }
 
 // The arguments of the kernels, field for field as in kernels.h, where they
-// are explained. A ptr points into a buffer or into the command list itself.
+// are explained; a test compares them. A ptr points into a buffer or into the
+// command list itself.
 type (
 	ptr = unsafe.Pointer
 
@@ -180,7 +181,8 @@ type (
 	bnArgs struct {
 		x, dy                   ptr
 		gamma, beta             ptr
-		mean, variance          ptr
+		mean                    ptr
+		variance                ptr `c:"var"`
 		mu, r                   ptr
 		runMean, runVar         ptr
 		part                    ptr
@@ -195,10 +197,11 @@ type (
 		eps, momentum           float64
 	}
 	foldArgs struct {
-		w, bias, gamma, beta, mean, variance ptr
-		wout, bout                           ptr
-		k, o                                 int64
-		eps                                  float64
+		w, bias, gamma, beta, mean ptr
+		variance                   ptr `c:"var"`
+		wout, bout                 ptr
+		k, o                       int64
+		eps                        float64
 	}
 	layerNormArgs struct {
 		x, dy, gamma, beta, y, part ptr
@@ -254,15 +257,19 @@ type (
 		n, splits, stride int64
 	}
 	rgbArgs struct {
-		x, w, bias, dy                   ptr
-		y, dw, db                        ptr
-		n, h, wd, oh, ow, o, stride, act int64
-		rows                             int64
+		x, w, bias, dy         ptr
+		y, dw, db              ptr
+		n, h                   int64
+		wd                     int64 `c:"w_"`
+		oh, ow, o, stride, act int64
+		rows                   int64
 	}
 	depthwiseArgs struct {
 		x, w, bias, dy, residual      ptr
 		y, dw, db                     ptr
-		n, h, wd, c, oh, ow, kh, kw   int64
+		n, h                          int64
+		wd                            int64 `c:"w_"`
+		c, oh, ow, kh, kw             int64
 		sh, sw, top, left, dilh, dilw int64
 		flip, act                     int64
 		rows, tasks                   int64

@@ -129,11 +129,11 @@ type (
 		eps, momentum                   float32
 	}
 	bnApplyArgs struct {
-		x, y, gamma, beta, mean, second                   cuda.Ptr
-		m, rows                                           uint64
-		chunk                                             uint32
-		width, tile, lines, copies, channels, eval, actOf int32
-		eps                                               float32
+		x, y, gamma, beta, mean, second                 cuda.Ptr
+		m, rows                                         uint64
+		chunk                                           uint32
+		width, tile, lines, copies, channels, eval, act int32
+		eps                                             float32
 	}
 	bnFoldArgs struct {
 		w, bias, gamma, beta, mean, variance, wout, bout cuda.Ptr
@@ -195,7 +195,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 			return nil, err
 		}
 		a := p.args
-		a.eval, a.actOf, a.eps = eval, int32(op.F.Fn), op.BatchNorm.Eps
+		a.eval, a.act, a.eps = eval, int32(op.F.Fn), op.BatchNorm.Eps
 		return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
 			a.x, a.out, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
 			return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, &a)
@@ -207,7 +207,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 	}
 	c, g := x.Shape[3], b.bnGridOf(x, 4)
 	a := bnApplyArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines, copies: g.copies,
-		channels: int32(c), eval: eval, actOf: int32(op.F.Fn), eps: op.BatchNorm.Eps}
+		channels: int32(c), eval: eval, act: int32(op.F.Fn), eps: op.BatchNorm.Eps}
 	return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
 		a.x, a.y, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
 		return launch(b, f, g.grid(), g.block(), 0, &a)
@@ -248,7 +248,7 @@ type bnPoolArgs struct {
 	width, tile, lines                                int32
 	h, w, oh, ow, ih, iw                              int32
 	stepN, stepI, stepJ                               int32
-	eval, actOf                                       int32
+	eval, act                                         int32
 	eps                                               float32
 }
 

@@ -7,11 +7,11 @@ import (
 
 // bnGradArgs are bn_grad_args of batchnorm_backward.cu, field for field.
 type bnGradArgs struct {
-	x, dy, dx, gamma, beta, mean, second, part, coef  cuda.Ptr
-	m, rows                                           uint64
-	chunk                                             uint32
-	width, tile, lines, copies, channels, eval, actOf int32
-	eps                                               float32
+	x, dy, dx, gamma, beta, mean, second, part, coef cuda.Ptr
+	m, rows                                          uint64
+	chunk                                            uint32
+	width, tile, lines, copies, channels, eval, act  int32
+	eps                                              float32
 }
 
 // bnGradFinishArgs are bn_grad_finish_args, field for field.
@@ -42,7 +42,7 @@ func (b *Backend) lowerNormalizeBackward(x engine.Spec, f engine.Act, w *engine.
 		return lowering{}, err
 	}
 	c := x.Shape[3]
-	fa := bnGradFinishArgs{in: bnGradArgs{m: uint64(x.Len() / c), channels: int32(c), actOf: int32(f.Fn), eps: at.eps}}
+	fa := bnGradFinishArgs{in: bnGradArgs{m: uint64(x.Len() / c), channels: int32(c), act: int32(f.Fn), eps: at.eps}}
 	if at.eval {
 		fa.in.eval = 1
 	}
@@ -114,7 +114,7 @@ func (b *Backend) bnPoolPasses(x engine.Spec, f engine.Act, w engine.Window, fa 
 	fa.in.copies = 1
 	fa.blocks, fa.row = int32(sums.grid.blocks), int32(sums.grid.row())
 	run := func(p *bnPooling) func(a *bnGradArgs) error {
-		p.args.actOf = int32(f.Fn)
+		p.args.act = int32(f.Fn)
 		return func(a *bnGradArgs) error {
 			t := &p.args
 			t.x, t.dy, t.out, t.part, t.coef = a.x, a.dy, a.dx, a.part, a.coef

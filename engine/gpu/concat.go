@@ -14,10 +14,10 @@ func init() {
 
 // stripArgs are the arguments of concat.cu, field for field.
 type stripArgs struct {
-	x, y                                     cuda.Ptr
-	items                                    uint32
-	xRow, xFirst, yRow, yFirst, count, start int32
-	byRow                                    kernels.FastDiv
+	x, y                                    cuda.Ptr
+	items                                   uint32
+	xRow, xFirst, yRow, yFirst, count, from int32
+	byRow                                   kernels.FastDiv
 }
 
 // A strip moves channels from the rows of one tensor to those of another.
@@ -77,10 +77,10 @@ func (b *Backend) newStrip(x, y engine.Spec, xFirst, yFirst int, fill bool) (*st
 		s.unit /= 2
 	}
 	units := func(channels int) int32 { return int32(channels * size / s.unit) }
-	s.args = stripArgs{xRow: units(xRow), xFirst: units(xFirst), yRow: units(yRow), yFirst: units(yFirst), count: units(count), start: units(yFirst)}
+	s.args = stripArgs{xRow: units(xRow), xFirst: units(xFirst), yRow: units(yRow), yFirst: units(yFirst), count: units(count), from: units(yFirst)}
 	s.each = int(s.args.count)
 	if fill {
-		s.args.start, s.each = 0, int(s.args.yRow)
+		s.args.from, s.each = 0, int(s.args.yRow)
 	}
 	if s.each > maxItems {
 		return nil, fmt.Errorf("moving channels of %v: %w: more than %d", x, engine.ErrUnsupported, maxItems)

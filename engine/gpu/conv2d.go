@@ -39,7 +39,9 @@ func (g convolution) four() bool { return g.cg%4 == 0 && g.og%4 == 0 }
 // conv2DArgs are the arguments of conv2d.cu, field for field.
 type conv2DArgs struct {
 	x, w, bias, residual, y, part cuda.Ptr
-	n, h, width, c                int32
+	n, h                          int32
+	width                         int32 `c:"w_"`
+	c                             int32
 	yh, yw, yc                    int32
 	in, out                       int32
 	kh, kw, cg, o                 int32

@@ -65,10 +65,10 @@ func (s depthwiseShape) defines(lanes int) []string {
 // The arguments of depthwise.cu, field for field.
 type (
 	depthwiseGeometry struct {
-		n, h, w, c, oh, ow, o, kh, kw, m            int32
-		sh, sw, top, left, dilationH, dilationW     int32
-		each                                        uint32
-		byLanes, byWidth, byM, byStrideH, byStrideW kernels.FastDiv
+		n, h, w, c, oh, ow, o, kh, kw, m        int32
+		sh, sw, top, left, dilationH, dilationW int32
+		each                                    uint32
+		byLanes, byWidth, byM, bySH, bySW       kernels.FastDiv
 	}
 	depthwiseArgs struct {
 		x, residual, w, bias, y cuda.Ptr
@@ -101,7 +101,7 @@ func (s depthwiseShape) geometry(h, w, c, lanes int) (g depthwiseGeometry, grid,
 		top: int32(s.top), left: int32(s.left), dilationH: int32(s.dilation[0]), dilationW: int32(s.dilation[1]),
 		each:    uint32(each),
 		byLanes: kernels.Divisor(c / lanes), byWidth: kernels.Divisor(w),
-		byM: kernels.Divisor(s.m), byStrideH: kernels.Divisor(s.stride[0]), byStrideW: kernels.Divisor(s.stride[1]),
+		byM: kernels.Divisor(s.m), bySH: kernels.Divisor(s.stride[0]), bySW: kernels.Divisor(s.stride[1]),
 	}
 	threads := min(ceilDiv(each, 32)*32, depthwiseThreads)
 	return g, [3]int{ceilDiv(each, threads), min(s.n, math.MaxUint16), 1}, [3]int{threads, 1, 1}, nil

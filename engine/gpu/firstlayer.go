@@ -17,13 +17,17 @@ const (
 // The arguments of firstlayer.cu, field for field.
 type (
 	firstLayerArgs struct {
-		x, w, bias, residual, y                                        cuda.Ptr
-		n, h, width, oh, ow, o, pad, tilesH, tilesW, tilesO, act, four int32
+		x, w, bias, residual, y                           cuda.Ptr
+		n, h                                              int32
+		width                                             int32 `c:"w_"`
+		oh, ow, o, pad, tilesH, tilesW, tilesO, act, four int32
 	}
 	firstLayerWeightArgs struct {
-		x, dy, dw, db                                                            cuda.Ptr
-		stride                                                                   int64
-		n, h, width, oh, ow, o, pad, tilesH, tilesW, tilesO, tiles, blocks, four int32
+		x, dy, dw, db                                               cuda.Ptr
+		stride                                                      int64
+		n, h                                                        int32
+		width                                                       int32 `c:"w_"`
+		oh, ow, o, pad, tilesH, tilesW, tilesO, tiles, blocks, four int32
 	}
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/backendtest"
+	"github.com/potstill/potstill/engine/backendtest/late"
 	"github.com/potstill/potstill/engine/ref"
 )
 
@@ -17,7 +17,7 @@ import (
 func onLate(t *testing.T) {
 	old := backend
 	t.Cleanup(func() { backend = old })
-	backend = func(testing.TB) engine.Backend { return backendtest.Late(ref.New()) }
+	backend = func(testing.TB) engine.Backend { return late.Wrap(ref.New()) }
 }
 
 // A log holds what the hooks were called with, in their order.
@@ -174,11 +174,11 @@ func TestAFailingDevice(t *testing.T) {
 		5:  "ref failed in epoch 1 after step 3 of 4: unspecified launch failure; start the program again and resume from the \"last\" snapshot, which was taken after step 2 of epoch 1",
 		10: "ref failed in epoch 2 after step 0 of 4: unspecified launch failure; start the program again and resume from the \"last\" snapshot, which was taken at the end of epoch 1",
 	} {
-		late := backendtest.Late(ref.New())
+		device := late.Wrap(ref.New())
 		old := backend
-		backend = func(testing.TB) engine.Backend { return late }
+		backend = func(testing.TB) engine.Backend { return device }
 		runs := 0
-		late.Fail = func() error {
+		device.Fail = func() error {
 			if runs++; runs >= at {
 				return boom
 			}

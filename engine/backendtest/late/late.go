@@ -1,16 +1,18 @@
-package backendtest
+// Package late has a backend that works as late as it may, for tests of those who
+// launch work and wait for it.
+package late
 
 import "github.com/potstill/potstill/engine"
 
-// Late returns a backend with b's memory and kernels that works on its own, as
+// Wrap returns a backend with b's memory and kernels that works on its own, as
 // a GPU does, and as late as it may: recordings and the copies of stagings are
 // done when somebody waits for them, and no further than to what is waited for.
 // It serves to test that callers wait for what they read, and for nothing else.
 // b must be an engine.Recorder and an engine.Fuser that replays at once.
-func Late(b engine.Backend) *LateBackend { return &LateBackend{Backend: b} }
+func Wrap(b engine.Backend) *Backend { return &Backend{Backend: b} }
 
-// A LateBackend is what Late returns. It implements engine.Pipeliner.
-type LateBackend struct {
+// A Backend is what Wrap returns. It implements engine.Pipeliner.
+type Backend struct {
 	engine.Backend
 	// Fail, if not nil, is asked before every recording is replayed, and may
 	// have it fail. The failure shows where somebody waits, and stays.
@@ -23,15 +25,15 @@ type LateBackend struct {
 }
 
 // Launched returns how many jobs have been enqueued, and how many of them were done.
-func (b *LateBackend) Launched() (launched, done int) { return b.launched, b.done }
+func (b *Backend) Launched() (launched, done int) { return b.launched, b.done }
 
-func (b *LateBackend) push(f func() error) {
+func (b *Backend) push(f func() error) {
 	b.queue = append(b.queue, f)
 	b.launched++
 }
 
 // through does the queue's jobs up to the n-th that ever entered it.
-func (b *LateBackend) through(n int) error {
+func (b *Backend) through(n int) error {
 	for b.err == nil && b.done < n {
 		f := b.queue[0]
 		b.queue = b.queue[1:]
@@ -42,37 +44,37 @@ func (b *LateBackend) through(n int) error {
 }
 
 // Fuses implements engine.Fuser.
-func (b *LateBackend) Fuses(op engine.Op, in, out []engine.Spec) bool {
+func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	return b.Backend.(engine.Fuser).Fuses(op, in, out)
 }
 
 // Sync implements engine.Backend.
-func (b *LateBackend) Sync() error { return b.through(b.launched) }
+func (b *Backend) Sync() error { return b.through(b.launched) }
 
 // Alloc implements engine.Backend.
-func (b *LateBackend) Alloc(bytes int) (engine.Buffer, error) {
+func (b *Backend) Alloc(bytes int) (engine.Buffer, error) {
 	m, err := b.Backend.Alloc(bytes)
-	return &lateBuffer{m, b}, err
+	return &buffer{m, b}, err
 }
 
 // Compile implements engine.Backend.
-func (b *LateBackend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, error) {
+func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, error) {
 	k, err := b.Backend.Compile(op, in, out)
-	return innerKernel{k}, err
+	return kernel{k}, err
 }
 
 // Record implements engine.Recorder.
-func (b *LateBackend) Record(enqueue func() error) (engine.Recording, error) {
+func (b *Backend) Record(enqueue func() error) (engine.Recording, error) {
 	if err := b.Sync(); err != nil {
 		return nil, err
 	}
 	r, err := b.Backend.(engine.Recorder).Record(enqueue)
-	return &lateRecording{r, b}, err
+	return &recording{r, b}, err
 }
 
 // Stage implements engine.Pipeliner.
-func (b *LateBackend) Stage(in, _, out []engine.Tensor) (engine.Staging, error) {
-	s := &lateStaging{b: b, in: in, out: out}
+func (b *Backend) Stage(in, _, out []engine.Tensor) (engine.Staging, error) {
+	s := &staging{b: b, in: in, out: out}
 	for i := range s.slots {
 		for _, t := range in {
 			s.slots[i].in = append(s.slots[i].in, make([]byte, t.Bytes()))
@@ -84,34 +86,34 @@ func (b *LateBackend) Stage(in, _, out []engine.Tensor) (engine.Staging, error) 
 	return s, nil
 }
 
-type lateBuffer struct {
+type buffer struct {
 	engine.Buffer
-	b *LateBackend
+	b *Backend
 }
 
-func (m *lateBuffer) Write(off int, src []byte) error {
+func (m *buffer) Write(off int, src []byte) error {
 	if err := m.b.Sync(); err != nil {
 		return err
 	}
 	return m.Buffer.Write(off, src)
 }
 
-func (m *lateBuffer) Read(off int, dst []byte) error {
+func (m *buffer) Read(off int, dst []byte) error {
 	if err := m.b.Sync(); err != nil {
 		return err
 	}
 	return m.Buffer.Read(off, dst)
 }
 
-func (m *lateBuffer) Close() error {
+func (m *buffer) Close() error {
 	_ = m.b.Sync()
 	return m.Buffer.Close()
 }
 
-// A innerKernel hands b's own tensors to b's kernel.
-type innerKernel struct{ engine.Kernel }
+// A kernel hands b's own tensors to b's kernel.
+type kernel struct{ engine.Kernel }
 
-func (k innerKernel) Enqueue(in, out []engine.Tensor, ws engine.Tensor) error {
+func (k kernel) Enqueue(in, out []engine.Tensor, ws engine.Tensor) error {
 	plain := func(ts []engine.Tensor) []engine.Tensor {
 		all := make([]engine.Tensor, len(ts))
 		for i, t := range ts {
@@ -124,18 +126,18 @@ func (k innerKernel) Enqueue(in, out []engine.Tensor, ws engine.Tensor) error {
 
 // inner returns the tensor in b's own buffer.
 func inner(t engine.Tensor) engine.Tensor {
-	if m, ok := t.Buf.(*lateBuffer); ok {
+	if m, ok := t.Buf.(*buffer); ok {
 		t.Buf = m.Buffer
 	}
 	return t
 }
 
-type lateRecording struct {
+type recording struct {
 	engine.Recording
-	b *LateBackend
+	b *Backend
 }
 
-func (r *lateRecording) Replay() error {
+func (r *recording) Replay() error {
 	if r.b.err != nil {
 		return r.b.err
 	}
@@ -150,13 +152,13 @@ func (r *lateRecording) Replay() error {
 	return nil
 }
 
-func (r *lateRecording) Close() error {
+func (r *recording) Close() error {
 	_ = r.b.Sync()
 	return r.Recording.Close()
 }
 
-type lateStaging struct {
-	b       *LateBackend
+type staging struct {
+	b       *Backend
 	in, out []engine.Tensor
 	slots   [engine.Flights]struct {
 		in, out [][]byte
@@ -164,7 +166,7 @@ type lateStaging struct {
 	}
 }
 
-func (s *lateStaging) Upload(slot int, src [][]byte) error {
+func (s *staging) Upload(slot int, src [][]byte) error {
 	if s.b.err != nil {
 		return s.b.err
 	}
@@ -176,7 +178,7 @@ func (s *lateStaging) Upload(slot int, src [][]byte) error {
 	return nil
 }
 
-func (s *lateStaging) Download(slot int) error {
+func (s *staging) Download(slot int) error {
 	for i := range s.out {
 		s.b.push(func() error { return inner(s.out[i]).Read(s.slots[slot].out[i]) })
 	}
@@ -184,11 +186,11 @@ func (s *lateStaging) Download(slot int) error {
 	return s.b.err
 }
 
-func (s *lateStaging) Wait(slot int) error { return s.b.through(s.slots[slot].end) }
+func (s *staging) Wait(slot int) error { return s.b.through(s.slots[slot].end) }
 
-func (s *lateStaging) Output(slot, i int) []byte { return s.slots[slot].out[i] }
+func (s *staging) Output(slot, i int) []byte { return s.slots[slot].out[i] }
 
-func (s *lateStaging) Close() error {
+func (s *staging) Close() error {
 	_ = s.b.Sync()
 	return nil
 }

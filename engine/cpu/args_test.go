@@ -1,0 +1,47 @@
+package cpu
+
+import (
+	"os"
+	"testing"
+	"unsafe"
+
+	"github.com/potstill/potstill/engine/backendtest/cstruct"
+)
+
+// TestArgumentsAreThoseOfC holds the argument structs to those of kernels.h. One
+// that is added there must be added here.
+func TestArgumentsAreThoseOfC(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("the kernels are compiled for 64-bit machines")
+	}
+	own := map[string]any{
+		"span": span{}, "ps_command": command{}, "ps_act": actFunc{},
+		"fill_args": fillArgs{}, "add_args": addArgs{}, "act_args": actArgs{}, "pool_args": poolArgs{},
+		"transpose_args": transposeArgs{}, "dropout_args": dropoutArgs{}, "strip_args": stripArgs{}, "shuffle_args": shuffleArgs{},
+		"loss_args": lossArgs{}, "bn_args": bnArgs{}, "fold_args": foldArgs{}, "layer_norm_args": layerNormArgs{},
+		"norm_total_args": normTotalArgs{}, "group_norm_args": groupNormArgs{}, "pack_args": packArgs{}, "pad_args": padArgs{},
+		"igemm_args": igemmArgs{}, "wgrad_args": wgradArgs{}, "reduce_args": reduceArgs{}, "rgb_args": rgbArgs{},
+		"depthwise_args": depthwiseArgs{}, "optim_args": optimArgs{}, "mix_args": mixArgs{}, "clip_args": clipArgs{},
+		"softmax_args": softmaxArgs{}, "channel_args": channelArgs{}, "depth_args": depthArgs{}, "pointwise_args": pointwiseArgs{},
+	}
+	text, err := os.ReadFile("kernels.h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cstruct.Parse(string(text), nil)
+	for name, fields := range c {
+		v, ok := own[name]
+		if !ok {
+			t.Errorf("%s of kernels.h is not compared with a struct of Go", name)
+			continue
+		}
+		if d := cstruct.Differ(fields, v, nil); d != "" {
+			t.Errorf("%s and %T: %s", name, v, d)
+		}
+	}
+	for name := range own {
+		if c[name] == nil {
+			t.Errorf("kernels.h has no %s", name)
+		}
+	}
+}
