@@ -69,7 +69,7 @@ func NewLoss(s Settings, teacher *layers.Model, smoothing float32) *Loss {
 // graph, for which the store gets two small variables. With another resize or
 // size, the pictures are prepared a second time, with the same random choices.
 func (l *Loss) Prepare(store *engine.Store, student, teacher checkpoint.Preprocess) (err error) {
-	if teacher.Size != 0 && (teacher.Size != student.Size || teacher.Resize != student.Resize) {
+	if other := teacher.Size != student.Size || teacher.Width != student.Width || teacher.Resize != student.Resize; teacher.Size != 0 && other || teacher.Gray != student.Gray {
 		t := teacher.Transform()
 		l.view = &t
 		return nil

@@ -1,11 +1,11 @@
 package layers
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 )
 
 // An Arch describes a model whole: two models of equal Arch have the same
@@ -15,63 +15,16 @@ type Arch struct {
 	Family  string `json:"family"`
 	Classes int    `json:"classes"`
 	// Base scales the net: each width is the family's own times Base over the
-	// family's base (16, or 64 for resnet18), rounded. 0 means the family's.
-	// Where Widths are given, Base has no effect.
+	// family's base, rounded as the family does. 0 means the family's, which is
+	// the channels of its first layer for most. Where Widths are given, Base
+	// has no effect.
 	Base int `json:"base,omitempty"`
-	// Widths are the output channels of each block, of each stage for
-	// resnet18; nil means those that Base gives. A pruned net is the same
-	// family with other widths.
+	// Widths are the output channels of each block, or of each stage; nil means
+	// those that Base gives. A family whose net is not a short list of widths
+	// takes none.
 	Widths []int `json:"widths,omitempty"`
 	// InChannels is the number of channels of an image; 0 means 3.
 	InChannels int `json:"in_channels,omitempty"`
-}
-
-// A family is a rule that makes a net from a list of widths.
-type family struct {
-	name string
-	base int
-	// widths are those at the family's base.
-	widths []int
-	// groups must divide every width but the last free ones.
-	groups, free int
-	build        func(b *NetBuilder, a Arch) (output string)
-}
-
-// times returns the multiples of a base.
-func times(base int, multipliers ...int) []int {
-	for i := range multipliers {
-		multipliers[i] *= base
-	}
-	return multipliers
-}
-
-// scale returns the widths at another base: the nearest that the groups divide.
-func (f family) scale(base int) []int {
-	out := make([]int, len(f.widths))
-	for i, w := range f.widths {
-		out[i] = max(1, (2*w*base+f.base*f.groups)/(2*f.base*f.groups)) * f.groups
-	}
-	return out
-}
-
-// families in the order in which they are listed to users.
-var families = []family{
-	{name: "cnn-plain", base: 16, widths: times(16, 1, 2, 4, 8, 8), groups: 1, build: buildCNN(plainBlock)},
-	{name: "cnn-dwpw", base: 16, widths: times(16, 1, 2, 4, 8, 8, 8, 16, 16, 16), groups: 1, build: buildCNN(depthwiseBlock)},
-	{name: "cnn-group", base: 16, widths: times(16, 1, 2, 4, 8, 8, 8), groups: 2, free: 1, build: buildCNN(groupBlock)},
-	{name: "cnn-group-printed", base: 16, widths: times(16, 1, 2, 4, 8, 8, 8), groups: 2, build: buildCNN(printedBlock)},
-	{name: "hw7-student", base: 16, widths: times(16, 1, 2, 4, 8, 16, 16, 16, 16), groups: 1, build: buildCNN(depthwiseBlock)},
-	{name: "resnet18", base: 64, widths: times(64, 1, 2, 4, 8), groups: 1, build: buildResNet18},
-	{name: "shufflenet_v2_x0_5", base: 24, widths: []int{24, 48, 96, 192, 1024}, groups: 2, free: 1, build: buildShuffleNetV2},
-}
-
-// Families returns the names of the model families.
-func Families() []string {
-	names := make([]string, len(families))
-	for i, f := range families {
-		names[i] = f.name
-	}
-	return names
 }
 
 // Net returns the net that a describes. The error says in one line what in a
@@ -86,21 +39,28 @@ func (a Arch) Net() (*Net, error) {
 }
 
 // Arch returns the description of a net that is just what a family makes, with
-// everything filled in: Widths and InChannels always, Base where the widths are
-// multiples of one. Of any other net it has Family (where the net comes from a
-// family at all), Classes and InChannels.
+// everything filled in: InChannels always, Widths where the family takes them,
+// Base where the widths are multiples of one. Of any other net it has Family
+// (where the net comes from a family at all), Classes and InChannels.
 func (n *Net) Arch() Arch {
 	a := Arch{Family: n.Family, Classes: n.Classes(), InChannels: n.Input.Channels}
-	full := a
-	full.Widths = FamilyWidths(n.Family, func(module string) int {
-		if m := n.Module(module); m != nil {
-			if conv, ok := m.Kind.(Conv2d); ok {
-				return conv.OutChannels
-			}
+	f, ok := familyOf(n.Family)
+	if !ok {
+		return a
+	}
+	at := n.byName()
+	channels := func(module string) int {
+		if i, ok := at[module]; ok {
+			return outputs(n.Modules[i].Kind)
 		}
 		return 0
-	})
-	if full.Widths == nil {
+	}
+	full := a
+	if f.widths != nil {
+		if full.Widths = FamilyWidths(n.Family, channels); full.Widths == nil {
+			return a
+		}
+	} else if full.Base = f.baseOf(channels); full.Base == 0 {
 		return a
 	}
 	full, _, err := full.resolve()
@@ -115,33 +75,39 @@ func (n *Net) Arch() Arch {
 }
 
 // FamilyWidths returns the widths of a net of a family of which only the output
-// channels of the convolutions are known, by the modules' names: 0 for one that
-// is not. It returns nil where they do not tell all widths. Whether a net of
-// these widths has all the channels that are known is the caller's to see.
+// channels of the convolutions and linear layers are known, by the modules'
+// names: 0 for one that is not. It returns nil where they do not tell all widths,
+// or the family takes none. Whether a net of these widths has all the channels
+// that are known is the caller's to see.
 func FamilyWidths(name string, channels func(module string) int) []int {
-	i := slices.IndexFunc(families, func(f family) bool { return f.name == name })
-	if i < 0 {
+	f, ok := familyOf(name)
+	if !ok || f.widths == nil {
 		return nil
 	}
-	f := families[i]
-	// A convolution has as many channels as a width, or half as many. No mark is
-	// another one, nor half of another one.
+	// A layer has as many channels as a width, or half or twice as many. No mark
+	// is another one, nor half or twice another one.
+	const marked = 64
 	marks := make([]int, len(f.widths))
 	for i := range marks {
-		marks[i] = 4 * (64 + i)
+		marks[i] = 2 * f.groups * (marked + i)
 	}
 	b := NewNetBuilder(f.name, Input{Channels: 1})
-	f.build(b, Arch{Family: f.name, Classes: 1, InChannels: 1, Widths: marks})
+	f.build(b, Arch{Family: f.name, Classes: 1, InChannels: 1, Base: f.base, Widths: marks})
 	widths := make([]int, len(marks))
 	for i := range b.net.Modules {
 		m := &b.net.Modules[i]
-		conv, ok := m.Kind.(Conv2d)
-		if !ok {
-			continue
-		}
-		for part := 1; part <= 2; part++ {
-			if at := slices.Index(marks, part*conv.OutChannels); at >= 0 && widths[at] == 0 {
-				widths[at] = part * channels(m.Name)
+		out := outputs(m.Kind)
+		for at, mark := range marks {
+			if widths[at] != 0 {
+				continue
+			}
+			switch out {
+			case mark:
+				widths[at] = channels(m.Name)
+			case mark / 2:
+				widths[at] = 2 * channels(m.Name)
+			case 2 * mark:
+				widths[at] = channels(m.Name) / 2
 			}
 		}
 	}
@@ -149,6 +115,18 @@ func FamilyWidths(name string, channels func(module string) int) []int {
 		return nil
 	}
 	return widths
+}
+
+// outputs returns the output channels of a convolution or of a linear layer, 0
+// of other kinds.
+func outputs(k Kind) int {
+	switch k := k.(type) {
+	case Conv2d:
+		return k.OutChannels
+	case Linear:
+		return k.OutFeatures
+	}
+	return 0
 }
 
 // Equal reports whether two nets are the same module by module.
@@ -161,11 +139,10 @@ func (n *Net) Equal(o *Net) bool {
 
 // resolve checks a and fills in what it leaves open.
 func (a Arch) resolve() (Arch, family, error) {
-	i := slices.IndexFunc(families, func(f family) bool { return f.name == a.Family })
-	if i < 0 {
-		return a, family{}, fmt.Errorf("unknown model family %q; choose one of %s", a.Family, strings.Join(Families(), ", "))
+	f, ok := familyOf(a.Family)
+	if !ok {
+		return a, family{}, unknownFamily(a.Family)
 	}
-	f := families[i]
 	if a.InChannels == 0 {
 		a.InChannels = 3
 	}
@@ -177,10 +154,11 @@ func (a Arch) resolve() (Arch, family, error) {
 	case a.Base < 0 || a.Base > maxWidth:
 		return a, f, fmt.Errorf("%s: base width %d; give a number from 1 to %d, or 0 for the family's %d", f.name, a.Base, maxWidth, f.base)
 	}
+	if len(a.Widths) > 0 && f.widths == nil {
+		return a, f, fmt.Errorf("%s: widths are given, but its net is not a list of them; scale it by its base width, %d", f.name, f.base)
+	}
 	if len(a.Widths) == 0 {
-		if a.Base == 0 {
-			a.Base = f.base
-		}
+		a.Base = cmp.Or(a.Base, f.base)
 		a.Widths = f.scale(a.Base)
 	} else {
 		a.Widths = slices.Clone(a.Widths)

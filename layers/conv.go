@@ -13,7 +13,7 @@ import (
 //
 // Tensors: weight [O,I/groups,KH,KW] and, with Bias, bias [O]. Both start uniform
 // in ±1/√fan_in with fan_in = I/groups·KH·KW, PyTorch's default (kaiming_uniform
-// with a = √5), unless WeightInit says otherwise.
+// with a = √5), unless WeightInit and BiasInit say otherwise.
 type Conv2d struct {
 	InChannels  int  `json:"in_channels"`
 	OutChannels int  `json:"out_channels"`
@@ -23,13 +23,14 @@ type Conv2d struct {
 	Dilation    Pair `json:"dilation"`
 	Groups      int  `json:"groups"`
 	Bias        bool `json:"bias"`
-	// WeightInit is "" or KaimingNormalFanOut.
+	// WeightInit is "", KaimingNormalFanOut or another of its kind.
 	WeightInit string `json:"weight_init"`
+	// BiasInit is "" or Zeros.
+	BiasInit string `json:"bias_init"`
+	// Dims is 2 for PyTorch's nn.Linear over the channels of each pixel: the
+	// kernel is 1, and PyTorch's weight is [O,I]. Else it is 0.
+	Dims int `json:"dims"`
 }
-
-// KaimingNormalFanOut starts a weight normal with mean 0 and variance
-// 2/(O·KH·KW), torchvision's choice for ResNet (He et al., arXiv:1502.01852).
-const KaimingNormalFanOut = "kaiming_normal_fan_out"
 
 func init() {
 	Register(Conv2d{KernelSize: Both(1), Stride: Both(1), Dilation: Both(1), Groups: 1, Bias: true})
@@ -59,25 +60,25 @@ func (k Conv2d) Check(inputs int) error {
 		return fmt.Errorf("stride %v, padding %v, dilation %v: at most %d is taken", k.Stride, k.Padding, k.Dilation, maxWidth)
 	case k.InChannels%k.Groups != 0 || k.OutChannels%k.Groups != 0:
 		return fmt.Errorf("%d to %d channels do not divide into %d groups; choose widths that are multiples of %d", k.InChannels, k.OutChannels, k.Groups, k.Groups)
-	case k.WeightInit != "" && k.WeightInit != KaimingNormalFanOut:
-		return fmt.Errorf("unknown weight_init %s; leave it out, or use %s", short(k.WeightInit), KaimingNormalFanOut)
+	case k.Dims != 0 && (k.Dims != 2 || k.KernelSize != Both(1) || k.Groups != 1):
+		return fmt.Errorf("dims %d with a kernel of %v in %d groups; leave it out, or give 2 for a kernel of 1 in one group", k.Dims, k.KernelSize, k.Groups)
 	}
-	return nil
+	return checkInits(k.WeightInit, k.BiasInit)
 }
 
 // Params implements Kind.
 func (k Conv2d) Params() []Param {
 	each := k.InChannels / k.Groups
 	kh, kw := k.KernelSize[0], k.KernelSize[1]
-	start := Uniform(1 / math.Sqrt(float64(each*kh*kw)))
-	w := param("weight", OIHW, start, kh, kw, each, k.OutChannels)
-	if k.WeightInit == KaimingNormalFanOut {
-		w.Init = Normal(math.Sqrt(2 / float64(k.OutChannels*kh*kw)))
+	weight, bias := starts(k.WeightInit, k.BiasInit, each*kh*kw, k.OutChannels*kh*kw)
+	w := param("weight", OIHW, weight, kh, kw, each, k.OutChannels)
+	if k.Dims == 2 {
+		w.Layout = OI
 	}
 	if !k.Bias {
 		return []Param{w}
 	}
-	return []Param{w, param("bias", Same, start, k.OutChannels)}
+	return []Param{w, param("bias", Same, bias, k.OutChannels)}
 }
 
 // Build implements Kind.

@@ -77,7 +77,7 @@ func (n *Net) groups() (*grouping, error) {
 
 // numberRoles tells the elements that are one apart by the order of their making.
 func (g *grouping) numberRoles() {
-	met := make(map[Elem]int32)
+	met := make([]int32, len(g.parent)) // by root
 	for e := range g.parent {
 		r := g.root(Elem(e))
 		g.role[e] = met[r]
@@ -87,17 +87,17 @@ func (g *grouping) numberRoles() {
 
 // signatures returns, by root, a number that says on which values and axes its
 // elements lie: FNV-1a, 64 bits, of the places and the roles there.
-func (g *grouping) signatures(n *Net) map[Elem]uint64 {
-	sums := make(map[Elem]uint64)
+func (g *grouping) signatures(n *Net) []uint64 {
+	sums := make([]uint64, len(g.parent))
+	for i := range sums {
+		sums[i] = 14695981039346656037
+	}
 	place := uint64(0)
 	lie := func(at []Elem) {
 		place++
 		for _, e := range at {
 			r := g.root(e)
-			h, ok := sums[r]
-			if !ok {
-				h = 14695981039346656037
-			}
+			h := sums[r]
 			for _, word := range [2]uint64{place, uint64(g.role[e])} {
 				h = (h ^ word) * 1099511628211
 			}
@@ -116,11 +116,11 @@ func (g *grouping) signatures(n *Net) map[Elem]uint64 {
 
 // number gives every element its group and its unit. Elements of one signature
 // are a group: no two modules make such unless their channels are tied.
-func (g *grouping) number(n *Net, signatures map[Elem]uint64) {
-	at := make(map[uint64]int32)  // the group of a signature
-	of := make(map[int]int)       // groups of a module
-	made := make(map[int32]int)   // the module of a group
-	units := make(map[Elem]int32) // of a root
+func (g *grouping) number(n *Net, signatures []uint64) {
+	at := make(map[uint64]int32)          // the group of a signature
+	of := make(map[int]int)               // groups of a module
+	made := make(map[int32]int)           // the module of a group
+	units := make([]int32, len(g.parent)) // of a root, counted from 1
 	for e := range g.parent {
 		r := g.root(Elem(e))
 		i, ok := at[signatures[r]]
@@ -140,12 +140,11 @@ func (g *grouping) number(n *Net, signatures map[Elem]uint64) {
 			g.groups = append(g.groups, x)
 		}
 		group := &g.groups[i]
-		u, ok := units[r]
-		if !ok {
-			u = int32(group.Size)
-			units[r] = u
+		if units[r] == 0 {
 			group.Size++
+			units[r] = int32(group.Size)
 		}
+		u := units[r] - 1
 		g.group[e], g.unit[e] = i, u
 		if group.Fixed == "" {
 			group.Fixed = g.fixed[Elem(e)]

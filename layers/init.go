@@ -22,6 +22,7 @@ const (
 	constant dist = iota
 	uniform
 	normal
+	truncated
 )
 
 // Constant starts every element at c.
@@ -33,6 +34,15 @@ func Uniform(bound float64) Init { return Init{uniform, bound} }
 // Normal draws from the normal distribution with mean 0 and the given standard
 // deviation.
 func Normal(std float64) Init { return Init{normal, std} }
+
+// TruncatedNormal draws from a normal distribution with mean 0 whose tails
+// beyond two of its own standard deviations are drawn again, and which has the
+// given standard deviation afterwards.
+func TruncatedNormal(std float64) Init { return Init{truncated, std / truncatedStd} }
+
+// truncatedStd is the standard deviation of a standard normal distribution that
+// is cut at ±2: √(1 - 4φ(2)/(2Φ(2)-1)).
+const truncatedStd = 0.8796256610342398
 
 // useInit keeps initialization apart from the other users of random numbers.
 const useInit = random.UseOther
@@ -50,6 +60,12 @@ func (d Init) fill(dst []float32, seed uint64, name string) {
 			dst[i] = float32(r.Uniform(-d.scale, d.scale))
 		case normal:
 			dst[i] = float32(r.NormFloat64() * d.scale)
+		case truncated:
+			z := r.NormFloat64()
+			for z < -2 || z > 2 {
+				z = r.NormFloat64()
+			}
+			dst[i] = float32(z * d.scale)
 		default:
 			dst[i] = float32(d.scale)
 		}
@@ -59,9 +75,9 @@ func (d Init) fill(dst []float32, seed uint64, name string) {
 // Init sets every variable of the model in store to its initial value:
 // what its kind says, which is PyTorch's default (weights and biases of Conv2d
 // and Linear uniform in ±1/√fan_in; BatchNorm2d weight 1, bias 0, running mean
-// 0, running variance 1), and torchvision's for resnet18 (convolutions normal
-// with variance 2/fan_out). The distributions are PyTorch's, the numbers are not: each
-// tensor's depend on seed and its name alone.
+// 0, running variance 1) unless a weight_init or bias_init is set, as the
+// families do that have a rule of their own. The distributions are PyTorch's,
+// the numbers are not: each tensor's depend on seed and its name alone.
 func (m *Model) Init(store *engine.Store, seed uint64) error {
 	for _, s := range m.slots {
 		v := s.Variable

@@ -8,7 +8,7 @@ type Layout uint8
 const (
 	Same Layout = iota // vectors and scalars: the same in both
 	OIHW               // convolution weights: [O,I,KH,KW] and [KH,KW,I,O]
-	OI                 // linear weights: [O,I] and [I,O]
+	OI                 // linear weights: [O,I] and [I,O], or [1,1,I,O] over pixels
 	C11                // vectors of channels that stand beside an image: [C,1,1] and [C]
 )
 
@@ -31,7 +31,8 @@ func (l Layout) Torch(engine []int) []int {
 	case OIHW:
 		return []int{engine[3], engine[2], engine[0], engine[1]}
 	case OI:
-		return []int{engine[1], engine[0]}
+		n := len(engine)
+		return []int{engine[n-1], engine[n-2]}
 	case C11:
 		return []int{engine[0], 1, 1}
 	}

@@ -3,7 +3,6 @@ package layers
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/potstill/potstill/engine"
 )
@@ -11,11 +10,15 @@ import (
 // Linear is PyTorch's nn.Linear, y = x·Wᵀ + b, from [N,I] to [N,O].
 //
 // Tensors: weight [O,I] and, with Bias, bias [O], both uniform in ±1/√I at the
-// start.
+// start, unless WeightInit and BiasInit say otherwise.
 type Linear struct {
 	InFeatures  int  `json:"in_features"`
 	OutFeatures int  `json:"out_features"`
 	Bias        bool `json:"bias"`
+	// WeightInit is "", KaimingNormalFanOut or another of its kind.
+	WeightInit string `json:"weight_init"`
+	// BiasInit is "" or Zeros.
+	BiasInit string `json:"bias_init"`
 }
 
 func init() { Register(Linear{Bias: true}) }
@@ -32,17 +35,17 @@ func (k Linear) Check(inputs int) error {
 	case k.InFeatures > maxFeatures || k.OutFeatures > maxClasses:
 		return fmt.Errorf("%d to %d features: at most %d and %d are taken", k.InFeatures, k.OutFeatures, maxFeatures, maxClasses)
 	}
-	return nil
+	return checkInits(k.WeightInit, k.BiasInit)
 }
 
 // Params implements Kind.
 func (k Linear) Params() []Param {
-	start := Uniform(1 / math.Sqrt(float64(k.InFeatures)))
-	w := param("weight", OI, start, k.InFeatures, k.OutFeatures)
+	weight, bias := starts(k.WeightInit, k.BiasInit, k.InFeatures, k.OutFeatures)
+	w := param("weight", OI, weight, k.InFeatures, k.OutFeatures)
 	if !k.Bias {
 		return []Param{w}
 	}
-	return []Param{w, param("bias", Same, start, k.OutFeatures)}
+	return []Param{w, param("bias", Same, bias, k.OutFeatures)}
 }
 
 // Build implements Kind.

@@ -29,7 +29,7 @@ func Open(a Arch) (*Net, error) {
 	}
 	text, err := os.ReadFile(a.Family)
 	if err != nil {
-		return nil, fmt.Errorf("%w; name a YAML file of a net, or one of the families %s", err, strings.Join(Families(), ", "))
+		return nil, fmt.Errorf("%w; name a YAML file of a net, or a family; %s", err, NearFamilies(a.Family))
 	}
 	return ParseYAML(a.Family, text, a.Classes)
 }

@@ -1,5 +1,5 @@
 """Makes engine/data/testdata/randaugment.json: what torchvision's RandAugment
-makes of a picture by each of its operations.
+makes of a picture by each of its operations, and its gray middle of 11x19.
 
     python scripts/golden_augment.py
 
@@ -13,6 +13,7 @@ import pathlib
 import numpy as np
 import torchvision
 from PIL import Image
+from torchvision.transforms import functional as F
 from torchvision.transforms import InterpolationMode, RandAugment
 from torchvision.transforms.autoaugment import _apply_op
 
@@ -43,7 +44,8 @@ def main():
                 m = float(magnitudes[strength]) if magnitudes.ndim > 0 else 0.0
                 out = _apply_op(image, op, m * sign, InterpolationMode.NEAREST, None)
                 cases.append({"op": op, "kind": kind, "strength": strength, "sign": sign, "out": b64(np.asarray(out))})
-    OUT.write_text(json.dumps({"h": 17, "w": 23, "pix": b64(src), "cases": cases}) + "\n")
+    gray = F.center_crop(F.to_grayscale(image, 1), [11, 19])
+    OUT.write_text(json.dumps({"h": 17, "w": 23, "pix": b64(src), "cases": cases, "gray": b64(np.asarray(gray))}) + "\n")
     print(f"torchvision {torchvision.__version__}: {len(cases)} cases, {OUT.stat().st_size} bytes")
 
 

@@ -272,6 +272,17 @@ def old():
 
 
 @net
+def padded():
+    """Zeros around images, as Keras pads before convolutions and pools."""
+    n = Net("padded")
+    x = n.op("Pad", "x", n.ints(0, 0, 1, 2, 0, 0, 2, 1), n.scalar(0.0))
+    x = n.op("Relu", n.conv(x, 3, 4, 3, "conv1"))
+    x = n.op("MaxPool", n.op("Pad", x, n.ints(0, 0, 1, 1, 0, 0, 1, 0)), kernel_shape=[3, 3], strides=[2, 2])
+    x = n.op("AveragePool", n.op("Pad", x, n.ints(0, 0, 1, 0, 0, 0, 0, 1)), kernel_shape=[2, 2])
+    return n.model(n.head(x, 4))
+
+
+@net
 def coded():
     """Weights in 8 bits with DequantizeLinear, and in 16-bit floats with Cast."""
     n = Net("coded")

@@ -241,12 +241,19 @@ func valuesOf(v *kong.Value, placeholder string) (found []candidate, files bool)
 			add(part)
 		}
 	}
+	families := func() {
+		for _, g := range layers.FamilyGroups() {
+			for _, f := range g.Families {
+				found = append(found, candidate{f, g.Title})
+			}
+		}
+	}
 	switch v.Name {
 	case "arch":
-		add(layers.Families()...)
+		families()
 	case "model":
 		if v.Flag == nil { // summary and explain take a family too
-			add(layers.Families()...)
+			families()
 		}
 	case "data":
 		add("builtin:fashion")

@@ -13,7 +13,7 @@ import (
 // grammar returns the command line's grammar.
 func grammar(t *testing.T) *kong.Application {
 	t.Helper()
-	k, err := kong.New(&commands{}, kong.Vars{"families": "", "version": ""})
+	k, err := kong.New(&commands{}, kong.Vars{"version": ""})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,6 +60,7 @@ Examples:
     potstill convert student.bin student.safetensors --classes food11.txt
     potstill convert resnet18-f37072fd.pth resnet18.safetensors --resize 256 --size 224 --normalize imagenet
     potstill convert out/student/best.safetensors student.onnx
+    potstill convert model.onnx model.safetensors --input 3x224x224 --insert-batchnorm --calibrate food11
     potstill convert out/student/best.safetensors student-int8.onnx --to onnx-int8 --calibrate food11`
 }
 

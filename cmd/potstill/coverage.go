@@ -18,7 +18,7 @@ type coverage struct {
 // newCoverage returns what counts the pictures of a model. Where they are scaled
 // first, or not cropped, there is nothing to count.
 func newCoverage(p checkpoint.Preprocess) *coverage {
-	if p.Resize > 0 {
+	if p.Resize > 0 || p.Width > 0 {
 		return &coverage{}
 	}
 	return &coverage{size: p.Size}

@@ -114,13 +114,18 @@ func (f dataFlags) size(asked int) int {
 
 // archFlags describe a net.
 type archFlags struct {
-	Base   int   `placeholder:"N" help:"Base width of the family; 16, or 64 for resnet18, if not given."`
-	Widths []int `placeholder:"N" help:"Channels of every block, instead of --base."`
+	Base   int   `placeholder:"N" help:"Base width of the family, with which all widths scale; the family's own if not given."`
+	Widths []int `placeholder:"N" help:"Channels of every block or stage, instead of --base, of families that take them."`
+	Gray   bool  `help:"A net of the family that takes one channel; its images are made gray."`
 }
 
 // net returns the net of a family, or that of a YAML file.
 func (f archFlags) net(family string, classes int) (*layers.Net, error) {
-	return layers.Open(layers.Arch{Family: family, Classes: classes, Base: f.Base, Widths: f.Widths})
+	a := layers.Arch{Family: family, Classes: classes, Base: f.Base, Widths: f.Widths}
+	if f.Gray {
+		a.InChannels = 1
+	}
+	return layers.Open(a)
 }
 
 // describeArch describes a net in a few words.

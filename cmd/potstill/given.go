@@ -86,7 +86,7 @@ func (f runFlags) check(set given) error {
 // check refuses settings of augmentation where there is none of the kind.
 func (f imageFlags) check(set given) error {
 	if f.NoAugment {
-		return set.without("with --no-augment", "flip", "rotation", "padding", "random-resized-crop", "jitter", "perspective")
+		return set.without("with --no-augment", "flip", "rotation", "padding", "random-resized-crop", "jitter", "perspective", "rand-augment", "erase")
 	}
 	if len(f.RandomResize) > 0 {
 		return set.without("with --random-resized-crop, which crops within the image", "padding")
@@ -99,7 +99,7 @@ func (f initFlags) check(set given) error {
 	if f.Init == "" {
 		return nil
 	}
-	return set.without("with --init, whose file holds the net", "arch", "base", "widths")
+	return set.without("with --init, whose file holds the net", "arch", "base", "widths", "gray")
 }
 
 var negative = regexp.MustCompile(`^-[0-9.]+(e[-+]?[0-9]+)?$`)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 
@@ -43,15 +42,15 @@ func (f imageFlags) preprocess(d dataFlags, net *layers.Net, start, teacher *che
 	case teacher != nil && teacher.Declares():
 		p = teacher.Preprocess
 	}
-	p.Size = cmp.Or(net.Input.Height, p.Size)
+	p.Gray = net.Input.Channels == 1
+	if h, w := net.Input.Height, net.Input.Width; h > 0 {
+		p.Size, p.Width = h, widthOf(h, w)
+	}
 	if f.Size != nil {
-		if *f.Size < 1 {
-			return p, fmt.Errorf("--size %d: give the pixels a side that the net sees", *f.Size)
-		}
 		if p.Size > 0 { // the crop shows the same share of the image
-			p.Resize = int(math.Round(float64(p.Resize) * float64(*f.Size) / float64(p.Size)))
+			p.Resize = int(math.Round(float64(p.Resize) * float64(f.Size.h) / float64(p.Size)))
 		}
-		p.Size = *f.Size
+		p.Size, p.Width = f.Size.h, widthOf(f.Size.h, f.Size.w)
 	} else {
 		p.Size = d.size(p.Size)
 	}
@@ -61,12 +60,20 @@ func (f imageFlags) preprocess(d dataFlags, net *layers.Net, start, teacher *che
 			return p, fmt.Errorf("--resize %d: give the length of the shorter side, or 0", p.Resize)
 		}
 	case p.Resize == 0 && len(f.RandomResize) > 0 && !f.NoAugment:
-		p.Resize = int(math.Round(float64(p.Size) / resizeShare))
+		p.Resize = int(math.Round(float64(max(p.Size, p.Width)) / resizeShare))
 	}
 	if f.Normalize.none || f.Normalize.mean != nil {
 		p.Mean, p.Std = f.Normalize.mean, f.Normalize.std
 	}
 	return p, nil
+}
+
+// widthOf is a preprocessing's Width: 0 where it is the height.
+func widthOf(h, w int) int {
+	if h == w {
+		return 0
+	}
+	return w
 }
 
 // trainResize is the Resize of training. A random resized crop scales by itself:
@@ -94,6 +101,7 @@ func (f imageFlags) transforms(p checkpoint.Preprocess) (train, eval data.Transf
 	}
 	train = data.TrainTransform(p.Size)
 	train.Resize, train.Mean, train.Std = f.trainResize(p), eval.Mean, eval.Std
+	train.Width, train.Gray = eval.Width, eval.Gray
 	train.HFlip, train.Rotation, train.Padding, train.Perspective = f.Flip, f.Rotation, f.Padding, f.Perspective
 	switch r := f.RandomResize; len(r) {
 	case 0:

@@ -22,8 +22,6 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
-
-	"github.com/potstill/potstill/layers"
 )
 
 // commands is the grammar of the command line.
@@ -80,7 +78,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	a := &app{out: &plainWriter{w: stdout}, console: c, log: slog.New(&handler{console: c}), args: args}
 	exited := -1
 	parser, err := kong.New(&commands{}, kong.Name("potstill"), kong.Writers(stdout, stderr),
-		kong.Vars{"families": strings.Join(layers.Families(), ", "), "version": thisVersion().String()},
+		kong.Vars{"version": thisVersion().String()},
 		kong.Description("Potstill trains, distills and shrinks image classifiers."),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, WrapUpperBound: 110}),
 		kong.Exit(func(code int) { exited = code }), kong.UsageOnError())

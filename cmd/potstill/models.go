@@ -81,7 +81,7 @@ func inspectModel(a *app, path string, f foreignFlags, input imageSize, whole bo
 func assumed(a *app, m *checkpoint.Checkpoint, size int) {
 	p := &m.Preprocess
 	if size > 0 {
-		p.Size = size
+		p.Size, p.Width = size, 0
 		if p.Assumed {
 			p.Resize = size
 		}

@@ -19,7 +19,7 @@ type summaryCmd struct {
 
 // modelFlags name a net: a family or a file.
 type modelFlags struct {
-	Model string    `arg:"" help:"A family (${families}), a YAML file of a net, or a model's file."`
+	Model string    `arg:"" help:"A family (the help lists them), a YAML file of a net, or a model's file."`
 	Input imageSize `placeholder:"3x256x256" help:"Size of an image; what the file says, or 3x256x256, if not given."`
 	foreignFlags
 	archFlags
@@ -36,7 +36,32 @@ Example:
     potstill summary cnn-dwpw --input 3x256x256
     potstill summary out/dwpw/best.safetensors --json
     potstill summary resnet18-f37072fd.pth
-    potstill summary resnet18 --yaml > mine.yaml`
+    potstill summary resnet18 --yaml > mine.yaml
+
+The families, with which --arch begins a net, too:
+` + familyList()
+}
+
+// familyList lists the families in their groups, wrapped.
+func familyList() string {
+	const wide = 76
+	var b strings.Builder
+	for _, g := range layers.FamilyGroups() {
+		fmt.Fprintf(&b, "\n%s:\n", g.Title)
+		line := "   "
+		for i, f := range g.Families {
+			if i < len(g.Families)-1 {
+				f += ","
+			}
+			if len(line)+1+len(f) > wide {
+				b.WriteString(line + "\n")
+				line = "   "
+			}
+			line += " " + f
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
 }
 
 // load builds the net; c is nil for a family. The input's size is filled in.
@@ -50,7 +75,7 @@ func (f *modelFlags) load(a *app) (m *layers.Model, c *checkpoint.Checkpoint, er
 
 // inspect is load that tells all about a file, if asked for.
 func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint.Info, err error) {
-	size := 256
+	height, width := 256, 256
 	var n *layers.Net
 	if layers.IsYAML(f.Model) || slices.Contains(layers.Families(), f.Model) {
 		n, err = layers.Open(layers.Arch{Family: f.Model, Classes: f.Classes, Base: f.Base, Widths: f.Widths, InChannels: f.Input.C})
@@ -60,13 +85,13 @@ func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint
 	} else {
 		if c, err = inspectModel(a, f.Model, f.foreignFlags, f.Input, whole); err != nil {
 			if ok, _ := exists(f.Model); !ok {
-				err = fmt.Errorf("%s is neither a model's file nor a family; the families are %s", f.Model, strings.Join(layers.Families(), ", "))
+				err = fmt.Errorf("%s is neither a model's file nor a family; %s", f.Model, layers.NearFamilies(f.Model))
 			}
 			return nil, nil, err
 		}
 		n = c.Net
 		if c.Preprocess.Size > 0 {
-			size = c.Preprocess.Size
+			height, width = c.Preprocess.Transform().OutSize(0, 0)
 		}
 	}
 	if m, err = n.Model(); err != nil {
@@ -74,10 +99,10 @@ func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint
 	}
 	channels := n.Input.Channels
 	if n.Input.Height > 0 {
-		size = n.Input.Height
+		height, width = n.Input.Height, n.Input.Width
 	}
 	if f.Input == (imageSize{}) {
-		f.Input = imageSize{channels, size, size}
+		f.Input = imageSize{channels, height, width}
 	}
 	if f.Input.C != channels {
 		return nil, nil, fmt.Errorf("%s takes images of %d channels, not %d", f.Model, channels, f.Input.C)

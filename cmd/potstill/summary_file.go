@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -77,7 +78,7 @@ func prepared(p *checkpoint.Preprocess) string {
 		steps = append(steps, fmt.Sprintf("shorter side to %d", p.Resize))
 	}
 	if p.Size > 0 {
-		steps = append(steps, fmt.Sprintf("center crop to %d", p.Size))
+		steps = append(steps, "center crop to "+pixels{p.Size, cmp.Or(p.Width, p.Size)}.String())
 	}
 	steps = append(steps, "divided by 255")
 	if len(p.Mean) > 0 {

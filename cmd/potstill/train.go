@@ -17,7 +17,7 @@ import (
 
 // trainCmd is potstill train.
 type trainCmd struct {
-	Arch string `default:"cnn-dwpw" help:"Family of the net (${families}), or a YAML file of a net of your own."`
+	Arch string `default:"cnn-dwpw" help:"Family of the net (potstill summary --help lists them), or a YAML file of a net of your own."`
 	archFlags
 	initFlags
 	dataFlags

@@ -45,7 +45,7 @@ type runFlags struct {
 
 // imageFlags say what images go through.
 type imageFlags struct {
-	Size      *int         `placeholder:"N" help:"Height and width that the net sees. If not given, those of the model in --init or --teacher; else 256, or 28 for builtin:fashion."`
+	Size      *pixels      `placeholder:"N|HxW" help:"Height and width that the net sees, as in 128 or 96x128. If not given, those of the model in --init or --teacher; else 256, or 28 for builtin:fashion."`
 	Resize    *int         `placeholder:"N" group:"Images:" help:"Scale the shorter side to N first; 0 does not. If not given, as the model in --init or --teacher says; with --random-resized-crop size/0.875, in evaluation alone."`
 	Normalize normalizeOpt `aliases:"normalise" placeholder:"imagenet|none|M,M,M/S,S,S" group:"Images:" help:"Subtract means and divide by deviations. If not given, as the model in --init or --teacher says."`
 

@@ -65,9 +65,10 @@ func Predict(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, im
 		for len(images) > 0 {
 			h, w := t.OutSize(images[0].H, images[0].W)
 			n := alike(t, images, h, w)
-			pixels = append(pixels[:0], make([]float32, n*h*w*3)...)
+			size := h * w * t.Channels()
+			pixels = append(pixels[:0], make([]float32, n*size)...)
 			for i, m := range images[:n] {
-				t.Apply(pixels[i*h*w*3:(i+1)*h*w*3], m, nil)
+				t.Apply(pixels[i*size:(i+1)*size], m, nil)
 			}
 			out, err := e.Logits(ctx, pixels, n, h, w)
 			if err != nil {
@@ -110,8 +111,8 @@ func withEvaluator(b engine.Backend, c *checkpoint.Checkpoint, o Options, f func
 	if err != nil {
 		return err
 	}
-	if n := m.Net().Input.Channels; n != 3 {
-		return fmt.Errorf("%s: the model takes images of %d channels; only 3 can be evaluated", m.Net(), n)
+	if n := m.Net().Input.Channels; n != c.Preprocess.Transform().Channels() {
+		return fmt.Errorf("%s: the model takes images of %d channels; only 3, and 1 of gray ones, can be evaluated", m.Net(), n)
 	}
 	e, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
 		Batch: o.Batch, Workers: o.Workers, Transform: c.Preprocess.Transform(),

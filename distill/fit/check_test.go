@@ -27,16 +27,16 @@ func TestWhatIsKnownIsSaidBeforeTheFirstStep(t *testing.T) {
 		"init":    {func(j *Job) { j.Init = broken(nan) }, []string{"start.pth", broken(nan).State[4].Name, "NaN", "broken"}},
 		"teacher": {func(j *Job) { j.Teacher = broken(inf) }, []string{"start.pth", broken(inf).State[4].Name, "Inf", "broken"}},
 		"channels": {func(j *Job) {
-			one := arch
-			one.InChannels = 1
-			j.Net = net(one)
-		}, []string{"1 channels", "3 (RGB)"}},
+			four := arch
+			four.InChannels = 4
+			j.Net = net(four)
+		}, []string{"4 channels", "3 (RGB)"}},
 		"teacher's channels": {func(j *Job) {
-			one := arch
-			one.InChannels = 1
-			j.Teacher = drawn(t, one, 3)
-			j.Teacher.Path = "grey.pth"
-		}, []string{"grey.pth", "1 channels"}},
+			four := arch
+			four.InChannels = 4
+			j.Teacher = drawn(t, four, 3)
+			j.Teacher.Path = "four.pth"
+		}, []string{"four.pth", "4 channels"}},
 		"alpha":    {func(j *Job) { j.KD.T, j.KD.Alpha = 4, 2 }, []string{"alpha", "2"}},
 		"freeze":   {func(j *Job) { j.Freeze = []string{"nothing.*"} }, []string{"nothing.*"}},
 		"lr-scale": {func(j *Job) { j.LRScales = []LRScale{{"nothing", 1}} }, []string{"nothing"}},

@@ -207,15 +207,15 @@ func (j Job) Check() error {
 
 // checkChannels refuses nets for other pictures than those there are.
 func (j *Job) checkChannels() error {
-	const hint = "pictures are read in 3 (RGB), so that only nets for these can be used"
-	if n := j.Net.Input.Channels; n != channels {
+	const hint = "pictures are read in 3 (RGB) or made gray, so that only nets for 3 channels or for 1 can be used"
+	if n := j.Net.Input.Channels; n != channels && n != 1 {
 		name := j.Net.String()
 		if j.Init != nil && j.Init.Path != "" {
 			name = j.Init.Path
 		}
 		return fmt.Errorf("%s takes images of %d channels; %s", name, n, hint)
 	}
-	if j.Teacher != nil && j.Teacher.Net.Input.Channels != channels {
+	if j.Teacher != nil && j.Teacher.Net.Input.Channels != channels && j.Teacher.Net.Input.Channels != 1 {
 		return fmt.Errorf("%s: the teacher takes images of %d channels; %s", cmp.Or(j.Teacher.Path, j.Teacher.Net.String()), j.Teacher.Net.Input.Channels, hint)
 	}
 	return nil
@@ -226,11 +226,12 @@ const channels = 3
 
 // checkSize compares the size of the images with that which the net takes.
 func (j *Job) checkSize() error {
-	in, size := j.Net.Input, j.Preprocess.Size
-	if in.Height == 0 || size == 0 || in.Height == size && in.Width == size {
+	in := j.Net.Input
+	h, w := j.Preprocess.Transform().OutSize(0, 0)
+	if in.Height == 0 || h == 0 || in.Height == h && in.Width == w {
 		return nil
 	}
-	return fmt.Errorf("%s takes images of %dx%d pixels and would get %dx%d; set the size to what it takes", j.Net, in.Height, in.Width, size, size)
+	return fmt.Errorf("%s takes images of %dx%d pixels and would get %dx%d; set the size to what it takes", j.Net, in.Height, in.Width, h, w)
 }
 
 // prepareInit makes the net that of Init, with the last layer that the data need.
@@ -257,11 +258,13 @@ func (j *Job) prepareInit(classes []string) error {
 // agree makes Preprocess and Config.Eval say the same.
 func (j *Job) agree() error {
 	eval := &j.Config.Eval
-	derived := checkpoint.Preprocess{Size: eval.Size, Resize: eval.Resize, Mean: eval.Mean, Std: eval.Std}
-	switch {
-	case reflect.ValueOf(*eval).IsZero():
+	gray := j.Net.Input.Channels == 1 // then the images are made gray, whoever has said so
+	j.Preprocess.Gray, eval.Gray, j.Config.Train.Gray = gray, gray, gray
+	derived := checkpoint.Preprocess{Size: eval.Size, Width: eval.Width, Gray: gray, Resize: eval.Resize, Mean: eval.Mean, Std: eval.Std}
+	switch { // but for gray, either may be left out
+	case reflect.DeepEqual(*eval, data.Transform{Gray: gray}):
 		*eval = j.Preprocess.Transform()
-	case reflect.ValueOf(j.Preprocess).IsZero():
+	case reflect.DeepEqual(j.Preprocess, checkpoint.Preprocess{Gray: gray}):
 		j.Preprocess = derived
 	case !reflect.DeepEqual(j.Preprocess.Transform(), derived.Transform()):
 		return fmt.Errorf("the preprocessing %+v differs from the evaluation transform %+v; leave one of them out", j.Preprocess, derived)

@@ -35,22 +35,34 @@ func (j *Job) tellPreprocess() {
 // student's images as they are.
 func (j *Job) teacherPreprocess() checkpoint.Preprocess {
 	p, own := j.Teacher.Preprocess, j.Preprocess
+	if p.Gray = j.Teacher.Net.Input.Channels == 1; p.Gray != own.Gray {
+		if !j.Teacher.Declares() { // the student's normalization is of other channels
+			own.Gray, own.Mean, own.Std = p.Gray, nil, nil
+			return own
+		}
+		if p.Size == 0 {
+			p.Size, p.Width, p.Resize = own.Size, own.Width, own.Resize
+		}
+		return p
+	}
 	if !j.Teacher.Declares() {
 		if len(own.Mean) > 0 && !j.Resume {
 			j.tell(fmt.Sprintf("%s does not say how its images are normalized: it gets the student's (minus %g, divided by %g)", nameOf(j.Teacher), own.Mean, own.Std))
 		}
 		return own
 	}
-	if p.Size == 0 || p.Size == own.Size && p.Resize == own.Resize {
+	if p.Size == 0 || p.Size == own.Size && p.Width == own.Width && p.Resize == own.Resize {
 		return p
 	}
-	crop := func(p checkpoint.Preprocess) string { return data.Transform{Size: p.Size, Resize: p.Resize}.Describe() }
+	crop := func(p checkpoint.Preprocess) string {
+		return data.Transform{Size: p.Size, Width: p.Width, Resize: p.Resize}.Describe()
+	}
 	if j.SharedImages {
 		if !j.Resume {
 			j.tell(fmt.Sprintf("the teacher %s was made for other images (%s): it gets the student's (%s), normalized as its own",
 				nameOf(j.Teacher), crop(p), crop(own)))
 		}
-		p.Size, p.Resize = own.Size, own.Resize
+		p.Size, p.Width, p.Resize = own.Size, own.Width, own.Resize
 		return p
 	}
 	if log := j.Logger; log != nil && !j.Resume {

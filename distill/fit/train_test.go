@@ -241,7 +241,7 @@ func TestTrainRefuses(t *testing.T) {
 		"no tensor that is trained":    func(j *Job) { j.Freeze, j.LRScales = []string{"fc.0"}, []LRScale{{"fc.0", 2}} },
 		"there are no data":            func(j *Job) { j.Data = nil },
 		file:                           func(j *Job) { j.Dir = filepath.Join(file, "sub") },
-		"teacher takes images of 1 ch": func(j *Job) { one := plain; one.InChannels = 1; j.Teacher = drawn(t, one, 1) },
+		"teacher takes images of 4 ch": func(j *Job) { four := plain; four.InChannels = 4; j.Teacher = drawn(t, four, 1) },
 	} {
 		j := small(ds, "")
 		set(&j)

@@ -131,8 +131,9 @@ func (s *session) imageSize(c *checkpoint.Checkpoint) (h, w int, err error) {
 // describe fills in what the outcome tells of the net.
 func (o *outcome) describe(m *layers.Model, d DataSpec) (err error) {
 	o.Params, o.Arch = int64(m.Params()), new(m.Arch())
-	if d.Size > 0 && m.Net().Input.Height == 0 || m.Net().Input.Height == d.Size {
-		sum, err := m.Summary(d.Size, d.Size)
+	h, w := d.preprocess().Transform().OutSize(0, 0)
+	if in := m.Net().Input; h > 0 && in.Height == 0 || in.Height > 0 && in.Height == h && in.Width == w {
+		sum, err := m.Summary(h, w)
 		if err != nil {
 			return err
 		}

@@ -215,7 +215,7 @@ func (r *Recipe) validateArch(s *Step, at string) error {
 		return nil
 	}
 	if s.Arch == "" {
-		return r.errAt(at+"#", "step %s names no architecture; add arch:, one of %s", s.name, strings.Join(layers.Families(), ", "))
+		return r.errAt(at+"#", "step %s names no architecture; add arch: and a family, as resnet18 (potstill summary --help lists them), or a YAML file of a net", s.name)
 	}
 	if _, err := layers.Open(s.arch(2)); err != nil {
 		return r.errAt(yamldoc.Join(at, "arch"), "step %s: %v", s.name, err)
@@ -228,7 +228,7 @@ func (r *Recipe) validateImport(s *Step, at string) error {
 		return r.errAt(at+"#", "step %s imports no file; add file: and the path of a model", s.name)
 	}
 	if s.Arch != "" && !layers.IsYAML(s.Arch) && !slices.Contains(layers.Families(), s.Arch) {
-		return r.errAt(yamldoc.Join(at, "arch"), "step %s: unknown model family %q; there are %s", s.name, s.Arch, strings.Join(layers.Families(), ", "))
+		return r.errAt(yamldoc.Join(at, "arch"), "step %s: unknown model family %q; %s", s.name, s.Arch, layers.NearFamilies(s.Arch))
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ type Recipe struct {
 type DataSpec struct {
 	Source string    `yaml:"source"` // as data.Open takes it; may be left to the user
 	Size   int       `yaml:"size"`   // height and width that the nets see
+	Width  int       `yaml:"width"`  // width, where it is not size
 	Resize int       `yaml:"resize"` // scale the shorter side first; 0: no
 	Mean   []float64 `yaml:"mean"`   // normalization, per channel of pixels/255; none: no
 	Std    []float64 `yaml:"std"`

@@ -21,7 +21,7 @@ func (r series) results() *report.Results {
 		Study: s.r.Study, Title: s.r.Title, PublishedData: s.r.PublishedData, Seed: s.r.Seed, Recipe: s.r.text,
 		Device: s.b.Name(), Threads: threads(s.b), Version: s.o.Version, Command: s.o.Command,
 		Data: report.Data{Name: s.ds.Name, Fingerprint: s.ds.Fingerprint, Classes: s.ds.Classes,
-			Train: s.ds.Train.Len(), Val: s.ds.Val.Len(), Size: s.r.Data.Size},
+			Train: s.ds.Train.Len(), Val: s.ds.Val.Len(), Size: s.r.Data.Size, Width: s.r.Data.Width},
 		Checks: r.checks(),
 	}
 	if hasTest(s.ds) {

@@ -151,7 +151,9 @@ func (r *Recipe) override(o Options) (*Recipe, error) {
 	}
 	c := *r
 	c.Data.Source = cmp.Or(o.Data, c.Data.Source)
-	c.Data.Size = cmp.Or(o.Size, c.Data.Size)
+	if o.Size != 0 {
+		c.Data.Size, c.Data.Width = o.Size, 0
+	}
 	if o.Seed != nil {
 		c.Seed = *o.Seed
 	}

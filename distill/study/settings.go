@@ -275,13 +275,13 @@ func (a Augment) transform() (data.Transform, error) {
 // place fits a transform to the data's size and normalization.
 func (s DataSpec) place(t data.Transform) data.Transform {
 	p := s.preprocess()
-	t.Size, t.Resize, t.Mean, t.Std = p.Size, p.Resize, p.Mean, p.Std
+	t.Size, t.Width, t.Resize, t.Mean, t.Std = p.Size, p.Width, p.Resize, p.Mean, p.Std
 	return t
 }
 
 // preprocess is what an image goes through in evaluation.
 func (s DataSpec) preprocess() checkpoint.Preprocess {
-	p := checkpoint.Preprocess{Size: s.Size, Resize: s.Resize}
+	p := checkpoint.Preprocess{Size: s.Size, Width: s.Width, Resize: s.Resize}
 	for _, v := range s.Mean {
 		p.Mean = append(p.Mean, float32(v))
 	}

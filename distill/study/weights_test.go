@@ -45,3 +45,15 @@ func TestSettingsOfTheLoader(t *testing.T) {
 		}
 	}
 }
+
+// A study may be of images that are not square, and have nets for gray ones.
+func TestShapesInStudy(t *testing.T) {
+	r := tiny(t, "size: 28", "size: 20\n  width: 24", "  pruned: {kind: prune, from: student, mult: 0.5, rows: [{table: Compression}]}\n", "",
+		"  stale: {kind: prune, from: student, mult: 0.5, optimizer: stale, rows: [{table: Compression, notes: as published}]}\n", "",
+		"  chart: {kind: prune, from: student, rate: 0.8, rounds: [1, 3], curve: falls}\n", "", "from: [student, int8, chart]", "from: [student]")
+	res, _, _ := run(t, backend(t), r, Options{Dir: t.TempDir()})
+	square, _, _ := run(t, backend(t), r, Options{Dir: t.TempDir(), Size: 20})
+	if res.Data.Size != 20 || res.Data.Width != 24 || square.Data.Width != 0 || res.Rows[1].MACs <= square.Rows[1].MACs {
+		t.Errorf("%+v, %d multiply-adds, and %+v, %d", res.Data, res.Rows[1].MACs, square.Data, square.Rows[1].MACs)
+	}
+}

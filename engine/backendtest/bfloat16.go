@@ -65,7 +65,7 @@ func activations(op engine.Op, inputs int) []int {
 		}
 	case engine.Conv2DBackwardWeight, engine.LinearBackwardWeight, engine.BatchNormBackward, engine.BatchNormActBackward,
 		engine.BatchNormEvalBackward, engine.LayerNormBackward, engine.GroupNormBackward, engine.ActivationBackward, engine.MaxPool2DBackward,
-		engine.AdaptiveMaxPool2DBackward, engine.LocalResponseNormBackward, engine.ScaleShiftBackward, engine.SoftmaxBackward:
+		engine.AdaptiveMaxPool2DBackward, engine.LocalResponseNormBackward, engine.ScaleShiftBackward, engine.SoftmaxBackward, engine.MSE, engine.MSEBackward:
 		return []int{0, 1}
 	case engine.PReLUBackward:
 		return []int{0, 2}
@@ -176,7 +176,7 @@ func mixedElements() (cases []testCase) {
 		cases = append(cases, mulOn("", s, s...)...)
 		cases = append(cases, mulOn("", s, s[0], s[3])...)
 		cases = append(cases, mulOn("", s, s[0], s[1], s[2], 1)...)
-		cases = append(cases, slices.Concat(pointwiseOn(s), scaleShiftOn(s), preluOn(s, s[3]), preluOn(s, 1), softmaxOn("", randn(s...)))...)
+		cases = append(cases, slices.Concat(pointwiseOn(s), scaleShiftOn(s), preluOn(s, s[3]), preluOn(s, 1), softmaxOn("", randn(s...)), mseOn("", randn(s...)))...)
 		cases = append(cases, stochasticDepthOn(0.5, 7, s))
 	}
 	for _, s := range [][3]int{{3, 5, 7}, {32, 256, 16}, {8, 121, 89}} {

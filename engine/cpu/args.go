@@ -32,6 +32,9 @@ const (
 	kRowwise
 	kSoftmax
 	kSoftmaxBackward
+	kMSE
+	kMSETotal
+	kMSEBackward
 	kCrossEntropy
 	kCrossEntropyBackward
 	kKLDiv
@@ -73,8 +76,9 @@ const (
 // kernelNames are the C names, to check the order against the library's.
 var kernelNames = [kernelCount]string{
 	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
-	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle", "pad2d", "pad2d_backward", "local_response", "local_response_backward",
-	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward",
+	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
+	"pad2d", "pad2d_backward", "local_response", "local_response_backward",
+	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
 	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
@@ -148,6 +152,11 @@ type (
 		x, dy, y  ptr
 		m, c      int64
 		rows, log int64
+	}
+	mseArgs struct {
+		x, t, dloss, y ptr
+		part           ptr
+		n, each, parts int64
 	}
 	stripArgs struct {
 		x, y              ptr

@@ -15,14 +15,15 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 		t.Skip("the kernels are compiled for 64-bit machines")
 	}
 	own := map[string]any{
-		"span": span{}, "ps_command": command{}, "ps_act": actFunc{},
+		"span": span{}, "pool_span": struct{ first, end, divisor int64 }{}, "ps_command": command{}, "ps_act": actFunc{},
 		"fill_args": fillArgs{}, "add_args": addArgs{}, "act_args": actArgs{}, "pool_args": poolArgs{},
 		"transpose_args": transposeArgs{}, "dropout_args": dropoutArgs{}, "strip_args": stripArgs{}, "shuffle_args": shuffleArgs{},
+		"pad2d_args": pad2dArgs{}, "local_response_args": responseArgs{},
 		"loss_args": lossArgs{}, "bn_args": bnArgs{}, "fold_args": foldArgs{}, "layer_norm_args": layerNormArgs{},
 		"norm_total_args": normTotalArgs{}, "group_norm_args": groupNormArgs{}, "pack_args": packArgs{}, "pad_args": padArgs{},
 		"igemm_args": igemmArgs{}, "wgrad_args": wgradArgs{}, "reduce_args": reduceArgs{}, "rgb_args": rgbArgs{},
 		"depthwise_args": depthwiseArgs{}, "optim_args": optimArgs{}, "mix_args": mixArgs{}, "clip_args": clipArgs{},
-		"softmax_args": softmaxArgs{}, "channel_args": channelArgs{}, "depth_args": depthArgs{}, "pointwise_args": pointwiseArgs{},
+		"softmax_args": softmaxArgs{}, "mse_args": mseArgs{}, "channel_args": channelArgs{}, "depth_args": depthArgs{}, "pointwise_args": pointwiseArgs{},
 	}
 	text, err := os.ReadFile("kernels.h")
 	if err != nil {

@@ -23,6 +23,7 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(local_response) X(local_response_backward) X(stochastic_depth)             \
   X(pointwise) X(channelwise) X(channelwise_backward) X(channelwise_total)     \
   X(rowwise) X(softmax) X(softmax_backward)                                    \
+  X(mse) X(mse_total) X(mse_backward)                                          \
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
   X(bn_grad_apply) X(bn_fold)                                                  \
@@ -141,6 +142,13 @@ typedef struct {
   int64_t rows; // rows a task
   int64_t log;
 } softmax_args;
+
+typedef struct {
+  const float *x, *t, *dloss;
+  float *y;               // the loss or dx
+  double *part;           // of each task
+  int64_t n, each, parts; // elements, those of a task; tasks
+} mse_args;
 
 // y[r][y0+c] = x[r][x0+c] for c < n; with fill the rest of y's rows is zero.
 typedef struct {

@@ -115,6 +115,7 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle,
 	pad2d, pad2dBackward, localResponse, localResponseBackward,
 	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
+	mse, mseTotal, mseBackward,
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,

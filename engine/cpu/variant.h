@@ -17,6 +17,7 @@
 #include "groupnorm.h"
 #include "channelwise.h"
 #include "softmax.h"
+#include "mse.h"
 #include "gemm.h"
 #include "gemm_weight.h"
 #include "rgb.h"

@@ -2,6 +2,7 @@ package data
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -9,18 +10,22 @@ import (
 func (t Transform) Describe() string {
 	var steps []string
 	add := func(format string, args ...any) { steps = append(steps, fmt.Sprintf(format, args...)) }
+	size := strconv.Itoa(t.Size)
+	if t.Width > 0 && t.Width != t.Size {
+		size = fmt.Sprintf("%dx%d", t.Size, t.Width)
+	}
 	if t.Resize > 0 {
 		add("shorter side to %d", t.Resize)
 	}
 	switch {
 	case t.RandomResizedCrop != nil:
-		add("a random %g to %g of the area scaled to %d", t.RandomResizedCrop.Scale[0], t.RandomResizedCrop.Scale[1], t.Size)
+		add("a random %g to %g of the area scaled to %s", t.RandomResizedCrop.Scale[0], t.RandomResizedCrop.Scale[1], size)
 	case t.RandomCrop && t.Padding > 0:
-		add("random crop to %d after padding by %d", t.Size, t.Padding)
+		add("random crop to %s after padding by %d", size, t.Padding)
 	case t.RandomCrop:
-		add("random crop to %d", t.Size)
+		add("random crop to %s", size)
 	case t.Size > 0:
-		add("center crop to %d", t.Size)
+		add("center crop to %s", size)
 	}
 	if t.HFlip > 0 {
 		add("flipped with probability %g", t.HFlip)
@@ -36,6 +41,9 @@ func (t Transform) Describe() string {
 	}
 	if t.Perspective > 0 {
 		add("perspective distorted by up to %g", t.Perspective)
+	}
+	if t.Gray {
+		add("gray")
 	}
 	add("divided by 255")
 	if len(t.Mean) > 0 {

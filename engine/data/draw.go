@@ -63,7 +63,7 @@ func (t *Transform) choose(ih, iw, h, w int, r *random.Rand) (c choice) {
 }
 
 // OnDevice reports whether engine.Augment can do what the transform does to
-// images of h×w: all but scaling, perspective, RandAugment and erasing.
+// images of h×w: all but scaling, perspective, RandAugment, erasing and gray.
 func (t Transform) OnDevice(h, w int) bool {
 	oh, ow := t.OutSize(h, w)
 	if t.Resize > 0 {
@@ -71,7 +71,7 @@ func (t Transform) OnDevice(h, w int) bool {
 			return false
 		}
 	}
-	return t.RandomResizedCrop == nil && t.Perspective == 0 && t.RandAugment == nil && t.Erase == nil && min(oh, ow) > 0 && max(oh, ow) <= maxSide
+	return t.RandomResizedCrop == nil && t.Perspective == 0 && t.RandAugment == nil && t.Erase == nil && !t.Gray && min(oh, ow) > 0 && max(oh, ow) <= maxSide
 }
 
 // Draw makes the random choices that Apply would make with the same r for an

@@ -216,3 +216,10 @@ func (s *scratch) toFloat(dst []float32, pix []uint8) {
 		dst[i+2] = s.lut[2][pix[i+2]]
 	}
 }
+
+// toGray writes the luma of RGB pixels, one channel.
+func (s *scratch) toGray(dst []float32, pix []uint8) {
+	for i := range dst {
+		dst[i] = s.lut[0][luma(pix[3*i:3*i+3])]
+	}
+}

@@ -44,7 +44,7 @@ type Loader struct {
 	classes    int
 	o          LoaderOptions
 	h, w       int      // of the output
-	views      [][2]int // height and width of each view
+	views      [][3]int // height, width and channels of each view
 	mu         sync.Mutex
 	byClass    [][]int   // if Balanced
 	free       [][]*slot // buffers of finished epochs
@@ -64,7 +64,7 @@ type Batch struct {
 	// Params say how engine.Augment makes the images, if OnDevice; else nil.
 	Params []uint32 // N·wire.AugmentParams: see Transform.Draw
 
-	viewShape [][2]int // height and width of each view
+	viewShape [][3]int // height, width and channels of each view
 }
 
 // slot is one buffer of an epoch's ring.
@@ -168,7 +168,7 @@ func (l *Loader) checkViews() error {
 				return fmt.Errorf("data: a view of %s is %dx%d, of %s %dx%d: set a size for it", l.s.File(i), vh, vw, l.s.File(0), h, w)
 			}
 		}
-		l.views = append(l.views, [2]int{h, w})
+		l.views = append(l.views, [3]int{h, w, v.Channels()})
 	}
 	return nil
 }
@@ -182,21 +182,21 @@ func (l *Loader) Steps() int {
 }
 
 // Shape returns the height, width and channels of the images.
-func (l *Loader) Shape() (h, w, c int) { return l.h, l.w, 3 }
+func (l *Loader) Shape() (h, w, c int) { return l.h, l.w, l.o.Augment.Channels() }
 
 // ViewShape returns the same of a view.
-func (l *Loader) ViewShape(i int) (h, w, c int) { return l.views[i][0], l.views[i][1], 3 }
+func (l *Loader) ViewShape(i int) (h, w, c int) { return l.views[i][0], l.views[i][1], l.views[i][2] }
 
 // Bytes returns the memory that an epoch's buffers take with batches of so many
 // images.
 func (l *Loader) Bytes(batch int) int {
 	batch = min(batch, l.s.Len())
-	image, all := l.h*l.w*3*4, l.o.Prefetch+2
+	image, all := l.h*l.w*l.o.Augment.Channels()*4, l.o.Prefetch+2
 	if l.o.OnDevice {
 		image = 4 * wire.AugmentParams
 	}
 	for _, v := range l.views {
-		image += v[0] * v[1] * 3 * 4
+		image += v[0] * v[1] * v[2] * 4
 	}
 	if l.o.MixupAlpha > 0 || l.o.CutMix > 0 {
 		all += l.o.Workers // each keeps a batch that is not mixed
@@ -272,16 +272,16 @@ func (l *Loader) take() ([]*slot, []int) {
 	b := l.o.Batch
 	for i := range ring {
 		ring[i] = &slot{ready: make(chan struct{}, 1), b: Batch{
-			H: l.h, W: l.w, C: 3, Classes: l.classes, viewShape: l.views,
+			H: l.h, W: l.w, C: l.o.Augment.Channels(), Classes: l.classes, viewShape: l.views,
 			Targets: make([]float32, b*l.classes), Labels: make([]int32, b), Index: make([]int, b), Numbers: make([]uint32, b),
 		}}
 		if l.o.OnDevice {
 			ring[i].b.Params = make([]uint32, b*wire.AugmentParams)
 		} else {
-			ring[i].b.Images = make([]float32, b*l.h*l.w*3)
+			ring[i].b.Images = make([]float32, b*l.h*l.w*l.o.Augment.Channels())
 		}
 		for _, v := range l.views {
-			ring[i].b.Views = append(ring[i].b.Views, make([]float32, b*v[0]*v[1]*3))
+			ring[i].b.Views = append(ring[i].b.Views, make([]float32, b*v[0]*v[1]*v[2]))
 		}
 	}
 	return ring, order
@@ -400,7 +400,7 @@ func (b *Batch) resize(l *Loader) {
 		b.Images = b.Images[:b.N*b.H*b.W*b.C]
 	}
 	for i, v := range l.views {
-		b.Views[i] = b.Views[i][:b.N*v[0]*v[1]*b.C]
+		b.Views[i] = b.Views[i][:b.N*v[0]*v[1]*v[2]]
 	}
 }
 
@@ -430,7 +430,7 @@ func (e *Epoch) image(b *Batch, k, i, place int, s *scratch) {
 	src := e.l.s.Image(i)
 	s.apply(&o.Augment, b.Images[k*px:(k+1)*px], src, r)
 	for v := range o.Views {
-		px := e.l.views[v][0] * e.l.views[v][1] * b.C
+		px := e.l.views[v][0] * e.l.views[v][1] * e.l.views[v][2]
 		s.applyView(&o.Augment, &o.Views[v], b.Views[v][k*px:(k+1)*px], src, draw())
 	}
 }

@@ -60,8 +60,8 @@ func (s *scratch) cutmix(b *Batch, alpha float64) {
 	r := cutRect(y, x, side, b.H, b.W)
 	s.cutPairs(b.Images, b.N, b.W, b.C, r)
 	for i, v := range b.Views {
-		h, w := b.viewShape[i][0], b.viewShape[i][1]
-		s.cutPairs(v, b.N, w, b.C, cutRect(y, x, side, h, w))
+		h, w, channels := b.viewShape[i][0], b.viewShape[i][1], b.viewShape[i][2]
+		s.cutPairs(v, b.N, w, channels, cutRect(y, x, side, h, w))
 	}
 	s.blendPairs(b.Targets, b.Classes, float32(1-float64(r.h*r.w)/float64(b.H*b.W)))
 }

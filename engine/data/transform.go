@@ -1,7 +1,7 @@
 package data
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -40,6 +40,8 @@ type Transform struct {
 	Perspective       float64      // distortion scale in [0, 1], applied with probability ½, bilinear, filled with 0
 	Mean, Std         []float32    // per channel, of values in [0, 1]; both nil: no normalization
 
+	Width       int          `json:",omitempty"` // output width, where it is not Size
+	Gray        bool         `json:",omitempty"` // one channel: torchvision's Grayscale, the last stage before /255
 	RandAugment *RandAugment `json:",omitempty"`
 	Erase       *Erase       `json:",omitempty"` // RandomErasing
 }
@@ -77,6 +79,8 @@ func (t Transform) Validate() error {
 	switch {
 	case t.Size < 0 || t.Size > maxSide:
 		return bad("size %d is not in 0…%d", t.Size, maxSide)
+	case t.Width < 0 || t.Width > maxSide || t.Width > 0 && t.Size == 0:
+		return bad("width %d is not in 0…%d, or there is no size, which is the height", t.Width, maxSide)
 	case t.Resize < 0 || t.Resize > maxSide:
 		return bad("resize %d is not in 0…%d", t.Resize, maxSide)
 	case t.Padding < 0 || t.Padding > maxSide:
@@ -130,10 +134,11 @@ func (t Transform) validateNorm() error {
 	if t.Mean == nil && t.Std == nil {
 		return nil
 	}
-	if len(t.Mean) != 3 || len(t.Std) != 3 {
-		return errors.New("data: transform: mean and std need three values each")
+	n := t.Channels()
+	if len(t.Mean) != n || len(t.Std) != n {
+		return fmt.Errorf("data: transform: mean and std need %s, not %d and %d", map[int]string{1: "one value each", 3: "three values each"}[n], len(t.Mean), len(t.Std))
 	}
-	for c := range 3 {
+	for c := range n {
 		m, s := float64(t.Mean[c]), float64(t.Std[c])
 		if math.IsNaN(m) || math.IsInf(m, 0) || !(s > 0) || math.IsInf(s, 0) {
 			return fmt.Errorf("data: transform: mean %g, std %g: want finite numbers, std positive", m, s)
@@ -142,10 +147,18 @@ func (t Transform) validateNorm() error {
 	return nil
 }
 
+// Channels returns those of the output: three, or one if Gray.
+func (t Transform) Channels() int {
+	if t.Gray {
+		return 1
+	}
+	return 3
+}
+
 // OutSize returns the output's height and width for an image of h×w.
 func (t Transform) OutSize(h, w int) (int, int) {
 	if t.Size > 0 {
-		return t.Size, t.Size
+		return t.Size, cmp.Or(t.Width, t.Size)
 	}
 	if t.Resize > 0 {
 		return shorterSide(h, w, t.Resize)
@@ -168,8 +181,8 @@ func (t Transform) CheckSize(h, w int) error {
 	return nil
 }
 
-// Apply transforms src into dst, layout HWC (one image of an NHWC batch), three
-// channels; dst holds OutSize's height·width·3 values. A nil r means
+// Apply transforms src into dst, layout HWC (one image of an NHWC batch) of
+// Channels channels; dst holds OutSize's height·width·channels values. A nil r means
 // evaluation. Every random choice comes from r, and the draws depend only on
 // the transform and on src's size. Apply allocates nothing once its pooled
 // scratch has grown to the images' size. t must be valid (see Validate).
@@ -209,9 +222,9 @@ func (s *scratch) apply(t *Transform, dst []float32, src Image, r *random.Rand) 
 func (s *scratch) render(t *Transform, dst []float32, src Image, ih, iw int, c *choice) {
 	s.prepareLUT(t.Mean, t.Std)
 	h, w := t.OutSize(src.H, src.W)
-	dst = dst[:h*w*3]
+	dst = dst[:h*w*t.Channels()]
 	if c.erase.h > 0 {
-		defer clearRect(dst, w, 3, c.erase)
+		defer clearRect(dst, w, t.Channels(), c.erase)
 	}
 	v := s.crop(c, viewOf(src), ih, iw, h, w)
 	if c.jitter[0].kind != 0 || c.randAugment {
@@ -231,12 +244,20 @@ func (s *scratch) render(t *Transform, dst []float32, src Image, ih, iw int, c *
 		v = view{pix: s.jittered, h: h, w: w, stride: w * 3}
 		s.identity(h, w)
 	}
-	if c.perspective {
+	if c.perspective || t.Gray {
 		s.turned = grow(s.turned, h*w*3)
 		s.gatherRotated(s.turned, v, h, w, c.angle)
-		s.part = grow(s.part, h*w*3) // whose content has been turned
-		perspective(s.part, s.turned, h, w, c.coeffs)
-		s.toFloat(dst, s.part)
+		pix := s.turned
+		if c.perspective {
+			s.part = grow(s.part, h*w*3) // whose content has been turned
+			perspective(s.part, s.turned, h, w, c.coeffs)
+			pix = s.part
+		}
+		if t.Gray {
+			s.toGray(dst, pix)
+		} else {
+			s.toFloat(dst, pix)
+		}
 		return
 	}
 	if c.angle == 0 {
@@ -251,7 +272,7 @@ func (s *scratch) render(t *Transform, dst []float32, src Image, ih, iw int, c *
 func (t *Transform) scaled(h, w int, eval bool) (int, int) {
 	short := t.Resize
 	if short == 0 && t.RandomResizedCrop != nil && eval {
-		short = t.Size
+		short = max(t.Size, t.Width)
 	}
 	if short == 0 {
 		return h, w
@@ -306,6 +327,9 @@ func (s *scratch) identity(h, w int) {
 // operations, as ToTensor and Normalize compute it.
 func (s *scratch) prepareLUT(mean, std []float32) {
 	norm := mean != nil
+	if len(mean) == 1 { // gray
+		mean, std = []float32{mean[0], mean[0], mean[0]}, []float32{std[0], std[0], std[0]}
+	}
 	if s.lutReady && s.lutNormalized == norm &&
 		(!norm || s.lutMean == [3]float32(mean) && s.lutStd == [3]float32(std)) {
 		return

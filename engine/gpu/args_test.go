@@ -17,8 +17,9 @@ import (
 // arguments are the structs that mirror those of the kernels' sources, which a
 // kernel's name and "_args" name.
 var arguments = map[string]map[string]any{
-	"activation": {"activation_args": activationArgs{}, "activation_backward_args": activationBackwardArgs{}},
-	"augment":    {"augment_args": augmentArgs{}},
+	"activation":   {"activation_args": activationArgs{}, "activation_backward_args": activationBackwardArgs{}},
+	"adaptivepool": {"adaptive_avg_pool_args": adaptiveArgs{}},
+	"augment":      {"augment_args": augmentArgs{}},
 	"batchnorm": {"bn_stats_args": bnStatsArgs{}, "bn_finish_args": bnFinishArgs{}, "bn_apply_args": bnApplyArgs{},
 		"bn_fold_args": bnFoldArgs{}},
 	"batchnorm_backward": {"bn_grad_args": bnGradArgs{}, "bn_grad_finish_args": bnGradFinishArgs{}},
@@ -45,7 +46,9 @@ var arguments = map[string]map[string]any{
 		"global_avg_pool_backward_args": globalAvgPoolBackwardArgs{}},
 	"channelwise": {"channelwise_args": channelwiseArgs{}, "channelwise_grad_args": channelwiseGradArgs{}, "channelwise_total_args": channelwiseTotalArgs{},
 		"slope_total_args": slopeTotalArgs{}, "rowwise_args": rowwiseArgs{}},
+	"pad2d": {"pad2d_args": pad2dArgs{}}, "localresponsenorm": {"local_response_args": responseArgs{}},
 	"pointwise": {"pointwise_args": pointwiseArgs{}},
+	"mse":       {"mse_args": mseArgs{}},
 	"softmax":   {"softmax_args": softmaxArgs{}},
 	"split_sum": {"split_sum_args": splitSumArgs{}},
 }

@@ -183,6 +183,8 @@ var plants = []plant{
 	{"a part of the slope", "channelwise", "PReLUBackward", "i < a.n; i += NORM_THREADS", "i < a.n - 1; i += NORM_THREADS"},
 	{"the shift of the vector's first channel", "channelwise", "ScaleShift", "b[l] = a.b[c + l];", "b[l] = a.b[c];"},
 	{"no division of equals", "pointwise", "ChosenBackward", "return a > b ? dy : a == b ? 0.5f * dy : 0.f;", "return a >= b ? dy : 0.f;"},
+	{"the parts of the first block alone", "mse", "MSE", "i < (int)gridDim.x; i += thread_count()) sum", "i < 1; i += thread_count()) sum"},
+	{"half of the slope", "mse", "MSEBackward", "scale = 2.f * *a.dloss", "scale = *a.dloss"},
 	{"no largest taken off", "softmax", "Softmax", "sum += expf(v[l] - top);", "sum += expf(v[l]);"},
 	{"the word of another image", "elementwise", "StochasticDepth", "u32 k = image % 4, word", "u32 k = 0, word"},
 	{"r once", "groupnorm", "GroupNormBackward", "(float)(-r * r * d / m)", "(float)(-r * d / m)"},

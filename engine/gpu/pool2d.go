@@ -30,7 +30,7 @@ type (
 		sh, sw, top, left, dilationH, dilationW int32
 		below, beside, exclude                  int32
 		scale                                   float32
-		byC, byCol, byRow, byStrideH, byStrideW kernels.FastDiv
+		byC, byCol, byRow, bySH, bySW           kernels.FastDiv
 	}
 	globalAvgPoolArgs struct {
 		x, y              cuda.Ptr
@@ -108,7 +108,7 @@ func newPooling(w engine.Window, x, y engine.Spec) pooling {
 		kh: int32(kh), kw: int32(kw), sh: int32(w.Stride[0]), sw: int32(w.Stride[1]), top: int32(w.Pad[0]), left: int32(w.Pad[1]),
 		dilationH: int32(w.Dilation[0]), dilationW: int32(w.Dilation[1]),
 		below: int32(x.Shape[1] + w.Pad[2]), beside: int32(x.Shape[2] + w.Pad[3]), scale: float32(1 / float64(kh*kw)),
-		byC: kernels.Divisor(c), byStrideH: kernels.Divisor(w.Stride[0]), byStrideW: kernels.Divisor(w.Stride[1])}
+		byC: kernels.Divisor(c), bySH: kernels.Divisor(w.Stride[0]), bySW: kernels.Divisor(w.Stride[1])}
 	p.small, p.large = y.Shape[1]*y.Shape[2]*c, x.Shape[1]*x.Shape[2]*c
 	return p
 }

@@ -102,6 +102,7 @@ func gradCases() []gradCase {
 		{op: engine.ScaleShift{Shift: true}, in: []engine.Spec{x, f32(3)}},
 		{op: engine.PReLU{}, in: []engine.Spec{x, f32(3)}},
 		{op: engine.PReLU{}, in: []engine.Spec{x, f32(1)}},
+		{op: engine.MSE{}, in: []engine.Spec{x, x}},
 		{op: engine.Softmax{}, in: []engine.Spec{x}},
 		{op: engine.Softmax{Log: true}, in: []engine.Spec{f32(3, 4)}},
 		{op: engine.StochasticDepth{P: 0.5, Stream: 2}, in: []engine.Spec{f32(6, 2, 2, 3), engine.DropoutCounter}, wrt: 1},

@@ -191,10 +191,10 @@ func (t *tally) add(q pass) error {
 	return nil
 }
 
-// Logits runs n images, NHWC with three channels, transformed already, and
+// Logits runs n images, NHWC with the transform's channels, transformed already, and
 // returns their logits [n, classes] in memory of its own.
 func (e *Evaluator) Logits(ctx context.Context, images []float32, n, h, w int) ([]float32, error) {
-	const c = 3
+	c := e.o.Transform.Channels()
 	if n < 1 || h < 1 || w < 1 || len(images) != n*h*w*c {
 		return nil, fmt.Errorf("%d values for %d images of %dx%dx%d: %w", len(images), n, h, w, c, engine.ErrShape)
 	}

@@ -126,11 +126,14 @@ func (n *convNet) Build(b *engine.Builder, x *engine.Value, train bool) *engine.
 	x = b.One(engine.Conv2D{Pad: engine.Around(1)}, x, v(0), v(1))
 	x = b.One(engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: train}, x, v(2), v(3), v(4), v(5))
 	x = b.One(engine.Activation{F: engine.ReLU6}, x)
+	o := new(engine.Outputs)
+	o.Add("act", x)
 	x = b.One(engine.MaxPool2D{Window: engine.Square(2, 0, 0)}, x)
 	if train && n.dropout > 0 {
 		x = b.One(engine.Dropout{P: n.dropout}, x, b.DropoutCounter())
 	}
-	return &engine.Outputs{Logits: b.One(engine.Linear{}, b.One(engine.Flatten{}, x), v(7), v(8))}
+	o.Logits = b.One(engine.Linear{}, b.One(engine.Flatten{}, x), v(7), v(8))
+	return o
 }
 
 // fill gives the parameters small random values, and BatchNorm's γ and running

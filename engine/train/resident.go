@@ -66,7 +66,7 @@ func fitting(s *data.Split, c Config, b engine.Backend) (*resident, error) {
 	case !same:
 		return nil, errors.New("the images have several sizes")
 	case !c.Train.OnDevice(h, w):
-		return nil, errors.New("the transform scales them, changes their perspective, erases parts of them, or has RandAugment")
+		return nil, errors.New("the transform scales them, changes their perspective, erases parts of them, has RandAugment, or makes them gray")
 	}
 	m, ok := b.(engine.Metered)
 	if !ok {

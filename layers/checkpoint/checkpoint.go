@@ -37,6 +37,7 @@
 package checkpoint
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -92,6 +93,8 @@ const ExtraPrefix = "train/"
 // Mean and Std are given, (x-Mean)/Std channel by channel.
 type Preprocess struct {
 	Size   int       `json:"size"`
+	Width  int       `json:"width,omitempty"` // where it is not Size, which is then the height
+	Gray   bool      `json:"gray,omitempty"`  // one channel, for nets that take one
 	Resize int       `json:"resize,omitempty"`
 	Mean   []float32 `json:"mean,omitempty"`
 	Std    []float32 `json:"std,omitempty"`
@@ -241,11 +244,14 @@ func (c *Checkpoint) check() error {
 		return fmt.Errorf("%d class names for a model of %d classes", len(c.Classes), n)
 	}
 	p := c.Preprocess
+	if p.Width < 0 || p.Width > maxSize || p.Width != 0 && p.Size == 0 || p.Gray && channels != 1 {
+		return fmt.Errorf("preprocessing to a width of %d, gray %v, for a net of %d channels", p.Width, p.Gray, channels)
+	}
 	if p.Size < 0 || p.Resize < 0 || p.Size > maxSize || p.Resize > maxSize {
 		return fmt.Errorf("preprocessing to a size of %d, resized to %d: give numbers from 0 to %d", p.Size, p.Resize, maxSize)
 	}
-	if in := c.Net.Input; p.Size != 0 && in.Height != 0 && (p.Size != in.Height || p.Size != in.Width) {
-		return fmt.Errorf("preprocessing to %dx%d pixels for a net that takes %dx%d", p.Size, p.Size, in.Height, in.Width)
+	if in := c.Net.Input; p.Size != 0 && in.Height != 0 && (p.Size != in.Height || cmp.Or(p.Width, p.Size) != in.Width) {
+		return fmt.Errorf("preprocessing to %dx%d pixels for a net that takes %dx%d", p.Size, cmp.Or(p.Width, p.Size), in.Height, in.Width)
 	}
 	if len(p.Mean) != len(p.Std) || len(p.Mean) != 0 && len(p.Mean) != channels {
 		return fmt.Errorf("normalization by %d means and %d deviations for %d channels", len(p.Mean), len(p.Std), channels)

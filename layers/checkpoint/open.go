@@ -139,7 +139,7 @@ func unreadable(path string, err error) error {
 // 256, or to the size that the net takes, and a square from the middle.
 func importedPreprocess(n *layers.Net) Preprocess {
 	size := cmp.Or(n.Input.Height, importSize)
-	return Preprocess{Size: size, Resize: size, Assumed: true}
+	return Preprocess{Size: size, Resize: size, Gray: n.Input.Channels == 1, Assumed: true}
 }
 
 // imported makes a checkpoint of another program's file.
@@ -214,9 +214,11 @@ func hint(f *foreign.File, o OpenOptions, e *identify.Error) string {
 		return fix
 	}
 	given := o.Net != nil || o.Arch.Family != ""
-	families := layers.Families()
+	var families []string
 	if len(f.Tensors) > mostTried {
-		given, families = false, nil
+		given = false
+	} else {
+		families = identify.Nearest(f.Tensors, mostAdvised)
 	}
 	if given {
 		if m, err := identify.Identify(f.Tensors); err == nil {
@@ -235,11 +237,15 @@ func hint(f *foreign.File, o OpenOptions, e *identify.Error) string {
 		}
 	}
 	return "describe its net in a file and name that with --arch (potstill summary " + layers.Families()[0] +
-		" --yaml prints one), or save a net of one of the families " + strings.Join(layers.Families(), ", ")
+		" --yaml prints one), or save a net of one of the families that potstill summary --help lists"
 }
 
-// mostTried is up to how many tensors it is tried out what advice would help.
-const mostTried = 2048
+// What advice would help is tried out for files of up to mostTried tensors, with
+// up to mostAdvised families.
+const (
+	mostTried   = 2048
+	mostAdvised = 2
+)
 
 // reparametrized returns what to do about tensors that stand for another, by a
 // function that the file does not hold; "" if there are none.

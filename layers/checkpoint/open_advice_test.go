@@ -142,7 +142,7 @@ func TestOpenUnread(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(path, OpenOptions{})
-	if _, unknown := Open(path, OpenOptions{Arch: layers.Arch{Family: "cnn"}}); unknown == nil || strings.Count(unknown.Error(), "resnet18") != 1 {
+	if _, unknown := Open(path, OpenOptions{Arch: layers.Arch{Family: "cnn"}}); unknown == nil || strings.Count(unknown.Error(), "cnn-plain") != 1 {
 		t.Errorf("an unknown family: %v", unknown)
 	}
 	oneLine(t, err, path+": ", `its tensor "`+c.State[0].Name+`" complex64[1] was not read`)

@@ -8,7 +8,7 @@ import (
 
 // Transform returns what an image goes through before it meets the net.
 func (p Preprocess) Transform() data.Transform {
-	t := data.Transform{Size: p.Size, Resize: p.Resize}
+	t := data.Transform{Size: p.Size, Width: p.Width, Gray: p.Gray, Resize: p.Resize}
 	if len(p.Mean) > 0 {
 		t.Mean, t.Std = p.Mean, p.Std
 	}

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/named"
@@ -60,45 +59,41 @@ func Identify(tensors []named.Tensor) (*Match, error) {
 	if err := tooMany(tensors); err != nil {
 		return nil, err
 	}
-	var best *attempt
-	ts, err := templates()
+	fs, err := families()
 	if err != nil {
 		return nil, err
 	}
 	file := newContent(tensors)
-	for _, way := range ways {
-		for _, t := range ts {
-			a := t.try(file, way, nil)
-			if a.problem() == nil {
-				return a.match()
-			}
-			if best == nil || a.score() > best.score() {
+	a, others, err := whole(fs, file)
+	switch {
+	case err != nil:
+		return nil, err
+	case a != nil:
+		return a.matchBeside(others)
+	}
+	if m, err := identifyPart(tensors, fs); m != nil || err != nil {
+		return m, err
+	}
+	return nil, explain(fs, file)
+}
+
+// explain says why a file is of no family, and which comes nearest.
+func explain(fs []*family, file *content) error {
+	const few = 3 // outlines that look alike are looked at more closely
+	var best *attempt
+	for _, f := range nearest(fs, file, few) {
+		t, err := f.template()
+		if err != nil {
+			return err
+		}
+		for _, way := range ways {
+			if a := t.try(file, way, nil); best == nil || a.score() > best.score() {
 				best = a
 			}
 		}
 	}
-	if m, err := identifyPart(tensors, ts); m != nil || err != nil {
-		return m, err
-	}
-	return nil, best.explain(tensors)
+	return best.explain(file.tensors)
 }
-
-// templates are those of all families.
-var templates = sync.OnceValues(func() ([]*template, error) {
-	var ts []*template
-	for _, f := range layers.Families() {
-		n, err := layers.Arch{Family: f, Classes: 2}.Net()
-		if err != nil {
-			return nil, err
-		}
-		t, err := newTemplate(n)
-		if err != nil {
-			return nil, err
-		}
-		ts = append(ts, t)
-	}
-	return ts, nil
-})
 
 // IdentifyAs returns the tensors as the net of a.Family. Widths, classes and
 // channels that a gives must be the file's; those that it leaves open follow
@@ -141,7 +136,7 @@ func identifyAs(n *layers.Net, want map[string]int, tensors []named.Tensor) (*Ma
 	if err != nil {
 		return nil, err
 	}
-	best := t.lenient(newContent(tensors), ways, want)
+	best := t.lenient(newContent(tensors), ways[:], want)
 	if best.problem() == nil && len(best.left) == 0 {
 		return best.match()
 	}
@@ -256,16 +251,16 @@ func (a *attempt) score() float64 {
 		t := a.places[i]
 		switch {
 		case t == nil:
-		case a.shapes != nil && s.refuses(t, a.shapes[i]) == "", a.shapes == nil && a.alike(&s, t):
+		case a.shapes != nil && s.refuses(t, a.shapes[i]) == "", a.shapes == nil && a.resembles(&s, t):
 			good++
 		}
 	}
 	return float64(good) / float64(len(a.t.slots)+len(a.left))
 }
 
-// alike reports whether t has the outputs and the kernel of a slot, in a net
+// resembles reports whether t has the outputs and the kernel of a slot, in a net
 // that cannot be built.
-func (a *attempt) alike(s *slot, t *named.Tensor) bool {
+func (a *attempt) resembles(s *slot, t *named.Tensor) bool {
 	switch {
 	case len(t.Shape) != len(s.shape):
 		return false
@@ -280,10 +275,10 @@ func (a *attempt) alike(s *slot, t *named.Tensor) bool {
 // explain says why the file is of no family, of which this attempt came nearest.
 func (a *attempt) explain(tensors []named.Tensor) error {
 	const near = 0.1
-	if a.score() < near {
+	if a == nil || a.score() < near {
 		t := &tensors[0]
-		return &Error{Tensor: t.Name, Reason: fmt.Sprintf("its %d tensors, of which the first is %s %v, are a net of no known family and near none (%s)",
-			len(tensors), named.Quote(t.Name), t.Shape, strings.Join(layers.Families(), ", "))}
+		return &Error{Tensor: t.Name, Reason: fmt.Sprintf("its %d tensors, of which the first is %s %v, are a net of no known family and near none",
+			len(tensors), named.Quote(t.Name), t.Shape)}
 	}
 	e := a.problem()
 	e.Reason = fmt.Sprintf("it is a net of no known family; it comes nearest to %s, but %s", a.t.net.String(), e.Reason)
@@ -325,6 +320,25 @@ func (a *attempt) match() (*Match, error) {
 		m.Notes = append(m.Notes, fmt.Sprintf("%d tensors of float64 were rounded to float32", wide))
 	}
 	m.leftOut(a.left)
+	return m, nil
+}
+
+// matchBeside is match with a note where tensors whose names tell nothing fit
+// other nets as well.
+func (a *attempt) matchBeside(others []*attempt) (*Match, error) {
+	m, err := a.match()
+	if err != nil {
+		return nil, err
+	}
+	var as []string
+	for _, o := range others {
+		if !o.net.Equal(a.net) {
+			as = append(as, o.net.Family)
+		}
+	}
+	if len(as) > 0 {
+		m.Notes = append(m.Notes, fmt.Sprintf("it is taken for a %s, but its tensors fit %s as well; if that is meant, name it with --arch", a.net.Family, strings.Join(as, ", ")))
+	}
 	return m, nil
 }
 

@@ -18,6 +18,9 @@ import (
 // architectures are every family, whole, pruned, and of other images.
 func architectures() map[string]layers.Arch {
 	all := checkpointtest.Architectures()
+	for _, f := range layers.Families() {
+		all[f] = layers.Arch{Family: f, Classes: 5, Base: 4}
+	}
 	all["pruned student"] = layers.Arch{Family: "hw7-student", Classes: 11, Widths: []int{16, 32, 64, 13, 29, 31, 7, 256}}
 	all["pruned plain"] = layers.Arch{Family: "cnn-plain", Classes: 2, Widths: []int{3, 1, 5, 2, 9}}
 	all["pruned group"] = layers.Arch{Family: "cnn-group", Classes: 3, Widths: []int{2, 2, 2, 6, 2, 7}}
@@ -78,6 +81,17 @@ var changes = map[string]func(ts []named.Tensor) []named.Tensor{
 	},
 }
 
+// twins are families which by structure alone, without names, are another that
+// comes before them: a note says so.
+var (
+	twins    = map[string]string{"vgg8": "cnn-plain", "mlperf_resnet8_torch": "mlperf_resnet8"}
+	nameless = map[string]bool{"renamed": true, "renamed and sorted": true, "numbered": true, "underscores": true}
+)
+
+// deep are families whose nets are others' with more blocks: they are looked for
+// in fewer ways, for the sake of the time that it takes.
+var deep = map[string]bool{"resnet34": true, "resnet101": true, "resnet152": true, "resnet44": true, "resnet56": true, "resnet110": true, "wrn_40_2": true}
+
 func sorted(ts []named.Tensor) []named.Tensor {
 	slices.SortFunc(ts, func(a, b named.Tensor) int { return strings.Compare(a.Name, b.Name) })
 	return ts
@@ -100,6 +114,9 @@ func renamed(ts []named.Tensor, pattern string) []named.Tensor {
 func TestEveryFamilyIsFound(t *testing.T) {
 	for name, a := range architectures() {
 		for change, f := range changes {
+			if deep[a.Family] && change != "as it is" && change != "renamed" {
+				continue
+			}
 			t.Run(name+"/"+change, func(t *testing.T) {
 				arch, want := stateOf(t, a)
 				file := f(slices.Clone(want))
@@ -107,10 +124,19 @@ func TestEveryFamilyIsFound(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if first, ok := twins[a.Family]; ok && m.Net.Family == first && nameless[change] {
+					if notes := strings.Join(m.Notes, "; "); !strings.Contains(notes, "fit "+a.Family+" as well; if that is meant, name it with --arch") {
+						t.Errorf("the notes are %q", notes)
+					}
+					return
+				}
 				if !reflect.DeepEqual(m.Net.Arch(), arch) {
 					t.Fatalf("found %+v, want %+v", m.Net.Arch(), arch)
 				}
 				checkState(t, m, want)
+				if change != "as it is" && change != "numbered" && change != "renamed" {
+					return
+				}
 				if _, err := IdentifyAs(layers.Arch{Family: a.Family}, file); err != nil {
 					t.Error(err)
 				}
@@ -208,7 +234,7 @@ func TestWhatDoesNotFit(t *testing.T) {
 		}, []string{"cnn-group", "7 channels of cnn.1.3 do not divide into 2 groups"}},
 		"nothing alike": {student, func([]named.Tensor) []named.Tensor {
 			return []named.Tensor{fresh("encoder.w", 768, 768), fresh("encoder.b", 768)}
-		}, []string{"no known family", `"encoder.w" [768 768]`, "cnn-plain"}},
+		}, []string{"no known family", `"encoder.w" [768 768]`}},
 		"none": {student, func([]named.Tensor) []named.Tensor { return nil }, []string{"no tensors"}},
 		"roles in another order without names": {student, func(ts []named.Tensor) []named.Tensor {
 			for i := range ts {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 )
 
@@ -101,7 +102,7 @@ func prefixes(tensors []named.Tensor) []string {
 // lenient is the best attempt at finding a template's net among the tensors,
 // which may be more.
 func (t *template) lenient(c *content, ways []way, want map[string]int) *attempt {
-	if len(c.tensors) < t.least() {
+	if len(c.tensors) < t.least {
 		ways = ways[:1]
 	}
 	var best *attempt
@@ -118,38 +119,10 @@ func (t *template) lenient(c *content, ways []way, want map[string]int) *attempt
 	return best
 }
 
-// least is the number of tensors that a net of the template cannot lack.
-func (t *template) least() int {
-	n := 0
-	for i := range t.slots {
-		if !t.slots[i].counter {
-			n++
-		}
-	}
-	return n
-}
-
 // identifyPart returns the one net of a known family that is in the file among
 // tensors that are harmless; nil without an error if there is none.
-func identifyPart(tensors []named.Tensor, ts []*template) (*Match, error) {
-	nets := findNets(tensors, func(c *content) *attempt {
-		kernels := 0
-		for i := range c.tensors {
-			if len(c.tensors[i].Shape) == 4 && c.tensors[i].Len() > 0 {
-				kernels++
-			}
-		}
-		var a *attempt
-		for _, t := range ts {
-			if t.kernels() != kernels || len(c.tensors) < t.least() {
-				continue
-			}
-			if a = t.lenient(c, ways[:byNames], nil); a.problem() == nil {
-				break
-			}
-		}
-		return a
-	})
+func identifyPart(tensors []named.Tensor, fs []*family) (*Match, error) {
+	nets := findNets(tensors, func(c *content) *attempt { return partOf(fs, c) })
 	switch len(nets) {
 	case 0:
 		return nil, nil
@@ -168,20 +141,10 @@ func identifyPart(tensors []named.Tensor, ts []*template) (*Match, error) {
 	return n.match()
 }
 
-// kernels is the number of a template's kernels of convolutions.
-func (t *template) kernels() int {
-	n := 0
-	for i := range t.slots {
-		if len(t.slots[i].shape) == 4 {
-			n++
-		}
-	}
-	return n
-}
-
 // harmless reports whether a tensor beside the net is no part of what it
-// computes: one of no elements, a counter or flag, or, outside of the net, the
-// weights of the classes in a loss.
+// computes: one of no elements, a counter or flag, one of an auxiliary head that
+// the family is trained with, or, outside of the net, the weights of the classes
+// in a loss.
 func (f *found) harmless(t *named.Tensor) bool {
 	module, r := split(t.Name)
 	alone := func(o *named.Tensor) bool {
@@ -190,6 +153,8 @@ func (f *found) harmless(t *named.Tensor) bool {
 	}
 	switch {
 	case t.Len() == 0:
+		return true
+	case f.auxiliary(t.Name):
 		return true
 	case len(t.Int) == t.Len() && len(t.Shape) <= 1:
 		return true
@@ -200,6 +165,12 @@ func (f *found) harmless(t *named.Tensor) bool {
 		return (r == weight || r == noRole) && !slices.ContainsFunc(f.left, func(o *named.Tensor) bool { return !alone(o) })
 	}
 	return false
+}
+
+// auxiliary reports whether a tensor of the file is one of an auxiliary head.
+func (f *found) auxiliary(name string) bool {
+	inside, ok := strings.CutPrefix(name, f.prefix)
+	return ok && slices.ContainsFunc(layers.FamilyBeside(f.at.t.net.Family), func(p string) bool { return strings.HasPrefix(inside, p) })
 }
 
 // under names the prefix in an error or note.
@@ -232,7 +203,7 @@ func (f *found) alone(t *template, want map[string]int) (*Match, error) {
 	for i, x := range f.left {
 		rest[i] = *x
 	}
-	if len(rest) >= t.least() {
+	if len(rest) >= t.least {
 		if other := t.lenient(newContent(rest), ways[:byNames], want); other.problem() == nil {
 			return nil, &Error{Nearest: t.net.String(), Hint: "save the state_dict of one of them alone: torch.save(model.state_dict(), path)",
 				Reason: fmt.Sprintf("it holds two nets of %s, one with tensor %s and one with tensor %s", t.net, named.Quote(f.prefix+f.at.first()), named.Quote(other.first()))}
@@ -273,22 +244,11 @@ func several(nets []found) error {
 // WithoutPrefix returns the tensors that are not those of a net under a prefix:
 // what [Root] stands for.
 func WithoutPrefix(tensors []named.Tensor) []named.Tensor {
-	ts, err := templates()
+	fs, err := families()
 	if err != nil {
 		return tensors
 	}
-	nets := findNets(tensors, func(c *content) *attempt {
-		var a *attempt
-		for _, t := range ts {
-			if len(c.tensors) < t.least() {
-				continue
-			}
-			if a = t.lenient(c, ways[:byNames], nil); a.problem() == nil {
-				break
-			}
-		}
-		return a
-	})
+	nets := findNets(tensors, func(c *content) *attempt { return partOf(fs, c) })
 	under := func(t named.Tensor) bool {
 		return slices.ContainsFunc(nets, func(f found) bool { return f.prefix != "" && strings.HasPrefix(t.Name, f.prefix) })
 	}

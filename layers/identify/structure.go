@@ -32,12 +32,20 @@ func newContent(tensors []named.Tensor) *content {
 type way func(t *template, c *content) []int
 
 // ways in the order in which they are tried.
-var ways = []way{
-	byName,
-	func(t *template, c *content) []int { return byModules(t, c.modules) },
-	func(t *template, c *content) []int { return byModules(t, c.sorted) },
-	byRank,
+var ways = [...]way{
+	wayNames:   byName,
+	wayModules: func(t *template, c *content) []int { return byModules(t, c.modules) },
+	waySorted:  func(t *template, c *content) []int { return byModules(t, c.sorted) },
+	wayRanks:   byRank,
 }
+
+// The numbers of the ways.
+const (
+	wayNames = iota
+	wayModules
+	waySorted
+	wayRanks
+)
 
 // byNames is how many of the ways, the first, ask names.
 const byNames = 3

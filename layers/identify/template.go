@@ -14,10 +14,9 @@ import (
 
 // A template is a net whose sizes are not known: those of its channel groups.
 type template struct {
-	net     *layers.Net
-	groups  []layers.Group
-	slots   []slot
-	modules []module // of indices into slots
+	outline
+	net    *layers.Net
+	groups []layers.Group
 }
 
 // A slot is a tensor of a template.
@@ -44,14 +43,13 @@ func newTemplate(n *layers.Net) (*template, error) {
 		return nil, err
 	}
 	at := make(map[string]int)
-	var parts []part
 	for i, s := range m.Slots() {
 		sl := slot{name: s.Variable.Name, shape: s.Shape(), counter: s.Variable.DType == engine.Int64}
 		sl.axes = make([][]share, len(sl.shape))
 		at[sl.name] = i
 		t.slots = append(t.slots, sl)
-		parts = append(parts, part{name: sl.name, shape: sl.shape, index: i})
 	}
+	t.measure()
 	for g, group := range t.groups {
 		for _, u := range group.Uses {
 			on := 0
@@ -64,7 +62,6 @@ func newTemplate(n *layers.Net) (*template, error) {
 			axes[u.Axis] = append(axes[u.Axis], share{g, on / group.Size})
 		}
 	}
-	t.modules = group(parts)
 	return t, nil
 }
 
@@ -101,8 +98,9 @@ func (t *template) try(file *content, w way, want map[string]int) *attempt {
 	return a
 }
 
-// measureWidths finds the net among those of the template's family: by the
-// output channels of its convolutions.
+// measureWidths finds the net among those of the template's family, at another
+// base or of other widths: by the output channels of its layers. Nets at another
+// base may have residual connections that the template has not.
 func (a *attempt) measureWidths(want map[string]int) {
 	channels := make(map[string]int)
 	image, classes := 0, 0
@@ -121,11 +119,12 @@ func (a *attempt) measureWidths(want map[string]int) {
 			classes = t.Shape[0]
 		}
 	}
+	known := func(module string) int { return channels[module] }
 	arch := layers.Arch{
 		Family: a.t.net.Family, InChannels: cmp.Or(want[layers.Image], image), Classes: cmp.Or(want[head.Name], classes),
-		Widths: layers.FamilyWidths(a.t.net.Family, func(module string) int { return channels[module] }),
+		Widths: layers.FamilyWidths(a.t.net.Family, known), Base: layers.FamilyBase(a.t.net.Family, known),
 	}
-	if arch.Widths == nil || len(want) > 2 {
+	if arch.Widths == nil && arch.Base == 0 || len(want) > 2 {
 		a.netErr = errNoFamily
 		return
 	}
@@ -149,10 +148,12 @@ func (a *attempt) measureWidths(want map[string]int) {
 var errNoFamily = errors.New("no family")
 
 // measureGroups finds the sizes of the groups: each is what most of the tensors in
-// its places say.
+// its places say, or, for one that is alone on no axis, what is left for it of
+// those that it shares.
 func (a *attempt) measureGroups(want map[string]int) {
 	a.net, a.netErr, a.shapes = nil, nil, nil
 	votes := make([][]vote, len(a.t.groups))
+	var sums []equation
 	for i, s := range a.t.slots {
 		t := a.places[i]
 		if t == nil || len(t.Shape) != len(s.shape) {
@@ -162,6 +163,8 @@ func (a *attempt) measureGroups(want map[string]int) {
 			if len(shares) == 1 {
 				g, times := shares[0].group, shares[0].times
 				votes[g] = append(votes[g], vote{t.Shape[axis] / times, t.Shape[axis] % times})
+			} else if len(shares) > 1 {
+				sums = append(sums, equation{shares, t.Shape[axis]})
 			}
 		}
 	}
@@ -180,6 +183,14 @@ func (a *attempt) measureGroups(want map[string]int) {
 	}
 	if a.netErr = odd; odd != nil {
 		return
+	}
+	if slices.Contains(a.sizes, 0) && len(sums) > 0 {
+		solve(a.sizes, sums)
+		for g, size := range a.sizes {
+			// What the shapes leave open was not cut, or they contradict it below.
+			a.sizes[g] = cmp.Or(size, a.t.groups[g].Size)
+			sizes[a.t.groups[g].Name] = a.sizes[g]
+		}
 	}
 	if slices.Contains(a.sizes, 0) {
 		a.netErr = fmt.Errorf("%s is missing", a.absent())

@@ -44,10 +44,11 @@ type Data struct {
 	Name        string   `json:"name"`
 	Fingerprint string   `json:"fingerprint"` // hex digest of the content
 	Classes     []string `json:"classes"`
-	Train       int      `json:"train"` // pictures trained on
-	Val         int      `json:"val"`   // pictures validated on: by them the best epoch is chosen
-	Test        int      `json:"test"`  // pictures tested on; 0: none
-	Size        int      `json:"size"`  // height and width the network sees, in pixels
+	Train       int      `json:"train"`           // pictures trained on
+	Val         int      `json:"val"`             // pictures validated on: by them the best epoch is chosen
+	Test        int      `json:"test"`            // pictures tested on; 0: none
+	Size        int      `json:"size"`            // height and width the network sees, in pixels
+	Width       int      `json:"width,omitempty"` // width, where it is not Size
 }
 
 // Row is one model, one line of a table; under several seeds, what they have

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -93,7 +94,7 @@ func (r *Results) atSize() string {
 	if r.Data.Size == 0 {
 		return ""
 	}
-	return fmt.Sprintf(", %d\u00a0×\u00a0%d pixels each", r.Data.Size, r.Data.Size)
+	return fmt.Sprintf(", %d\u00a0×\u00a0%d pixels each", r.Data.Size, cmp.Or(r.Data.Width, r.Data.Size))
 }
 
 func (r *Results) onDevice() string {

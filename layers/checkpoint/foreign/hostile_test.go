@@ -273,7 +273,8 @@ const intro = `# Hostile files
 Model files come from strangers. Each file below was made to hurt a reader, and is refused with the line beside it
 (` + "`FILE`" + ` stands for its path). Nothing in a file is executed; every length, shape, offset and stride is held against the
 file before memory is allocated; reading allocates at most 64 bytes for each byte of the file and 1 MiB beside the file itself, and
-pickles and zip archives of more than 4 GiB, or files of no known format, are refused after their first 512 bytes. Readers are fuzzed (` + "`scripts/fuzz.sh`" + `),
+pickles and zip archives of more than 4 GiB, or files of no known format, are refused after their first 512 bytes. Constants that an ONNX file
+announces and does not hold, or that are computed from others, have 2^28 numbers in all at most. Readers are fuzzed (` + "`scripts/fuzz.sh`" + `),
 and every file of the tests is also read cut short at every byte.
 
 This page is made by ` + "`go test ./layers/checkpoint/foreign -run HostileDoc -update`" + ` and held to the readers by the same test.

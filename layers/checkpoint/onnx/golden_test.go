@@ -15,6 +15,7 @@ import (
 	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 )
 
 var update = flag.Bool("update", false, "write testdata/*.onnx anew; scripts/onnx_check.sh --golden then asks ONNX Runtime for its logits")
@@ -32,7 +33,7 @@ type goldenCase struct {
 func goldenCases(t *testing.T) []goldenCase {
 	const exact = 1e-5
 	cases := []goldenCase{{"composed.onnx", composed(t), "", Options{}, exact}}
-	for _, family := range layers.Families() {
+	for _, family := range checkpointtest.Families() {
 		cases = append(cases, goldenCase{family + ".onnx", small(t, family), "", Options{}, exact})
 	}
 	return append(cases,

@@ -80,6 +80,9 @@ const defaultSize = 224
 // imageSize returns the height and width of the images.
 func imageSize(p checkpoint.Preprocess, o Options) (int, error) {
 	size := o.Size
+	if size == 0 && p.Width != 0 && p.Width != p.Size {
+		return 0, fmt.Errorf("images of %dx%d pixels: ONNX is written for square ones only; convert to another format", p.Size, p.Width)
+	}
 	if size == 0 {
 		size = p.Size
 	}

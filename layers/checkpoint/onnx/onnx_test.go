@@ -81,10 +81,10 @@ func bits(x []float32) []uint32 {
 	return out
 }
 
-// TestKeptTensors exports every family with its BatchNorms: all floats of the
+// TestKeptTensors exports nets of families with its BatchNorms: all floats of the
 // state are there, bit by bit, and no others but ReLU6's bounds.
 func TestKeptTensors(t *testing.T) {
-	for _, family := range layers.Families() {
+	for _, family := range checkpointtest.Families() {
 		c := sample(t, small(t, family), checkpoint.Float32)
 		m := readBack(t, encode(t, c, Options{KeepBatchNorm: true}))
 		m.wired(t)

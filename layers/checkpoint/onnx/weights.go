@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
@@ -83,6 +84,9 @@ func (x *exporter) conv(n, bn *engine.Node) error {
 	w, err := x.weights(n, bn)
 	if err != nil {
 		return err
+	}
+	if len(w.shape) == 2 { // PyTorch's Linear over the channels of each pixel
+		w.shape = append(slices.Clone(w.shape), 1, 1)
 	}
 	last := n
 	if bn != nil {

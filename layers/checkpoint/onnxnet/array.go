@@ -101,6 +101,17 @@ func (a *array) view(shape []int) *array {
 
 func intArray(shape []int, v ...int64) *array { return &array{shape: shape, i: v, ints: true} }
 
+// empty returns an array with room for the values that are added to it.
+func empty(shape []int, ints bool) *array {
+	a := &array{shape: shape, ints: ints}
+	if n := volume(shape); ints {
+		a.i = make([]int64, 0, n)
+	} else {
+		a.f = make([]float32, 0, n)
+	}
+	return a
+}
+
 // vectorOf returns a list of integers as a constant.
 func vectorOf(v []int) *array {
 	out := make([]int64, len(v))

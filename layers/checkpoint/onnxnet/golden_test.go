@@ -73,12 +73,14 @@ var goldens = map[string]wanted{
 	"coded": {batch: 2, open: true, modules: []string{"conv1:Conv2d", "v6_0:ReLU", "…", "fc:Linear"}},
 	"plain": {batch: 2, open: true, notes: "Softmax at the end is left off",
 		modules: []string{"conv1:Conv2d", "…", "conv2:Conv2d", "bn2:BatchNorm2d", "…", "fc:Linear"}},
-	"open_sizes": {batch: 2, open: true},
-	"needs_size": {batch: 2, options: Options{Height: 12, Width: 12}},
-	"tensorflow": {batch: 2, notes: "transposes between the layouts are gone"},
-	"convnext":   {batch: 2, open: true, notes: "GELU (2), normalization (1)"},
-	"shuffle":    {batch: 2},
-	"old":        {batch: 1},
+	"open_sizes":     {batch: 2, open: true},
+	"needs_size":     {batch: 2, options: Options{Height: 12, Width: 12}},
+	"tensorflow":     {batch: 2, notes: "transposes between the layouts are gone"},
+	"squeeze_excite": {batch: 2, open: true, notes: "Hardswish (1), SiLU (1)"},
+	"convnext":       {batch: 2, open: true, notes: "GELU (2), normalization (1)"},
+	"shuffle":        {batch: 2},
+	"padded":         {batch: 2, open: true, modules: []string{"conv1:Conv2d", "v7_0:ReLU", "v10_0:MaxPool2d", "v13_0:AvgPool2d", "v14_0:AdaptiveAvgPool2d", "fc:Linear"}},
+	"old":            {batch: 1},
 }
 
 // TestGoldens imports nets as exporters write them and holds their logits to ONNX

@@ -112,14 +112,15 @@ func nameAll(mods []*mod) {
 		}
 	}
 	taken := make(map[string]bool)
+	last := make(map[string]int) // the last number that a name was given
 	give := func(i int) {
 		m, path := mods[i], wishes[i].path
 		if path == "" || wishes[i].pytorch && inside[path] || path == "image" {
 			path = strings.TrimPrefix(path+"."+m.word(), ".")
 		}
 		m.name = path
-		for k := 1; taken[m.name] || m.name == "image"; k++ {
-			m.name = fmt.Sprintf("%s_%d", path, k)
+		for k := last[path] + 1; taken[m.name]; k++ {
+			m.name, last[path] = fmt.Sprintf("%s_%d", path, k), k
 		}
 		taken[m.name] = true
 	}

@@ -80,10 +80,27 @@ func (g *graph) notes(r *Result, in input, left map[*onnxread.Node]bool) []strin
 	if len(found) > 0 {
 		notes = append(notes, "written out in the file, and recognized: "+strings.Join(found, ", "))
 	}
+	if bare(r.Net) {
+		notes = append(notes, "it has no batch norms, which exporters fold away; before training, potstill convert --insert-batchnorm puts them back")
+	}
 	if in.nhwc {
 		notes = append(notes, "its images are [N,H,W,C]: the transposes between the layouts are gone")
 	}
 	return notes
+}
+
+// bare reports whether a net has convolutions and no normalization.
+func bare(n *layers.Net) bool {
+	convs := 0
+	for i := range n.Modules {
+		switch n.Modules[i].Kind.(type) {
+		case layers.Conv2d:
+			convs++
+		case layers.BatchNorm2d, layers.LayerNorm2d, layers.GroupNorm:
+			return false
+		}
+	}
+	return convs > 0
 }
 
 // outputNames joins the names of a graph's inputs or outputs.
@@ -184,13 +201,15 @@ func (m *mod) layer() (layers.Kind, error) {
 // state returns the modules' tensors in the net's order.
 func (t *translator) state(n *layers.Net) (layers.StateDict, error) {
 	var s layers.StateDict
+	done := make(map[string]bool)
 	for i := range n.Modules {
 		m, made := &n.Modules[i], t.mods[i]
 		for _, p := range m.Kind.Params() {
 			name := m.Tensor(p.Role)
-			if s.Find(name) != nil {
+			if done[name] {
 				continue // shared
 			}
+			done[name] = true
 			e := layers.Entry{Name: name}
 			k := slices.IndexFunc(made.data, func(w weight) bool { return w.role == p.Role })
 			switch {
@@ -199,10 +218,9 @@ func (t *translator) state(n *layers.Net) (layers.StateDict, error) {
 			case p.Role == "num_batches_tracked":
 				e.Shape, e.Int = []int{}, []int64{0}
 			}
-			if p.Layout.Torch(p.Spec.Shape); k >= 0 {
-				if want := p.Layout.Torch(p.Spec.Shape); volume(want) == len(e.Data) {
-					e.Shape = want
-				}
+			// A scale [C] may be [C,1,1] in PyTorch.
+			if want := p.Layout.Torch(p.Spec.Shape); k >= 0 && volume(want) == len(e.Data) {
+				e.Shape = want
 			}
 			s = append(s, e)
 		}

@@ -73,6 +73,9 @@ func (t *translator) withConstant(n *onnxread.Node, a *act, c *array, reversed b
 			return nil, fmt.Errorf("its constant of the shape %v does not fit %v", c.shape, a.shape())
 		}
 	}
+	if err := t.fold.take(2 * a.c); err != nil {
+		return nil, err
+	}
 	v, ok := a.vector(c, channel)
 	if !ok {
 		return nil, fmt.Errorf("its constant of the shape %v does not belong to the channels of %v", c.shape, a.shape())
@@ -105,12 +108,13 @@ func (t *translator) withConstant(n *onnxread.Node, a *act, c *array, reversed b
 			out = t.scaled(n, a, each(func(x float32) float32 { return float32(1 / float64(x)) }), nil)
 		}
 	case "Max", "Min":
-		if len(v) != 1 {
+		bound, same := c.scalar()
+		if !same {
 			return nil, fmt.Errorf("a bound that differs from channel to channel")
 		}
-		low, high := float64(v[0]), math.Inf(1)
+		low, high := bound, math.Inf(1)
 		if n.Op == "Min" {
-			low, high = math.Inf(-1), float64(v[0])
+			low, high = math.Inf(-1), bound
 		}
 		kind, set := bounded(low, high)
 		if kind == "" {
@@ -127,11 +131,10 @@ func (a *act) lifted(rank int) *act {
 }
 
 // scaled adds a ScaleShift, unless it would change nothing. Scale and shift have
-// one value, or one a channel; nil stands for none.
+// one value, or one a channel; nil stands for none. One a channel is kept whatever
+// it is: it is a parameter.
 func (t *translator) scaled(n *onnxread.Node, a *act, scale, shift []float32) []value {
-	trivial := func(v []float32, one float32) bool {
-		return !slices.ContainsFunc(v, func(x float32) bool { return x != one })
-	}
+	trivial := func(v []float32, one float32) bool { return len(v) == 0 || len(v) == 1 && v[0] == one }
 	if trivial(scale, 1) && trivial(shift, 0) {
 		return []value{{a: a}}
 	}

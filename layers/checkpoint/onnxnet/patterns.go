@@ -105,7 +105,15 @@ func (g *graph) factors(name string, depth int) (k float64, f []string) {
 
 // product recognizes an activation that is written as a product: k·x·g(x), or k·g(x).
 func (g *graph) product(n *onnxread.Node) *onnxread.Node {
-	k, f := g.factors(n.Out[0], 3)
+	for depth := 1; depth <= 3; depth++ { // x may be a product, too
+		if m := g.productOf(g.factors(n.Out[0], depth)); m != nil {
+			return m
+		}
+	}
+	return nil
+}
+
+func (g *graph) productOf(k float64, f []string) *onnxread.Node {
 	if len(f) == 1 {
 		if x, ok := g.hardClip(f[0]); ok && near(k, 1./6) {
 			return &onnxread.Node{Op: "HardSigmoid", In: []string{x}, Attrs: floats("alpha", 1./6, "beta", 0.5)}

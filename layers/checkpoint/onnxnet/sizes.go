@@ -68,6 +68,9 @@ func (in input) with(o Options) (input, error) {
 			return in, named.Refused(fixSimplify, "its images have %d %s; at most %d are taken", *p.file, p.what, p.most)
 		}
 	}
+	if in.n > 1<<16 {
+		return in, named.Refused("export it with an open batch", "its batch is of %d images", in.n)
+	}
 	if in.c == 0 {
 		return in, named.Refused(fixInput, "it does not say how many channels its images have")
 	}
@@ -137,6 +140,7 @@ func (g *graph) draft(in input, left map[*onnxread.Node]bool) (*draft, error) {
 }
 
 func (g *graph) draftOf(in input, left map[*onnxread.Node]bool) (*draft, error) {
+	g.fold.left = maxFolded // what the last draft took is free again
 	t := &translator{graph: g, values: make(map[string]value), left: left}
 	a := image(nil, in.n, in.h, in.w, in.c)
 	if in.nhwc {

@@ -7,8 +7,9 @@ import (
 
 // A tidier joins modules that are one: what a translation node by node leaves.
 type tidier struct {
-	mods []*mod
-	outs []*act
+	mods  []*mod
+	outs  []*act
+	count map[*mod]int // who reads each module's output
 }
 
 // normalizer returns what a batch norm makes of channel k: x·scale + shift.
@@ -21,12 +22,14 @@ func normalizer(data []weight, k int, eps float64) (scale, shift float32) {
 // convolution behind them, and global pools with what flattens them.
 func (t *translator) tidy(outs []*act) {
 	x := &tidier{mods: t.mods, outs: outs}
+	x.recount()
 	for changed := true; changed; {
 		changed = false
-		for _, m := range x.mods {
-			if x.join(m) {
+		for i := 0; i < len(x.mods); i++ {
+			if x.join(x.mods[i]) {
 				changed = true
-				break
+				x.recount()
+				i = max(i-2, -1) // what is behind the joined one comes next
 			}
 		}
 	}
@@ -48,28 +51,25 @@ func (x *tidier) join(m *mod) bool {
 		return x.scale(m, prev)
 	case m.kind == "Flatten":
 		return x.flat(m, prev)
-	case m.kind == "Conv2d" && prev.kind == "ConstantPad2d":
+	case prev.kind == "ConstantPad2d" && takesZeros(m, prev):
 		return x.pad(m, prev)
 	}
 	return false
 }
 
-// readers counts who reads a module's output.
-func (x *tidier) readers(m *mod) int {
-	n := 0
+// readers returns how many read a module's output.
+func (x *tidier) readers(m *mod) int { return x.count[m] }
+
+func (x *tidier) recount() {
+	x.count = make(map[*mod]int, len(x.mods))
 	for _, r := range x.mods {
 		for _, from := range r.in {
-			if from == m {
-				n++
-			}
+			x.count[from]++
 		}
 	}
 	for _, o := range x.outs {
-		if o.from == m {
-			n++
-		}
+		x.count[o.from]++
 	}
-	return n
 }
 
 // replace makes all that reads one module read another, and drops the first.
@@ -213,11 +213,33 @@ func placeless(kind string) bool {
 	return false
 }
 
-// pad joins zeros around an image with the pads of the convolution behind them.
-func (x *tidier) pad(m, prev *mod) bool {
-	if prev.set["value"] != 0.0 {
+// takesZeros reports whether zeros around an image are what a module's own pads
+// are: those of a convolution, of a mean that counts them, and of a maximum over
+// numbers of which none is negative.
+func takesZeros(m, pad *mod) bool {
+	if pad.set["value"] != 0.0 {
 		return false
 	}
+	if m.kind == "Conv2d" {
+		return true
+	}
+	if m.kind != "AvgPool2d" && m.kind != "MaxPool2d" || four(m.set["padding"]) != [4]int{} || m.set["ceil_mode"] != nil || m.set["dilation"] != nil {
+		return false
+	}
+	k := four(m.set["kernel_size"])
+	p := pad.set["padding"].([]int)
+	if 2*max(p[2], p[3]) > k[0] || 2*max(p[0], p[1]) > k[1] {
+		return false // more than half of the window
+	}
+	if m.kind == "AvgPool2d" {
+		return true
+	}
+	from := pad.in[0]
+	return from != nil && slices.Contains([]string{"ReLU", "ReLU6", "Sigmoid", "Hardsigmoid"}, from.kind)
+}
+
+// pad joins zeros around an image with the pads of what takes them.
+func (x *tidier) pad(m, prev *mod) bool {
 	p := prev.set["padding"].([]int) // left, right, top, bottom
 	own := four(m.set["padding"])
 	m.set["padding"] = padding([4]int{own[0] + p[2], own[1] + p[0], own[2] + p[3], own[3] + p[1]})
@@ -225,7 +247,8 @@ func (x *tidier) pad(m, prev *mod) bool {
 	return true
 }
 
-// four returns the pads [top, left, bottom, right] of a setting.
+// four returns the pads [top, left, bottom, right] of a setting, or a kernel's
+// [height, width] twice.
 func four(v any) [4]int {
 	switch v := v.(type) {
 	case int:

@@ -16,14 +16,6 @@ type value struct {
 	a *act
 }
 
-// shape returns the shape in ONNX.
-func (v value) shape() []int {
-	if v.c != nil {
-		return v.c.shape
-	}
-	return v.a.shape()
-}
-
 // A mod is a module that is being made.
 type mod struct {
 	node *onnxread.Node // that it is made of
@@ -65,14 +57,29 @@ func (t *translator) run() error {
 		if err != nil {
 			return refused(n, err)
 		}
+		if len(t.mods) > maxMods {
+			return named.Refused(fixSimplify, "its nodes become more than %d modules", maxMods)
+		}
 		for i, name := range n.Out {
-			if i < len(out) && name != "" {
-				t.values[name] = out[i]
+			if i >= len(out) || name == "" {
+				continue
 			}
+			if a := out[i].a; a != nil && (a.c > maxChannels || a.h > maxSide || a.w > maxSide) {
+				return refused(n, fmt.Errorf("what it makes, %v, is too large", a.shape()))
+			}
+			t.values[name] = out[i]
 		}
 	}
 	return nil
 }
+
+// Limits on what is translated. What becomes a net must keep to those of package
+// layers, too.
+const (
+	maxMods     = 1 << 13
+	maxChannels = 1 << 22
+	maxSide     = 1 << 16
+)
 
 func (t *translator) node(n *onnxread.Node) ([]value, error) {
 	in := make([]value, len(n.In))
@@ -211,6 +218,9 @@ func filled(n int, v float32) []float32 { return slices.Repeat([]float32{v}, n) 
 // vectorOf returns the weight of a role that has a number a channel, from a
 // constant that is broadcast over the others.
 func (t *translator) channelVector(role string, a *act, c *array) (weight, error) {
+	if err := t.fold.take(2 * a.c); err != nil {
+		return weight{}, err
+	}
 	v, ok := a.vector(c, channel)
 	if !ok {
 		return weight{}, fmt.Errorf("its constant of the shape %v does not belong to the channels of %v", c.shape, a.shape())

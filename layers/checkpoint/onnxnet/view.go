@@ -153,19 +153,6 @@ func (x axis) only(d dim) bool {
 	return !slices.ContainsFunc(x, func(a atom) bool { return a.dim != d })
 }
 
-// find returns the axis that is all of a dimension, -1 if none is.
-func (a *act) find(d dim) int {
-	if a.size(d) == 1 {
-		return -1
-	}
-	for i := range a.axes {
-		if a.is(i, d) {
-			return i
-		}
-	}
-	return -1
-}
-
 // nchw reports whether the tensor is an image as ONNX has it, [N,C,H,W].
 func (a *act) nchw() bool {
 	return len(a.axes) == 4 && a.is(0, batch) && a.is(1, channel) && a.is(2, row) && a.is(3, column)
@@ -175,17 +162,6 @@ func (a *act) nchw() bool {
 func image(from *mod, n, h, w, c int) *act {
 	return &act{from: from, n: n, h: h, w: w, c: c,
 		axes: []axis{whole(batch, n), whole(channel, c), whole(row, h), whole(column, w)}}
-}
-
-// dims returns the dimensions that the axes have atoms of.
-func (x axis) dims() []dim {
-	var out []dim
-	for _, a := range x {
-		if !slices.Contains(out, a.dim) {
-			out = append(out, a.dim)
-		}
-	}
-	return out
 }
 
 // sameAxes reports whether two tensors have the same axes.
@@ -209,16 +185,25 @@ func permuted(x axis) []int {
 
 // vector returns the values, one for each element of a dimension of the tensor,
 // by which a constant that is broadcast against it depends on that dimension
-// alone; ok is false where it depends on others. A constant of one value gives
-// a single one.
+// alone; ok is false where it depends on others. A constant of one element gives
+// a single one, and so does one of many elements that are equal where they do not
+// belong to the dimension.
 func (a *act) vector(k *array, d dim) (v []float32, ok bool) {
-	if s, same := k.scalar(); same && len(k.shape) <= len(a.axes) {
-		return []float32{float32(s)}, true
-	}
-	lead := len(a.axes) - len(k.shape)
-	if lead < 0 {
+	if len(k.shape) > len(a.axes) {
 		return nil, false
 	}
+	if k.len() > 1 {
+		if v, ok = a.vectorOf(k, d); ok {
+			return v, true
+		}
+	}
+	s, same := k.scalar()
+	return []float32{float32(s)}, same
+}
+
+// vectorOf is vector of a constant of several elements.
+func (a *act) vectorOf(k *array, d dim) (v []float32, ok bool) {
+	lead := len(a.axes) - len(k.shape)
 	v = make([]float32, a.size(d))
 	step := strides(k.shape)
 	// Each axis of the constant that is not 1 must consist of atoms of d.
