@@ -21,7 +21,7 @@ const (
 	FuncLeakyReLU                   // x for x > 0, else A·x
 	FuncThresholdedReLU             // x for x > A, else 0
 	FuncHardSigmoid                 // min(max(A·x+B, 0), 1); the slope at both corners is 0
-	FuncHardSwish                   // x·min(max(x+3, 0), 6)/6; the slope at -3 is -1/2, at 3 it is 3/2
+	FuncHardSwish                   // x·min(max(x+3, 0), 6)/6; the slope at -3 is -1/2, at 3 it is 1
 	FuncAbs                         // |x|
 	FuncNeg                         // -x
 	FuncReciprocal                  // 1/x

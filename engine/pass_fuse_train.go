@@ -15,12 +15,11 @@ func fuseBatchNormActBackward(f *fuser, s *step) *fusion {
 	if !ok {
 		return nil
 	}
-	y := act.in[0] // the activation's output
-	forward := f.made[y]
-	if forward == nil || len(forward.in) != 1 {
+	y := f.activated(act, ab.F)
+	if y == nil {
 		return nil
 	}
-	bn := f.made[forward.in[0]]
+	bn := f.made[f.made[y].in[0]]
 	if bn == nil || len(bn.out) < 3 || bn.out[1] != s.in[3] || bn.in[0] != s.in[0] {
 		return nil
 	}
@@ -34,6 +33,23 @@ func fuseBatchNormActBackward(f *fuser, s *step) *fusion {
 	}
 	in := []*Value{s.in[0], dy, s.in[2], bn.in[2], s.in[3], s.in[4]}
 	return f.one(&step{op: op, in: in, out: s.out, scope: s.scope}, chain...)
+}
+
+// activated returns the output of the activation whose gradient s is, nil if there
+// is none: s reads it, or the argument that the activation reads too.
+func (f *fuser) activated(s *step, act Act) *Value {
+	if !act.FromX() {
+		if forward := f.made[s.in[0]]; forward != nil && len(forward.in) == 1 {
+			return s.in[0]
+		}
+		return nil
+	}
+	for _, u := range f.used[s.in[0]] {
+		if a, ok := u.op.(Activation); ok && a.F == act {
+			return u.out[0]
+		}
+	}
+	return nil
 }
 
 // fuseBatchNormAct: BatchNorm (training) → Activation → MaxPool2D? becomes

@@ -1,6 +1,5 @@
 // Package layers writes networks down for the engine: layer types with
-// PyTorch's names and rules, the model families of the compression study, and
-// the translation between the engine's tensors and PyTorch's state_dict.
+// PyTorch's names and rules, families of models, and the translation between the engine's tensors and PyTorch's state_dict.
 //
 // A family is built from its description:
 //
@@ -10,13 +9,12 @@
 //
 // and a net of one's own from layers:
 //
-//	m, err := layers.Compose("lenet",
-//		layers.NewConv2d("conv1", 1, 6, 5, layers.Conv2dOptions{Padding: 2}),
-//		layers.NewReLU("relu1"),
-//		layers.NewMaxPool2d("pool1", engine.Square(2, 0, 0)),
-//		layers.NewFlatten("flatten"),
-//		layers.NewLinear("fc", 6*14*14, 10),
-//	)
+//	b := layers.NewNetBuilder("lenet", layers.Input{Channels: 1, Height: 28, Width: 28})
+//	x := b.Add("conv1", layers.Conv(1, 6, 5), layers.Image)
+//	x = b.Add("relu1", layers.ReLU{}, x)
+//	x = b.Add("pool1", layers.MaxPool(2, 0, 0), x)
+//	x = b.Add("flatten", layers.Flatten{}, x)
+//	net, err := b.Net(b.Add("fc", layers.Linear{InFeatures: 6 * 12 * 12, OutFeatures: 10, Bias: true}, x))
 //
 // A model holds no values. Its variables are identities, and their values live
 // in an engine.Store, so that one model may have several sets of weights (the

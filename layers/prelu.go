@@ -14,7 +14,6 @@ func init() { Register(PReLU{NumParameters: 1, Start: 0.25}) }
 //
 // Tensors: weight [NumParameters], Start at the start.
 type PReLU struct {
-	unary
 	NumParameters int     `json:"num_parameters"`
 	Start         float64 `json:"init"`
 }

@@ -17,7 +17,6 @@ func init() { Register(ScaleShift{Scale: true, Bias: true, Dims: 1, Start: 1}) }
 // Tensors: weight, Start at the start, with Scale, and bias, 0, with Bias; both
 // [C], or in PyTorch's shape [C,1,1] with Dims = 3.
 type ScaleShift struct {
-	unary
 	Channels int     `json:"channels"`
 	Scale    bool    `json:"scale"`
 	Bias     bool    `json:"bias"`

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Holds the ONNX export to ONNX's checker and to ONNX Runtime: random nets of every
-# family, full and pruned, and nets that are trained for a few epochs on
+# Holds the ONNX export to ONNX's checker and to ONNX Runtime: random nets of
+# families, full and pruned, and nets that are trained for a few epochs on
 # builtin:fashion, in float32, in 8-bit weights and in 8 bits throughout.
 #
 #   scripts/onnx_check.sh                      all of that

@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/fit"
@@ -18,13 +20,14 @@ type distillCmd struct {
 	archFlags
 	initFlags
 
-	T             float64 `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature."`
-	Alpha         float64 `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss."`
-	ShareImages   bool    `group:"Distillation:" help:"Give the teacher the student's images, normalized as its own, where its file says that it was made for another size; else it gets its own, of the same pictures, cropped and flipped alike."`
-	Teacher       string  `placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher."`
-	TeacherArch   string  `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first, or a YAML file of a net."`
-	TeacherBase   int     `placeholder:"N" group:"Distillation:" help:"Its base width."`
-	TeacherEpochs int     `placeholder:"N" group:"Distillation:" help:"Its epochs; --epochs if not given."`
+	T              float64 `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature."`
+	Alpha          float64 `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss."`
+	ShareImages    bool    `group:"Distillation:" help:"Give the teacher the student's images, normalized as its own, where its file says that it was made for another size; else it gets its own, of the same pictures, cropped and flipped alike."`
+	Teacher        string  `placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher."`
+	TeacherWeights string  `placeholder:"PREFIX" group:"Distillation:" help:"Which of several nets in that file, as in teacher; . for names without a prefix."`
+	TeacherArch    string  `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first, or a YAML file of a net."`
+	TeacherBase    int     `placeholder:"N" group:"Distillation:" help:"Its base width."`
+	TeacherEpochs  int     `placeholder:"N" group:"Distillation:" help:"Its epochs; --epochs if not given."`
 
 	dataFlags
 	runFlags
@@ -56,9 +59,11 @@ func (c *distillCmd) Run(a *app) error {
 	}
 	var teacher *checkpoint.Checkpoint
 	if c.Teacher != "" {
-		if teacher, err = loadModel(a, c.Teacher, foreignFlags{}, imageSize{}); err != nil {
-			return err
+		if teacher, err = loadModel(a, c.Teacher, foreignFlags{Weights: c.TeacherWeights}, imageSize{}); err != nil {
+			return teacherAdvice(err)
 		}
+	} else if c.TeacherWeights != "" {
+		return errors.New("--teacher-weights chooses among the nets of a file: name it with --teacher")
 	}
 	net, err := netToTrain(c.Arch, c.archFlags, start, anyClasses)
 	if err != nil {
@@ -78,6 +83,14 @@ func (c *distillCmd) Run(a *app) error {
 			return c.run(a, b, j)
 		})
 	})
+}
+
+// teacherAdvice names the flag that chooses among the nets of a teacher's file.
+func teacherAdvice(err error) error {
+	if strings.Contains(err.Error(), "--weights") {
+		return fmt.Errorf("%w (for a teacher the flag is --teacher-weights)", err)
+	}
+	return err
 }
 
 func (c *distillCmd) run(a *app, b engine.Backend, j fit.Job) error {

@@ -14,7 +14,7 @@ import (
 
 // lrFindCmd is potstill lr-find.
 type lrFindCmd struct {
-	Arch string `default:"cnn-dwpw" help:"Family of the net, or a YAML file of a net of your own."`
+	Arch string `default:"cnn-dwpw" help:"Family of the net (potstill summary --help lists them), or a YAML file of a net of your own."`
 	archFlags
 	initFlags
 	dataFlags

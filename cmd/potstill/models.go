@@ -97,6 +97,7 @@ const anyClasses = 2
 // initFlags name the weights that a training starts from.
 type initFlags struct {
 	Init    string   `placeholder:"FILE" help:"Start from the weights, and the net, in FILE, of any format that summary reads."`
+	Weights string   `placeholder:"PREFIX" help:"Which of several nets in that file, as in ema.module; . for names without a prefix."`
 	NewHead bool     `help:"Replace its last layer by a new one for the classes of the data. Done without asking where another program's file has another number of classes."`
 	Freeze  []string `sep:"none" placeholder:"PATTERN" help:"Keep the tensors of this name, or of this module or container, from training; * stands for any characters, as in layer1 or *.bias. Their batch norms keep their statistics. May be given several times."`
 	LRScale []string `name:"lr-scale" sep:"none" placeholder:"PATTERN=FACTOR" help:"Multiply the learning rate of such tensors, as in layer4=0.1. May be given several times."`
@@ -106,7 +107,9 @@ type initFlags struct {
 func (f initFlags) load(a *app) (*checkpoint.Checkpoint, error) {
 	switch {
 	case f.Init != "":
-		return loadModel(a, f.Init, foreignFlags{}, imageSize{})
+		return loadModel(a, f.Init, foreignFlags{Weights: f.Weights}, imageSize{})
+	case f.Weights != "":
+		return nil, errors.New("--weights chooses among the nets of a file: name it with --init")
 	case f.NewHead:
 		return nil, errors.New("--new-head replaces the last layer of a model: name it with --init")
 	}

@@ -49,6 +49,13 @@ func TestWeights(t *testing.T) {
 			t.Errorf("the %s that was taken out says %s (%s), want %s", w, again.out, again.err, r.out)
 		}
 	}
+	data := pictureFolder(t, 12, "a", "b", "c")
+	fails(t, []string{two, "--teacher-weights"}, "distill", "--data", data, "--teacher", two, "--out", filepath.Join(dir, "d"))
+	succeeds(t, "distill", "--data", data, "--size", "28", "--epochs", "1", "--batch", "20", "--base", "2", "--teacher", two, "--teacher-weights", "teacher",
+		"--out", filepath.Join(dir, "d"))
+	succeeds(t, "train", "--data", data, "--epochs", "1", "--batch", "20", "--size", "28", "--init", two, "--weights", "student",
+		"--out", filepath.Join(dir, "t"))
+	fails(t, []string{"--init"}, "train", "--data", data, "--weights", "student", "--out", filepath.Join(dir, "u"))
 	if logits[0] == logits[1] {
 		t.Errorf("both nets say %s", logits[0])
 	}

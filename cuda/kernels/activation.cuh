@@ -111,7 +111,7 @@ DEVICE float act_back(int f, float s, float dy) {
 	case ACT_LEAKY_RELU: return s > 0.f ? dy : a * dy;
 	case ACT_THRESHOLDED_RELU: return s <= a ? 0.f : dy;
 	case ACT_HARD_SIGMOID: return s <= 0.f || s >= 1.f ? 0.f : a * dy;
-	case ACT_HARD_SWISH: return s < -3.f ? 0.f : s <= 3.f ? dy * (s * (1.f / 3) + 0.5f) : dy;
+	case ACT_HARD_SWISH: return s < -3.f ? 0.f : s < 3.f ? dy * (s * (1.f / 3) + 0.5f) : dy;
 	case ACT_ABS: return s > 0.f ? dy : s < 0.f ? -dy : 0.f;
 	case ACT_ELU:
 	case ACT_CELU:
@@ -120,4 +120,13 @@ DEVICE float act_back(int f, float s, float dy) {
 	case ACT_POW: return a == 0.f ? 0.f : dy * (a * powf(s, a - 1.f));
 	}
 	return dy * act_smooth(s);
+}
+
+/* dy·f'(x), seen from x. */
+DEVICE float act_through(int f, float x, float dy) {
+#ifdef ACT_FROM_X
+	return act_back(f, x, dy);
+#else
+	return act_back(f, act(f, x), dy);
+#endif
 }

@@ -37,10 +37,10 @@ DEVICE bn_channel bn_channel_at(const bn_grad_args *a, int c) {
 	return p;
 }
 
-/* dy where f has slope one at BatchNorm(x), else zero. d is x-mean. */
+/* dy·f'(BatchNorm(x)). d is x-mean. */
 DEVICE float bn_through(int f, float d, bn_channel p, float dy) {
 	if (f == ACT_IDENTITY) return dy;
-	return act_slope(f, fmaf(d, p.scale, p.shift)) ? dy : 0.f;
+	return act_through(f, fmaf(d, p.scale, p.shift), dy);
 }
 
 /* The tail: elements behind the last whole row. */

@@ -140,6 +140,19 @@ DEVICE float bn_best(const bn_pool_args *a, float v[][LANES], int k, bn_channel 
 	return best;
 }
 
+/* dy·f' at the winner, whose f is y. */
+DEVICE float bn_through(const bn_pool_args *a, float v[][LANES], int k, bn_channel p, int winner, float y, float dy) {
+#ifdef ACT_FROM_X
+	float x = 0.f;
+	UNROLL
+	for (int u = 0; u < POOL * POOL; u++) x = u == winner ? v[u][k] : x;
+	y = fmaf(x - p.mean, p.scale, p.shift);
+#else
+	(void)v, (void)k, (void)p, (void)winner;
+#endif
+	return act_back(a->act, y, dy);
+}
+
 KERNEL(bn_pool)(bn_pool_args a) {
 	bn_walk s = bn_last(&a);
 	bn_channel p[LANES];
@@ -176,7 +189,7 @@ KERNEL(bn_pool_grad)(bn_pool_args a) {
 				float y = bn_best(&a, v, k, p[k], &winner), x = 0.f;
 				UNROLL
 				for (int u = 0; u < POOL * POOL; u++) x = u == winner ? v[u][k] : x;
-				float t = act_slope(a.act, y) ? g[k] : 0.f;
+				float t = bn_through(&a, v, k, p[k], winner, y, g[k]);
 				s[k] += t;
 				d[k] = fmaf(t, x - p[k].mean, d[k]);
 			}
@@ -240,7 +253,7 @@ KERNEL(bn_pool_dx)(bn_pool_args a) {
 		for (int k = 0; k < LANES; k++) {
 			int winner;
 			float y = bn_best(&a, v, k, p[k], &winner);
-			float t = act_slope(a.act, y) ? p[k].scale * g[k] : 0.f;
+			float t = bn_through(&a, v, k, p[k], winner, y, p[k].scale * g[k]);
 			UNROLL
 			for (int u = 0; u < POOL * POOL; u++)
 				v[u][k] = fmaf(c1[k], v[u][k] - p[k].mean, c2[k]) + (u == winner ? t : 0.f);

@@ -263,8 +263,9 @@ DEVICE int act_slope(int f, float y) {
 	return f == ACT_IDENTITY || (y > 0.f && (f == ACT_RELU || y < 6.f));
 }
 
-/* dy·f'(x), seen from y = f(x). */
+/* dy·f'(x), seen from y = f(x), and from x. */
 DEVICE float act_back(int f, float y, float dy) { return act_slope(f, y) ? dy : 0.f; }
+DEVICE float act_through(int f, float x, float dy) { return act_back(f, x, dy); }
 
 #endif
 

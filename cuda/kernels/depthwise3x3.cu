@@ -26,6 +26,9 @@ DEVICE vec fma_vec(vec a, vec b, vec c) { return fma4(a, b, c); }
 DEVICE vec mul_vec(vec a, vec b) { return mul4(a, b); }
 DEVICE vec add_vec(vec a, vec b) { return add4(a, b); }
 DEVICE vec clamp_vec(vec v, float least, float most) { return clamp4(v, least, most); }
+#ifdef ACT_FN
+DEVICE vec act_vec(vec v) { return act4(ACT_FN, v); }
+#endif
 #else
 typedef float vec;
 typedef real raw;
@@ -37,6 +40,9 @@ DEVICE vec fma_vec(vec a, vec b, vec c) { return fmaf(a, b, c); }
 DEVICE vec mul_vec(vec a, vec b) { return a * b; }
 DEVICE vec add_vec(vec a, vec b) { return a + b; }
 DEVICE vec clamp_vec(vec v, float least, float most) { return clamp(v, least, most); }
+#ifdef ACT_FN
+DEVICE vec act_vec(vec v) { return act(ACT_FN, v); }
+#endif
 #endif
 
 /* Rows that a thread has under way, of x alone and of x with dy: with 512 threads
@@ -98,13 +104,17 @@ typedef struct {
 	const float *w, *bias; /* residual and bias may be null */
 	real *y;
 	march g;
-	float least, most; /* the activation's bounds */
+	float least, most; /* the activation's bounds, where it is a clamp */
 	int flip; /* take the kernel turned round: the gradient for x at stride 1 */
 } depthwise3x3_args;
 
 DEVICE void finish(depthwise3x3_args a, real *y, vec v) {
 	if (a.residual) v = add_vec(v, open_raw(load(a.residual + (y - a.y))));
+#ifdef ACT_FN
+	store(y, act_vec(v));
+#else
 	store(y, clamp_vec(v, a.least, a.most));
+#endif
 }
 
 DEVICE void load_kernel(const float *w, int channels, int flip, vec *k) {

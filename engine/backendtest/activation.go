@@ -49,6 +49,7 @@ func activationCases() (cases []testCase) {
 	for _, f := range tableOfActs() {
 		cases = append(cases, activationOn(f, scaled(3, 0.5, 3, 11))...)
 		cases = append(cases, activationOn(f, sweep(20))...)
+		cases = append(cases, activationOn(f, given(engine.F32(12), -3, -2.5, -1, -0.5, -0.25, 0, 0.25, 0.5, 1, 2, 3, 6))[1])
 		// Where a slope overflows, a backend may multiply it with dy in any order.
 		cases = append(cases, activationOn(f, magnitudes(-140))[0])
 		if math.Abs(float64(f.A)) < 4 {

@@ -134,7 +134,11 @@ func (s convShape) cases() []testCase {
 		{label: s.String(), op: engine.Conv2DBackwardData{Conv2D: s.op, X: x.Spec}, in: []input{y, w}},
 		{label: s.String(), op: engine.Conv2DBackwardWeight{Conv2D: s.op, W: w.Spec, Bias: s.bias}, in: []input{x, y}},
 	}
-	for _, e := range []engine.Epilogue{{Act: engine.ReLU6}, {Residual: true, Act: engine.ReLU}, {Residual: true}} {
+	epilogues := []engine.Epilogue{{Act: engine.ReLU6}, {Residual: true, Act: engine.ReLU}, {Residual: true}}
+	if s.o%3 > 0 { // another activation, on two shapes of three
+		epilogues = append(epilogues, engine.Epilogue{Residual: s.o%3 == 1, Act: []engine.Act{engine.SiLU, engine.LeakyReLU(0.1)}[s.o%3-1]})
+	}
+	for _, e := range epilogues {
 		op, fin := s.op, in[:len(in):len(in)]
 		op.Epilogue = e
 		label := s.String() + "_" + e.Act.String()

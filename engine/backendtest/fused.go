@@ -3,6 +3,7 @@ package backendtest
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/ref"
@@ -20,6 +21,12 @@ func fusedCases() (cases []testCase) {
 			for _, f := range []engine.Act{engine.Identity, engine.ReLU, engine.ReLU6} {
 				cases = append(cases, fusedCase(s, f, p)...)
 			}
+		}
+	}
+	// Activations with a slope from x and from y, with a corner and without.
+	for _, f := range []engine.Act{engine.SiLU, engine.HardSwish, engine.LeakyReLU(0.1), engine.Tanh} {
+		for _, s := range [][]int{{3, 5, 7, 3}, {1, 31, 33, 16}, {2, 3, 5, 89}} {
+			cases = append(cases, slices.Concat(fusedCase(s, f, nil), fusedCase(s, f, &engine.Window{Kernel: engine.Both(2)}))...)
 		}
 	}
 	for _, c := range []int{257, 1028} { // more channels than a block has threads
@@ -54,19 +61,34 @@ func fusedCase(s []int, f engine.Act, pool *engine.Window) []testCase {
 		{label: "eval_" + label, op: eval, in: in, fused: true},
 		{label: label, op: back, in: []input{x, dy, gamma, beta, randn(c), positive(c)}, fused: true,
 			prepare: func(in []ref.Array) { in[4].V, in[5].V = stats(bn, in[0]) },
-			accept:  func(in []ref.Array) bool { return f == engine.Identity || clearOfCorners(in) }},
+			accept:  func(in []ref.Array) bool { return clearOfCorners(f, in) }},
 	}
 }
 
-// clearOfCorners reports whether no argument of the activation is so near to 0
-// or 6 that rounding decides the slope. in is that of BatchNormActBackward.
-func clearOfCorners(in []ref.Array) bool {
+// corners are the arguments at which the slope of an activation changes.
+func corners(f engine.Act) []float64 {
+	switch f.Fn {
+	case engine.FuncReLU, engine.FuncReLU6:
+		return []float64{0, 6}
+	case engine.FuncLeakyReLU:
+		return []float64{0}
+	case engine.FuncHardSwish:
+		return []float64{-3, 3}
+	}
+	return nil
+}
+
+// clearOfCorners reports whether no argument of the activation is so near to a
+// corner that rounding decides the slope. in is that of BatchNormActBackward.
+func clearOfCorners(f engine.Act, in []ref.Array) bool {
 	x, gamma, beta, mean, r := in[0], in[2], in[3], in[4], in[5]
 	for i, v := range x.V {
 		k := i % len(gamma.V)
 		z := (v-mean.V[k])*r.V[k]*gamma.V[k] + beta.V[k]
-		if math.Min(math.Abs(z), math.Abs(z-6)) < 1e-4 {
-			return false
+		for _, corner := range corners(f) {
+			if math.Abs(z-corner) < 1e-4 {
+				return false
+			}
 		}
 	}
 	return true

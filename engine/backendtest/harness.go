@@ -335,7 +335,7 @@ func checkClaims(t reporter, b engine.Backend) {
 				t.Errorf("the case is wrong: %v", err)
 				continue
 			}
-			for _, e := range []engine.Epilogue{{Act: engine.ReLU}, {Residual: true}, {Residual: true, Act: engine.ReLU6}} {
+			for _, e := range []engine.Epilogue{{Act: engine.ReLU}, {Residual: true}, {Residual: true, Act: engine.ReLU6}, {Act: engine.SiLU}} {
 				conv.Epilogue = e
 				in := []engine.Spec{x, w, v}
 				if e.Residual {
@@ -349,11 +349,13 @@ func checkClaims(t reporter, b engine.Backend) {
 			}
 		}
 		for _, pool := range []*engine.Window{nil, {Kernel: engine.Both(k)}, {Kernel: engine.Both(k), Stride: engine.Both(k)}, {Kernel: engine.Both(k), Stride: engine.Both(1)}} {
-			bn := engine.BatchNormAct{BatchNorm: engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: true}, F: engine.ReLU, Pool: pool}
-			claim(bn, x, v, v, v, v)
-			out, err := bn.Infer([]engine.Spec{x, v, v, v, v})
-			if err == nil {
-				claim(engine.BatchNormActBackward{F: engine.ReLU, Pool: pool}, x, out[0], v, v, v, v)
+			for _, f := range []engine.Act{engine.ReLU, engine.SiLU} {
+				bn := engine.BatchNormAct{BatchNorm: engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: true}, F: f, Pool: pool}
+				claim(bn, x, v, v, v, v)
+				out, err := bn.Infer([]engine.Spec{x, v, v, v, v})
+				if err == nil {
+					claim(engine.BatchNormActBackward{F: f, Pool: pool}, x, out[0], v, v, v, v)
+				}
 			}
 		}
 	}

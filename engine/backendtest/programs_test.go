@@ -11,6 +11,7 @@ import (
 func TestRefPrograms(t *testing.T) {
 	RunPrograms(t, ref.New(), Small)
 	RunRepeat(t, ref.New(), Small)
+	RunGated(t, ref.New(), Small)
 }
 
 // larger returns an eval that makes the outputs larger by a share.

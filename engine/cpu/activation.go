@@ -22,6 +22,15 @@ func actOf(f engine.Act) actFunc {
 	return actFunc{f: int64(f.Fn), a: float64(c[0]), b: float64(c[1]), c: float64(c[2])}
 }
 
+// splitAct parts an activation into one that kernels take on the way, by its number,
+// and one that runs over their results; the other is Identity.
+func splitAct(f engine.Act) (inline int64, more actFunc) {
+	if f.Fn <= engine.FuncReLU6 {
+		return int64(f.Fn), more
+	}
+	return int64(engine.FuncIdentity), actOf(f)
+}
+
 // lowerActivation lowers y = f(x).
 func lowerActivation(f engine.Act, y engine.Spec) lowering {
 	n, tasks := cut(y)

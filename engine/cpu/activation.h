@@ -230,6 +230,15 @@ static __attribute__((noinline)) void act_apply(const float *x, float *y, int64_
   }
 }
 
+// f in place of n columns from `start` on of each row; rows that lie one behind
+// the other are taken at once.
+static void act_rows(float *const *y, int64_t rows, int64_t start, int64_t n, const ps_act *f) {
+  for (int64_t i = 0, end; i < rows; i = end) {
+    for (end = i + 1; end < rows && y[end] == y[end - 1] + n;) end++;
+    act_apply(y[i] + start, y[i] + start, (end - i) * n, f);
+  }
+}
+
 // dx = dy·f'(x), from x or from y as engine.Act.FromX has it.
 #define ACT_BACK(EXPR)                     \
   do {                                     \
@@ -285,7 +294,7 @@ static __attribute__((noinline)) void act_back(const float *x, const float *dy, 
     case PS_THRESHOLDED_RELU: ACT_BACK(pick(v <= a, zero, d));
     case PS_HARD_SIGMOID: ACT_BACK(pick((v <= zero) | (v >= one), zero, a * d));
     case PS_HARD_SWISH:
-      ACT_BACK(pick(v < splat(-3), zero, pick(v <= splat(3), d * (v * splat(1.0f / 3) + splat(0.5f)), d)));
+      ACT_BACK(pick(v < splat(-3), zero, pick(v < splat(3), d * (v * splat(1.0f / 3) + splat(0.5f)), d)));
     case PS_ABS: ACT_BACK(pick(v > zero, d, pick(v < zero, -d, zero)));
     case PS_NEG: act_apply(dy, dx, n, f); return;
     case PS_RECIPROCAL: ACT_BACK(-d * (v * v));

@@ -46,6 +46,9 @@ const (
 	kBNGradFinish
 	kBNGradApply
 	kBNFold
+	kBNApplyAct
+	kBNGradAct
+	kBNGradApplyAct
 	kLayerNorm
 	kLayerNormBackward
 	kNormTotal
@@ -80,7 +83,8 @@ var kernelNames = [kernelCount]string{
 	"pad2d", "pad2d_backward", "local_response", "local_response_backward",
 	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
-	"bn_grad_apply", "bn_fold", "layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
+	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
+	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
 	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
 }
@@ -203,6 +207,10 @@ type (
 		tasks                   int64
 		n, h, w, oh, ow, kernel int64
 		act, eval               int64
+		more                    actFunc
+		fromX                   int64
+		scratch                 ptr
+		block                   int64
 		eps, momentum           float64
 	}
 	foldArgs struct {
@@ -247,6 +255,7 @@ type (
 		yh, yw, yc, yi0, yj0, yis, yjs int64
 		groups, gk, gn, gFloats        int64
 		act                            int64
+		more                           actFunc
 		block, splits                  int64
 	}
 	wgradArgs struct {
@@ -271,6 +280,7 @@ type (
 		n, h                   int64
 		wd                     int64 `c:"w_"`
 		oh, ow, o, stride, act int64
+		more                   actFunc
 		rows                   int64
 	}
 	depthwiseArgs struct {
@@ -281,6 +291,7 @@ type (
 		c, oh, ow, kh, kw             int64
 		sh, sw, top, left, dilh, dilw int64
 		flip, act                     int64
+		more                          actFunc
 		rows, tasks                   int64
 	}
 	optimArgs struct {

@@ -30,7 +30,11 @@ func init() {
 // or over rows of the pooled picture.
 func bnGeometry(x engine.Spec, act engine.Act, w *engine.Window) bnArgs {
 	n, h, wd, c, _ := x.NHWC()
-	a := bnArgs{n: int64(n), h: int64(h), w: int64(wd), c: int64(c), m: int64(n * h * wd), act: int64(act.Fn)}
+	a := bnArgs{n: int64(n), h: int64(h), w: int64(wd), c: int64(c), m: int64(n * h * wd)}
+	a.act, a.more = splitAct(act)
+	if act.FromX() {
+		a.fromX = 1
+	}
 	units, floatsEach := n*h*wd, c
 	if w != nil && w.Kernel[0] > 1 {
 		k := w.Kernel[0] // square: see fusesPool
@@ -41,6 +45,21 @@ func bnGeometry(x engine.Spec, act engine.Act, w *engine.Window) bnArgs {
 	return a
 }
 
+// bnActFloats are BNA_FLOATS of batchnorm_act.h, bnActPool is BNA_POOL.
+const (
+	bnActFloats = 4096
+	bnActPool   = 4
+)
+
+// kernelOf returns the kernel for the activation: one with those of simd.h, or one
+// with any.
+func (a *bnArgs) kernelOf(inline, any kernelID) kernelID {
+	if a.more.f != 0 {
+		return any
+	}
+	return inline
+}
+
 // taskRows cuts `units` of some floats each into tasks of about 64 K floats, at
 // most 64 tasks: partial results are kept for each.
 func taskRows(units, floatsEach int) (rows, tasks int64) {
@@ -48,13 +67,13 @@ func taskRows(units, floatsEach int) (rows, tasks int64) {
 	return int64(r), int64(ceilDiv(units, r))
 }
 
-// errPool is the answer to fused pooling in windows that do not tile.
+// errPool is the answer to fused pooling in windows that do not tile, or are large.
 func errPool(w *engine.Window) error {
 	return fmt.Errorf("fused pooling with window %+v: %w", *w, engine.ErrUnsupported)
 }
 
 func lowerBatchNorm(op engine.BatchNorm, x engine.Spec, act engine.Act, w *engine.Window) (int, lowering, error) {
-	if !fusesPool(w) {
+	if !fusesPool(act, w) {
 		return 0, nil, errPool(w)
 	}
 	apply := bnGeometry(x, act, w)
@@ -64,7 +83,7 @@ func lowerBatchNorm(op engine.BatchNorm, x engine.Spec, act engine.Act, w *engin
 		return 0, func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			a := apply
 			a.x, a.gamma, a.beta, a.mean, a.variance, a.y = at(in[0]), at(in[1]), at(in[2]), at(in[3]), at(in[4]), at(out[0])
-			push(q, kBNApply, int(a.tasks), a)
+			push(q, a.kernelOf(kBNApply, kBNApplyAct), int(a.tasks), a)
 		}, nil
 	}
 	stats := bnGeometry(x, engine.Identity, nil)
@@ -77,7 +96,7 @@ func lowerBatchNorm(op engine.BatchNorm, x engine.Spec, act engine.Act, w *engin
 		push(q, kBNFinish, 1, s)
 		a := apply
 		a.x, a.gamma, a.beta, a.mu, a.r, a.y = s.x, at(in[1]), at(in[2]), s.mu, s.r, at(out[0])
-		push(q, kBNApply, int(a.tasks), a)
+		push(q, a.kernelOf(kBNApply, kBNApplyAct), int(a.tasks), a)
 	}, nil
 }
 
@@ -95,20 +114,24 @@ func bnGradWorkspace(a bnArgs) (part, total int) {
 
 // pushGrad enqueues the three launches of a BatchNorm gradient.
 func pushGrad(q *queue, a bnArgs) {
-	push(q, kBNGrad, int(a.tasks), a)
+	push(q, a.kernelOf(kBNGrad, kBNGradAct), int(a.tasks), a)
 	push(q, kBNGradFinish, 1, a)
-	push(q, kBNGradApply, int(a.tasks), a)
+	push(q, a.kernelOf(kBNGradApply, kBNGradApplyAct), int(a.tasks), a)
 }
 
 func lowerBatchNormBackward(x engine.Spec, act engine.Act, w *engine.Window, order [4]int) (int, lowering, error) {
-	if !fusesPool(w) {
+	if !fusesPool(act, w) {
 		return 0, nil, errPool(w)
 	}
 	base := bnGeometry(x, act, w)
 	part, total := bnGradWorkspace(base)
-	return total, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+	if base.more.f != 0 && base.kernel <= 1 {
+		base.block = max(bnActFloats, base.c)
+	}
+	scratch := 4 * roundUp(total/4)
+	return scratch + 4*2*int(base.tasks*base.block), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
-		a.x, a.dy, a.part, a.coef = at(in[0]), at(in[1]), ws, unsafe.Add(ws, part)
+		a.x, a.dy, a.part, a.coef, a.scratch = at(in[0]), at(in[1]), ws, unsafe.Add(ws, part), unsafe.Add(ws, scratch)
 		a.gamma, a.beta, a.mu, a.r = at(in[order[0]]), at(in[order[1]]), at(in[order[2]]), at(in[order[3]])
 		a.y, a.dgamma, a.dbeta = at(out[0]), at(out[1]), at(out[2])
 		pushGrad(q, a)

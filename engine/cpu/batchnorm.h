@@ -198,6 +198,19 @@ INLINE void bn_rest(const bn_args *a, const float *x, float *dx, int64_t count, 
     store_n(dx + i * a->c, n, c1 * (load_n(x + i * a->c, n) - mean) + c2);
 }
 
+// What the windows of a row, the first of which is at `first`, leave over.
+INLINE void bn_left(const bn_args *a, int64_t row, int64_t first, int64_t n, vf mean, vf c1, vf c2) {
+  const int64_t k = a->kernel;
+  for (int64_t u = 0; u < k; u++) { // columns behind the last window
+    const int64_t at = first + (u * a->w + a->ow * k) * a->c;
+    bn_rest(a, a->x + at, a->y + at, a->w - a->ow * k, n, mean, c1, c2);
+  }
+  if (row % a->oh == a->oh - 1) { // rows behind the last window
+    const int64_t at = first + k * a->w * a->c;
+    bn_rest(a, a->x + at, a->y + at, (a->h - a->oh * k) * a->w, n, mean, c1, c2);
+  }
+}
+
 // dx of one row of windows.
 INLINE void bn_grad_windows(const bn_args *a, int64_t row, int64_t c) {
   const int64_t n = a->c - c, k = a->kernel;
@@ -217,14 +230,7 @@ INLINE void bn_grad_windows(const bn_args *a, int64_t row, int64_t c) {
         store_n(dx + at, n, base + pick(winner == (int32_t)(u * k + v), g, splat(0)));
       }
   }
-  for (int64_t u = 0; u < k; u++) { // columns behind the last window
-    const int64_t at = first + (u * a->w + a->ow * k) * a->c;
-    bn_rest(a, a->x + at, a->y + at, a->w - a->ow * k, n, f.mean, c1, c2);
-  }
-  if (row % a->oh == a->oh - 1) { // rows behind the last window
-    const int64_t at = first + k * a->w * a->c;
-    bn_rest(a, a->x + at, a->y + at, (a->h - a->oh * k) * a->w, n, f.mean, c1, c2);
-  }
+  bn_left(a, row, first, n, f.mean, c1, c2);
 }
 
 static void bn_grad_apply(const void *args, int64_t task) {

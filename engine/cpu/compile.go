@@ -19,14 +19,11 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	if refuseBFloat16(op, in, out) != nil {
 		return false
 	}
-	if !fusesAct(op) {
-		return false
-	}
 	switch op := op.(type) {
 	case engine.BatchNormAct:
-		return fusesPool(op.Pool)
+		return fusesPool(op.F, op.Pool)
 	case engine.BatchNormActBackward:
-		return fusesPool(op.Pool)
+		return fusesPool(op.F, op.Pool)
 	case engine.FoldBatchNorm:
 		return true
 	case engine.Conv2D:
@@ -36,21 +33,11 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	return false
 }
 
-// fusesAct reports whether op may have its activation within it.
-func fusesAct(op engine.Op) bool {
-	var f engine.Act
-	switch op := op.(type) {
-	case engine.BatchNormAct:
-		f = op.F
-	case engine.BatchNormActBackward:
-		f = op.F
-	case engine.Conv2D:
-		f = op.Epilogue.Act
-	}
-	return f.Fn <= engine.FuncReLU6
+// fusesPool reports whether there is a pool in one pass with f: of windows that
+// tile the picture, small ones where the pass keeps them whole.
+func fusesPool(f engine.Act, w *engine.Window) bool {
+	return w == nil || w.Tiles() && (f.Fn <= engine.FuncReLU6 || w.Kernel[0] <= bnActPool)
 }
-
-func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() }
 
 // Compile implements engine.Backend.
 func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, error) {
@@ -59,9 +46,6 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	}
 	if err := engine.CheckSpecs(op, in, out); err != nil {
 		return nil, err
-	}
-	if !fusesAct(op) {
-		return nil, fmt.Errorf("%s with its activation: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
 	ws, low, err := lower(op, in, out)
 	if err != nil {

@@ -100,7 +100,7 @@ func (p *product) parts() products {
 		part, lo, hi := *p, i*len(p.wTaps)/n, (i+1)*len(p.wTaps)/n
 		part.taps, part.wTaps, part.first = p.taps[2*lo:2*hi], p.wTaps[lo:hi], i == 0
 		if i < n-1 {
-			part.gemm.act = int64(engine.Identity.Fn)
+			part.gemm.act, part.gemm.more = splitAct(engine.Identity)
 		}
 		part.finish()
 		ps = append(ps, &part)
@@ -195,7 +195,8 @@ func (g geometry) forward(act engine.Act) *product {
 	m.n, m.gh, m.gw = int64(g.n), int64(g.oh), int64(g.ow)
 	m.h, m.w, m.c, m.sh, m.sw = int64(g.h), int64(g.w), int64(g.c), int64(g.stride[0]), int64(g.stride[1])
 	m.yh, m.yw, m.yc, m.yis, m.yjs = int64(g.oh), int64(g.ow), int64(g.o), 1, 1
-	m.groups, m.gk, m.gn, m.act = int64(g.groups), int64(g.cg), int64(g.og), int64(act.Fn)
+	m.groups, m.gk, m.gn = int64(g.groups), int64(g.cg), int64(g.og)
+	m.act, m.more = splitAct(act)
 	p.pack.tapStride, p.pack.kStride, p.pack.nStride, p.pack.gStride = m.kc*int64(g.o), int64(g.o), 1, int64(g.og)
 	return p
 }

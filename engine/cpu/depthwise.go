@@ -15,7 +15,7 @@ func (g geometry) depthwiseArgs() depthwiseArgs {
 // lowerDepthwise lowers the convolution with its epilogue.
 func lowerDepthwise(g geometry, e engine.Epilogue) lowering {
 	base := g.depthwiseArgs()
-	base.act = int64(e.Act.Fn)
+	base.act, base.more = splitAct(e.Act)
 	base.rows, base.tasks = taskRows(g.n*g.oh, g.ow*g.c)
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := base

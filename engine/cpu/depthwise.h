@@ -81,6 +81,7 @@ static void depthwise(const void *args, int64_t task) {
         store_n(y + j * a->c + c, n, activate(s, a->act));
       }
     }
+    if (a->more.f) act_apply(y, y, a->ow * a->c, &a->more);
   }
 }
 

@@ -215,5 +215,6 @@ static void igemm(const void *args, int64_t task) {
   for (panel p = {0}; next_panel(&p, a->gn);) {
     if (p.start / share != split) continue;
     gemm_panel(hi - lo, rows, a->ntaps, a->kc, b + p.start * depth, &p, &o);
+    if (a->more.f) act_rows(y, hi - lo, p.start, p.cols, &a->more);
   }
 }

@@ -27,6 +27,7 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
   X(bn_grad_apply) X(bn_fold)                                                  \
+  X(bn_apply_act) X(bn_grad_act) X(bn_grad_apply_act)                          \
   X(layer_norm) X(layer_norm_backward) X(norm_total)                           \
   X(group_norm_stats) X(group_norm_finish) X(group_norm)                       \
   X(group_norm_grad) X(group_norm_coef) X(group_norm_backward)                 \
@@ -209,7 +210,11 @@ typedef struct {
   int64_t rows;                // rows, or pooled rows of pixels, a task
   int64_t tasks;
   int64_t n, h, w, oh, ow, kernel; // kernel > 1: pooling with kernel = stride
-  int64_t act, eval;
+  int64_t act, eval; // act: Identity, ReLU or ReLU6
+  ps_act more;       // another activation, for the kernels of batchnorm_act.h
+  int64_t from_x;    // whose slope is computed from its argument
+  float *scratch;    // of each task twice `block` floats
+  int64_t block;
   double eps, momentum;
 } bn_args;
 
@@ -274,7 +279,8 @@ typedef struct {
   int64_t h, w, c, sh, sw;
   int64_t yh, yw, yc, yi0, yj0, yis, yjs;
   int64_t groups, gk, gn, g_floats;
-  int64_t act;
+  int64_t act; // Identity, ReLU or ReLU6, and in more another one, taken behind it
+  ps_act more;
   int64_t block, splits; // pixels a task; parts that the panels are split in
 } igemm_args;
 
@@ -303,6 +309,7 @@ typedef struct {
   const float *x, *w, *bias, *dy;
   float *y, *dw, *db;
   int64_t n, h, w_, oh, ow, o, stride, act;
+  ps_act more; // as of igemm_args
   int64_t rows; // output rows a task
 } rgb_args;
 
@@ -312,6 +319,7 @@ typedef struct {
   int64_t n, h, w_, c, oh, ow, kh, kw;
   int64_t sh, sw, top, left, dilh, dilw; // strides, padding, dilations
   int64_t flip, act;
+  ps_act more; // as of igemm_args
   int64_t rows, tasks; // output rows a task
 } depthwise_args;
 

@@ -117,7 +117,7 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
 	mse, mseTotal, mseBackward,
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
-	bnGradApply, bnFold, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
+	bnGradApply, bnFold, bnApply, bnGrad, bnGradApply, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
 	nil, nil, // no rgb: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,

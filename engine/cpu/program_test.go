@@ -40,6 +40,7 @@ func TestPrograms(t *testing.T) {
 		backendtest.RunPrograms(t, b, backendtest.Large)
 		backendtest.RunRepeat(t, b, backendtest.Large)
 		backendtest.RunAllocations(t, b, backendtest.Large)
+		backendtest.RunGated(t, b, backendtest.Large)
 	})
 }
 

@@ -50,9 +50,8 @@ func (f *actFunc) apply(x, y []float32) {
 		}
 		return
 	}
-	value := f.value()
 	for i, v := range x {
-		y[i] = float32(value(float64(v)))
+		y[i] = float32(f.value(float64(v)))
 	}
 }
 
@@ -64,14 +63,18 @@ func (f *actFunc) back(s, dy, dx []float32) {
 		}
 		return
 	}
-	slope := f.slope()
 	for i, v := range s {
-		if d := slope(float64(v)); d != 0 {
-			dx[i] = float32(float64(dy[i]) * d)
-		} else {
-			dx[i] = 0
-		}
+		dx[i] = f.through(v, dy[i])
 	}
+}
+
+// through is dy·f'(s); where the slope is zero, it is zero whatever dy is.
+func (f *actFunc) through(s, dy float32) float32 {
+	d := f.slope(float64(s))
+	if d == 0 {
+		return 0
+	}
+	return float32(float64(dy) * d)
 }
 
 func logistic(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
@@ -89,163 +92,128 @@ func mishGate(x float64) float64 {
 	return t / (t + 2)
 }
 
-// value returns f, for a function other than Identity, ReLU and ReLU6.
-func (f *actFunc) value() func(x float64) float64 {
+// choose is a where c, else b.
+func choose(c bool, a, b float64) float64 {
+	if c {
+		return a
+	}
+	return b
+}
+
+// value is f(x), for a function other than Identity, ReLU and ReLU6.
+func (f *actFunc) value(x float64) float64 {
 	a, b, c := f.a, f.b, f.c
 	switch engine.Func(f.f) {
 	case engine.FuncClip:
-		return func(x float64) float64 { return min(max(x, a), b) }
+		return min(max(x, a), b)
 	case engine.FuncLeakyReLU:
-		return func(x float64) float64 {
-			if x > 0 {
-				return x
-			}
-			return a * x
-		}
+		return choose(x > 0, x, a*x)
 	case engine.FuncThresholdedReLU:
-		return func(x float64) float64 {
-			if x <= a {
-				return 0
-			}
-			return x
-		}
+		return choose(x <= a, 0, x)
 	case engine.FuncHardSigmoid:
-		return func(x float64) float64 { return min(max(a*x+b, 0), 1) }
+		return min(max(a*x+b, 0), 1)
 	case engine.FuncHardSwish:
-		return func(x float64) float64 { return x * min(max(x+3, 0), 6) / 6 }
+		return x * min(max(x+3, 0), 6) / 6
 	case engine.FuncAbs:
-		return math.Abs
+		return math.Abs(x)
 	case engine.FuncNeg:
-		return func(x float64) float64 { return -x }
+		return -x
 	case engine.FuncReciprocal:
-		return func(x float64) float64 { return 1 / x }
+		return 1 / x
 	case engine.FuncSqrt:
-		return math.Sqrt
+		return math.Sqrt(x)
 	case engine.FuncSoftsign:
-		return func(x float64) float64 { return x / (1 + math.Abs(x)) }
+		return x / (1 + math.Abs(x))
+	case engine.FuncExp:
+		return math.Exp(x)
 	case engine.FuncELU, engine.FuncCELU, engine.FuncSELU:
-		return func(x float64) float64 {
-			if x > 0 {
-				return a * x
-			}
-			return b * math.Expm1(c*x)
-		}
-	case engine.FuncPow:
-		return func(x float64) float64 { return math.Pow(x, a) }
+		return choose(x > 0, a*x, b*math.Expm1(c*x))
+	case engine.FuncSigmoid:
+		return logistic(x)
+	case engine.FuncSiLU:
+		return x * logistic(x)
+	case engine.FuncTanh:
+		return math.Tanh(x)
+	case engine.FuncGELU:
+		return x * normal(x)
+	case engine.FuncGELUTanh:
+		return x * logistic(geluInner(x))
+	case engine.FuncMish:
+		return x * mishGate(x)
 	case engine.FuncSoftplus:
-		return func(x float64) float64 {
-			if a*x > b {
-				return x
-			}
-			return (max(a*x, 0) + math.Log1p(math.Exp(-math.Abs(a*x)))) * c
-		}
+		return choose(a*x > b, x, (max(a*x, 0)+math.Log1p(math.Exp(-math.Abs(a*x))))*c)
+	case engine.FuncLog:
+		return math.Log(x)
+	case engine.FuncErf:
+		return math.Erf(x)
 	}
-	return smoothValues[engine.Func(f.f)]
+	return math.Pow(x, a)
 }
 
-// smoothValues are the functions without corners and constants.
-var smoothValues = map[engine.Func]func(x float64) float64{
-	engine.FuncExp:      math.Exp,
-	engine.FuncSigmoid:  logistic,
-	engine.FuncSiLU:     func(x float64) float64 { return x * logistic(x) },
-	engine.FuncTanh:     math.Tanh,
-	engine.FuncGELU:     func(x float64) float64 { return x * normal(x) },
-	engine.FuncGELUTanh: func(x float64) float64 { return x * logistic(geluInner(x)) },
-	engine.FuncMish:     func(x float64) float64 { return x * mishGate(x) },
-	engine.FuncLog:      math.Log,
-	engine.FuncErf:      math.Erf,
-}
-
-// slope returns f', for a function other than Identity, ReLU and ReLU6.
-func (f *actFunc) slope() func(s float64) float64 {
+// slope is f', computed from s as engine.Act.FromX has it, for a function other
+// than Identity, ReLU and ReLU6.
+func (f *actFunc) slope(s float64) float64 {
 	a, b, c := f.a, f.b, f.c
-	step := func(zero bool, d float64) float64 {
-		if zero {
+	switch engine.Func(f.f) {
+	case engine.FuncClip:
+		return choose(s <= a || s >= b, 0, 1)
+	case engine.FuncLeakyReLU:
+		return choose(s > 0, 1, a)
+	case engine.FuncThresholdedReLU:
+		return choose(s <= a, 0, 1)
+	case engine.FuncHardSigmoid:
+		return choose(s <= 0 || s >= 1, 0, a)
+	case engine.FuncHardSwish:
+		return choose(s < -3, 0, choose(s >= 3, 1, s/3+0.5))
+	case engine.FuncAbs:
+		return choose(s > 0, 1, choose(s < 0, -1, 0))
+	case engine.FuncNeg:
+		return -1
+	case engine.FuncReciprocal:
+		return -s * s
+	case engine.FuncSqrt:
+		return 0.5 / s
+	case engine.FuncSoftsign:
+		return 1 / ((1 + math.Abs(s)) * (1 + math.Abs(s)))
+	case engine.FuncExp:
+		return s
+	case engine.FuncELU, engine.FuncCELU, engine.FuncSELU:
+		if b > 0 { // s is y
+			return choose(s > 0, a, (s+b)*c)
+		}
+		return choose(s > 0, a, b*c*math.Exp(c*s))
+	case engine.FuncSoftplus:
+		return choose(a*s > b, 1, logistic(a*s))
+	case engine.FuncLog:
+		return 1 / s
+	case engine.FuncPow:
+		if a == 0 {
 			return 0
 		}
-		return d
+		return a * math.Pow(s, a-1)
 	}
-	switch engine.Func(f.f) {
-	case engine.FuncClip:
-		return func(y float64) float64 { return step(y <= a || y >= b, 1) }
-	case engine.FuncLeakyReLU:
-		return func(s float64) float64 {
-			if s > 0 {
-				return 1
-			}
-			return a
-		}
-	case engine.FuncThresholdedReLU:
-		return func(x float64) float64 { return step(x <= a, 1) }
-	case engine.FuncHardSigmoid:
-		return func(y float64) float64 { return step(y <= 0 || y >= 1, a) }
-	case engine.FuncHardSwish:
-		return func(x float64) float64 {
-			if x > 3 {
-				return 1
-			}
-			return step(x < -3, x/3+0.5)
-		}
-	case engine.FuncAbs:
-		return func(x float64) float64 {
-			if x < 0 {
-				return -1
-			}
-			return step(!(x > 0), 1)
-		}
-	case engine.FuncELU, engine.FuncCELU, engine.FuncSELU:
-		return func(s float64) float64 {
-			switch {
-			case s > 0:
-				return a
-			case b > 0: // s is y
-				return (s + b) * c
-			}
-			return b * c * math.Exp(c*s)
-		}
-	case engine.FuncSoftplus:
-		return func(x float64) float64 {
-			if a*x > b {
-				return 1
-			}
-			return logistic(a * x)
-		}
-	case engine.FuncPow:
-		return func(x float64) float64 {
-			if a == 0 {
-				return 0
-			}
-			return a * math.Pow(x, a-1)
-		}
-	}
-	return smoothSlopes[engine.Func(f.f)]
+	return f.smooth(s)
 }
 
-// smoothSlopes are the derivatives of the functions without corners and constants.
-var smoothSlopes = map[engine.Func]func(s float64) float64{
-	engine.FuncNeg:        func(float64) float64 { return -1 },
-	engine.FuncReciprocal: func(y float64) float64 { return -y * y },
-	engine.FuncSqrt:       func(y float64) float64 { return 0.5 / y },
-	engine.FuncSoftsign:   func(x float64) float64 { return 1 / ((1 + math.Abs(x)) * (1 + math.Abs(x))) },
-	engine.FuncExp:        func(y float64) float64 { return y },
-	engine.FuncSigmoid:    func(y float64) float64 { return y * (1 - y) },
-	engine.FuncTanh:       func(y float64) float64 { return 1 - y*y },
-	engine.FuncSiLU: func(x float64) float64 {
-		g := logistic(x)
-		return g + x*g*(1-g)
-	},
-	engine.FuncGELU: func(x float64) float64 {
-		return normal(x) + x*math.Exp(-0.5*x*x)/math.Sqrt(2*math.Pi)
-	},
-	engine.FuncGELUTanh: func(x float64) float64 {
-		x = min(max(x, -20), 20) // beyond, it is 0 or 1
-		g := logistic(geluInner(x))
-		return g + x*g*(1-g)*2*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
-	},
-	engine.FuncMish: func(x float64) float64 {
-		t := mishGate(x)
-		return t + x*logistic(x)*(1-t*t)
-	},
-	engine.FuncLog: func(x float64) float64 { return 1 / x },
-	engine.FuncErf: func(x float64) float64 { return 2 / math.Sqrt(math.Pi) * math.Exp(-x*x) },
+// smooth is slope for the functions made of exponentials.
+func (f *actFunc) smooth(s float64) float64 {
+	switch engine.Func(f.f) {
+	case engine.FuncSigmoid:
+		return s * (1 - s)
+	case engine.FuncTanh:
+		return 1 - s*s
+	case engine.FuncSiLU:
+		g := logistic(s)
+		return g + s*g*(1-g)
+	case engine.FuncGELU:
+		return normal(s) + s*math.Exp(-0.5*s*s)/math.Sqrt(2*math.Pi)
+	case engine.FuncGELUTanh:
+		s = min(max(s, -20), 20) // beyond, it is 0 or 1
+		g := logistic(geluInner(s))
+		return g + s*g*(1-g)*2*math.Sqrt(2/math.Pi)*(1+3*0.044715*s*s)
+	case engine.FuncMish:
+		t := mishGate(s)
+		return t + s*logistic(s)*(1-t*t)
+	}
+	return 2 / math.Sqrt(math.Pi) * math.Exp(-s*s) // of Erf
 }

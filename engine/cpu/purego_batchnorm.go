@@ -88,14 +88,33 @@ func (a *bnArgs) channels() *[]bnChannel {
 
 func (f bnChannel) value(x float32) float32 { return (x-f.mean)*f.scale + f.shift }
 
+// activated is the activation of z = BatchNorm(x).
+func (a *bnArgs) activated(z float32) float32 {
+	if a.more.f != 0 {
+		return float32(a.more.value(float64(z)))
+	}
+	return activate(z, a.act)
+}
+
+// through is dy times the activation's slope at z = BatchNorm(x), where it is y.
+func (a *bnArgs) through(z, y, dy float32) float32 {
+	switch {
+	case a.more.f == 0:
+		return through(y, dy, a.act)
+	case a.fromX != 0:
+		y = z
+	}
+	return a.more.through(y, dy)
+}
+
 // window returns the largest value of a window after the activation, and the
 // place of its x. at is the place of the window's first x.
 func (a *bnArgs) window(x []float32, at int64, f bnChannel) (best float32, winner int64) {
-	best, winner = activate(f.value(x[at]), a.act), at
+	best, winner = a.activated(f.value(x[at])), at
 	for u := range a.kernel {
 		for v := range a.kernel {
 			k := at + (u*a.w+v)*a.c
-			if y := activate(f.value(x[k]), a.act); y > best || y != y {
+			if y := a.activated(f.value(x[k])); y > best || y != y {
 				best, winner = y, k
 			}
 		}
@@ -118,7 +137,7 @@ func bnApply(p ptr, task int64) {
 		lo, hi := taskRange(task, a.rows, a.m)
 		for i := lo * a.c; i < hi*a.c; i += a.c {
 			for c, f := range ch {
-				y[i+int64(c)] = activate(f.value(x[i+int64(c)]), a.act)
+				y[i+int64(c)] = a.activated(f.value(x[i+int64(c)]))
 			}
 		}
 		return
@@ -144,8 +163,9 @@ func (a *bnArgs) gradients(task int64, ch []bnChannel, x []float32, f func(at in
 			for c := range ch {
 				at := i + int64(c)
 				g := dy[at]
-				if a.act != 0 {
-					g = through(activate(ch[c].value(x[at]), a.act), g, a.act)
+				if a.act != 0 || a.more.f != 0 {
+					z := ch[c].value(x[at])
+					g = a.through(z, a.activated(z), g)
 				}
 				f(at, c, g)
 			}
@@ -158,7 +178,7 @@ func (a *bnArgs) gradients(task int64, ch []bnChannel, x []float32, f func(at in
 		for j := range a.ow {
 			for c := range ch {
 				y, at := a.window(x, a.corner(row)+j*a.kernel*a.c+int64(c), ch[c])
-				f(at, c, through(y, dy[(row*a.ow+j)*a.c+int64(c)], a.act))
+				f(at, c, a.through(ch[c].value(x[at]), y, dy[(row*a.ow+j)*a.c+int64(c)]))
 			}
 		}
 	}

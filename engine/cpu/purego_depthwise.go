@@ -56,6 +56,9 @@ func depthwise(p ptr, task int64) {
 					out[c] = activate(out[c], a.act)
 				}
 			}
+			if a.more.f != 0 {
+				a.more.apply(out, out)
+			}
 		}
 	}
 }

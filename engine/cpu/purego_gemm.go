@@ -88,6 +88,9 @@ func (a *igemmArgs) pixels(lo, hi, g, n0, n1 int64) {
 			}
 			out[q][c] = activate(v, a.act)
 		}
+		if a.more.f != 0 {
+			a.more.apply(out[q], out[q])
+		}
 	}
 }
 

@@ -23,7 +23,7 @@ func (g geometry) rgbArgs() (a rgbArgs, tasks int) {
 
 func lowerRGB(g geometry, act engine.Act) (int, lowering) {
 	base, tasks := g.rgbArgs()
-	base.act = int64(act.Fn)
+	base.act, base.more = splitAct(act)
 	return 4 * g.paddedFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
 		g.pushPad(q, at(in[0]), ws)

@@ -50,6 +50,8 @@ static void rgb(const void *args, int64_t task) {
       if (a->stride == 1) rgb_line(a, 1, x, y, col, n);
       else rgb_line(a, 2, x, y, col, n);
     }
+    float *y = a->y + row * a->ow * a->o;
+    if (a->more.f) act_apply(y, y, a->ow * a->o, &a->more);
   }
 }
 

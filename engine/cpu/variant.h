@@ -13,6 +13,7 @@
 #include "pool2d.h"
 #include "loss.h"
 #include "batchnorm.h"
+#include "batchnorm_act.h"
 #include "layernorm.h"
 #include "groupnorm.h"
 #include "channelwise.h"

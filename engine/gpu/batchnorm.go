@@ -190,7 +190,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 		eval = 0
 	}
 	if pool != nil {
-		p, err := b.bnPooling(x, *pool, "bn_pool", false)
+		p, err := b.bnPooling(x, *pool, op.F, "bn_pool", false)
 		if err != nil {
 			return nil, err
 		}
@@ -201,7 +201,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 			return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, &a)
 		}, nil
 	}
-	f, err := b.function("batchnorm", "bn_apply", bnDefines(x)...)
+	f, err := b.function("batchnorm", "bn_apply", actDefines(op.F, bnDefines(x)...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +254,7 @@ type bnPoolArgs struct {
 
 // bnPooling prepares one of the kernels that walk the windows of pictures x;
 // with edges also those that are cut off at the right and at the bottom.
-func (b *Backend) bnPooling(x engine.Spec, w engine.Window, name string, edges bool) (*bnPooling, error) {
+func (b *Backend) bnPooling(x engine.Spec, w engine.Window, act engine.Act, name string, edges bool) (*bnPooling, error) {
 	n, h, wd, c, _ := x.NHWC()
 	lanes, each := 1, 8 // channels of a thread, blocks a multiprocessor
 	switch {
@@ -263,7 +263,7 @@ func (b *Backend) bnPooling(x engine.Spec, w engine.Window, name string, edges b
 	case c%4 == 0:
 		lanes, each = 4, 4
 	}
-	f, err := b.function("batchnorm_pool", name, bnDefines(x, "-DPOOL="+strconv.Itoa(w.Kernel[0]), "-DLANES="+strconv.Itoa(lanes))...)
+	f, err := b.function("batchnorm_pool", name, actDefines(act, bnDefines(x, "-DPOOL="+strconv.Itoa(w.Kernel[0]), "-DLANES="+strconv.Itoa(lanes))...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,7 @@ func (b *Backend) lowerNormalizeBackward(x engine.Spec, f engine.Act, w *engine.
 	if err != nil {
 		return lowering{}, err
 	}
-	finish, err := b.function("batchnorm_backward", "bn_grad_finish", bnDefines(x)...)
+	finish, err := b.function("batchnorm_backward", "bn_grad_finish", actDefines(f, bnDefines(x)...)...)
 	if err != nil {
 		return lowering{}, err
 	}
@@ -50,7 +50,7 @@ func (b *Backend) lowerNormalizeBackward(x engine.Spec, f engine.Act, w *engine.
 	if pool != nil {
 		passes, err = b.bnPoolPasses(x, f, *pool, &fa)
 	} else {
-		passes, err = b.bnPasses(x, &fa)
+		passes, err = b.bnPasses(x, f, &fa)
 	}
 	if err != nil {
 		return lowering{}, err
@@ -81,12 +81,12 @@ type bnPasses struct {
 }
 
 // bnPasses prepares the passes without a pool, and what fa says of the grid.
-func (b *Backend) bnPasses(x engine.Spec, fa *bnGradFinishArgs) (bnPasses, error) {
-	sums, err := b.function("batchnorm_backward", "bn_grad", bnDefines(x)...)
+func (b *Backend) bnPasses(x engine.Spec, f engine.Act, fa *bnGradFinishArgs) (bnPasses, error) {
+	sums, err := b.function("batchnorm_backward", "bn_grad", actDefines(f, bnDefines(x)...)...)
 	if err != nil {
 		return bnPasses{}, err
 	}
-	dx, err := b.function("batchnorm_backward", "bn_dx", bnDefines(x)...)
+	dx, err := b.function("batchnorm_backward", "bn_dx", actDefines(f, bnDefines(x)...)...)
 	if err != nil {
 		return bnPasses{}, err
 	}
@@ -103,11 +103,11 @@ func (b *Backend) bnPasses(x engine.Spec, fa *bnGradFinishArgs) (bnPasses, error
 
 // bnPoolPasses prepares the passes through a pool.
 func (b *Backend) bnPoolPasses(x engine.Spec, f engine.Act, w engine.Window, fa *bnGradFinishArgs) (bnPasses, error) {
-	sums, err := b.bnPooling(x, w, "bn_pool_grad", false)
+	sums, err := b.bnPooling(x, w, f, "bn_pool_grad", false)
 	if err != nil {
 		return bnPasses{}, err
 	}
-	dx, err := b.bnPooling(x, w, "bn_pool_dx", true)
+	dx, err := b.bnPooling(x, w, f, "bn_pool_dx", true)
 	if err != nil {
 		return bnPasses{}, err
 	}

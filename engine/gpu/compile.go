@@ -32,9 +32,6 @@ type preparation struct {
 // Fuses implements engine.Fuser: this backend has the fused ops in float, but
 // pools only as fusesPool says.
 func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
-	if !fusesAct(op) {
-		return false
-	}
 	switch op := op.(type) {
 	case engine.BatchNormAct:
 		return fusesPool(op.Pool)
@@ -44,20 +41,6 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 		return true
 	}
 	return false
-}
-
-// fusesAct reports whether op may have its activation within it.
-func fusesAct(op engine.Op) bool {
-	var f engine.Act
-	switch op := op.(type) {
-	case engine.BatchNormAct:
-		f = op.F
-	case engine.BatchNormActBackward:
-		f = op.F
-	case engine.Conv2D:
-		f = op.Epilogue.Act
-	}
-	return f.Fn <= engine.FuncReLU6
 }
 
 func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() && w.Kernel[0] <= bnPoolMost }
@@ -76,9 +59,6 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	}
 	if err := engine.CheckSpecs(op, in, out); err != nil {
 		return nil, err
-	}
-	if !fusesAct(op) {
-		return nil, fmt.Errorf("%s with its activation: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
 	low, err := b.lower(op, in, out)
 	if err != nil {

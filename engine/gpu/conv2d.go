@@ -124,7 +124,7 @@ func (g gather) lower(b *Backend, c cut) (lowering, error) {
 	if g.backward {
 		name = "conv2d_backward_data"
 	}
-	f, err := b.function("conv2d", name, c.defines(g.four(), g.dtype)...)
+	f, err := b.function("conv2d", name, actDefines(g.epilogue.act, c.defines(g.four(), g.dtype)...)...)
 	if err != nil {
 		return lowering{}, err
 	}

@@ -59,7 +59,7 @@ func (b *Backend) convCandidates(c libraryConv, in, out []engine.Spec) ([]candid
 		maker = b.convWeight
 	}
 	plain, err := b.convAlgorithms("cudnn ", conv, c, in, out, maker)
-	if err != nil || c.epilogue == nothing {
+	if err != nil || c.epilogue == nothing || c.epilogue.act.Fn > engine.FuncReLU6 { // which cuDNN does not have within it
 		return plain, err
 	}
 	if conv, err = b.dnn.NewFusedConv(c.shape, c.epilogue.act != engine.Identity); err != nil {

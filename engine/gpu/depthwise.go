@@ -130,7 +130,7 @@ func (b *Backend) lowerDepthwise(op engine.Conv2D, in, out []engine.Spec) (lower
 	if err != nil {
 		return lowering{}, err
 	}
-	f, err := b.function("depthwise", "depthwise", s.defines(lanes)...)
+	f, err := b.function("depthwise", "depthwise", actDefines(e.Act, s.defines(lanes)...)...)
 	if err != nil {
 		return lowering{}, err
 	}

@@ -149,28 +149,16 @@ func marchPairs(lanes int, d engine.DType) int {
 // share returns the blocks that share a tile in the gradient for w.
 func (b *Backend) share(m marchPlan) int { return max(min(m.columns, b.slots()/m.tiles), 1) }
 
-// bounds returns the numbers between which f clamps.
-func bounds(f engine.Act) (least, most float32) {
-	least, most = float32(math.Inf(-1)), float32(math.Inf(1))
-	if f != engine.Identity {
-		least = 0
-	}
-	if f == engine.ReLU6 {
-		most = 6
-	}
-	return least, most
-}
-
 func (b *Backend) lowerDepthwise3x3(s depthwiseShape, m marchPlan, act engine.Act, rest func([]cuda.Ptr) (bias, residual cuda.Ptr)) (lowering, error) {
 	name := "depthwise3x3"
 	if s.stride[0] == 2 {
 		name = "depthwise3x3_stride2"
 	}
-	f, err := b.function("depthwise3x3", name, s.defines(m.lanes)...)
+	f, err := b.function("depthwise3x3", name, actDefines(act, s.defines(m.lanes)...)...)
 	if err != nil {
 		return lowering{}, err
 	}
-	least, most := bounds(act)
+	least, most, _ := act.Clamps()
 	a := depthwise3x3Args{g: m.args, least: least, most: most}
 	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 		a.x, a.w, a.y = in[0], in[1], out[0]
@@ -197,7 +185,7 @@ func (b *Backend) lowerDepthwise3x3Data(s depthwiseShape, m marchPlan) (lowering
 			return launch(b, f, m.grid(), m.block(), 0, &a)
 		}}, nil
 	}
-	least, most := bounds(engine.Identity)
+	least, most, _ := engine.Identity.Clamps()
 	a := depthwise3x3Args{g: m.args, least: least, most: most, flip: 1}
 	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 		a.x, a.w, a.y = in[0], in[1], out[0]

@@ -55,7 +55,7 @@ func (v firstLayer) defines(d engine.DType) []string {
 
 // lowerFirstLayer lowers the convolution to one launch.
 func (b *Backend) lowerFirstLayer(g convolution, v firstLayer, e epilogue) (lowering, error) {
-	f, err := b.function("firstlayer", "first_layer", v.defines(g.dtype)...)
+	f, err := b.function("firstlayer", "first_layer", actDefines(e.act, v.defines(g.dtype)...)...)
 	if err != nil {
 		return lowering{}, err
 	}

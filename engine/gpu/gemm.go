@@ -60,7 +60,7 @@ func (b *Backend) cutGemm(p matmul, c cut, in, out []engine.Spec) (lowering, err
 		name = "gemm_transposed"
 	}
 	d := in[0].DType
-	f, err := b.function("gemm", name, c.defines(p.four(), d)...)
+	f, err := b.function("gemm", name, actDefines(p.epilogue.act, c.defines(p.four(), d)...)...)
 	if err != nil {
 		return lowering{}, err
 	}

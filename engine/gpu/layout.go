@@ -91,7 +91,7 @@ func (b *Backend) finisher(x engine.DType, y engine.Spec, f engine.Act) (func(x,
 	if c%4 == 0 {
 		n, c, name = n/4, c/4, name+"4"
 	}
-	k, err := b.function("layout", name, typeDefines(y.DType)...)
+	k, err := b.function("layout", name, actDefines(f, typeDefines(y.DType)...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -20,6 +20,7 @@ func TestPrograms(t *testing.T) {
 			b.forced = o.forced
 			backendtest.RunPrograms(t, b, backendtest.Small)
 			backendtest.RunAllocations(t, b, backendtest.Small)
+			backendtest.RunGated(t, b, backendtest.Small)
 		})
 	}
 }

@@ -194,7 +194,7 @@ func (b *Backend) newSplitSum(splits, stride, count, more, channels int, d engin
 	if splits > 16 {
 		warps = 32
 	}
-	f, err := b.function("split_sum", "split_sum", append(typeDefines(d), fmt.Sprint("WARPS=", warps))...)
+	f, err := b.function("split_sum", "split_sum", actDefines(act, append(typeDefines(d), fmt.Sprint("WARPS=", warps))...)...)
 	if err != nil {
 		return nil, err
 	}

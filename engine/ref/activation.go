@@ -152,7 +152,7 @@ func slope(f engine.Act, s num) num {
 		switch {
 		case s.v < -3:
 			return zero
-		case s.v <= 3:
+		case s.v < 3:
 			return s.div(exact(3)).add(exact(0.5))
 		}
 		return one

@@ -118,7 +118,29 @@ func IdentifyAs(a layers.Arch, tensors []named.Tensor) (*Match, error) {
 			want[g.Name] = g.Size
 		}
 	}
-	return identifyAs(n, want, tensors)
+	m, err := identifyAs(n, want, tensors)
+	if err == nil && m.LeftOut != "" {
+		err = otherFamily(a.Family, tensors)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// otherFamily is the complaint about tensors that all are those of a family's
+// net, of which another family has a part: those of a deeper net.
+func otherFamily(name string, tensors []named.Tensor) error {
+	fs, err := families()
+	if err != nil {
+		return err
+	}
+	a, _, err := whole(fs, newContent(tensors))
+	if err != nil || a == nil || a.net.Family == name {
+		return err
+	}
+	return &Error{Nearest: a.net.Family, Hint: "leave --arch out",
+		Reason: fmt.Sprintf("it is not a %s: its tensors are those of a %s, and all of them", name, a.net.Family)}
 }
 
 // IdentifyNet returns the tensors as those of a net whose sizes may be other

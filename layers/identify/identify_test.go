@@ -292,6 +292,19 @@ func TestIdentifyAs(t *testing.T) {
 	}
 }
 
+// TestDeeperFamily refuses the file of a net of which another family is a part.
+func TestDeeperFamily(t *testing.T) {
+	_, file := stateOf(t, layers.Arch{Family: "resnet34", Classes: 3, Base: 4})
+	if _, err := IdentifyAs(layers.Arch{Family: "resnet18"}, file); err == nil || !strings.Contains(err.Error(), "it is not a resnet18: its tensors are those of a resnet34") {
+		t.Errorf("a resnet34 as a resnet18: %v", err)
+	}
+	// A part of the net with something else beside it is what the user says.
+	m, err := IdentifyAs(layers.Arch{Family: "resnet18"}, append(file[:len(file):len(file)], vector("side.weight", 2, 2)))
+	if err != nil || m.Net.Family != "resnet18" || !strings.Contains(m.LeftOut, "side.weight") && !strings.Contains(m.LeftOut, "more") {
+		t.Errorf("a resnet34 and another tensor as a resnet18: %v", err)
+	}
+}
+
 // TestDoubles notes the rounding of float64.
 func TestDoubles(t *testing.T) {
 	_, file := stateOf(t, layers.Arch{Family: "cnn-plain", Classes: 2, Base: 1})

@@ -23,6 +23,9 @@ func (f *folder) fold(n *onnxread.Node, opset int, in []*array) (out []*array, o
 		return out, true, err
 	}
 	if op, known := binaries[n.Op]; known && len(in) >= 1 {
+		if err := needs(in, len(in)); err != nil {
+			return nil, true, err
+		}
 		a := in[0]
 		for _, b := range in[1:] {
 			if a, err = f.binary(a, b, op); err != nil {
@@ -35,6 +38,9 @@ func (f *folder) fold(n *onnxread.Node, opset int, in []*array) (out []*array, o
 		return []*array{a}, true, err
 	}
 	if op, known := unaries[n.Op]; known && len(in) == 1 {
+		if err := needs(in, 1); err != nil {
+			return nil, true, err
+		}
 		a, err := f.unary(in[0], op)
 		return []*array{a}, true, err
 	}
@@ -239,7 +245,10 @@ func checkedShape(shape []int) ([]int, error) {
 }
 
 func foldIdentity(_ *folder, _ *onnxread.Node, _ int, in []*array) (*array, error) {
-	return in[0], needs(in, 1)
+	if err := needs(in, 1); err != nil {
+		return nil, err
+	}
+	return in[0], nil
 }
 
 // The types that Cast tells apart: integers and floats.

@@ -164,6 +164,20 @@ func TestNeedsSize(t *testing.T) {
 	if !errors.As(err, &format) || !strings.Contains(err.Error(), "--input 3x224x224") {
 		t.Errorf("error %v", err)
 	}
+	m2, err := onnxread.Read("testdata/tensorflow.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Import(m2, Options{Channels: 3, Height: 24, Width: 24}); err == nil || !strings.Contains(err.Error(), "have 12 pixels of width, not 24") {
+		t.Errorf("error %v", err)
+	}
+	m3, err := onnxread.Read("testdata/plain.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = Import(m3, Options{Channels: 3, Height: 24, Width: 24}); err != nil {
+		t.Errorf("of a net of any size: %v", err)
+	}
 	if _, err = Import(m, Options{Channels: 1, Height: 12, Width: 12}); err == nil || !strings.Contains(err.Error(), "have 3 channels, not 1") {
 		t.Errorf("error %v", err)
 	}

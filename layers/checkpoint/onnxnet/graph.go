@@ -54,7 +54,9 @@ func newGraph(m *onnxread.Model) (*graph, error) {
 		}
 		g.nodes = append(g.nodes, n)
 		for _, out := range n.Out {
-			g.maker[out] = n
+			if out != "" {
+				g.maker[out] = n
+			}
 		}
 	}
 	g.recognize()

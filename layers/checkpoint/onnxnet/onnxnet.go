@@ -56,6 +56,9 @@ func Import(m *onnxread.Model, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	if size.other != nil && d.net.Input.Height != 0 {
+		return nil, size.other
+	}
 	r, err := d.result(g)
 	if err != nil {
 		return nil, err

@@ -22,8 +22,8 @@ var kindOf = map[string]string{
 // elements translates an operator of several tensors: the constants among them
 // become scales and shifts, the others one module.
 func elements(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	if (n.Op == "Sub" || n.Op == "Div") && len(in) != 2 {
-		return nil, fmt.Errorf("it has %d inputs, not two", len(in))
+	if (n.Op == "Sub" || n.Op == "Div") && (len(in) != 2 || in[0] == (value{}) || in[1] == (value{})) {
+		return nil, fmt.Errorf("it has not two inputs")
 	}
 	var acts []*act
 	var consts []*array

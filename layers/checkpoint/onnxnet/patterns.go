@@ -20,6 +20,9 @@ const (
 func (g *graph) recognize() {
 	for i, n := range g.nodes {
 		var made *onnxread.Node
+		if len(n.Out) == 0 {
+			continue
+		}
 		switch n.Op {
 		case "Mul", "Div":
 			if made = g.normalization(n); made == nil {
@@ -54,9 +57,14 @@ func (g *graph) number(name string) (float64, bool) {
 // near reports whether two numbers are the same but for digits left out.
 func near(a, b float64) bool { return math.Abs(a-b) <= relative*math.Abs(b) }
 
-// made returns the node that makes a tensor, if it is of the given operator.
+// made returns the node that makes a tensor, if it is of the given operator and
+// has the inputs that one of that operator has.
 func (g *graph) made(name, op string) *onnxread.Node {
-	if n := g.maker[name]; n != nil && n.Op == op {
+	least := 1
+	if op == "Pow" {
+		least = 2
+	}
+	if n := g.maker[name]; n != nil && n.Op == op && len(n.In) >= least {
 		return n
 	}
 	return nil

@@ -17,6 +17,7 @@ type input struct {
 	name       string
 	n, c, h, w int
 	nhwc       bool
+	other      error // that Options name another size than the file
 }
 
 const fixInput = "give the size of its images, as in --input 3x224x224"
@@ -62,7 +63,10 @@ func (in input) with(o Options) (input, error) {
 		case *p.file == 0:
 			*p.file = p.given
 		case p.given != 0 && p.given != *p.file:
-			return in, named.Refused("leave --input out, or export it for another size", "its images have %d %s, not %d", *p.file, p.what, p.given)
+			in.other = named.Refused("leave --input out, or export it for another size", "its images have %d %s, not %d", *p.file, p.what, p.given)
+			if p.file == &in.c {
+				return in, in.other
+			}
 		}
 		if *p.file > p.most {
 			return in, named.Refused(fixSimplify, "its images have %d %s; at most %d are taken", *p.file, p.what, p.most)
