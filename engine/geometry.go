@@ -20,7 +20,7 @@ func (p Pair) String() string {
 }
 
 // Pads says how many rows and columns are put round a picture: [top, left,
-// bottom, right], ONNX's order. Where something is taken away, they are negative.
+// bottom, right], ONNX's order.
 type Pads [4]int
 
 // Around returns the padding that is the same on all four sides.

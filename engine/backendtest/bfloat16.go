@@ -39,6 +39,9 @@ func (c testCase) inBFloat16() testCase {
 	case engine.GlobalAvgPoolBackward:
 		op.X.DType = engine.BFloat16
 		c.op = op
+	case engine.Pad2DBackward:
+		op.X.DType = engine.BFloat16
+		c.op = op
 	case engine.FlattenBackward:
 		op.X.DType = engine.BFloat16
 		c.op = op
@@ -62,7 +65,7 @@ func activations(op engine.Op, inputs int) []int {
 		}
 	case engine.Conv2DBackwardWeight, engine.LinearBackwardWeight, engine.BatchNormBackward, engine.BatchNormActBackward,
 		engine.BatchNormEvalBackward, engine.LayerNormBackward, engine.GroupNormBackward, engine.ActivationBackward, engine.MaxPool2DBackward,
-		engine.AdaptiveMaxPool2DBackward, engine.ScaleShiftBackward, engine.SoftmaxBackward, engine.MSE, engine.MSEBackward:
+		engine.AdaptiveMaxPool2DBackward, engine.LocalResponseNormBackward, engine.ScaleShiftBackward, engine.SoftmaxBackward, engine.MSE, engine.MSEBackward:
 		return []int{0, 1}
 	case engine.PReLUBackward:
 		return []int{0, 2}
@@ -129,6 +132,7 @@ func mixedPools() (cases []testCase) {
 			cases = append(cases, poolsOn(s, w)...)
 		}
 		cases = append(append(cases, globalPoolOn(s)...), adaptiveOn(s, engine.Pair{2, 3})...)
+		cases = append(append(cases, padOn(engine.Pads{0, 2, 1, 0}, s...)...), responseOn(engine.LocalResponseNorm{Size: 3, Alpha: 0.5, Beta: 0.75, K: 1}, s...)...)
 	}
 	return append(cases, globalPoolOn([]int{1, 4, 4, 121})...)
 }

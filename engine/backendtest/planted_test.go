@@ -378,6 +378,25 @@ func placeBugs() []bug {
 				out[0].V[len(out[0].V)-1] *= float64(last) / float64(k)
 			}
 		})},
+		{name: "the border pixel mirrored too", stem: "Pad2D", eval: then(func(op engine.Op, in, out []ref.Array) {
+			if p := op.(engine.Pad2D); p.Mode == engine.PadReflect && p.Pad[0] == 1 {
+				row := out[0].Shape[2] * out[0].Shape[3]
+				copy(out[0].V[:row], out[0].V[row:])
+			}
+		})},
+		{name: "the constant's gradient", stem: "Pad2DBackward", eval: then(func(op engine.Op, in, out []ref.Array) {
+			if p := op.(engine.Pad2DBackward).Pad2D; p.Mode == engine.PadConstant && p.Pad[0] > 0 {
+				out[0].V[0] += in[0].V[0]
+			}
+		})},
+		{name: "a neighbor too few", stem: "LocalResponseNorm", eval: func(op engine.Op, in []ref.Array) ([]ref.Array, error) {
+			n := op.(engine.LocalResponseNorm)
+			if n.Size > 1 && n.Beta > 0 {
+				n.Alpha *= float32(n.Size-1) / float32(n.Size)
+				n.Size--
+			}
+			return ref.Eval(n, in)
+		}},
 		{name: "regions of equal size", stem: "AdaptiveAvgPool2D", eval: func(op engine.Op, in []ref.Array) ([]ref.Array, error) {
 			size, x := op.(engine.AdaptiveAvgPool2D).Size, in[0].Shape
 			k := engine.Pair{x[1] / size[0], x[2] / size[1]}

@@ -20,6 +20,10 @@ const (
 	kDropout
 	kStrip
 	kChannelShuffle
+	kPad2D
+	kPad2DBackward
+	kLocalResponse
+	kLocalResponseBackward
 	kStochasticDepth
 	kPointwise
 	kChannelwise
@@ -76,6 +80,7 @@ const (
 var kernelNames = [kernelCount]string{
 	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
 	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
+	"pad2d", "pad2d_backward", "local_response", "local_response_backward",
 	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
@@ -162,6 +167,19 @@ type (
 		m, xc, x0, yc, y0 int64
 		n, fill           int64
 		rows, tasks       int64
+	}
+	pad2dArgs struct {
+		x, y               ptr
+		rowFrom, colFrom   ptr
+		n, h, w, c, oh, ow int64
+		rows               int64
+		value              float64
+	}
+	responseArgs struct {
+		x, dy, y, scratch    ptr
+		m, c, before, behind int64
+		rows                 int64
+		scale, beta, k       float64
 	}
 	shuffleArgs struct {
 		x, y            ptr

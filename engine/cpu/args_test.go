@@ -18,6 +18,7 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 		"span": span{}, "pool_span": struct{ first, end, divisor int64 }{}, "ps_command": command{}, "ps_act": actFunc{},
 		"fill_args": fillArgs{}, "add_args": addArgs{}, "act_args": actArgs{}, "pool_args": poolArgs{},
 		"transpose_args": transposeArgs{}, "dropout_args": dropoutArgs{}, "strip_args": stripArgs{}, "shuffle_args": shuffleArgs{},
+		"pad2d_args": pad2dArgs{}, "local_response_args": responseArgs{},
 		"loss_args": lossArgs{}, "bn_args": bnArgs{}, "fold_args": foldArgs{}, "layer_norm_args": layerNormArgs{},
 		"norm_total_args": normTotalArgs{}, "group_norm_args": groupNormArgs{}, "pack_args": packArgs{}, "pad_args": padArgs{},
 		"igemm_args": igemmArgs{}, "wgrad_args": wgradArgs{}, "reduce_args": reduceArgs{}, "rgb_args": rgbArgs{},

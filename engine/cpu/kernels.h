@@ -19,7 +19,8 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(fill) X(add) X(act) X(act_backward)                                        \
   X(maxpool) X(maxpool_backward) X(avgpool) X(avgpool_backward)                \
   X(globalpool) X(globalpool_backward) X(transpose) X(dropout) X(strip)        \
-  X(channel_shuffle) X(stochastic_depth)                                       \
+  X(channel_shuffle) X(pad2d) X(pad2d_backward)                                \
+  X(local_response) X(local_response_backward) X(stochastic_depth)             \
   X(pointwise) X(channelwise) X(channelwise_backward) X(channelwise_total)     \
   X(rowwise) X(softmax) X(softmax_backward)                                    \
   X(mse) X(mse_total) X(mse_backward)                                          \
@@ -158,6 +159,27 @@ typedef struct {
   int64_t n, fill;
   int64_t rows, tasks; // rows a task
 } strip_args;
+
+// A picture x [h][w][c] with something around it, y [oh][ow][c]; backwards x is dy
+// and y is dx.
+typedef struct {
+  const float *x;
+  float *y;
+  const int64_t *row_from, *col_from; // the pixel that each row and column of y repeats, or -1
+  int64_t n, h, w, c, oh, ow;
+  int64_t rows; // of y, a task
+  double value;
+} pad2d_args;
+
+// y[c] = x[c]·s[c]^-beta, s[c] = k + scale·Σx² from c-before to c+behind
+typedef struct {
+  const float *x, *dy;
+  float *y;       // or dx
+  float *scratch; // c floats a task
+  int64_t m, c, before, behind;
+  int64_t rows; // rows a task
+  double scale, beta, k;
+} local_response_args;
 
 // y[r][j·groups+i] = x[r][i·each+j]
 typedef struct {

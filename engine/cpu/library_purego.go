@@ -113,6 +113,7 @@ func (a *arena) free()  {}
 var kernels = [kernelCount]func(args ptr, task int64){
 	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle,
+	pad2d, pad2dBackward, localResponse, localResponseBackward,
 	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
 	mse, mseTotal, mseBackward,
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,

@@ -8,6 +8,8 @@
 #include "pointwise.h"
 #include "concat.h"
 #include "channelshuffle.h"
+#include "pad2d.h"
+#include "localresponsenorm.h"
 #include "pool2d.h"
 #include "loss.h"
 #include "batchnorm.h"

@@ -46,6 +46,7 @@ var arguments = map[string]map[string]any{
 		"global_avg_pool_backward_args": globalAvgPoolBackwardArgs{}},
 	"channelwise": {"channelwise_args": channelwiseArgs{}, "channelwise_grad_args": channelwiseGradArgs{}, "channelwise_total_args": channelwiseTotalArgs{},
 		"slope_total_args": slopeTotalArgs{}, "rowwise_args": rowwiseArgs{}},
+	"pad2d": {"pad2d_args": pad2dArgs{}}, "localresponsenorm": {"local_response_args": responseArgs{}},
 	"pointwise": {"pointwise_args": pointwiseArgs{}},
 	"mse":       {"mse_args": mseArgs{}},
 	"softmax":   {"softmax_args": softmaxArgs{}},

@@ -105,17 +105,29 @@ func (x *exporter) inputs1(n *engine.Node) string { return x.read(n.In[0]) }
 // the first has the channels.
 func (x *exporter) scaleAndShift(n *engine.Node, axes int) (gamma, beta string, err error) {
 	names := make([]string, 2)
-	for i := range names {
-		e, err := x.entry(n.In[1+i])
-		if err != nil {
-			return "", "", err
+	for i, v := range n.In[1:3] {
+		name, values := x.names[n.Out[0]]+[]string{".weight", ".bias"}[i], []float32(nil)
+		if fill, ok := filled(v); ok {
+			values = slices.Repeat([]float32{fill.Value}, v.Len())
+		} else {
+			e, err := x.entry(v)
+			if err != nil {
+				return "", "", err
+			}
+			name, values = e.Name, e.Data
 		}
-		shape := make([]int, axes)
-		for k := range shape {
-			shape[k] = 1
-		}
-		shape[0] = len(e.Data)
-		names[i] = x.float(e.Name, shape, e.Data...)
+		shape := slices.Repeat([]int{1}, axes)
+		shape[0] = len(values)
+		names[i] = x.float(name, shape, values...)
 	}
 	return names[0], names[1], nil
+}
+
+// filled returns the Fill that makes v, if one does.
+func filled(v *engine.Value) (engine.Fill, bool) {
+	if v.Node() == nil {
+		return engine.Fill{}, false
+	}
+	f, ok := v.Node().Op.(engine.Fill)
+	return f, ok
 }

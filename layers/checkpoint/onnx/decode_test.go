@@ -93,6 +93,7 @@ type readNode struct {
 	in, out  []string
 	ints     map[string][]int
 	floats   map[string]float32
+	texts    map[string]string
 }
 
 // A readModel is a file read back.
@@ -120,6 +121,8 @@ func readBack(t *testing.T, file []byte) *readModel {
 				r.ints[name] = []int{int(a.int(3))}
 			case attrInts:
 				r.ints[name] = packed(t, a, 8)
+			case attrString:
+				r.texts = map[string]string{name: a.string(4)}
 			default:
 				t.Fatalf("attribute %s of %s has type %d", name, r.name, a.int(20))
 			}

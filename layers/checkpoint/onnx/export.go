@@ -131,6 +131,12 @@ func (x *exporter) translate(n *engine.Node) (err error) {
 		x.adaptiveMean(n, op)
 	case engine.GlobalAvgPool:
 		x.globalMean(n, op)
+	case engine.Pad2D:
+		x.pad(n, op)
+	case engine.LocalResponseNorm:
+		err = x.responseNorm(n, op)
+	case engine.Fill: // is written where it is read
+		return nil
 	case engine.Flatten:
 		x.emit(n, "Flatten", intAttr("axis", 1))
 	case engine.Concat:

@@ -39,6 +39,7 @@ func goldenCases(t *testing.T) []goldenCase {
 	return append(cases,
 		goldenCase{"joined.onnx", joined(t), "", Options{}, exact},
 		goldenCase{"activated.onnx", activated(t), "", Options{}, exact},
+		goldenCase{"windows.onnx", windows(t), "", Options{}, exact},
 		goldenCase{"activated-qdq.onnx", activated(t), "", Options{Int8: QDQ}, 0.03},
 		goldenCase{"gated.onnx", gated(t), "", Options{}, exact},
 		goldenCase{"gated-qdq.onnx", gated(t), "", Options{Int8: QDQ}, 0.03},
@@ -150,6 +151,42 @@ func activated(t *testing.T) *layers.Model {
 	x = b.Add("hidden", layers.Linear{InFeatures: 2 * len(parts), OutFeatures: 5, Bias: true}, x)
 	x = b.Add("vector", layers.SiLU{}, x)
 	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 5, OutFeatures: 4, Bias: true}, x))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := n.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// windows has convolutions and pools of two and four sides, and the kinds that put
+// something around pictures and normalize what is near.
+func windows(t *testing.T) *layers.Model {
+	t.Helper()
+	b := layers.NewNetBuilder("windows", layers.Input{Channels: 3, Height: testSize, Width: testSize})
+	x := b.Add("reflect", layers.ReflectionPad2d{Padding: layers.Borders{1, 0, 2, 3}}, layers.Image)
+	x = b.Add("conv", layers.Conv2d{InChannels: 3, OutChannels: 6, KernelSize: layers.Pair{3, 5}, Stride: layers.Pair{1, 2}, Dilation: layers.Pair{2, 1},
+		Padding: layers.Pads{0, 2, 1, 3}, Groups: 1, Bias: true}, x)
+	x = b.Add("response", layers.LocalResponseNorm{Size: 3, Alpha: 0.5, Beta: 0.75, K: 1}, x)
+	x = b.Add("edge", layers.ReplicationPad2d{Padding: layers.Borders{0, 2, 1, 0}}, x)
+	x = b.Add("instance", layers.InstanceNorm2d{NumFeatures: 6, Eps: 1e-5}, x)
+	x = b.Add("constant", layers.ConstantPad2d{Padding: layers.Borders{1, 1, 0, 1}, Value: -0.5}, x)
+	x = b.Add("affine", layers.InstanceNorm2d{NumFeatures: 6, Eps: 1e-3, Affine: true}, x)
+	part := func(name string, k layers.Kind) string {
+		return b.Add(name, layers.AdaptiveAvgPool2d{}, b.Add(name+".pool", k, x))
+	}
+	x = b.Add("cat", layers.Concat{},
+		part("max", layers.MaxPool2d{KernelSize: layers.Pair{3, 2}, Stride: layers.Both(2), Padding: layers.Pads{1, 0, 1, 1}, CeilMode: true}),
+		part("dilated", layers.MaxPool2d{KernelSize: layers.Both(2), Stride: layers.Both(1), Dilation: layers.Pair{2, 3}}),
+		part("counted", layers.AvgPool2d{KernelSize: layers.Pair{2, 3}, Stride: layers.Both(2), Padding: layers.Sides(1, 1), CountIncludePad: true}),
+		part("excluded", layers.AvgPool2d{KernelSize: layers.Both(3), Stride: layers.Both(2), Padding: layers.Around(1), CeilMode: true}),
+		part("rest", layers.AvgPool2d{KernelSize: layers.Both(3), Stride: layers.Both(2), CeilMode: true, CountIncludePad: true}),
+		part("regions", layers.AdaptiveAvgPool2d{OutputSize: layers.Pair{3, 2}}),
+		part("kept", layers.AdaptiveAvgPool2d{KeepDims: true}),
+		b.Add("largest", layers.AdaptiveMaxPool2d{}, x))
+	n, err := b.Net(b.Add("out", layers.Linear{InFeatures: 48, OutFeatures: 4, Bias: true}, x))
 	if err != nil {
 		t.Fatal(err)
 	}

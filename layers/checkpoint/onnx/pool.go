@@ -1,6 +1,10 @@
 package onnx
 
-import "github.com/potstill/potstill/engine"
+import (
+	"fmt"
+
+	"github.com/potstill/potstill/engine"
+)
 
 // window returns the attributes of a pooling.
 func window(w engine.Window) []attr {
@@ -53,4 +57,28 @@ func (x *exporter) adaptiveMean(n *engine.Node, op engine.AdaptiveAvgPool2D) {
 	half := x.unique(name + ".half")
 	x.node(node{op: "MatMul", name: half, in: []string{r, x.read(n.In[0])}, out: half})
 	x.node(node{op: "MatMul", name: name, in: []string{half, c}, out: name})
+}
+
+// pad writes a Pad2D.
+func (x *exporter) pad(n *engine.Node, op engine.Pad2D) {
+	name, p := x.names[n.Out[0]], op.Pad
+	in := append(x.inputs(n), x.ints(name+".pads", 0, 0, p[0], p[1], 0, 0, p[2], p[3]))
+	if op.Mode == engine.PadConstant && op.Value != 0 {
+		in = append(in, x.float(name+".value", nil, op.Value))
+	}
+	var attrs []attr
+	if op.Mode != engine.PadConstant {
+		attrs = []attr{stringAttr("mode", op.Mode.String())}
+	}
+	x.node(node{op: "Pad", name: name, in: in, out: name, attrs: attrs})
+}
+
+// responseNorm writes a LocalResponseNorm. Of an even number of channels ONNX has
+// more behind than before, and PyTorch the other way round.
+func (x *exporter) responseNorm(n *engine.Node, op engine.LocalResponseNorm) error {
+	if op.Size%2 == 0 {
+		return fmt.Errorf("a LocalResponseNorm over %d channels has no form in ONNX; only odd numbers have", op.Size)
+	}
+	x.emit(n, "LRN", floatAttr("alpha", op.Alpha), floatAttr("beta", op.Beta), floatAttr("bias", op.K), intAttr("size", op.Size))
+	return nil
 }

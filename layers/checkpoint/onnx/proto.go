@@ -17,9 +17,10 @@ const (
 
 // The types of attributes, as AttributeProto.AttributeType counts them.
 const (
-	attrFloat = 1
-	attrInt   = 2
-	attrInts  = 7
+	attrFloat  = 1
+	attrInt    = 2
+	attrString = 3
+	attrInts   = 7
 )
 
 // A message is a protobuf message being written.
@@ -54,12 +55,13 @@ func (m *message) ints(field protowire.Number, v []int64) {
 	m.bytes(field, body)
 }
 
-// An attr is a node's attribute: an int, a list of ints or a float.
+// An attr is a node's attribute: an int, a list of ints, a float or a text.
 type attr struct {
 	name  string
 	kind  int64
 	ints  []int64
 	float float32
+	text  string
 }
 
 func intAttr(name string, v int) attr {
@@ -76,6 +78,8 @@ func intsAttr(name string, v ...int) attr {
 
 func floatAttr(name string, v float32) attr { return attr{name: name, kind: attrFloat, float: v} }
 
+func stringAttr(name, v string) attr { return attr{name: name, kind: attrString, text: v} }
+
 // encode returns the AttributeProto.
 func (a attr) encode() (m message) {
 	m.string(1, a.name)
@@ -84,6 +88,8 @@ func (a attr) encode() (m message) {
 		m.float(2, a.float)
 	case attrInt:
 		m.int(3, a.ints[0])
+	case attrString:
+		m.string(4, a.text)
 	default:
 		m.ints(8, a.ints)
 	}

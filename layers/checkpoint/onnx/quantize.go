@@ -88,7 +88,7 @@ func (x *exporter) step(v *engine.Value) (step, error) {
 		if !op.Log {
 			return newStep(Range{0, 1})
 		}
-	case engine.MaxPool2D, engine.Flatten, engine.Slice, engine.ChannelShuffle:
+	case engine.MaxPool2D, engine.AdaptiveMaxPool2D, engine.Flatten, engine.Slice, engine.ChannelShuffle:
 		if quantized {
 			return before, nil
 		}
