@@ -81,7 +81,7 @@ func (op AdaptiveMaxPool2D) Infer(in []Spec) ([]Spec, error) {
 
 // Backward implements Differentiable.
 func (op AdaptiveMaxPool2D) Backward(b *Builder, n *Node, dOut []*Value) ([]*Value, error) {
-	return []*Value{b.One(AdaptiveMaxPool2DBackward{op.Adaptive}, n.In[0], dOut[0])}, nil
+	return []*Value{b.One(AdaptiveMaxPool2DBackward(op), n.In[0], dOut[0])}, nil
 }
 
 // AdaptiveMaxPool2DBackward takes x [N,H,W,C] and dy [N,OH,OW,C] to dx [N,H,W,C]:

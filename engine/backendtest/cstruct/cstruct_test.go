@@ -28,17 +28,17 @@ typedef struct { thing t; } unknown_args;
 
 type pointer uint64
 
-type stepping struct{ stride, pad int32 }
+type stepping struct{ Stride, Pad int32 }
 
 type some struct {
-	x, dy, y   pointer
-	n, h, w    int32
-	pixels     int64
-	rows, cols stepping
-	eps        float32
-	list       [3]float32
-	scale      float64
-	last       uint32
+	X, Dy, Y   pointer
+	N, H, W    int32
+	Pixels     int64
+	Rows, Cols stepping
+	Eps        float32
+	List       [3]float32
+	Scale      float64
+	Last       uint32
 }
 
 func TestSameStructs(t *testing.T) {
@@ -51,7 +51,7 @@ func TestSameStructs(t *testing.T) {
 			t.Error(d)
 		}
 	}
-	type addresses struct{ x, dy, y unsafe.Pointer }
+	type addresses struct{ X, Dy, Y unsafe.Pointer }
 	if d := Differ(all["some_args"][:3], addresses{}, nil); d != "" {
 		t.Error(d)
 	}
@@ -61,44 +61,44 @@ func TestSameStructs(t *testing.T) {
 func TestOtherStructs(t *testing.T) {
 	c := Parse(source, map[string]int{"N": 3})["some_args"]
 	type swapped struct {
-		x, dy, y   pointer
-		n, w, h    int32
-		pixels     int64
-		rows, cols stepping
-		eps        float32
-		list       [3]float32
-		scale      float64
-		last       uint32
+		X, Dy, Y   pointer
+		N, W, H    int32
+		Pixels     int64
+		Rows, Cols stepping
+		Eps        float32
+		List       [3]float32
+		Scale      float64
+		Last       uint32
 	}
 	type shorter struct {
-		x, dy, y   pointer
-		n, h, w    int32
-		pixels     int64
-		rows, cols stepping
-		eps        float32
-		list       [3]float32
-		scale      float64
+		X, Dy, Y   pointer
+		N, H, W    int32
+		Pixels     int64
+		Rows, Cols stepping
+		Eps        float32
+		List       [3]float32
+		Scale      float64
 	}
 	type signed struct {
-		x, dy, y   pointer
-		n, h, w    int32
-		pixels     uint64
-		rows, cols stepping
-		eps        float32
-		list       [3]float32
-		scale      float64
-		last       uint32
+		X, Dy, Y   pointer
+		N, H, W    int32
+		Pixels     uint64
+		Rows, Cols stepping
+		Eps        float32
+		List       [3]float32
+		Scale      float64
+		Last       uint32
 	}
 	type number struct {
-		x, dy      pointer
-		y          uint64
-		n, h, w    int32
-		pixels     int64
-		rows, cols stepping
-		eps        float32
-		list       [3]float32
-		scale      float64
-		last       uint32
+		X, Dy      pointer
+		Y          uint64
+		N, H, W    int32
+		Pixels     int64
+		Rows, Cols stepping
+		Eps        float32
+		List       [3]float32
+		Scale      float64
+		Last       uint32
 	}
 	for want, v := range map[string]any{
 		"C has h (int32 at 28), Go w (int32 at 28)":                swapped{},
