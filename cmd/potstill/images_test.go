@@ -159,7 +159,7 @@ func TestRandomResizedCropIsEvaluatedScaled(t *testing.T) {
 			t.Errorf("standard error lacks %q:\n%s", want, r.err)
 		}
 	}
-	fails(t, []string{"--size 0"}, "train", "--data", dir, "--size", "0", "--out", out+"2")
+	misused(t, []string{"--size", `"0"`}, "train", "--data", dir, "--size", "0", "--out", out+"2")
 	fails(t, []string{"--resize -1"}, "train", "--data", dir, "--resize", "-1", "--out", out+"2")
 }
 

@@ -44,7 +44,7 @@ func TestRunIsNotOverwritten(t *testing.T) {
 	args := small("train", "--out", out)
 	succeeds(t, args...)
 	before := contents(t, out)
-	if len(before) != 5 { // best, last, metrics, events, command
+	if len(before) != 6 { // best, last, metrics in two forms, events, command
 		t.Errorf("a run leaves %d files", len(before))
 	}
 	log := filepath.Join(t.TempDir(), "steps.jsonl")

@@ -10,6 +10,10 @@
 #define LARGER_BACKWARD 4
 #define SMALLER_BACKWARD 5
 
+#ifndef WHAT
+#define WHAT PRODUCT
+#endif
+
 typedef struct {
 	const real *a, *b, *dy;
 	real *y;

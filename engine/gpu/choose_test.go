@@ -83,7 +83,7 @@ func TestChoiceIsTimedOnce(t *testing.T) {
 		t.Errorf("%q wins: %+v", w, s.b.Choices())
 	}
 	c := s.b.Choices()[0]
-	if c.Op != "Activation" || c.Settings != `{"F":1}` || c.In[0] != "2x2" || c.Remembered || len(c.Timings) != 4 || c.Cost() != 0 {
+	if c.Op != "Activation" || c.Settings != `{"F":"ReLU"}` || c.In[0] != "2x2" || c.Remembered || len(c.Timings) != 4 || c.Cost() != 0 {
 		t.Errorf("the choice is %+v", c)
 	}
 	last := c.Timings[3]

@@ -49,6 +49,9 @@ func convOf(op engine.Op, in, out []engine.Spec) (libraryConv, bool) {
 // or its gradient back behind it. From bfloat16 cuDNN makes bfloat16: engine's
 // definition of mixed precision lets it round so.
 func (b *Backend) convCandidates(c libraryConv, in, out []engine.Spec) ([]candidate, error) {
+	if c.epilogue.act.Fn > engine.FuncReLU6 && in[0].DType == engine.BFloat16 {
+		return nil, nil // its result is rounded before an activation that may shrink it
+	}
 	c.shape.TF32 = b.options.TF32
 	conv, err := b.dnn.NewConv(c.shape, c.pass)
 	if err != nil {
