@@ -487,8 +487,10 @@ func TestMultAddsAreThoseOfTorchinfo(t *testing.T) {
 			t.Errorf("%+v: %d multiply-adds and %d parameters", want, s.MultAdds, s.Params)
 		}
 	}
-	for _, family := range listed {
-		if !seen[family] {
+	// torchinfo leaves out the pixels of these: see the script.
+	uncounted := []string{"convnext_tiny", "efficientnet_lite0", "mlperf_resnet8"}
+	for _, family := range Families() {
+		if !seen[family] && !slices.Contains(uncounted, family) {
 			t.Errorf("torchinfo has not counted %s", family)
 		}
 	}
