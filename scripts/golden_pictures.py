@@ -226,7 +226,7 @@ def netpbm(im):
 
 
 def cases():
-    """The files of bug reports. What Pillow refuses is mended for it first."""
+    """The files of bug reports. What Pillow refuses is repaired for it first."""
     for f in sorted((DIR / "cases").glob("*/*")):
         data = f.read_bytes()
         if f.name == "tem-marker.jpg":

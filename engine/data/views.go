@@ -27,6 +27,29 @@ func checkView(t Transform) error {
 	return nil
 }
 
+// checkViews holds the views to what the options and the images allow.
+func (l *Loader) checkViews() error {
+	for _, v := range l.o.Views {
+		if err := checkView(v); err != nil {
+			return err
+		}
+		if r := l.s.st.form.resize; r > 0 && v.Resize != r {
+			return fmt.Errorf("data: the images were opened to be resized to %d, and a view resizes to %d (0: not at all)", r, v.Resize)
+		}
+		h, w := v.OutSize(l.s.Bounds(0))
+		for i := 0; i < l.s.Len() && v.Size == 0; i++ {
+			if vh, vw := v.OutSize(l.s.Bounds(i)); vh != h || vw != w {
+				return fmt.Errorf("data: a view of %s is %dx%d, of %s %dx%d: set a size for it", l.s.File(i), vh, vw, l.s.File(0), h, w)
+			}
+		}
+		l.views = append(l.views, [3]int{h, w, v.Channels()})
+	}
+	return nil
+}
+
+// ViewShape returns the height, width and channels of a view.
+func (l *Loader) ViewShape(i int) (h, w, c int) { return l.views[i][0], l.views[i][1], l.views[i][2] }
+
 // applyView makes the view own of an image that t makes with the same r. A nil
 // r is evaluation.
 func (s *scratch) applyView(t, own *Transform, dst []float32, src Image, r *random.Rand) {
