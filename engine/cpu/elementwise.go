@@ -55,7 +55,9 @@ func cut(s engine.Spec) (n int64, tasks int) { return int64(s.Len()), ceilDiv(s.
 
 // lowerCast lowers kWiden or kNarrow for activations of a type.
 func lowerCast(k kernelID, stored engine.Spec) lowering {
-	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) { pushCast(q, k, stored, at(in[0]), at(out[0])) }
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		pushCast(q, k, stored, at(in[0]), at(out[0]))
+	}
 }
 
 func lowerTranspose(n, rows, cols int) lowering {
