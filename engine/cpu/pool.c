@@ -9,6 +9,7 @@
 // since commands follow each other that fast, then sleeps: on a machine that
 // others use too, a thread that spins keeps out the one it waits for.
 #include "pool.h"
+#include "memory.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -42,7 +43,19 @@ struct ps_pool {
   pthread_cond_t wake, finished;
   int workers;
   pthread_t *threads;
+  float **scratch; // of each worker, and behind them of the caller
+  int slots;
 };
+
+// The scratch memory of the thread.
+static __thread float *scratch;
+float *ps_scratch(void) { return scratch; }
+
+// What a worker is started with.
+typedef struct {
+  ps_pool *pool;
+  float *scratch;
+} start;
 
 // Runs tasks of the current command until there are none left, and returns the
 // number of the command that had none.
@@ -65,7 +78,9 @@ static uint32_t work(ps_pool *p) {
 static uint32_t current(ps_pool *p) { return atomic_load(&p->ticket) >> 32; }
 
 static void *worker(void *arg) {
-  ps_pool *p = arg;
+  ps_pool *p = ((start *)arg)->pool;
+  scratch = ((start *)arg)->scratch;
+  free(arg);
   uint32_t seen = IDLE;
   for (;;) {
     int spins = 0;
@@ -93,11 +108,21 @@ ps_pool *ps_pool_new(int n) {
   pthread_cond_init(&p->wake, NULL);
   pthread_cond_init(&p->finished, NULL);
   p->threads = calloc(n, sizeof *p->threads);
-  for (int i = 0; p->threads && i < n - 1; i++) {
-    if (pthread_create(&p->threads[i], NULL, worker, p)) break;
+  p->scratch = calloc(n, sizeof *p->scratch);
+  int ready = 0;
+  while (p->scratch && ready < n && (p->scratch[ready] = ps_pages(PS_SCRATCH))) ready++;
+  for (int i = 0; p->threads && ready == n && i < n - 1; i++) {
+    start *s = malloc(sizeof *s);
+    if (!s) break;
+    *s = (start){p, p->scratch[i]};
+    if (pthread_create(&p->threads[i], NULL, worker, s)) {
+      free(s);
+      break;
+    }
     p->workers++;
   }
-  if (!p->threads || p->workers != n - 1) {
+  p->slots = n;
+  if (!p->threads || ready != n || p->workers != n - 1) {
     ps_pool_free(p);
     return NULL;
   }
@@ -112,6 +137,8 @@ void ps_pool_free(ps_pool *p) {
   pthread_mutex_unlock(&p->lock);
   for (int i = 0; i < p->workers; i++) pthread_join(p->threads[i], NULL);
   free(p->threads);
+  for (int i = 0; p->scratch && i < p->slots; i++) free(p->scratch[i]);
+  free(p->scratch);
   pthread_mutex_destroy(&p->lock);
   pthread_cond_destroy(&p->wake);
   pthread_cond_destroy(&p->finished);
@@ -141,6 +168,7 @@ static void finish(ps_pool *p, int64_t tasks) {
 void ps_run(ps_pool *p, const ps_kernel *table, const ps_command *commands, int64_t n) {
   p->table = table;
   p->commands = commands;
+  scratch = p->scratch[p->workers];
   if (IDLE - p->first <= n) p->first = 0; // the numbers start again
   for (int64_t i = 0; i < n; i++) {
     const ps_command *c = &commands[i];

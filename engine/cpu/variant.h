@@ -21,6 +21,8 @@
 #include "mse.h"
 #include "gemm.h"
 #include "gemm_weight.h"
+#include "winograd_transform.h"
+#include "winograd.h"
 #include "rgb.h"
 #include "depthwise.h"
 #include "optimizer.h"
