@@ -101,6 +101,7 @@ var convShapes = []convShape{
 	{33, 4, 4, 40, 3, 3, 72, engine.Conv2D{Pad: engine.Around(1)}, true},
 	{3, 13, 14, 9, 3, 3, 17, engine.Conv2D{Pad: engine.Pads{0, 2, 1, 0}}, true},
 	{1, 40, 38, 8, 3, 3, 130, engine.Conv2D{}, true},
+	{19, 6, 5, 72, 3, 3, 70, engine.Conv2D{Pad: engine.Around(1)}, true},
 	// More channels than there are zeros to point at, where none is needed.
 	{2, 1, 1, 16500, 1, 1, 3, engine.Conv2D{}, true},
 	{2, 1, 1, 3, 1, 1, 16500, engine.Conv2D{}, false},

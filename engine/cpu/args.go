@@ -68,6 +68,9 @@ const (
 	kWinoWeight
 	kWinoInput
 	kWino
+	kWinoDy
+	kWinoGrad
+	kWinoGradWeight
 	kDepthwise
 	kDepthwiseData
 	kDepthwiseWeight
@@ -88,7 +91,7 @@ var kernelNames = [kernelCount]string{
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
-	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "wino_weight", "wino_input", "wino", "depthwise", "depthwise_data",
+	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "wino_weight", "wino_input", "wino", "wino_dy", "wino_grad", "wino_grad_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
 }
 
@@ -274,6 +277,14 @@ type (
 		act                      int64
 		more                     actFunc
 		block, splits            int64
+	}
+	winoGradArgs struct {
+		x, dy                       ptr
+		v, d, du, dw, db            ptr
+		t, n, h, w, c, oh, ow, o    int64
+		top, left, th, tw           int64
+		vStride, dStride, duStride  int64
+		block, splits, kblock, rows int64
 	}
 	wgradArgs struct {
 		x, dy             ptr

@@ -392,6 +392,10 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	if err := g.check(); err != nil {
 		return 0, nil, err
 	}
+	if w := newWinogradGrad(g); w != nil {
+		ws, low := w.lower(op.Bias)
+		return ws, low, nil
+	}
 	product := g.forward(engine.Identity)
 	m := product.gemm
 	a := wgradArgs{ntaps: int64(len(product.wTaps)), kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,

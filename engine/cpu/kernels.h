@@ -33,6 +33,7 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(group_norm_grad) X(group_norm_coef) X(group_norm_backward)                 \
   X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb) X(rgb_weight)              \
   X(wino_weight) X(wino_input) X(wino)                                         \
+  X(wino_dy) X(wino_grad) X(wino_grad_weight)                                  \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
   X(adam) X(sgd) X(mix) X(sumsq) X(clip)
 
@@ -305,6 +306,18 @@ typedef struct {
   ps_act more;           // as of igemm_args
   int64_t block, splits; // tiles a task; parts that the panels are split in
 } wino_args;
+
+// The gradient of its weights.
+typedef struct {
+  const float *x, *dy;
+  float *v, *d;   // x and dy transformed, or null: then the tasks do it
+  float *du;      // `splits` partial sums
+  float *dw, *db; // db may be null; it points to one sum of each task
+  int64_t t, n, h, w, c, oh, ow, o;
+  int64_t top, left, th, tw;
+  int64_t v_stride, d_stride, du_stride; // from one place of the tile to the next
+  int64_t block, splits, kblock, rows; // tiles at a time; rows of du and of dw a task
+} wino_grad_args;
 
 // dw[t][k][o] = Σ_{pixels (i,j)} x[i·sh+dh_t, j·sw+dw_t, k] · dy[i, j, o]
 typedef struct {

@@ -119,7 +119,7 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, bnApply, bnGrad, bnGradApply, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
-	nil, nil, nil, nil, nil, // no rgb and no wino: see compiled
+	nil, nil, nil, nil, nil, nil, nil, nil, // no rgb and no wino: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
 }
 

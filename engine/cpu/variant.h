@@ -23,6 +23,7 @@
 #include "gemm_weight.h"
 #include "winograd_transform.h"
 #include "winograd.h"
+#include "winograd_grad.h"
 #include "rgb.h"
 #include "depthwise.h"
 #include "optimizer.h"

@@ -9,13 +9,14 @@ import (
 // A winograd is a 3x3 convolution with stride one, or the gradient of its input,
 // by minimal filtering in tiles of t×t pixels: winograd.h. Results are
 // not those of the direct sum to the last digits: with u = 2⁻²⁴ and K = 9·C terms,
-// an element is within C·√K·u·M of the exact one, where M is the same sum
-// over the whole tile in absolute values,
+// an element is within √K·u·M/16 of the exact one, where M is the same sum
+// over the whole tile in absolute values (winograd_test.go),
 //
 //	M = |Aᵀ|·[Σ_c (|G|·|w|·|Gᵀ|) ⊙ (|Bᵀ|·|x|·|B|)]·|A|
 //
-// (winograd_test.go). For values of one size M is about 20 times Σ|x·w| with t = 6
-// and twice with t = 4; the random walk of the suite's bound leaves room for it.
+// For values of one size that is less than the suite allows the direct sum. A
+// pixel far above its neighbors, though, costs all results of its tile digits, and
+// not only those that it is in.
 type winograd struct {
 	geometry
 	t    int
