@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -152,6 +154,21 @@ func TestDistillPruneQuantize(t *testing.T) {
 		t.Errorf("prune reports %v, %v bytes", p["file"], p["bytes"])
 	}
 	succeeds(t, fromFile("train", cut, "--out", filepath.Join(dir, "tuned"))...)
+
+	half := filepath.Join(dir, "half.safetensors")
+	dry := decode(t, succeeds(t, "prune", "--model", student, "--macs", "0.5", "--rank", "global", "--out", half, "--dry-run", "--json").out)
+	has(t, dry, "costs", "layers", "protected", "ratio", "kept")
+	if _, err := os.Stat(half); err == nil {
+		t.Error("--dry-run wrote a file")
+	}
+	h := decode(t, succeeds(t, "prune", "--model", student, "--macs", "0.5", "--rank", "global", "--out", half, "--json").out)
+	if !reflect.DeepEqual(h["costs"], dry["costs"]) || h["bytes"] != h["costs"].(map[string]any)["after"].(map[string]any)["bytes"] {
+		t.Errorf("told before: %v; after: %v, %v bytes", dry["costs"], h["costs"], h["bytes"])
+	}
+	table := succeeds(t, "prune", "--model", student, "--ratio", "0.5", "--protect", "cnn.3", "--dry-run").out
+	if !strings.Contains(table, "stays: protected by cnn.3") || !strings.Contains(table, "multiply-adds") {
+		t.Errorf("the table is %q", table)
+	}
 
 	coded := filepath.Join(dir, "8bit.safetensors")
 	q := decode(t, succeeds(t, "quantize", "--model", student, "--out", coded, "--json").out)
