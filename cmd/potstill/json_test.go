@@ -12,7 +12,7 @@ import (
 
 func TestHelpShowsAnExample(t *testing.T) {
 	for _, cmd := range []string{
-		"study run", "study list", "study show", "train", "distill", "convert", "prune", "quantize", "eval", "predict",
+		"study run", "study list", "study show", "train", "distill", "convert", "prune", "factorize", "quantize", "eval", "predict",
 		"summary", "explain", "bench train", "bench kernels", "cache show", "cache prune", "cache clear", "devices", "version",
 		"completion", "man", "help",
 	} {
@@ -168,6 +168,13 @@ func TestDistillPruneQuantize(t *testing.T) {
 	table := succeeds(t, "prune", "--model", student, "--ratio", "0.5", "--protect", "cnn.3", "--dry-run").out
 	if !strings.Contains(table, "stays: protected by cnn.3") || !strings.Contains(table, "multiply-adds") {
 		t.Errorf("the table is %q", table)
+	}
+
+	low := filepath.Join(dir, "low.safetensors")
+	f := decode(t, succeeds(t, "factorize", "--model", student, "--macs", "0.9", "--untimed", "--out", low, "--json").out)
+	has(t, f, "file", "bytes", "macs_before", "macs_after", "params_before", "params_after", "layers")
+	if f["macs_after"].(float64) > 0.9*f["macs_before"].(float64) || f["bytes"] != float64(len(read(t, low))) {
+		t.Errorf("factorize reports %v of %v multiply-adds, %v bytes", f["macs_after"], f["macs_before"], f["bytes"])
 	}
 
 	coded := filepath.Join(dir, "8bit.safetensors")

@@ -84,39 +84,10 @@ func (s *scorer) score(i int, g *layers.Group) ([]float64, error) {
 		}
 		return scores, nil
 	}
-	channels := g.Size * g.Width
-	var parts [][]float64
-	for _, m := range members(s.net, s.state, g) {
-		if !s.criterion.counts(m.face, m.norm) || s.compat && !compatCounts(s.criterion, m, s.net) {
-			continue
-		}
-		along, err := s.along(&m)
-		if err != nil {
-			return nil, err
-		}
-		part := make([]float64, channels)
-		for at, unit := range m.use.At {
-			if unit < 0 {
-				continue
-			}
-			lane := 0
-			if m.use.Lane != nil {
-				lane = int(m.use.Lane[at])
-			}
-			if !m.shared {
-				part[lane*g.Size+int(unit)] += along[at]
-				continue
-			}
-			for lane := range g.Width {
-				part[lane*g.Size+int(unit)] += along[at]
-			}
-		}
-		parts = append(parts, part)
+	all, err := s.channels(g)
+	if err != nil || all == nil {
+		return nil, err
 	}
-	if len(parts) == 0 {
-		return nil, nil
-	}
-	all := normalize(reduce(parts, s.reduce), s.normalize)
 	scores := make([]float64, g.Size)
 	for c, v := range all {
 		scores[c%g.Size] += v / float64(g.Width)
@@ -127,6 +98,46 @@ func (s *scorer) score(i int, g *layers.Group) ([]float64, error) {
 		}
 	}
 	return scores, nil
+}
+
+// channels returns the importance of each channel of a group, normalized: of
+// channel l of unit u at l·Size+u. It is nil where the criterion says nothing.
+func (s *scorer) channels(g *layers.Group) ([]float64, error) {
+	var parts [][]float64
+	for _, m := range members(s.net, s.state, g) {
+		if !s.criterion.counts(m.face, m.norm) || s.compat && !compatCounts(s.criterion, m, s.net) {
+			continue
+		}
+		along, err := s.along(&m)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, m.spread(g, along))
+	}
+	if len(parts) == 0 {
+		return nil, nil
+	}
+	return normalize(reduce(parts, s.reduce), s.normalize), nil
+}
+
+// spread adds what is said of the indices of a member's axis to the channels that
+// lie there.
+func (m *member) spread(g *layers.Group, along []float64) []float64 {
+	part := make([]float64, g.Size*g.Width)
+	for at, unit := range m.use.At {
+		switch {
+		case unit < 0:
+		case m.shared:
+			for lane := range g.Width {
+				part[lane*g.Size+int(unit)] += along[at]
+			}
+		case m.use.Lane != nil:
+			part[int(m.use.Lane[at])*g.Size+int(unit)] += along[at]
+		default:
+			part[unit] += along[at]
+		}
+	}
+	return part
 }
 
 // along returns what the criterion says of each index of a member's axis.
