@@ -289,6 +289,21 @@ type (
 		splits, units, utaps, kblock int64
 		dwFloats                     int64
 	}
+	wgradPairsArgs struct {
+		x, dy             ptr
+		dw, db            ptr
+		taps              ptr
+		ntaps, kc         int64
+		n, gh, gw         int64
+		h, w, c, sh, sw   int64
+		o, groups, gk, gn int64
+
+		units, utaps, kblock int64
+		each                 int64
+		rows, cut, places    int64
+		starts               int64
+		dwFloats             int64
+	}
 	reduceArgs struct {
 		x, y              ptr
 		n, splits, stride int64

@@ -5,6 +5,9 @@
 #include "simd.h"
 
 #include "cast.h"
+#include "activation.h"
+#include "gemm.h"
+#include "gemm_weight_bf16.h"
 
 #define ENTRY(name) [ps_k_##name] = name,
 const ps_kernel PS_TABLE[PS_KERNEL_COUNT] = {PS_STORED(ENTRY)};

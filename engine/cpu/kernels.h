@@ -42,7 +42,7 @@ typedef struct ps_stored ps_stored;
 
 // The kernels that are there for activations in bfloat16 too, under the number
 // behind the last of PS_KERNELS that they have in it.
-#define PS_STORED(X) X(widen) X(narrow)
+#define PS_STORED(X) X(widen) X(narrow) X(pack) X(pad) X(igemm) X(wgrad)
 
 #define PS_NUMBER(name) ps_k_##name,
 enum { PS_KERNELS(PS_NUMBER) PS_KERNEL_COUNT };
@@ -315,6 +315,22 @@ typedef struct {
   int64_t splits, units, utaps, kblock; // pixels are split in `splits`; a unit is utaps taps and kblock rows of each
   int64_t dw_floats;
 } wgrad_args;
+
+// The same for x and dy in bfloat16, whose pixels are taken in pairs.
+typedef struct {
+  const void *x, *dy;
+  float *dw, *db;      // as above
+  const int64_t *taps; // ntaps pairs dh, dw
+  int64_t ntaps, kc;
+  int64_t n, gh, gw;
+  int64_t h, w, c, sh, sw;
+  int64_t o, groups, gk, gn;
+  int64_t units, utaps, kblock;
+  int64_t each;              // pixels of a split: rows, or an even number in a single row
+  int64_t rows, cut, places; // at most: rows of dy in a chunk, pixels of a row, pairs of a row of x in a class
+  int64_t starts;            // columns of x at which kc values can be read
+  int64_t dw_floats;
+} wgrad_pairs_args;
 
 // y[i] = Σ_s x[s·stride + i]
 typedef struct {
