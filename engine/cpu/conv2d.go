@@ -71,10 +71,15 @@ func (g geometry) check() error {
 	if !inside && max(g.cg, g.og) > zerosFloats {
 		return fmt.Errorf("more than %d channels in a group: %w", zerosFloats, engine.ErrUnsupported)
 	}
-	if g.dtype == engine.BFloat16 && !g.rowwise() && g.kh*g.kw > gemmTaps {
-		return errWidened // the parts of such a product add up in y, which would round
+	if g.dtype == engine.BFloat16 && (!g.rowwise() && g.kh*g.kw > gemmTaps || g.window() > wideFloats) {
+		return errWidened // the parts of the first would add up in y, which rounds
 	}
 	return nil
+}
+
+// window bounds the elements of x or dy that one pixel reads, with those between its taps.
+func (g geometry) window() int {
+	return ((g.kh-1)*g.dil[0] + 1) * ((g.kw-1)*g.dil[1] + 1) * max(g.cg, g.og)
 }
 
 // paddedFloats is the size of x with its padding around it, in words of four bytes.
@@ -110,16 +115,7 @@ type product struct {
 	first bool
 }
 
-// packedRows is how many rows the kc channels of a tap have when they are packed:
-// in bfloat16 a row has two of them.
-func (p *product) packedRows() int64 {
-	if p.dtype == engine.BFloat16 && compiled {
-		return (p.gemm.kc + 1) / 2
-	}
-	return p.gemm.kc
-}
-
-// packedFloats is the size of the packed weights, in words of four bytes.
+// packedFloats is the size of the packed weights, of which pairs in bfloat16 take half.
 func (p *product) packedFloats() int { return int(p.pack.gFloats * p.pack.groups) }
 
 // parts cuts a product into parts of at most gemmTaps taps each, the last of
@@ -176,7 +172,7 @@ func (p *product) finish() {
 	nt := int64(len(p.wTaps))
 	p.pack.ntaps, p.gemm.ntaps = nt, nt
 	p.pack.kc, p.pack.gn, p.pack.groups = p.gemm.kc, p.gemm.gn, p.gemm.groups
-	p.pack.gFloats = nt * p.packedRows() * int64(panelFloats(int(p.gemm.gn)))
+	p.pack.gFloats = nt * p.gemm.kc * int64(panelFloats(int(p.gemm.gn)))
 	p.gemm.gFloats = p.pack.gFloats
 	pixels := int(p.gemm.n * p.gemm.gh * p.gemm.gw)
 	p.gemm.block = 96

@@ -1,11 +1,5 @@
 package cpu
 
-import (
-	"unsafe"
-
-	"github.com/potstill/potstill/engine"
-)
-
 // The gradient of weights in bfloat16 is made of pairs of pixels: see
 // gemm_weight_bf16.h, where these bounds are explained.
 const (
@@ -21,38 +15,14 @@ const (
 	pairsBlock = 72
 )
 
-// lowerWeightPairs lowers the gradient of weights for x and dy in bfloat16.
-func (g geometry) lowerWeightPairs(op engine.Conv2DBackwardWeight, p *product) (int, lowering, error) {
-	a := g.pairsArgs(p, op.W.Len())
-	if !a.chunks(p.taps) {
-		return 0, nil, errWidened
-	}
-	pixels := int(a.n * a.gh * a.gw)
-	each := ceilDiv(pixels, wgradSplits(pixels, int(a.units*a.groups), op.W.Len()))
-	if a.n*a.gh == 1 {
-		each = ceilDiv(each, 2) * 2
-	} else {
-		each = ceilDiv(each, int(a.gw)) * int(a.gw)
-	}
-	a.each = int64(each)
-	splits := ceilDiv(pixels, each)
-	ws, low := g.lowerWeightSums(op, splits, func(q *queue, x, dy, dw, db unsafe.Pointer) {
-		a := a
-		a.x, a.dy, a.dw, a.db, a.taps = x, dy, dw, db, keep(&q.memory, p.taps)
-		push(q, kWGrad.of(g.dtype), int(a.units*a.groups)*splits, a)
-	})
-	return ws, low, nil
-}
-
-// pairsArgs returns the extents of the sums, and how the weights are cut into units.
-func (g geometry) pairsArgs(p *product, weights int) wgradPairsArgs {
-	m := p.gemm
-	a := wgradPairsArgs{ntaps: int64(len(p.wTaps)), kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
-		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, starts: m.w, dwFloats: int64(roundUp(weights))}
+// pair sets what is particular to bfloat16: the units, and how a chunk of x is cut
+// so that it fits the room that there is. It reports whether it does.
+func (a *wgradArgs) pair(g geometry, taps []int64) bool {
+	a.starts = a.w
 	if g.rowwise() {
 		a.starts -= int64(g.kw - 1) // a pixel reads so many columns more
 	}
-	if a.ntaps == 1 && p.taps[0] == 0 && p.taps[1] == 0 && m.sh == 1 && m.sw == 1 && m.h == m.gh && m.w == m.gw {
+	if a.ntaps == 1 && taps[0] == 0 && taps[1] == 0 && a.sh == 1 && a.sw == 1 && a.h == a.gh && a.w == a.gw {
 		a.gw *= a.n * a.gh // pointwise: all pixels are one row
 		a.n, a.gh, a.h, a.w, a.starts = 1, 1, 1, a.gw, a.gw
 	}
@@ -62,17 +32,9 @@ func (g geometry) pairsArgs(p *product, weights int) wgradPairsArgs {
 	}
 	a.cut = min(a.gw, 2*pairsOfChunk)
 	a.utaps = min(a.ntaps, max(1, pairsFloats/(a.kblock*a.gn)))
-	if a.utaps < a.ntaps { // whole rows of the kernel, which share pairs of x
-		if kw := int64(g.kw); a.utaps >= kw && !g.rowwise() {
-			a.utaps -= a.utaps % kw
-		}
+	if kw := int64(g.kw); !g.rowwise() && a.utaps < a.ntaps && a.utaps >= kw {
+		a.utaps -= a.utaps % kw // whole rows of the kernel, which share pairs of x
 	}
-	return a
-}
-
-// chunks cuts the units down until a chunk of x fits the room that there is, and
-// reports whether it does.
-func (a *wgradPairsArgs) chunks(taps []int64) bool {
 	for !a.fits(taps) {
 		switch {
 		case a.utaps > 1:
@@ -85,12 +47,11 @@ func (a *wgradPairsArgs) chunks(taps []int64) bool {
 			return false
 		}
 	}
-	a.units = int64(ceilDiv(int(a.ntaps), int(a.utaps)) * ceilDiv(int(a.kc), int(a.kblock)))
 	return true
 }
 
 // fits sets how many rows of dy a chunk may have, and reports whether it may have one.
-func (a *wgradPairsArgs) fits(taps []int64) bool {
+func (a *wgradArgs) fits(taps []int64) bool {
 	classes, places, span := a.widest(taps)
 	a.places = (a.cut+1)/2 + places
 	row := classes * a.places * int64(ceilDiv(int(a.kblock), pairsVL)*pairsVL)
@@ -105,7 +66,7 @@ func (a *wgradPairsArgs) fits(taps []int64) bool {
 
 // widest returns the most classes of taps that a unit has, the most places by which
 // taps of a class differ, and the most rows of x that meet a row of dy.
-func (a *wgradPairsArgs) widest(taps []int64) (classes, places, span int64) {
+func (a *wgradArgs) widest(taps []int64) (classes, places, span int64) {
 	for t := int64(0); t < a.ntaps; t += a.utaps {
 		least, most := make(map[int64]int64), make(map[int64]int64)
 		first, last := taps[2*t], taps[2*t]

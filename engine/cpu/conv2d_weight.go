@@ -31,22 +31,38 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	if err := g.check(); err != nil {
 		return 0, nil, err
 	}
-	product := g.forward(engine.Identity)
-	if g.dtype == engine.BFloat16 && compiled {
-		return g.lowerWeightPairs(op, product)
+	p := g.forward(engine.Identity)
+	a := g.weightArgs(p, op.W.Len())
+	if g.dtype == engine.BFloat16 && !a.pair(g, p.taps) {
+		return 0, nil, errWidened
 	}
-	m := product.gemm
-	a := wgradArgs{ntaps: int64(len(product.wTaps)), kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
-		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, kblock: 72, dwFloats: int64(roundUp(op.W.Len()))}
-	a.utaps = min(a.ntaps, max(1, wgradFloats/(a.kc*a.gn)))
 	a.units = int64(ceilDiv(int(a.ntaps), int(a.utaps)) * ceilDiv(int(a.kc), int(a.kblock)))
-	a.splits = int64(wgradSplits(g.n*g.oh*g.ow, int(a.units*a.groups), op.W.Len()))
-	ws, low := g.lowerWeightSums(op, int(a.splits), func(q *queue, x, dy, dw, db unsafe.Pointer) {
+	pixels := int(a.n * a.gh * a.gw)
+	each := ceilDiv(pixels, wgradSplits(pixels, int(a.units*a.groups), op.W.Len()))
+	switch {
+	case g.dtype == engine.Float32:
+	case a.n*a.gh == 1:
+		each = ceilDiv(each, 2) * 2
+	default:
+		each = ceilDiv(each, int(a.gw)) * int(a.gw)
+	}
+	a.each = int64(each)
+	splits := ceilDiv(pixels, each)
+	ws, low := g.lowerWeightSums(op, splits, func(q *queue, x, dy, dw, db unsafe.Pointer) {
 		a := a
-		a.x, a.dy, a.dw, a.db, a.taps = x, dy, dw, db, keep(&q.memory, product.taps)
-		push(q, kWGrad.of(g.dtype), int(a.units*a.groups*a.splits), a)
+		a.x, a.dy, a.dw, a.db, a.taps = x, dy, dw, db, keep(&q.memory, p.taps)
+		push(q, kWGrad.of(g.dtype), int(a.units*a.groups)*splits, a)
 	})
 	return ws, low, nil
+}
+
+// weightArgs returns the extents of the sums, and the units for float32.
+func (g geometry) weightArgs(p *product, weights int) wgradArgs {
+	m := p.gemm
+	a := wgradArgs{ntaps: int64(len(p.wTaps)), kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
+		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, kblock: 72, dwFloats: int64(roundUp(weights))}
+	a.utaps = min(a.ntaps, max(1, wgradFloats/(a.kc*a.gn)))
+	return a
 }
 
 // lowerWeightSums lowers a gradient of weights whose pixels are cut into splits: run

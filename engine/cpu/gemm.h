@@ -10,12 +10,15 @@
 // pointwise convolutions and linear layers (one tap).
 
 // The text serves float32 and bfloat16: elem is the type of x, y and the residual, and
-// what differs is in gemm_f32.h and gemm_bf16.h.
+// what differs is in gemm_f32.h, gemm_bf16.h and gemm_wide.h.
 #include "gemm_taps.h"
-#ifdef PS_BFLOAT16
+#ifdef PS_PAIRS
 #include "gemm_bf16.h"
 #else
 #include "gemm_f32.h"
+#endif
+#ifdef PS_WIDE
+#include "gemm_wide.h"
 #endif
 
 // Copies pictures into zeros around them, a task a row of the result.
@@ -34,13 +37,13 @@ static void pad(const void *args, int64_t task) {
 }
 
 // acc[i][v] = Σ_t Σ_k rows[t][i][k] · b[t][k][v].
-INLINE void gemm_tile(vf acc[][GEMM_VECTORS], const int m, const int vectors, const elem *const *rows, int64_t stride,
+INLINE void gemm_tile(vf acc[][GEMM_VECTORS], const int m, const int vectors, const factor *const *rows, int64_t stride,
                       int64_t ntaps, int64_t kc, const packed *b) {
   for (int i = 0; i < m; i++)
     for (int v = 0; v < vectors; v++) acc[i][v] = splat(0);
   const int64_t depth = packed_rows(kc) * vectors * VL;
   for (int64_t t = 0; t < ntaps; t++, b += depth) {
-    const elem *x[GEMM_ROWS];
+    const factor *x[GEMM_ROWS];
     for (int i = 0; i < m; i++) x[i] = rows[t * stride + i];
     gemm_tap(acc, m, vectors, x, kc, b);
   }
@@ -74,7 +77,7 @@ INLINE void gemm_store(const vf acc[][GEMM_VECTORS], const int m, const int vect
 INLINE int gemm_rows(int vectors) { return vectors == 4 ? 6 : GEMM_ROWS; }
 
 // One tile at row `at`.
-INLINE void gemm_step(const int m, const int vectors, const elem *const *rows, int64_t at, int64_t ntaps, int64_t kc,
+INLINE void gemm_step(const int m, const int vectors, const factor *const *rows, int64_t at, int64_t ntaps, int64_t kc,
                       const packed *b, const panel *p, const gemm_out *o) {
   vf acc[GEMM_ROWS][GEMM_VECTORS];
   gemm_tile(acc, m, vectors, rows + at, GEMM_PIXELS, ntaps, kc, b);
@@ -86,7 +89,7 @@ INLINE void gemm_step(const int m, const int vectors, const elem *const *rows, i
 #define GEMM_REST(M) \
   case M: gemm_step(M, V_, rows, at, ntaps, kc, b, p, o); break;
 #define GEMM_PANEL(NAME, V)                                                                              \
-  static __attribute__((noinline)) void NAME(int64_t count, const elem *const *rows, int64_t ntaps,      \
+  static __attribute__((noinline)) void NAME(int64_t count, const factor *const *rows, int64_t ntaps,      \
                                              int64_t kc, const packed *b, const panel *p, const gemm_out *o) { \
     enum { V_ = V };                                                                                     \
     int64_t at = 0;                                                                                      \
@@ -107,7 +110,7 @@ GEMM_PANEL(gemm4, 4)
 GEMM_PANEL(gemm2, 2)
 GEMM_PANEL(gemm1, 1)
 
-INLINE void gemm_panel(int64_t count, const elem *const *rows, int64_t ntaps, int64_t kc, const packed *b,
+INLINE void gemm_panel(int64_t count, const factor *const *rows, int64_t ntaps, int64_t kc, const packed *b,
                        const panel *p, const gemm_out *o) {
 #if GEMM_VECTORS == 4
   if (p->vectors == 4) {
@@ -129,16 +132,8 @@ static void gemm_finish(const gemm_out *o, int64_t count, const panel *p, const 
   }
 }
 
-// A task: some pixels, one group, and one of `splits` parts of its panels.
-static void igemm(const void *args, int64_t task) {
-  const igemm_args *a = args;
-  const elem *rows[GEMM_TAPS * GEMM_PIXELS];
-  elem *y[GEMM_PIXELS];
-  const elem *res[GEMM_PIXELS];
-  float whole[GEMM_PIXELS * GEMM_VECTORS * VL];
-  const int64_t split = task % a->splits, g = task / a->splits % a->groups;
-  TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
-  tap_pointers(rows, GEMM_PIXELS, (const elem *)a->x + g * a->gk, a->taps, a->ntaps, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, lo, hi);
+// Where the results of pixels [lo, hi) go, and where the residual lies.
+INLINE void gemm_places(const igemm_args *a, int64_t g, int64_t lo, int64_t hi, elem **y, const elem **res) {
   for (int64_t q = lo; q < hi;) { // a run of pixels in one row of the grid
     const int64_t n = q / (a->gh * a->gw), i = q / a->gw % a->gh, j = q % a->gw;
     const int64_t run = min64(hi - q, a->gw - j), step = a->yjs * a->yc;
@@ -148,12 +143,37 @@ static void igemm(const void *args, int64_t task) {
       res[q - lo] = (const elem *)a->res + at; // not read where there is none
     }
   }
+}
+
+// A task: some pixels, one group, and one of `splits` parts of its panels.
+static void igemm(const void *args, int64_t task) {
+  const igemm_args *a = args;
+  const factor *rows[GEMM_TAPS * GEMM_PIXELS];
+  elem *y[GEMM_PIXELS];
+  const elem *res[GEMM_PIXELS];
+  float whole[GEMM_PIXELS * GEMM_VECTORS * VL];
+  const int64_t split = task % a->splits, g = task / a->splits % a->groups;
+  TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
+  const elem *x = (const elem *)a->x + g * a->gk;
+#ifdef PS_WIDE
+  float widened[WIDE_FLOATS];
+  wide_view v = {x, a->kc, a->taps, a->ntaps, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw};
+  wide_prepare(&v);
+#endif
   const gemm_out o = {y, a->bias ? a->bias + g * a->gn : NULL, a->res ? res : NULL, a->act, a->more.f ? whole : NULL};
   const packed *b = (const packed *)a->b + g * a->g_floats;
   const int64_t share = (a->gn + a->splits - 1) / a->splits, depth = a->ntaps * packed_rows(a->kc);
-  for (panel p = {0}; next_panel(&p, a->gn);) {
-    if (p.start / share != split) continue;
-    gemm_panel(hi - lo, rows, a->ntaps, a->kc, b + p.start * depth, &p, &o);
-    if (a->more.f) gemm_finish(&o, hi - lo, &p, &a->more);
+  for (int64_t at = lo, end = hi; at < hi; at = end) {
+#ifdef PS_WIDE
+    end = widen_x(&v, widened, rows, GEMM_PIXELS, at, hi);
+#else
+    tap_pointers(rows, GEMM_PIXELS, x, a->taps, a->ntaps, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, at, end);
+#endif
+    gemm_places(a, g, at, end, y, res);
+    for (panel p = {0}; next_panel(&p, a->gn);) {
+      if (p.start / share != split) continue;
+      gemm_panel(end - at, rows, a->ntaps, a->kc, b + p.start * depth, &p, &o);
+      if (a->more.f) gemm_finish(&o, end - at, &p, &a->more);
+    }
   }
 }

@@ -1,15 +1,15 @@
-// What a product in bfloat16 has of its own. Bias and sums are float32. Weights are rounded to
-// bfloat16 when they are packed, two values of k beside each other for every
-// column, since the processor's instruction (VDPBF16PS) adds two products at a
-// time: acc + upper·upper + lower·lower. A product of two bfloat16s is exact in
-// float32, so that each step rounds a sum and nothing else, and instruction sets
-// without it give the same bits by two fused multiply-adds. Only numbers below
-// the least normal float32 differ: the instruction takes them for zero.
+// What a product in bfloat16 has of its own where the processor has a dot product of
+// pairs (VDPBF16PS): acc + upper·upper + lower·lower. Weights are rounded to bfloat16
+// when they are packed, two values of k beside each other for every column. Where
+// the channels of a group are odd in number, the last has a zero for a partner.
 //
-// Where the channels of a group are odd in number, the last has a zero for a
-// partner.
+// A product of two bfloat16s is exact in float32, so that each step rounds a sum and
+// nothing else, as a multiply-add does: the bound of float32 sums, √K·ε·Σ|a·b|,
+// holds as it is. Only numbers below the least normal float32 differ: the
+// instruction takes them for zero.
 
 typedef uint32_t packed; // two weights
+typedef bf16 factor;     // what is read of x
 
 // The rows of a packed tap of kc channels.
 INLINE int64_t packed_rows(int64_t kc) { return (kc + 1) / 2; }
@@ -32,13 +32,7 @@ INLINE vi splat_pair(const void *p) {
 // n ≤ VL bfloat16s as they are, zeros behind. Nothing behind is touched.
 INLINE vh load_halves(const bf16 *p, int64_t n) {
   if (n >= VL) return *(const vh_unaligned *)p;
-#if defined(PS_MASK_AVX512)
   return (vh)_mm256_maskz_loadu_epi16((__mmask16)((1u << n) - 1), p);
-#else
-  vh t = {0};
-  memcpy(&t, p, n * sizeof *p);
-  return t;
-#endif
 }
 
 INLINE vi pair_up(vh lower, vh upper) {
@@ -48,7 +42,6 @@ INLINE vi pair_up(vh lower, vh upper) {
 // acc[i][v] += x[i] · b[v], pair by pair. `m` and `vectors` are constants where
 // this is inlined.
 INLINE void pair_step(vf acc[][GEMM_VECTORS], const int m, const int vectors, const void *const *x, const uint32_t *b) {
-#if defined(PS_AVX512BF16)
   vi bv[GEMM_VECTORS];
   for (int v = 0; v < vectors; v++) bv[v] = load_pairs(b + v * VL);
   for (int i = 0; i < m; i++) {
@@ -56,19 +49,6 @@ INLINE void pair_step(vf acc[][GEMM_VECTORS], const int m, const int vectors, co
     for (int v = 0; v < vectors; v++)
       acc[i][v] = (vf)_mm512_dpbf16_ps((__m512)acc[i][v], (__m512bh)xv, (__m512bh)bv[v]);
   }
-#else
-  vf bv[GEMM_VECTORS]; // one half after the other: there are not registers for both
-  for (int v = 0; v < vectors; v++) bv[v] = (vf)(load_pairs(b + v * VL) & (int32_t)0xffff0000);
-  for (int i = 0; i < m; i++) {
-    const vf xv = (vf)(splat_pair(x[i]) & (int32_t)0xffff0000);
-    for (int v = 0; v < vectors; v++) acc[i][v] += xv * bv[v];
-  }
-  for (int v = 0; v < vectors; v++) bv[v] = (vf)(load_pairs(b + v * VL) << 16);
-  for (int i = 0; i < m; i++) {
-    const vf xv = (vf)(splat_pair(x[i]) << 16);
-    for (int v = 0; v < vectors; v++) acc[i][v] += xv * bv[v];
-  }
-#endif
 }
 
 // A task packs one tap of one group into every panel.

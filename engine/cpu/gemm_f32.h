@@ -1,6 +1,16 @@
 // What a product in float32 has of its own: how weights are packed, and its loop.
 
-typedef float packed; // a weight
+typedef float packed;  // a weight
+typedef float factor; // what is read of x
+
+// A weight as it is multiplied: rounded where x is bfloat16.
+INLINE vf as_packed(vf w) {
+#ifdef PS_BFLOAT16
+  return wide(rounded(w));
+#else
+  return w;
+#endif
+}
 
 // The rows of a packed tap of kc channels.
 INLINE int64_t packed_rows(int64_t kc) { return kc; }
@@ -20,7 +30,7 @@ static void pack(const void *args, int64_t task) {
       for (int64_t k = 0; k < a->kc; k++, dst += width) {
         const float *src = w + k * a->k_stride + p.start;
         for (int64_t v = 0; v < width; v += VL)
-          store(dst + v, p.cols > v ? load_n(src + v, p.cols - v) : splat(0));
+          store(dst + v, p.cols > v ? as_packed(load_n(src + v, p.cols - v)) : splat(0));
       }
       continue;
     }
@@ -28,7 +38,11 @@ static void pack(const void *args, int64_t task) {
       for (int64_t n = 0; n < width; n++) {
         const float *src = w + (p.start + n) * a->n_stride;
         const int64_t k1 = min64(a->kc, k0 + PACK_DEPTH);
-        for (int64_t k = k0; k < k1; k++) dst[k * width + n] = n < p.cols ? src[k * a->k_stride] : 0;
+        float t[PACK_DEPTH] = {0};
+        if (n < p.cols)
+          for (int64_t k = k0; k < k1; k++) t[k - k0] = src[k * a->k_stride];
+        for (int i = 0; i < PACK_DEPTH; i += VL) store(t + i, as_packed(load(t + i)));
+        for (int64_t k = k0; k < k1; k++) dst[k * width + n] = t[k - k0];
       }
   }
 }

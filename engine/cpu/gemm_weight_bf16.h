@@ -90,7 +90,7 @@ typedef struct {
 
 // A chunk of pixels, and what a task knows of its taps.
 typedef struct {
-  const wgrad_pairs_args *a;
+  const wgrad_args *a;
   const bf16 *x;   // the group's first channel of the task's block
   int64_t kb, wide; // channels of the block, and up to a multiple of VL
   const int64_t *taps; // of the task, dh and dw of each
@@ -140,7 +140,7 @@ static int wgrad_reads(const wgrad_task *t, int64_t h, int64_t i0, int64_t i1) {
 
 // Pairs a row of x for every class: places [0, len) from first[c] + j0/2 on.
 static void wgrad_pair_row(const wgrad_task *t, int64_t n, int64_t h, int64_t j0, uint32_t *dst) {
-  const wgrad_pairs_args *a = t->a;
+  const wgrad_args *a = t->a;
   const bf16 *row = t->x + (n * a->h + h) * a->w * a->c, *zeros = (const bf16 *)ps_zeros;
   const int inside = h >= 0 && h < a->h;
   for (int64_t c = 0; c < t->classes; c++)
@@ -154,7 +154,7 @@ static void wgrad_pair_row(const wgrad_task *t, int64_t n, int64_t h, int64_t j0
 // Cuts pixels from `at` on into runs, at most WGRAD_PAIRS pairs and a->rows rows;
 // returns where the chunk ends.
 static int64_t wgrad_runs(wgrad_task *t, int64_t at, int64_t hi) {
-  const wgrad_pairs_args *a = t->a;
+  const wgrad_args *a = t->a;
   t->nruns = t->pairs = 0;
   while (at < hi && t->nruns < a->rows && t->pairs < WGRAD_PAIRS) {
     wgrad_run *r = &t->runs[t->nruns];
@@ -172,7 +172,7 @@ static int64_t wgrad_runs(wgrad_task *t, int64_t at, int64_t hi) {
 
 // Pairs what the chunk's runs meet of x. Consecutive rows of a picture share rows of x.
 static void wgrad_pair_x(wgrad_task *t) {
-  const wgrad_pairs_args *a = t->a;
+  const wgrad_args *a = t->a;
   const int64_t size = t->classes * t->len * t->wide;
   uint32_t *dst = t->x_pairs;
   int64_t slot = 0;
@@ -223,7 +223,7 @@ static void wgrad_bias(const uint32_t *dy, int64_t pairs, const panel *p, float 
 
 // All of the task's sums over one chunk.
 static void wgrad_chunk(const wgrad_task *t, const bf16 *dy, float *dw, float *db, int first) {
-  const wgrad_pairs_args *a = t->a;
+  const wgrad_args *a = t->a;
   uint32_t pairs[WGRAD_PAIRS * GEMM_VECTORS * VL];
   const uint32_t *x[WGRAD_PAIRS];
   for (panel p = {0}; next_panel(&p, a->gn);) {
@@ -247,13 +247,12 @@ static void wgrad_chunk(const wgrad_task *t, const bf16 *dy, float *dw, float *d
 // A task: one split of the pixels, one group, one unit, which is some taps and
 // kblock rows of each. All taps of a chunk of pixels come before the next chunk.
 static void wgrad(const void *args, int64_t task) {
-  const wgrad_pairs_args *a = args;
+  const wgrad_args *a = args;
   const int64_t unit = task % a->units, g = task / a->units % a->groups, split = task / a->units / a->groups;
   const int64_t parts = (a->kc + a->kblock - 1) / a->kblock;
   TASK_RANGE(t0, t1, unit / parts, a->utaps, a->ntaps);
   TASK_RANGE(k0, k1, unit % parts, a->kblock, a->kc);
-  const int64_t m = a->n * a->gh * a->gw, each = a->each;
-  TASK_RANGE(lo, hi, split, each, m);
+  TASK_RANGE(lo, hi, split, a->each, a->n * a->gh * a->gw);
   float *dw = a->dw + split * a->dw_floats + (t0 * a->kc + k0) * a->o + g * a->gn;
   float *db = a->db && unit == 0 ? a->db + split * a->o + g * a->gn : NULL;
   if (lo >= hi) { // more splits than pixels: this one's sum is empty

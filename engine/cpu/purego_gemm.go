@@ -108,7 +108,7 @@ func wgrad[E stored](p ptr, task int64) {
 	t0, t1 := taskRange(unit/parts, a.utaps, a.ntaps)
 	k0, k1 := taskRange(unit%parts, a.kblock, a.kc)
 	m := a.n * a.gh * a.gw
-	lo, hi := taskRange(split, (m+a.splits-1)/a.splits, m)
+	lo, hi := taskRange(split, a.each, m)
 	for t := t0; t < t1; t++ {
 		wgradTap[E](a, t, k0, k1, lo, hi, g, split)
 	}
