@@ -74,6 +74,9 @@ type Step struct {
 
 	// Of import: the model's file, of any format that checkpoint.Open takes.
 	File string `yaml:"file"`
+	// Of import: which of several nets in another program's file, as the command
+	// line's --weights has it.
+	Weights string `yaml:"weights"`
 
 	// Of train and distill: the architecture, a family or the path of a net's
 	// YAML file. The data give the classes. Of import: the file's, where it is
