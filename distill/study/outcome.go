@@ -165,7 +165,10 @@ func (c *content) method(m compress.Method) {
 	case *quant.Options:
 		c.Kind, c.Scheme = "quantise", m.Scheme
 	case *prune.Options:
-		if m.Widths != nil {
+		switch {
+		case m.Ranked():
+			c.Method = m
+		case m.Widths != nil:
 			c.Method = m.Widths
 		}
 	default:

@@ -11,7 +11,8 @@ import (
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/engine/yamldoc"
 
-	_ "github.com/potstill/potstill/distill/prune" // methods that recipes name
+	_ "github.com/potstill/potstill/distill/lowrank" // methods that recipes name
+	_ "github.com/potstill/potstill/distill/prune"
 	_ "github.com/potstill/potstill/distill/quant"
 )
 
