@@ -102,6 +102,10 @@ var convShapes = []convShape{
 	{3, 13, 14, 9, 3, 3, 17, engine.Conv2D{Pad: engine.Pads{0, 2, 1, 0}}, true},
 	{1, 40, 38, 8, 3, 3, 130, engine.Conv2D{}, true},
 	{19, 6, 5, 72, 3, 3, 70, engine.Conv2D{Pad: engine.Around(1)}, true},
+	{2, 18, 17, 16, 3, 3, 16, engine.Conv2D{Pad: engine.Around(1), Groups: 2}, true},
+	{3, 15, 18, 24, 3, 3, 48, engine.Conv2D{Pad: engine.Around(1), Groups: 2}, true},
+	{2, 20, 13, 24, 3, 3, 24, engine.Conv2D{Pad: engine.Around(1), Groups: 6}, true},
+	{4, 8, 8, 144, 3, 3, 144, engine.Conv2D{Pad: engine.Around(1), Groups: 2}, false},
 	// More channels than there are zeros to point at, where none is needed.
 	{2, 1, 1, 16500, 1, 1, 3, engine.Conv2D{}, true},
 	{2, 1, 1, 3, 1, 1, 16500, engine.Conv2D{}, false},

@@ -284,26 +284,26 @@ type (
 		block, splits                  int64
 	}
 	winoWeightArgs struct {
-		w, u                                                        ptr
-		t, kc, gn, tapStride, kStride, nStride, uStride, flip, rows int64
+		w, u                                                                ptr
+		t, kc, gn, tapStride, kStride, nStride, uStride, flip, rows, kb, nb int64
 	}
 	winoArgs struct {
-		x, u, bias, res          ptr
-		v, y                     ptr
-		t, n, h, w, c, oh, ow, o int64
-		top, left, th, tw        int64
-		uStride, vStride         int64
-		act                      int64
-		more                     actFunc
-		block, splits            int64
+		x, u, bias, res           ptr
+		v, y                      ptr
+		t, n, h, w, c, oh, ow, o  int64
+		xc, yc, top, left, th, tw int64
+		uStride, vStride          int64
+		act                       int64
+		more                      actFunc
+		block, splits             int64
 	}
 	winoGradArgs struct {
-		x, dy                       ptr
-		v, d, du, dw, db            ptr
-		t, n, h, w, c, oh, ow, o    int64
-		top, left, th, tw           int64
-		vStride, dStride, duStride  int64
-		block, splits, kblock, rows int64
+		x, dy                             ptr
+		v, d, du, dw, db                  ptr
+		t, n, h, w, c, oh, ow, o          int64
+		xc, yc, kb, nb, top, left, th, tw int64
+		vStride, dStride, duStride        int64
+		block, splits, kblock, rows       int64
 	}
 	wgradArgs struct {
 		x, dy             ptr
@@ -314,8 +314,10 @@ type (
 		h, w, c, sh, sw   int64
 		o, groups, gk, gn int64
 
-		splits, units, utaps, kblock int64
-		dwFloats                     int64
+		units, utaps, kblock      int64
+		each                      int64
+		dwFloats                  int64
+		rows, cut, places, starts int64
 	}
 	reduceArgs struct {
 		x, y              ptr
@@ -375,6 +377,9 @@ const foldRows = 64
 
 // gemmTaps is GEMM_TAPS, the most taps of one launch of igemm.
 const gemmTaps = 64
+
+// wideFloats is WIDE_FLOATS, what a product in bfloat16 may widen of x.
+const wideFloats = 1 << 17
 
 // A command is one launch, as ps_command in kernels.h.
 type command struct {

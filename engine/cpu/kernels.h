@@ -44,7 +44,7 @@ typedef struct ps_stored ps_stored;
 
 // The kernels that are there for activations in bfloat16 too, under the number
 // behind the last of PS_KERNELS that they have in it.
-#define PS_STORED(X) X(widen) X(narrow)
+#define PS_STORED(X) X(widen) X(narrow) X(pack) X(pad) X(igemm) X(wgrad)
 
 #define PS_NUMBER(name) ps_k_##name,
 enum { PS_KERNELS(PS_NUMBER) PS_KERNEL_COUNT };
@@ -310,7 +310,8 @@ typedef struct {
   const float *w;
   float *u;
   int64_t t, kc, gn, tap_stride, k_stride, n_stride, u_stride, flip;
-  int64_t rows; // of kc, a task
+  int64_t rows;   // of kc, a task
+  int64_t kb, nb; // rows and columns of a block, where the matrix has blocks along its diagonal alone, else 0
 } wino_weight_args;
 
 // A 3x3 convolution with stride one in tiles of t×t pixels.
@@ -319,6 +320,7 @@ typedef struct {
   float *v; // x transformed, or null: then the tasks do it
   float *y;
   int64_t t, n, h, w, c, oh, ow, o;
+  int64_t xc, yc;            // channels of x and y, of which this is one group
   int64_t top, left, th, tw; // padding; tiles down and across
   int64_t u_stride, v_stride; // from one place of the tile to the next
   int64_t act;
@@ -333,6 +335,7 @@ typedef struct {
   float *du;      // `splits` partial sums
   float *dw, *db; // db may be null; it points to one sum of each task
   int64_t t, n, h, w, c, oh, ow, o;
+  int64_t xc, yc, kb, nb; // as of wino_args and wino_weight_args; kb and nb are c and o without blocks
   int64_t top, left, th, tw;
   int64_t v_stride, d_stride, du_stride; // from one place of the tile to the next
   int64_t block, splits, kblock, rows; // tiles at a time; rows of du and of dw a task
@@ -340,15 +343,20 @@ typedef struct {
 
 // dw[t][k][o] = Σ_{pixels (i,j)} x[i·sh+dh_t, j·sw+dw_t, k] · dy[i, j, o]
 typedef struct {
-  const float *x, *dy;
-  float *dw, *db;      // db may be null; both point to `splits` partial results
+  const void *x, *dy;
+  float *dw, *db;      // db may be null; both point to the partial results of the splits
   const int64_t *taps; // ntaps pairs dh, dw
   int64_t ntaps, kc;
   int64_t n, gh, gw;
   int64_t h, w, c, sh, sw;
   int64_t o, groups, gk, gn;
-  int64_t splits, units, utaps, kblock; // pixels are split in `splits`; a unit is utaps taps and kblock rows of each
+  int64_t units, utaps, kblock; // a unit is utaps taps and kblock rows of each
+  int64_t each;                 // pixels of a split
   int64_t dw_floats;
+  // For pairs of pixels (gemm_weight_bf16.h), where `each` is a number of whole rows, or
+  // even in a single row. At most: rows of dy in a chunk, pixels of a row, pairs of a
+  // row of x in a class; and the columns of x at which kc values can be read.
+  int64_t rows, cut, places, starts;
 } wgrad_args;
 
 // y[i] = Σ_s x[s·stride + i]

@@ -36,14 +36,29 @@ static void maxpool(const void *args, int64_t task) {
   })
 }
 
+// Whether no two windows along an axis of n pixels overlap; *all says whether none
+// of the pixels is left out either.
+INLINE int pool_apart(const pool_span *s, int64_t windows, int64_t dilation, int64_t n, int *all) {
+  int64_t covered = 0, behind = 0;
+  for (int64_t i = 0; i < windows; behind = s[i].end, i++) {
+    if (s[i].first < behind) return 0;
+    covered += s[i].end - s[i].first;
+  }
+  *all = covered == n && dilation == 1;
+  return dilation == 1;
+}
+
 // For each window the place of the first largest x is found again. beats lets a
-// later NaN replace an earlier one; PyTorch does the same.
+// later NaN replace an earlier one; PyTorch does the same. Where windows do not
+// overlap, dx is written once.
 static void maxpool_backward(const void *args, int64_t task) {
   const pool_args *a = args;
   const float *x = a->x + task * a->h * a->w * a->c;
   const float *dy = a->dy + task * a->oh * a->ow * a->c;
   float *dx = a->y + task * a->h * a->w * a->c;
-  memset(dx, 0, a->h * a->w * a->c * sizeof *dx);
+  int rows = 0, cols = 0;
+  const int apart = pool_apart(a->row_spans, a->oh, a->dilh, a->h, &rows) & pool_apart(a->col_spans, a->ow, a->dilw, a->w, &cols);
+  if (!apart || !rows || !cols) memset(dx, 0, a->h * a->w * a->c * sizeof *dx);
   for (int64_t i = 0; i < a->oh; i++) {
     const pool_span r = a->row_spans[i];
     for (int64_t j = 0; j < a->ow; j++, dy += a->c) {
@@ -61,7 +76,8 @@ static void maxpool_backward(const void *args, int64_t task) {
         const vf d = load_n(dy + c, n);
         POOL_WINDOW(a, r, q) {
           float *p = dx + (u * a->w + v) * a->c + c;
-          store_n(p, n, load_n(p, n) + pick(at == (int32_t)(u * a->w + v), d, splat(0)));
+          const vf g = pick(at == (int32_t)(u * a->w + v), d, splat(0));
+          store_n(p, n, apart ? g : load_n(p, n) + g);
         }
       }
     }

@@ -18,9 +18,8 @@ import (
 // pixel far above its neighbors, though, costs all results of its tile digits, and
 // not only those that it is in.
 type winograd struct {
-	geometry
+	bundle
 	t    int
-	flip bool // the gradient: x is dy, and the kernel is turned round
 	args winoArgs
 	kern winoWeightArgs
 	// together says that all tiles are transformed before the products: where
@@ -28,17 +27,45 @@ type winograd struct {
 	together bool
 }
 
-// winogradSide returns the side t of the tiles of a convolution of n pictures with
-// oh×ow results, c and o channels, 0 if the direct sum is better. The costs are in
-// multiply-adds; they depend on shapes alone, so that results are the same on
-// every machine.
-func winogradSide(n, oh, ow, c, o int) int {
-	direct := 9 * n * oh * ow * c * o
+// A bundle is some groups of a convolution, which are computed as one dense
+// convolution whose matrix has blocks along its diagonal alone: where a group has
+// fewer channels than a vector. Else it is one group.
+type bundle struct {
+	c, o   int // channels of x and of y
+	groups int // in it
+	count  int // of such bundles
+}
+
+// bundleChannels is up to how many channels groups are bundled: those of the widest vector.
+const bundleChannels = 16
+
+// bundles returns how the groups are bundled.
+func (g geometry) bundles() bundle {
+	m := 1
+	for k := 2; k*max(g.cg, g.og) <= bundleChannels && k <= g.groups; k++ {
+		if g.groups%k == 0 {
+			m = k
+		}
+	}
+	return bundle{c: m * g.cg, o: m * g.og, groups: m, count: g.groups / m}
+}
+
+// minimal reports whether minimal filtering has the convolution.
+func (g geometry) minimal() bool {
+	b := g.bundles()
+	return compiled && g.dtype == engine.Float32 && g.kh == 3 && g.kw == 3 && g.stride == engine.Both(1) && g.dil == engine.Both(1) && b.c >= 8 && b.o >= 8
+}
+
+// winogradSide returns the side t of the tiles for a bundle, 0 if the direct sum is
+// better. The costs are in multiply-adds, where the direct sum fills up vectors;
+// they depend on shapes alone, so that results are the same on every machine.
+func winogradSide(g geometry, b bundle) int {
+	direct := 9 * g.n * g.oh * g.ow * b.c * max(g.og, min(bundleChannels, b.o))
 	best, side := direct*4/5, 0
 	for _, t := range []int{4, 6} {
-		tiles := n * ceilDiv(oh, t-2) * ceilDiv(ow, t-2)
+		tiles := g.n * ceilDiv(g.oh, t-2) * ceilDiv(g.ow, t-2)
 		places := t * t
-		cost := places*c*o*tiles + 5*places*(c+o)*tiles + 20*places*c*o
+		cost := places*b.c*b.o*tiles + 5*places*(b.c+b.o)*tiles + 20*places*b.c*b.o
 		if cost < best && (side == 0 || cost < best*9/10) {
 			best, side = cost, t
 		}
@@ -49,20 +76,24 @@ func winogradSide(n, oh, ow, c, o int) int {
 // newWinograd returns nil where the direct sum is better. g is that of the
 // convolution whose results are computed: see flipped.
 func newWinograd(g geometry, act engine.Act) *winograd {
-	if !compiled || g.kh != 3 || g.kw != 3 || g.stride != engine.Both(1) || g.dil != engine.Both(1) || g.groups != 1 || g.c < 8 || g.o < 8 {
+	if !g.minimal() {
 		return nil
 	}
-	t := winogradSide(g.n, g.oh, g.ow, g.c, g.o)
+	b := g.bundles()
+	t := winogradSide(g, b)
 	if t == 0 {
 		return nil
 	}
-	w := &winograd{geometry: g, t: t}
+	w := &winograd{bundle: b, t: t}
 	a := &w.args
-	*a = winoArgs{t: int64(t), n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c), oh: int64(g.oh), ow: int64(g.ow), o: int64(g.o),
-		top: int64(g.pad[0]), left: int64(g.pad[1]), th: int64(ceilDiv(g.oh, t-2)), tw: int64(ceilDiv(g.ow, t-2))}
+	*a = winoArgs{t: int64(t), n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(b.c), oh: int64(g.oh), ow: int64(g.ow), o: int64(b.o),
+		xc: int64(g.c), yc: int64(g.o), top: int64(g.pad[0]), left: int64(g.pad[1]), th: int64(ceilDiv(g.oh, t-2)), tw: int64(ceilDiv(g.ow, t-2))}
 	a.act, a.more = splitAct(act)
-	a.uStride = int64(g.c*panelFloats(g.o) + winoSpread)
-	w.kern = winoWeightArgs{t: a.t, kc: a.c, gn: a.o, tapStride: int64(g.c * g.o), kStride: int64(g.o), nStride: 1, uStride: a.uStride, rows: 8}
+	a.uStride = int64(b.c*panelFloats(b.o) + winoSpread)
+	w.kern = winoWeightArgs{t: a.t, kc: a.c, gn: a.o, tapStride: int64(g.cg * g.o), kStride: int64(g.o), nStride: 1, uStride: a.uStride, rows: 8}
+	if b.groups > 1 {
+		w.kern.kb, w.kern.nb = int64(g.cg), int64(g.og)
+	}
 	w.block()
 	return w
 }
@@ -104,15 +135,16 @@ func (g geometry) flipped() geometry {
 func newWinogradData(g geometry) *winograd {
 	w := newWinograd(g.flipped(), engine.Identity)
 	if w != nil {
-		w.kern.flip, w.kern.kStride, w.kern.nStride = 1, 1, int64(g.o)
+		w.kern.flip, w.kern.tapStride, w.kern.kStride, w.kern.nStride = 1, int64(g.cg*g.o), 1, int64(g.o)
 	}
 	return w
 }
 
-// keptFloats is the size of the transformed weights.
-func (w *winograd) keptFloats() int { return w.t * w.t * int(w.args.uStride) }
+// oneFloats is the size of the transformed weights of a bundle, keptFloats that of all.
+func (w *winograd) oneFloats() int  { return roundUp(w.t * w.t * int(w.args.uStride)) }
+func (w *winograd) keptFloats() int { return w.count * w.oneFloats() }
 
-// sharedFloats is that of the transformed x, if tasks share it.
+// sharedFloats is that of a bundle's transformed x, if tasks share it.
 func (w *winograd) sharedFloats() int {
 	if !w.together {
 		return 0
@@ -122,21 +154,35 @@ func (w *winograd) sharedFloats() int {
 
 // pushKernels enqueues the transform of the weights.
 func (w *winograd) pushKernels(q *queue, weights, u unsafe.Pointer) {
-	k := w.kern
-	k.w, k.u = weights, u
-	push(q, kWinoWeight, ceilDiv(int(k.kc), int(k.rows)), k)
+	for i := range w.count {
+		k := w.kern
+		first := i * w.o
+		if k.flip != 0 {
+			first = i * w.c // the columns of the weights are the channels of dy
+		}
+		k.w, k.u = floats(weights, first), floats(u, i*w.oneFloats())
+		push(q, kWinoWeight, ceilDiv(int(k.kc), int(k.rows)), k)
+	}
 }
 
 // push enqueues the rest; v is room for sharedFloats.
 func (w *winograd) push(q *queue, x, u, bias, res, y, v unsafe.Pointer) {
-	a := w.args
-	a.x, a.u, a.bias, a.res, a.y = x, u, bias, res, y
-	tiles := int(a.n * a.th * a.tw)
-	if w.together {
-		a.v = v
-		in := a
-		in.block = 8
-		push(q, kWinoInput, ceilDiv(tiles, 8), in)
+	part := func(p unsafe.Pointer, n int) unsafe.Pointer {
+		if p == nil {
+			return nil
+		}
+		return floats(p, n)
 	}
-	push(q, kWino, ceilDiv(tiles, int(a.block))*int(a.splits), a)
+	for i := range w.count {
+		a := w.args
+		a.x, a.u, a.bias, a.res, a.y = floats(x, i*w.c), floats(u, i*w.oneFloats()), part(bias, i*w.o), part(res, i*w.o), floats(y, i*w.o)
+		tiles := int(a.n * a.th * a.tw)
+		if w.together {
+			a.v = v
+			in := a
+			in.block = 8
+			push(q, kWinoInput, ceilDiv(tiles, 8), in)
+		}
+		push(q, kWino, ceilDiv(tiles, int(a.block))*int(a.splits), a)
+	}
 }

@@ -9,10 +9,10 @@ INLINE void wino_places(const wino_args *a, const int t, int64_t tile, const flo
   const int64_t i0 = tile / a->tw % a->th * (t - 2) - a->top, j0 = tile % a->tw * (t - 2) - a->left;
   for (int64_t r = 0; r < t; r++) {
     const int64_t i = i0 + r;
-    const float *row = a->x + (n * a->h + i) * a->w * a->c;
+    const float *row = a->x + (n * a->h + i) * a->w * a->xc;
     for (int64_t s = 0; s < t; s++) {
       const int64_t j = j0 + s;
-      p[r * t + s] = i >= 0 && i < a->h && j >= 0 && j < a->w ? row + j * a->c : ps_zeros;
+      p[r * t + s] = i >= 0 && i < a->h && j >= 0 && j < a->w ? row + j * a->xc : ps_zeros;
     }
   }
 }
@@ -56,7 +56,7 @@ static void wino_input(const void *args, int64_t task) {
 INLINE void wino_tile_out(const wino_args *a, const int t, int64_t tile, const float *m, int64_t stride, const panel *p) {
   const int64_t n = tile / (a->th * a->tw), i0 = tile / a->tw % a->th * (t - 2), j0 = tile % a->tw * (t - 2);
   const int64_t rows = min64(t - 2, a->oh - i0), cols = min64(t - 2, a->ow - j0);
-  const int64_t at = ((n * a->oh + i0) * a->ow + j0) * a->o + p->start;
+  const int64_t at = ((n * a->oh + i0) * a->ow + j0) * a->yc + p->start;
   for (int v = 0; v < p->vectors && v * VL < p->cols; v++) {
     const int64_t count = p->cols - v * VL;
     const vf bias = a->bias ? load_n(a->bias + p->start + v * VL, count) : splat(0);
@@ -71,7 +71,7 @@ INLINE void wino_tile_out(const wino_args *a, const int t, int64_t tile, const f
       vf out[WINO_MAX];
       wino_at(t, d[r], out);
       for (int s = 0; s < t - 2 && s < cols; s++) {
-        const int64_t y = at + (r * a->ow + s) * a->o + v * VL;
+        const int64_t y = at + (r * a->ow + s) * a->yc + v * VL;
         out[s] += bias;
         if (a->res) out[s] += load_n(a->res + y, count);
         store_n(a->y + y, count, activate(out[s], a->act));
@@ -80,7 +80,7 @@ INLINE void wino_tile_out(const wino_args *a, const int t, int64_t tile, const f
   }
   for (int64_t r = 0; r < rows && a->more.f; r++)
     for (int64_t s = 0; s < cols; s++) {
-      float *y = a->y + at + (r * a->ow + s) * a->o;
+      float *y = a->y + at + (r * a->ow + s) * a->yc;
       act_apply(y, y, p->cols, &a->more);
     }
 }
@@ -134,26 +134,32 @@ static void wino(const void *args, int64_t task) {
   else wino_task(a, 4, task);
 }
 
-// VL columns of a kernel's tap from w on, n of which exist.
-INLINE vf wino_column(const float *w, int64_t n_stride, int64_t n) {
-  if (n_stride == 1) return load_n(w, n);
+// Columns [col, col+VL) of row k of a kernel's tap, zeros behind the last and outside
+// of the blocks.
+INLINE vf wino_columns(const wino_weight_args *a, const float *w, int64_t k, int64_t col) {
+  const int64_t n = min64(VL, a->gn - col);
+  if (n <= 0) return splat(0);
+  if (a->n_stride == 1 && !a->kb) return load_n(w + k * a->k_stride + col, n);
   float t[VL] = {0};
-  for (int64_t j = 0; j < min64(VL, n); j++) t[j] = w[j * n_stride];
+  for (int64_t j = 0; j < n; j++) {
+    if (!a->kb) t[j] = w[k * a->k_stride + (col + j) * a->n_stride];
+    else if (k / a->kb != (col + j) / a->nb) continue;
+    else if (a->n_stride == 1) t[j] = w[k % a->kb * a->k_stride + col + j];
+    else t[j] = w[k * a->k_stride + (col + j) % a->nb * a->n_stride];
+  }
   return load(t);
 }
 
 INLINE void wino_kernels(const wino_weight_args *a, const int t, int64_t k) {
   for (panel p = {0}; next_panel(&p, a->gn);)
     for (int v = 0; v < p.vectors; v++) {
-      const int64_t n = p.cols - v * VL;
       float *u = a->u + p.start * a->kc + k * p.vectors * VL + v * VL;
       vf d[WINO_MAX][3];
       for (int s = 0; s < 3; s++) {
         vf w[3], col[WINO_MAX];
         for (int r = 0; r < 3; r++) {
           const int64_t tap = a->flip ? 8 - (r * 3 + s) : r * 3 + s;
-          w[r] = n <= 0 ? splat(0)
-                        : wino_column(a->w + tap * a->tap_stride + k * a->k_stride + (p.start + v * VL) * a->n_stride, a->n_stride, n);
+          w[r] = wino_columns(a, a->w + tap * a->tap_stride, k, p.start + v * VL);
         }
         wino_g(t, w, col);
         for (int r = 0; r < t; r++) d[r][s] = col[r];

@@ -10,7 +10,7 @@ INLINE void wino_tile_dy(const wino_grad_args *a, const int t, int64_t tile, int
   const float *p[WINO_MAX][WINO_MAX];
   for (int64_t r = 0; r < t - 2; r++)
     for (int64_t s = 0; s < t - 2; s++)
-      p[r][s] = i0 + r < a->oh && j0 + s < a->ow ? a->dy + ((n * a->oh + i0 + r) * a->ow + j0 + s) * a->o : ps_zeros;
+      p[r][s] = i0 + r < a->oh && j0 + s < a->ow ? a->dy + ((n * a->oh + i0 + r) * a->ow + j0 + s) * a->yc : ps_zeros;
   for (panel q = {0}; next_panel(&q, a->o);)
     for (int v = 0; v < q.vectors; v++) {
       const int64_t col = q.start + v * VL, left = a->o - col;
@@ -70,7 +70,7 @@ static void wino_outer(const wino_grad_args *a, const float *v, const float *d, 
 INLINE void wino_grad_split(const wino_grad_args *a, const int t, int64_t task) {
   const int64_t tiles = a->n * a->th * a->tw, each = (tiles + a->splits - 1) / a->splits;
   TASK_RANGE(lo, hi, task, each, tiles);
-  const wino_args in = {.x = a->x, .n = a->n, .h = a->h, .w = a->w, .c = a->c, .top = a->top, .left = a->left, .th = a->th, .tw = a->tw};
+  const wino_args in = {.x = a->x, .n = a->n, .h = a->h, .w = a->w, .c = a->c, .xc = a->xc, .top = a->top, .left = a->left, .th = a->th, .tw = a->tw};
   const int64_t v_stride = a->block * a->c + WINO_SPREAD;
   float *v = ps_scratch(), *d = v + t * t * v_stride;
   float *du = a->du + task * t * t * a->du_stride, *db = a->db ? a->db + task * a->o : NULL;
@@ -117,7 +117,13 @@ INLINE void wino_grad_row(const wino_grad_args *a, const int t, int64_t k) {
     for (int r = 0; r < 3; r++) {
       vf w[3];
       wino_gt(t, m[r], w);
-      for (int s = 0; s < 3; s++) store_n(a->dw + ((r * 3 + s) * a->c + k) * a->o + col, n, w[s]);
+      for (int s = 0; s < 3; s++) {
+        float *to = a->dw + ((r * 3 + s) * a->kb + k % a->kb) * a->yc + col;
+        if (a->kb == a->c) store_n(to, n, w[s]);
+        else
+          for (int64_t j = 0; j < min64(VL, n); j++)
+            if ((col + j) / a->nb == k / a->kb) to[j] = w[s][j];
+      }
     }
   }
 }
