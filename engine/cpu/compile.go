@@ -54,7 +54,7 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 
 // lower returns the kernel of an op. One with activations in bfloat16 is lowered
 // as the op's file has it (lowersBFloat16), and else, or where that gives
-// errWidened, by way of float32.
+// errWidened, or in plain Go, by way of float32.
 func lower(op engine.Op, in, out []engine.Spec) (*kernel, error) {
 	t := reflect.TypeOf(op)
 	f := lowerers[t]
@@ -62,7 +62,7 @@ func lower(op engine.Op, in, out []engine.Spec) (*kernel, error) {
 		return nil, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
 	if mixed(in) || mixed(out) {
-		if own := bfloat16Lowerers[t]; own != nil {
+		if own := bfloat16Lowerers[t]; own != nil && compiled {
 			if k, err := own(op, in, out); !errors.Is(err, errWidened) {
 				return k, err
 			}

@@ -72,8 +72,10 @@ func (g geometry) padded() geometry {
 }
 
 // pushPad enqueues the copy of x into its padding.
-func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) {
-	push(q, kPad, g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
+func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) { g.pushPadOf(q, kPad, x, dst) }
+
+func (g geometry) pushPadOf(q *queue, k kernelID, x, dst unsafe.Pointer) {
+	push(q, k, g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
 		top: int64(g.pad[0]), left: int64(g.pad[1]), bottom: int64(g.pad[2]), right: int64(g.pad[3])})
 }
 

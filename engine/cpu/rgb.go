@@ -26,12 +26,12 @@ func lowerRGB(g geometry, act engine.Act) (int, lowering) {
 	base.act, base.more = splitAct(act)
 	return 4 * g.paddedFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
-		g.pushPad(q, at(in[0]), ws)
+		g.pushPadOf(q, kRGBPad.of(in[0].DType), at(in[0]), ws)
 		a.x, a.w, a.y = ws, at(in[1]), at(out[0])
 		if len(in) > 2 {
 			a.bias = at(in[2])
 		}
-		push(q, kRGB, tasks, a)
+		push(q, kRGB.of(in[0].DType), tasks, a)
 	}
 }
 
@@ -40,12 +40,12 @@ func lowerRGBWeight(g geometry, bias bool) (int, lowering) {
 	padded, weights := roundUp(g.paddedFloats()), 27*g.o
 	return 4 * (padded + tasks*(weights+g.o)), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
-		g.pushPad(q, at(in[0]), ws)
+		g.pushPadOf(q, kRGBPad.of(in[0].DType), at(in[0]), ws)
 		a.x, a.dy, a.dw = ws, at(in[1]), floats(ws, padded)
 		if bias {
 			a.db = floats(a.dw, tasks*weights)
 		}
-		push(q, kRGBWeight, tasks, a)
+		push(q, kRGBWeight.of(in[0].DType), tasks, a)
 		pushReduce(q, a.dw, at(out[0]), weights, tasks, weights)
 		if bias {
 			pushReduce(q, a.db, at(out[1]), g.o, tasks, g.o)
