@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	lowersStoredAlone(func(op engine.Activation, _, out []engine.Spec) lowering { return lowerActivation(op.F, out[0]) })
-	lowersStoredAlone(func(op engine.ActivationBackward, _, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.Activation, _, out []engine.Spec) lowering { return lowerActivation(op.F, out[0]) })
+	lowersCompiledAlone(func(op engine.ActivationBackward, _, out []engine.Spec) lowering {
 		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			push(q, kActBackward.of(out[0].DType), tasks, actArgs{x: at(in[0]), dy: at(in[1]), y: at(out[0]), n: n, act: actOf(op.F)})

@@ -230,16 +230,7 @@ static __attribute__((noinline)) void act_apply(const float *x, float *y, int64_
   }
 }
 
-enum { ACT_BLOCK = 1024 };
-
-// f in place of n columns from `start` on of each row; rows that lie one behind
-// the other are taken at once.
-static void act_rows(float *const *y, int64_t rows, int64_t start, int64_t n, const ps_act *f) {
-  for (int64_t i = 0, end; i < rows; i = end) {
-    for (end = i + 1; end < rows && y[end] == y[end - 1] + n;) end++;
-    act_apply(y[i] + start, y[i] + start, (end - i) * n, f);
-  }
-}
+enum { ACT_BLOCK = 1024 }; // elements of activations that are widened at once
 
 // dx = dy·f'(x), from x or from y as engine.Act.FromX has it.
 #define ACT_BACK(EXPR)                     \

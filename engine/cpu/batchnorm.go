@@ -8,19 +8,19 @@ import (
 )
 
 func init() {
-	lowersStored(func(op engine.BatchNorm, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.BatchNorm, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNorm(op, in[0], engine.Identity, nil)
 	})
-	lowersStored(func(op engine.BatchNormAct, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.BatchNormAct, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNorm(op.BatchNorm, in[0], op.F, op.Pool)
 	})
-	lowersStored(func(_ engine.BatchNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(_ engine.BatchNormBackward, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNormBackward(in[0], engine.Identity, nil, bnPlain)
 	})
-	lowersStored(func(op engine.BatchNormActBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.BatchNormActBackward, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNormBackward(in[0], op.F, op.Pool, bnFused)
 	})
-	lowersStored(func(op engine.BatchNormEvalBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.BatchNormEvalBackward, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNormEvalBackward(op, in[0])
 	})
 	lowersAlone(func(op engine.FoldBatchNorm, in, _ []engine.Spec) lowering { return lowerFoldBatchNorm(op, in[0]) })

@@ -2,6 +2,9 @@
 // bfloat16: elem is their type here. What they compute, they compute in float32.
 #define PS_BFLOAT16
 #pragma GCC diagnostic ignored "-Wunused-function" // what has no activations
+#ifndef PS_PAIRS // products by widening
+#define PS_WIDE
+#endif
 #include "kernels.h"
 #include "simd.h"
 
@@ -19,6 +22,12 @@
 #include "groupnorm.h"
 #include "rgb.h"
 #include "depthwise.h"
+#include "gemm.h"
+#ifdef PS_PAIRS
+#include "gemm_weight_bf16.h"
+#else
+#include "gemm_weight.h"
+#endif
 
 #define ENTRY(name) [ps_k_##name] = name,
 const ps_kernel PS_TABLE[PS_KERNEL_COUNT] = {PS_STORED(ENTRY)};

@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	lowersStoredAlone(func(op engine.ChannelShuffle, in, _ []engine.Spec) lowering { return lowerChannelShuffle(op, in[0]) })
+	lowersCompiledAlone(func(op engine.ChannelShuffle, in, _ []engine.Spec) lowering { return lowerChannelShuffle(op, in[0]) })
 }
 
 func lowerChannelShuffle(op engine.ChannelShuffle, x engine.Spec) lowering {

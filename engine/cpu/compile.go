@@ -54,7 +54,7 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 
 // lower returns the kernel of an op. One with activations in bfloat16 is lowered
 // as the op's file has it (lowersBFloat16), and else, or where that gives
-// errWidened, or in plain Go, by way of float32.
+// errWidened, by way of float32.
 func lower(op engine.Op, in, out []engine.Spec) (*kernel, error) {
 	t := reflect.TypeOf(op)
 	f := lowerers[t]
@@ -62,7 +62,7 @@ func lower(op engine.Op, in, out []engine.Spec) (*kernel, error) {
 		return nil, fmt.Errorf("%s: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
 	if mixed(in) || mixed(out) {
-		if own := bfloat16Lowerers[t]; own != nil && compiled {
+		if own := bfloat16Lowerers[t]; own != nil {
 			if k, err := own(op, in, out); !errors.Is(err, errWidened) {
 				return k, err
 			}
@@ -123,14 +123,23 @@ func lowersStored[T engine.Op](f func(op T, in, out []engine.Spec) (ws int, low 
 	lowersBFloat16(f)
 }
 
+// lowersCompiled is lowersStored where the kernels for bfloat16 are in C alone: in
+// plain Go such ops are widened.
+func lowersCompiled[T engine.Op](f func(op T, in, out []engine.Spec) (ws int, low lowering, err error)) {
+	lowers(f)
+	if compiled {
+		lowersBFloat16(f)
+	}
+}
+
 // lowersAlone is lowers for ops that need no workspace and are never refused.
 func lowersAlone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) {
 	lowers(alone(f))
 }
 
-// lowersStoredAlone is lowersStored for such ops.
-func lowersStoredAlone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) {
-	lowersStored(alone(f))
+// lowersCompiledAlone is lowersCompiled for such ops.
+func lowersCompiledAlone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) {
+	lowersCompiled(alone(f))
 }
 
 func alone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) func(op T, in, out []engine.Spec) (int, lowering, error) {

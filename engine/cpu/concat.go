@@ -7,11 +7,11 @@ import (
 )
 
 func init() {
-	lowersStoredAlone(func(_ engine.Concat, _, _ []engine.Spec) lowering { return lowerConcat })
-	lowersStoredAlone(func(op engine.Slice, in, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(_ engine.Concat, _, _ []engine.Spec) lowering { return lowerConcat })
+	lowersCompiledAlone(func(op engine.Slice, in, out []engine.Spec) lowering {
 		return lowerStrip(newStrip(in[0], out[0], op.Start, 0))
 	})
-	lowersStoredAlone(func(op engine.SliceBackward, in, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.SliceBackward, in, out []engine.Spec) lowering {
 		a := newStrip(in[0], out[0], 0, op.Start)
 		a.fill = 1
 		return lowerStrip(a)

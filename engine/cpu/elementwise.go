@@ -13,7 +13,7 @@ func init() {
 			push(q, kFill, tasks, fillArgs{y: at(out[0]), n: n, value: float64(op.Value)})
 		}
 	})
-	lowersStoredAlone(func(op engine.Add, _, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.Add, _, out []engine.Spec) lowering {
 		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			x, w := make([]ptr, len(in)), make([]float64, len(in))
@@ -33,18 +33,18 @@ func init() {
 		}
 		return 0, nil, errWidened
 	})
-	lowersStoredAlone(func(op engine.Dropout, _, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.Dropout, _, out []engine.Spec) lowering {
 		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			push(q, kDropout.of(out[0].DType), tasks, dropoutArgs{x: at(in[0]), counter: at(in[1]), y: at(out[0]), n: n,
 				stream: int64(op.Stream), threshold: int64(op.Threshold()), scale: 1 / (1 - float64(op.P))})
 		}
 	})
-	lowersStoredAlone(func(_ engine.Flatten, in, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(_ engine.Flatten, in, _ []engine.Spec) lowering {
 		x := in[0].Shape
 		return lowerTranspose(x[0], x[1]*x[2], x[3])
 	})
-	lowersStoredAlone(func(op engine.FlattenBackward, _, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.FlattenBackward, _, _ []engine.Spec) lowering {
 		x := op.X.Shape
 		return lowerTranspose(x[0], x[3], x[1]*x[2])
 	})

@@ -7,11 +7,11 @@ import (
 )
 
 func init() {
-	lowersStored(func(op engine.GroupNorm, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.GroupNorm, in, _ []engine.Spec) (int, lowering, error) {
 		ws, low := lowerGroupNorm(op, in[0])
 		return ws, low, nil
 	})
-	lowersStored(func(_ engine.GroupNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(_ engine.GroupNormBackward, in, _ []engine.Spec) (int, lowering, error) {
 		ws, low := lowerGroupNormBackward(in)
 		return ws, low, nil
 	})

@@ -54,12 +54,14 @@ typedef float elem;
   X(widen) X(narrow) X(add) X(act) X(act_backward)                             \
   X(maxpool) X(maxpool_backward) X(avgpool) X(avgpool_backward)                \
   X(globalpool) X(globalpool_backward) X(transpose) X(dropout) X(strip)        \
-  X(channel_shuffle) X(pad2d) X(pad2d_backward) X(stochastic_depth)                             \
+  X(channel_shuffle) X(pad2d) X(pad2d_backward)                                \
+  X(stochastic_depth)                                                          \
   X(pointwise) X(bn_stats) X(bn_apply) X(bn_grad) X(bn_grad_apply)             \
   X(bn_apply_act) X(bn_grad_act) X(bn_grad_apply_act)                          \
   X(layer_norm) X(layer_norm_backward) X(group_norm_stats) X(group_norm)       \
   X(group_norm_grad) X(group_norm_backward) X(rgb_pad) X(rgb) X(rgb_weight)    \
-  X(depthwise) X(depthwise_data) X(depthwise_weight)
+  X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
+  X(pack) X(pad) X(igemm) X(wgrad)
 
 #define PS_NUMBER(name) ps_k_##name,
 enum { PS_KERNELS(PS_NUMBER) PS_KERNEL_COUNT };
@@ -328,15 +330,20 @@ typedef struct {
 
 // dw[t][k][o] = Σ_{pixels (i,j)} x[i·sh+dh_t, j·sw+dw_t, k] · dy[i, j, o]
 typedef struct {
-  const float *x, *dy;
-  float *dw, *db;      // db may be null; both point to `splits` partial results
+  const void *x, *dy;
+  float *dw, *db;      // db may be null; both point to the partial results of the splits
   const int64_t *taps; // ntaps pairs dh, dw
   int64_t ntaps, kc;
   int64_t n, gh, gw;
   int64_t h, w, c, sh, sw;
   int64_t o, groups, gk, gn;
-  int64_t splits, units, utaps, kblock; // pixels are split in `splits`; a unit is utaps taps and kblock rows of each
+  int64_t units, utaps, kblock; // a unit is utaps taps and kblock rows of each
+  int64_t each;                 // pixels of a split
   int64_t dw_floats;
+  // For pairs of pixels (gemm_weight_bf16.h), where `each` is a number of whole rows, or
+  // even in a single row. At most: rows of dy in a chunk, pixels of a row, pairs of a
+  // row of x in a class; and the columns of x at which kc values can be read.
+  int64_t rows, cut, places, starts;
 } wgrad_args;
 
 // y[i] = Σ_s x[s·stride + i]

@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	lowersStoredAlone(func(op engine.LayerNorm, in, _ []engine.Spec) lowering { return lowerLayerNorm(op, in[0]) })
-	lowersStored(func(op engine.LayerNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiledAlone(func(op engine.LayerNorm, in, _ []engine.Spec) lowering { return lowerLayerNorm(op, in[0]) })
+	lowersCompiled(func(op engine.LayerNormBackward, in, _ []engine.Spec) (int, lowering, error) {
 		ws, low := lowerLayerNormBackward(op, in[0])
 		return ws, low, nil
 	})

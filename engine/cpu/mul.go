@@ -9,7 +9,7 @@ import (
 func init() {
 	lowersAlone(func(op engine.Mul, in, _ []engine.Spec) lowering { return lowerMul(op, in) })
 	lowersBFloat16(func(op engine.Mul, in, _ []engine.Spec) (int, lowering, error) {
-		if op.Broadcast(in[0], in[1]) != engine.Elementwise {
+		if !compiled || op.Broadcast(in[0], in[1]) != engine.Elementwise {
 			return 0, nil, errWidened
 		}
 		return 0, lowerMul(op, in), nil

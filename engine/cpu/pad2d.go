@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	lowersStoredAlone(func(op engine.Pad2D, in, out []engine.Spec) lowering { return lowerPad2D(kPad2D, op, in[0], out[0]) })
-	lowersStored(func(op engine.Pad2DBackward, in, out []engine.Spec) (int, lowering, error) {
+	lowersCompiledAlone(func(op engine.Pad2D, in, out []engine.Spec) lowering { return lowerPad2D(kPad2D, op, in[0], out[0]) })
+	lowersCompiled(func(op engine.Pad2DBackward, in, out []engine.Spec) (int, lowering, error) {
 		return sumsBytes(out[0]), lowerPad2D(kPad2DBackward, op.Pad2D, out[0], in[0]), nil
 	})
 }

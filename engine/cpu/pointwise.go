@@ -17,10 +17,10 @@ const (
 )
 
 func init() {
-	lowersStoredAlone(func(_ engine.Div, in, _ []engine.Spec) lowering { return lowerPointwise(opQuotient, in[0]) })
-	lowersStoredAlone(func(_ engine.Maximum, in, _ []engine.Spec) lowering { return lowerPointwise(opLarger, in[0]) })
-	lowersStoredAlone(func(_ engine.Minimum, in, _ []engine.Spec) lowering { return lowerPointwise(opSmaller, in[0]) })
-	lowersStoredAlone(func(op engine.ChosenBackward, in, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(_ engine.Div, in, _ []engine.Spec) lowering { return lowerPointwise(opQuotient, in[0]) })
+	lowersCompiledAlone(func(_ engine.Maximum, in, _ []engine.Spec) lowering { return lowerPointwise(opLarger, in[0]) })
+	lowersCompiledAlone(func(_ engine.Minimum, in, _ []engine.Spec) lowering { return lowerPointwise(opSmaller, in[0]) })
+	lowersCompiledAlone(func(op engine.ChosenBackward, in, _ []engine.Spec) lowering {
 		if op.Least {
 			return lowerPointwise(opSmallerBackward, in[0])
 		}

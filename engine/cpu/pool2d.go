@@ -7,10 +7,10 @@ import (
 )
 
 func init() {
-	lowersStoredAlone(func(op engine.MaxPool2D, in, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.MaxPool2D, in, out []engine.Spec) lowering {
 		return maxPooling(op.Window, in[0]).lower(kMaxPool, in[0], out[0])
 	})
-	lowersStored(func(op engine.MaxPool2DBackward, in, out []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.MaxPool2DBackward, in, out []engine.Spec) (int, lowering, error) {
 		p := maxPooling(op.Window, in[0])
 		ws := sumsBytes(out[0])
 		if p.apart() {
@@ -18,16 +18,16 @@ func init() {
 		}
 		return ws, p.lower(kMaxPoolBackward, in[0], in[1]), nil
 	})
-	lowersStoredAlone(func(op engine.AvgPool2D, in, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.AvgPool2D, in, out []engine.Spec) lowering {
 		return avgPooling(op, in[0]).lower(kAvgPool, in[0], out[0])
 	})
-	lowersStored(func(op engine.AvgPool2DBackward, in, out []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.AvgPool2DBackward, in, out []engine.Spec) (int, lowering, error) {
 		return sumsBytes(out[0]), avgPooling(op.AvgPool2D, op.X).lower(kAvgPoolBackward, op.X, in[0]), nil
 	})
-	lowersStoredAlone(func(_ engine.GlobalAvgPool, in, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(_ engine.GlobalAvgPool, in, _ []engine.Spec) lowering {
 		return pooling{}.lower(kGlobalPool, in[0], in[0])
 	})
-	lowersStoredAlone(func(op engine.GlobalAvgPoolBackward, _, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.GlobalAvgPoolBackward, _, _ []engine.Spec) lowering {
 		return pooling{}.lower(kGlobalPoolBackward, op.X, op.X)
 	})
 }

@@ -12,6 +12,19 @@ func (g geometry) rgb() bool {
 		(g.stride == engine.Both(1) || g.stride == engine.Both(2))
 }
 
+// rgbTakes reports whether they take an epilogue: not an activation of a result that
+// is rounded.
+func (g geometry) rgbTakes(e engine.Epilogue) bool {
+	_, more := splitAct(e.Act)
+	return !e.Residual && (g.dtype == engine.Float32 || more.f == 0)
+}
+
+// rgbFloats is the size of x with its padding around it, in float32.
+func (g geometry) rgbFloats() int {
+	g.dtype = engine.Float32
+	return g.paddedFloats()
+}
+
 // rgbArgs are what both passes share, for an x that is padded.
 func (g geometry) rgbArgs() (a rgbArgs, tasks int) {
 	p := g.padded()
@@ -24,7 +37,7 @@ func (g geometry) rgbArgs() (a rgbArgs, tasks int) {
 func lowerRGB(g geometry, act engine.Act) (int, lowering) {
 	base, tasks := g.rgbArgs()
 	base.act, base.more = splitAct(act)
-	return 4 * g.paddedFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+	return 4 * g.rgbFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
 		g.pushPadOf(q, kRGBPad.of(in[0].DType), at(in[0]), ws)
 		a.x, a.w, a.y = ws, at(in[1]), at(out[0])
@@ -37,7 +50,7 @@ func lowerRGB(g geometry, act engine.Act) (int, lowering) {
 
 func lowerRGBWeight(g geometry, bias bool) (int, lowering) {
 	base, tasks := g.rgbArgs()
-	padded, weights := roundUp(g.paddedFloats()), 27*g.o
+	padded, weights := roundUp(g.rgbFloats()), 27*g.o
 	return 4 * (padded + tasks*(weights+g.o)), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
 		g.pushPadOf(q, kRGBPad.of(in[0].DType), at(in[0]), ws)

@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	lowersStoredAlone(func(op engine.StochasticDepth, in, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.StochasticDepth, in, _ []engine.Spec) lowering {
 		_, tasks := cut(in[0])
 		images := in[0].Shape[0]
 		base := depthArgs{n: int64(images), each: int64(in[0].Len() / images), stream: int64(op.Stream),
