@@ -22,6 +22,7 @@
 #include "gemm.h"
 #include "gemm_weight.h"
 #include "rgb.h"
+#include "depthwise_window.h"
 #include "depthwise.h"
 #include "optimizer.h"
 
