@@ -40,6 +40,9 @@ type Use struct {
 	// At gives for every index of the axis the group's unit that lies there, -1
 	// for a channel of another group.
 	At []int32
+	// Lane gives for every index which of its unit's channels lies there, from 0
+	// up to the group's Width. It is nil where units have one channel.
+	Lane []int32
 }
 
 // Groups returns the channel groups of the net, in the order in which their
@@ -179,6 +182,12 @@ func (g *grouping) findUses() error {
 				on[group] = u
 			}
 			u.At[i] = g.unit[e]
+			if width := g.groups[group].Width; width > 1 {
+				if u.Lane == nil {
+					u.Lane = make([]int32, len(x.at))
+				}
+				u.Lane[i] = g.role[e] % int32(width)
+			}
 		}
 		for _, group := range slices.SortedFunc(maps.Keys(on), cmp.Compare[int32]) {
 			g.groups[group].Uses = append(g.groups[group].Uses, *on[group])

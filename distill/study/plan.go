@@ -237,13 +237,15 @@ func (r *Recipe) validatePrune(s *Step, at string) error {
 	chain := s.Rate != 0 || s.Rounds != nil
 	o := s.method.(*prune.Options)
 	switch {
+	case chain && o.Ranked():
+		return r.errAt(yamldoc.Join(at, "rate"), "step %s has rate and rounds, the study's chain by γ, beside a criterion; write a step for each round, from: the one before", s.name)
 	case chain && (o.Mult != 0 || o.Widths != nil):
 		return r.errAt(yamldoc.Join(at, "mult"), "step %s has both mult, for one prune, and rate and rounds, for a chain; choose", s.name)
 	case chain && !(s.Rate > 0 && s.Rate < 1):
 		return r.errAt(yamldoc.Join(at, "rate"), "step %s: the rate must lie between 0 and 1, not be %g", s.name, s.Rate)
 	case chain && len(s.Rounds) == 0:
 		return r.errAt(at+"#", "step %s has a rate but no rounds; add rounds: [1, 2, 3]", s.name)
-	case !chain && o.Widths == nil && !(o.Mult > 0 && o.Mult <= 1):
+	case !chain && !o.Ranked() && o.Widths == nil && !(o.Mult > 0 && o.Mult <= 1):
 		return r.errAt(yamldoc.Join(at, "mult"), "step %s: mult must lie between 0 and 1, not be %g", s.name, o.Mult)
 	}
 	for i, k := range s.Rounds {

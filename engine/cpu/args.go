@@ -1,12 +1,18 @@
 package cpu
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
 
 // A kernelID names a kernel; the order is that of PS_KERNELS in kernels.h.
 type kernelID int64
 
 const (
-	kFill kernelID = iota
+	kWiden kernelID = iota
+	kNarrow
+	kFill
 	kAdd
 	kAct
 	kActBackward
@@ -76,9 +82,18 @@ const (
 	kernelCount
 )
 
+// of returns the kernel for activations of a type: those for bfloat16 stand behind
+// all that are for float32 (PS_STORED of kernels.h says which there are).
+func (k kernelID) of(t engine.DType) kernelID {
+	if t == engine.BFloat16 {
+		return k + kernelCount
+	}
+	return k
+}
+
 // kernelNames are the C names, to check the order against the library's.
 var kernelNames = [kernelCount]string{
-	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
+	"widen", "narrow", "fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
 	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
 	"pad2d", "pad2d_backward", "local_response", "local_response_backward",
 	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
@@ -95,6 +110,10 @@ var kernelNames = [kernelCount]string{
 type (
 	ptr = unsafe.Pointer
 
+	castArgs struct {
+		x, y ptr
+		n    int64
+	}
 	fillArgs struct {
 		y     ptr
 		n     int64

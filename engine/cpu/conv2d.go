@@ -8,8 +8,12 @@ import (
 )
 
 func init() {
-	lowers(func(op engine.Conv2D, in, out []engine.Spec) (int, lowering, error) {
-		return lowerConv2D(op, in, out[0])
+	lowersPrepared(lowerers, func(op engine.Conv2D, in, out []engine.Spec) (*kernel, error) {
+		ws, low, err := lowerConv2D(op, in, out[0])
+		if err != nil {
+			return nil, err
+		}
+		return &kernel{ws: ws, lower: low, once: prepareConv2D(op, in, out[0])}, nil
 	})
 	lowers(func(op engine.Conv2DBackwardData, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerConv2DBackwardData(op, in)

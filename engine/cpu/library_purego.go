@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/half"
 )
 
 // compiled says whether there are kernels in C.
@@ -108,10 +109,10 @@ func keep[T any](_ *arena, values []T) unsafe.Pointer {
 func (a *arena) reset() {}
 func (a *arena) free()  {}
 
-// kernels is the table of kernels, in the order of kernelID. What each does is
-// said beside its twin in C.
-var kernels = [kernelCount]func(args ptr, task int64){
-	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
+// kernels is the table of kernels, in the order of kernelID, and behind them those
+// for bfloat16. What each does is said beside its twin in C.
+var kernels = [2 * kernelCount]func(args ptr, task int64){
+	widen[float32], narrow[float32], fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle,
 	pad2d, pad2dBackward, localResponse, localResponseBackward,
 	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
@@ -121,6 +122,9 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
 	nil, nil, // no rgb: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
+
+	kernelCount + kWiden:  widen[half.BFloat16],
+	kernelCount + kNarrow: narrow[half.BFloat16],
 }
 
 // f32 is the array of n floats at p; nil for a null pointer.
