@@ -28,6 +28,9 @@ type Group struct {
 	// Uses are the axes of tensors along which its channels lie, in the order
 	// of execution.
 	Uses []Use
+	// Through are the modules whose outputs hold its channels, in the order of
+	// execution.
+	Through []string
 }
 
 // A Use is an axis of a tensor, in PyTorch's layout, on which channels of a
@@ -72,6 +75,7 @@ func (n *Net) groups() (*grouping, error) {
 	g := &grouping{Ties: t, group: make([]int32, len(t.parent)), unit: make([]int32, len(t.parent)), role: make([]int32, len(t.parent))}
 	g.numberRoles()
 	g.number(n, g.signatures(n))
+	g.findThrough(n)
 	if err := g.findUses(); err != nil {
 		return nil, fmt.Errorf("%s: %w", n, err)
 	}
@@ -154,6 +158,20 @@ func (g *grouping) number(n *Net, signatures []uint64) {
 		}
 		if u == 0 && g.origin[e] == made[i] {
 			group.Width++
+		}
+	}
+}
+
+// findThrough lists the modules that hold the channels of every group.
+func (g *grouping) findThrough(n *Net) {
+	last := make([]int, len(g.groups)) // the module that was listed last, counted from 1
+	for i := range n.Modules {
+		name := n.Modules[i].Name
+		for _, e := range g.values[name] {
+			if at := g.group[e]; last[at] != i+1 {
+				last[at] = i + 1
+				g.groups[at].Through = append(g.groups[at].Through, name)
+			}
 		}
 	}
 }

@@ -13,20 +13,21 @@ import (
 // factorizeCmd is potstill factorize.
 type factorizeCmd struct {
 	fileFlags
-	MACs    float64  `name:"macs" placeholder:"N" help:"So many multiply-adds of an image may be left, or, below 1, such a share of them."`
-	Params  float64  `placeholder:"N" help:"In place of --macs: so many parameters may be left, or such a share."`
-	Energy  float64  `placeholder:"E" help:"In place of --macs: the share of each layer's squared weights that is kept, as 0.95."`
-	Weaken  float64  `placeholder:"W" help:"With --ranks evbmf, in place of --macs: the share of the way from the full rank to the one that is found."`
-	Drop    float64  `placeholder:"D" help:"With --ranks accuracy, in place of --macs: the accuracy that a layer's split alone may cost, as 0.005."`
-	Ranks   string   `enum:",energy,evbmf,accuracy" default:"" placeholder:"HOW" help:"How ranks are chosen: energy (if not given), evbmf, or by accuracy on --data."`
-	Form    string   `enum:"auto,svd,spatial,channel,tucker" default:"auto" help:"svd (linear and pointwise layers), spatial, channel, tucker, or what has the fewest multiply-adds: ${enum} (${default})."`
-	Protect []string `sep:"none" placeholder:"PATTERN" help:"Layers that stay, as layer1 or *.conv1; may be given several times."`
-	Untimed bool     `help:"Keep splits that are not faster than their layer when timed; nothing is timed."`
-	Batch   int      `default:"1" help:"Images at a time when splits are timed."`
-	Size    int      `placeholder:"N" help:"Height and width of the images, if the model does not say."`
-	Images  int      `placeholder:"N" help:"Validation images by which --ranks accuracy judges; 512 if not given."`
-	DryRun  bool     `help:"Print the table, layer by layer, and write nothing."`
-	Out     string   `default:"out/factorized.safetensors" placeholder:"FILE|DIR" help:"Where the factorized model goes (${default})."`
+	MACs        float64  `name:"macs" placeholder:"N" help:"So many multiply-adds of an image may be left, or, below 1, such a share of them."`
+	Params      float64  `placeholder:"N" help:"In place of --macs: so many parameters may be left, or such a share."`
+	Energy      float64  `placeholder:"E" help:"In place of --macs: the share of each layer's squared weights that is kept, as 0.95."`
+	Weaken      float64  `placeholder:"W" help:"With --ranks evbmf, in place of --macs: the share of the way from the full rank to the one that is found."`
+	Drop        float64  `placeholder:"D" help:"With --ranks accuracy, in place of --macs: the accuracy that a layer's split alone may cost, as 0.005."`
+	Ranks       string   `enum:",energy,evbmf,accuracy" default:"" placeholder:"HOW" help:"How ranks are chosen: energy (if not given), evbmf, or by accuracy on --data."`
+	Form        string   `enum:"auto,svd,spatial,channel,tucker" default:"auto" help:"svd (linear and pointwise layers), spatial, channel, tucker, or what has the fewest multiply-adds: ${enum} (${default})."`
+	Protect     []string `sep:"none" placeholder:"PATTERN" help:"Layers that stay, as layer1 or *.conv1; may be given several times."`
+	Untimed     bool     `help:"Keep splits that are not faster than their layer when timed; nothing is timed."`
+	Batch       int      `default:"1" help:"Images at a time when splits are timed."`
+	Size        int      `placeholder:"N" help:"Height and width of the images, if the model does not say."`
+	Images      int      `placeholder:"N" help:"Validation images by which --ranks accuracy judges; 512 if not given."`
+	Recalibrate int      `placeholder:"N" help:"Afterwards, re-estimate the statistics of batch norms with N training images of --data."`
+	DryRun      bool     `help:"Print the table, layer by layer, and write nothing."`
+	Out         string   `default:"out/factorized.safetensors" placeholder:"FILE|DIR" help:"Where the factorized model goes (${default})."`
 	dataFlags
 	deviceFlags
 	jsonFlag
@@ -63,13 +64,13 @@ func (c *factorizeCmd) Run(a *app) error {
 	}
 	o := lowrank.Options{
 		Form: c.Form, Ranks: c.Ranks, MACs: c.MACs, Params: c.Params, Energy: c.Energy, Weaken: c.Weaken, Drop: c.Drop,
-		Protect: c.Protect, Untimed: c.Untimed, Batch: c.Batch, Size: c.Size, Images: c.Images,
+		Protect: c.Protect, Untimed: c.Untimed, Batch: c.Batch, Size: c.Size, Images: c.Images, Recalibrate: c.Recalibrate,
 	}
 	if err := o.Validate(); err != nil {
 		return err
 	}
-	if (c.Data != "") != (c.Ranks == "accuracy") {
-		return errors.New("--data is for --ranks accuracy, which needs it")
+	if (c.Data != "") != (c.Ranks == "accuracy" || c.Recalibrate > 0) {
+		return errors.New("--data is for --ranks accuracy and --recalibrate, which need it")
 	}
 	m, err := c.fileFlags.load(a)
 	if err != nil {

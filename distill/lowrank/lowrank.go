@@ -15,6 +15,7 @@ import (
 	"slices"
 
 	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -53,6 +54,9 @@ type Options struct {
 	Size    int  `yaml:"size"`
 	// Images is the number of images by which accuracy is judged; 0 means 512.
 	Images int `yaml:"images"`
+	// Recalibrate re-estimates the running statistics of batch norms afterwards,
+	// with as many training images as it says: see eval.Recalibrate.
+	Recalibrate int `yaml:"recalibrate"`
 }
 
 // Validate implements compress.Method.
@@ -167,6 +171,9 @@ func Factorize(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, 
 		return nil, nil, err
 	}
 	out, r, err := factorize(ctx, env, c, o)
+	if err == nil && o.Recalibrate > 0 {
+		out, err = eval.Recalibrate(ctx, env.Backend, out, env.Train(), o.Recalibrate)
+	}
 	if err != nil {
 		err = fmt.Errorf("factorize: %w", err)
 		if c.Path != "" {

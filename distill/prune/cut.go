@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -72,16 +73,12 @@ func cut(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Opti
 	if err != nil {
 		return nil, nil, err
 	}
-	return k.finish(ctx, ratio, size)
-}
-
-// statistics asks the data for what the criterion needs.
-func (k *cutter) statistics(ctx context.Context) (*statistics, error) {
-	c, err := criterionOf(k.o.Criterion)
-	if err != nil || c.need == nothing {
-		return nil, err
+	out, r, err := k.finish(ctx, ratio, size)
+	if err != nil || o.Recalibrate == 0 {
+		return out, r, err
 	}
-	return nil, errors.New("not yet")
+	out, err = eval.Recalibrate(ctx, env.Backend, out, env.Train(), o.Recalibrate)
+	return out, r, err
 }
 
 // prepare makes the candidates.

@@ -79,6 +79,8 @@ func (o Options) validateRanked() error {
 		return errors.New("prune: how much is to go? Give a ratio, or a target: params, macs, bytes or ms")
 	case o.Compat != "" && o.Compat != TorchPruning:
 		return fmt.Errorf("prune: there is no program %q to be compatible with; choose %s", o.Compat, TorchPruning)
+	case o.Recalibrate < 0 || o.Images < 0:
+		return fmt.Errorf("prune: %d images to rank by and %d to recalibrate with; give no negative numbers", o.Images, o.Recalibrate)
 	case o.RoundTo < 0:
 		return fmt.Errorf("prune: channels cannot be rounded to multiples of %d", o.RoundTo)
 	}

@@ -70,6 +70,9 @@ type Options struct {
 	// Images is the number of training images by which taylor, hessian and
 	// activation rank; 0 means 256.
 	Images int `yaml:"images"`
+	// Recalibrate re-estimates the running statistics of batch norms after the cut,
+	// with as many training images as it says: see eval.Recalibrate.
+	Recalibrate int `yaml:"recalibrate"`
 }
 
 // depthwiseFamilies lists the families that the study prunes.

@@ -53,6 +53,18 @@ func scopeOf(n *layers.Net, g *layers.Group, rank string) string {
 		return ""
 	}
 	var w strings.Builder
+	for _, name := range g.Through {
+		kind := "pointwise" // or pooled: channels stay what they are
+		switch k := n.Module(name).Kind.(type) {
+		case layers.Concat, layers.Slice, layers.Flatten, layers.ChannelShuffle:
+			kind = layers.KindName(k)
+		default:
+			if len(k.Params()) > 0 {
+				continue // it stands among the uses
+			}
+		}
+		w.WriteString(kind + " ")
+	}
 	for _, u := range g.Uses {
 		fmt.Fprintf(&w, "%s.%s.%d ", layers.KindName(n.Module(u.Module).Kind), u.Role, u.Axis)
 	}
