@@ -286,8 +286,10 @@ type (
 		h, w, c, sh, sw   int64
 		o, groups, gk, gn int64
 
-		splits, units, utaps, kblock int64
-		dwFloats                     int64
+		units, utaps, kblock      int64
+		each                      int64
+		dwFloats                  int64
+		rows, cut, places, starts int64
 	}
 	reduceArgs struct {
 		x, y              ptr
@@ -344,6 +346,9 @@ const foldRows = 64
 
 // gemmTaps is GEMM_TAPS, the most taps of one launch of igemm.
 const gemmTaps = 64
+
+// wideFloats is WIDE_FLOATS, what a product in bfloat16 may widen of x.
+const wideFloats = 1 << 17
 
 // A command is one launch, as ps_command in kernels.h.
 type command struct {

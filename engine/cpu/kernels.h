@@ -42,7 +42,7 @@ typedef struct ps_stored ps_stored;
 
 // The kernels that are there for activations in bfloat16 too, under the number
 // behind the last of PS_KERNELS that they have in it.
-#define PS_STORED(X) X(widen) X(narrow)
+#define PS_STORED(X) X(widen) X(narrow) X(pack) X(pad) X(igemm) X(wgrad)
 
 #define PS_NUMBER(name) ps_k_##name,
 enum { PS_KERNELS(PS_NUMBER) PS_KERNEL_COUNT };
@@ -305,15 +305,20 @@ typedef struct {
 
 // dw[t][k][o] = Σ_{pixels (i,j)} x[i·sh+dh_t, j·sw+dw_t, k] · dy[i, j, o]
 typedef struct {
-  const float *x, *dy;
-  float *dw, *db;      // db may be null; both point to `splits` partial results
+  const void *x, *dy;
+  float *dw, *db;      // db may be null; both point to the partial results of the splits
   const int64_t *taps; // ntaps pairs dh, dw
   int64_t ntaps, kc;
   int64_t n, gh, gw;
   int64_t h, w, c, sh, sw;
   int64_t o, groups, gk, gn;
-  int64_t splits, units, utaps, kblock; // pixels are split in `splits`; a unit is utaps taps and kblock rows of each
+  int64_t units, utaps, kblock; // a unit is utaps taps and kblock rows of each
+  int64_t each;                 // pixels of a split
   int64_t dw_floats;
+  // For pairs of pixels (gemm_weight_bf16.h), where `each` is a number of whole rows, or
+  // even in a single row. At most: rows of dy in a chunk, pixels of a row, pairs of a
+  // row of x in a class; and the columns of x at which kc values can be read.
+  int64_t rows, cut, places, starts;
 } wgrad_args;
 
 // y[i] = Σ_s x[s·stride + i]

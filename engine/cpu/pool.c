@@ -88,7 +88,7 @@ static void *worker(void *arg) {
 // The kernels of a level, for float32 or for bfloat16.
 static const ps_kernel *kernels_of(int level, int bf16) {
 #if defined(__x86_64__)
-  if (level == 3 && bf16) return ps_avx512bf16_bf16;
+  if (level >= 3 && bf16) return ps_avx512bf16_bf16;
   if (level >= 2) return bf16 ? ps_avx512_bf16 : ps_avx512;
   if (level == 1) return bf16 ? ps_avx2_bf16 : ps_avx2;
 #endif
@@ -103,6 +103,10 @@ ps_pool *ps_pool_new(int n, int level) {
     p->table[i] = kernels_of(level, 0)[i];
     p->table[PS_KERNEL_COUNT + i] = kernels_of(level, 1)[i];
   }
+#if defined(__x86_64__)
+  static const int products[] = {ps_k_pack, ps_k_igemm, ps_k_wgrad}; // which agree on how weights are packed
+  for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512_bf16[products[i]];
+#endif
   atomic_store(&p->ticket, IDLE_TICKET);
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->wake, NULL);
@@ -177,7 +181,7 @@ int ps_level(void) {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-    return __builtin_cpu_supports("avx512bf16") ? 3 : 2;
+    return !__builtin_cpu_supports("avx512bf16") ? 2 : __builtin_cpu_is("intel") ? 4 : 3;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
   return 0;
