@@ -50,7 +50,7 @@ type Options struct {
 	// or that cannot be timed for want of a backend. Batch and Size are those of the
 	// images by which they are timed: 1, and the checkpoint's own.
 	Untimed bool `yaml:"untimed"`
-	Batch   int  `yaml:"batch"`
+	Batch   int  `yaml:"ms_batch"`
 	Size    int  `yaml:"size"`
 	// Images is the number of images by which accuracy is judged; 0 means 512.
 	Images int `yaml:"images"`

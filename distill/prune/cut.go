@@ -59,7 +59,7 @@ func cut(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Opti
 		return nil, nil, err
 	}
 	k := &cutter{env: env, c: c, o: o, groups: groups, why: make(map[string]string)}
-	if err := k.measureDense(ctx); err != nil {
+	if err := k.measureDense(); err != nil {
 		return nil, nil, err
 	}
 	stats, err := k.statistics(ctx)

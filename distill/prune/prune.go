@@ -53,7 +53,7 @@ type Options struct {
 	MS     float64 `yaml:"ms"`
 	// Batch and Size are those of the images by which costs are told: 1, and the
 	// checkpoint's own.
-	Batch int `yaml:"batch"`
+	Batch int `yaml:"ms_batch"`
 	Size  int `yaml:"size"`
 	// RoundTo rounds the channels that stay to the nearest multiple.
 	RoundTo int `yaml:"round_to"`

@@ -39,6 +39,7 @@ type Settings struct {
 	Precision      *string   `yaml:"precision"`     // of activations in training: float32 or bfloat16
 	Patience       *int      `yaml:"patience"`
 	Freeze         []string  `yaml:"freeze"`   // patterns of tensors that are not trained: see layers.Model.Freeze
+	Sparsity       *float64  `yaml:"sparsity"` // strength of the penalty on scales of batch norms: see distill.Sparse
 	LRScale        []string  `yaml:"lr_scale"` // PATTERN=FACTOR: tensors that learn faster or more slowly
 	Temperature    *float64  `yaml:"temperature"`
 	Alpha          *float64  `yaml:"alpha"`
@@ -124,6 +125,7 @@ type training struct {
 
 	Freeze   []string      `json:",omitempty"`
 	LRScales []fit.LRScale `json:",omitempty"`
+	Sparsity float64       `json:",omitempty"`
 }
 
 // or returns the first value that is given, or last.
@@ -197,6 +199,7 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 			return t, err
 		}
 	}
+	t.Sparsity = or(0, s.Sparsity, d.Sparsity)
 	t.Freeze = s.Freeze
 	if t.Freeze == nil {
 		t.Freeze = d.Freeze
