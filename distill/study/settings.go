@@ -43,6 +43,7 @@ type Settings struct {
 	LRScale        []string  `yaml:"lr_scale"` // PATTERN=FACTOR: tensors that learn faster or more slowly
 	Temperature    *float64  `yaml:"temperature"`
 	Alpha          *float64  `yaml:"alpha"`
+	TeacherPrec    *string   `yaml:"teacher_precision"` // of the teacher's activations: float32, bfloat16, or as precision
 	Augment        *Augment  `yaml:"augment"`
 }
 
@@ -191,7 +192,7 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	if kd {
 		k := distill.DefaultSettings()
 		t.KD = &distill.Settings{T: float32(or(float64(k.T), s.Temperature, d.Temperature)),
-			Alpha: float32(or(float64(k.Alpha), s.Alpha, d.Alpha))}
+			Alpha: float32(or(float64(k.Alpha), s.Alpha, d.Alpha)), Precision: or("", s.TeacherPrec, d.TeacherPrec)}
 		if t.KD.T == 0 { // which distill.Settings takes for the default, where alpha is 0 too
 			return t, fmt.Errorf("distillation: the temperature must be positive, not 0")
 		}
@@ -305,7 +306,7 @@ func (t training) validate(s DataSpec) error {
 // trains, the settings.
 var kindKeys = map[string][]string{
 	kindTrain:    {"arch", "base", "widths", "from"},
-	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha"},
+	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha", "teacher_precision"},
 	kindPrune:    {"from", "rate", "rounds", "curve"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
 	kindImport:   {"file", "arch", "weights", "input"},
