@@ -85,7 +85,7 @@ static void depthwise(const void *args, int64_t task) {
   TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
   if (dww_takes(a)) {
     dww_forward(a, lo, hi);
-    if (a->more.f) act_apply(a->y + lo * a->ow * a->c, a->y + lo * a->ow * a->c, (hi - lo) * a->ow * a->c, &a->more);
+    if (a->more.f) act_run(a->y + lo * a->ow * a->c, a->y + lo * a->ow * a->c, (hi - lo) * a->ow * a->c, &a->more);
     return;
   }
   // the places whose windows lie inside from left to right

@@ -13,7 +13,7 @@ INLINE int dww_rings(int64_t rows, int64_t width, int64_t taps) { return taps <=
 
 // A row of `width` places from column `from` of a tensor's row, zeros outside;
 // row is NULL outside of the image.
-INLINE void dww_copy(float *to, const float *row, int64_t c, int64_t n, int64_t from, int64_t width, int64_t w) {
+INLINE void dww_copy(float *to, const elem *row, int64_t c, int64_t n, int64_t from, int64_t width, int64_t w) {
   int64_t i = 0;
   const int64_t lo = row ? min64(width, from < 0 ? -from : 0) : width, hi = min64(width, w - from);
   for (; i < lo; i++) store(to + i * VL, splat(0));
@@ -58,7 +58,7 @@ INLINE int dww_takes(const depthwise_args *a) {
 }
 
 // The rows under the window of output row i, of which `filled` are there.
-INLINE void dww_fill(const depthwise_args *a, float *ring, const float *x, int64_t i, int64_t *filled, int64_t c, int64_t n) {
+INLINE void dww_fill(const depthwise_args *a, float *ring, const elem *x, int64_t i, int64_t *filled, int64_t c, int64_t n) {
   const int64_t width = dww_width(a);
   for (int64_t r = *filled > i * a->sh ? *filled : i * a->sh; r < i * a->sh + a->kh; r++) {
     const int64_t h = r - a->top;
@@ -83,8 +83,8 @@ static void dww_forward(const depthwise_args *a, int64_t lo, int64_t hi) {
       if (i == 0) filled = 0;
       dww_fill(a, ring, a->x + row / a->oh * a->h * a->w_ * a->c, i, &filled, c, n);
       for (int64_t t = 0; t < taps; t++) src[t] = ring + ((i * a->sh + t / a->kw) % a->kh * width + t % a->kw) * VL;
-      float *y = a->y + row * a->ow * a->c + c;
-      const float *residual = a->residual ? a->residual + row * a->ow * a->c + c : NULL;
+      elem *y = a->y + row * a->ow * a->c + c;
+      const elem *residual = a->residual ? a->residual + row * a->ow * a->c + c : NULL;
       for (int64_t j = 0; j < a->ow; j += DW_PLACES) {
         const int64_t places = min64(DW_PLACES, a->ow - j);
         for (int64_t p = 0; p < places; p++) s[p] = bias;
@@ -112,7 +112,7 @@ INLINE int dww_data_takes(const depthwise_args *a) {
 }
 
 // The columns of row `out` of x that leave the rest r.
-INLINE void dww_data_columns(const depthwise_args *a, float *out, const float *const *src, const vf *w, int64_t taps, int64_t r,
+INLINE void dww_data_columns(const depthwise_args *a, elem *out, const float *const *src, const vf *w, int64_t taps, int64_t r,
                              int64_t n) {
   vf s[DW_PLACES];
   const int64_t q0 = r >= a->left ? 0 : (a->left - r + a->sw - 1) / a->sw, most = a->w_ - 1 + a->left - r;
@@ -138,7 +138,7 @@ static void dww_data(const depthwise_args *a, int64_t lo, int64_t hi) {
       if (row % a->h == 0) filled = 0;
       for (int64_t i = filled > last - rows + 1 ? filled : last - rows + 1; i <= last; i++) {
         const int64_t at = i - a->kh;
-        const float *dy = at >= 0 && at < a->oh ? a->dy + (row / a->h * a->oh + at) * a->ow * a->c + c : NULL;
+        const elem *dy = at >= 0 && at < a->oh ? a->dy + (row / a->h * a->oh + at) * a->ow * a->c + c : NULL;
         dww_copy(ring + i % rows * width * VL, dy, a->c, n, 1 - along, width, a->ow);
       }
       filled = last + 1;
