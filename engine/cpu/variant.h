@@ -26,6 +26,7 @@
 #include "winograd.h"
 #include "winograd_grad.h"
 #include "rgb.h"
+#include "depthwise_window.h"
 #include "depthwise.h"
 #include "optimizer.h"
 
