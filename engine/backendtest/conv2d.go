@@ -67,6 +67,15 @@ var convShapes = []convShape{
 	{1, 8, 8, 32, 5, 5, 32, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(2), Groups: 32}, false},
 	{2, 5, 6, 8, 3, 3, 16, engine.Conv2D{Pad: engine.Around(1), Groups: 8}, true},
 	{1, 4, 5, 256, 3, 3, 256, engine.Conv2D{Pad: engine.Around(1), Groups: 256}, true},
+	{3, 13, 21, 20, 5, 5, 20, engine.Conv2D{Pad: engine.Around(2), Groups: 20}, true},
+	{2, 9, 7, 35, 7, 7, 35, engine.Conv2D{Pad: engine.Around(3), Groups: 35}, true},
+	{2, 15, 14, 17, 7, 7, 17, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(3), Groups: 17}, false},
+	{2, 14, 19, 16, 5, 5, 16, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Pads{1, 2, 2, 1}, Groups: 16}, true},
+	{1, 11, 12, 12, 5, 5, 12, engine.Conv2D{Stride: engine.Pair{3, 1}, Pad: engine.Pads{6, 1, 0, 3}, Groups: 12}, true},
+	{1, 12, 17, 9, 4, 6, 9, engine.Conv2D{Stride: engine.Pair{1, 2}, Pad: engine.Pads{2, 7, 3, 0}, Groups: 9}, true},
+	{2, 3, 2, 8, 7, 5, 8, engine.Conv2D{Stride: engine.Pair{2, 3}, Pad: engine.Around(4), Groups: 8}, false},
+	{1, 6, 900, 5, 5, 5, 5, engine.Conv2D{Pad: engine.Around(2), Groups: 5}, true}, // rows that are too long to be copied
+	{1, 5, 900, 5, 3, 3, 5, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(1), Groups: 5}, true},
 	// Large kernels: more taps than one product of the CPU's has.
 	{1, 12, 11, 20, 9, 9, 20, engine.Conv2D{Pad: engine.Around(4), Groups: 20}, true},
 	{2, 10, 9, 17, 9, 9, 19, engine.Conv2D{Pad: engine.Around(4)}, true},
@@ -95,6 +104,17 @@ var convShapes = []convShape{
 	{1, 9, 10, 17, 5, 3, 17, engine.Conv2D{Pad: engine.Pads{2, 1, 2, 1}, Groups: 17}, false},
 	{1, 9, 10, 12, 3, 3, 12, engine.Conv2D{Stride: engine.Pair{1, 2}, Dilation: engine.Pair{2, 1}, Pad: engine.Pads{2, 1, 1, 2}, Groups: 12}, true},
 	{1, 8, 11, 6, 1, 7, 12, engine.Conv2D{Stride: engine.Pair{2, 3}, Pad: engine.Pads{0, 3, 0, 2}, Groups: 6}, true},
+	// Enough pixels for minimal filtering, in tiles that fit and that hang over.
+	{2, 17, 19, 16, 3, 3, 24, engine.Conv2D{Pad: engine.Around(1)}, true},
+	{8, 8, 8, 33, 3, 3, 20, engine.Conv2D{Pad: engine.Around(1)}, false},
+	{33, 4, 4, 40, 3, 3, 72, engine.Conv2D{Pad: engine.Around(1)}, true},
+	{3, 13, 14, 9, 3, 3, 17, engine.Conv2D{Pad: engine.Pads{0, 2, 1, 0}}, true},
+	{1, 40, 38, 8, 3, 3, 130, engine.Conv2D{}, true},
+	{19, 6, 5, 72, 3, 3, 70, engine.Conv2D{Pad: engine.Around(1)}, true},
+	{2, 18, 17, 16, 3, 3, 16, engine.Conv2D{Pad: engine.Around(1), Groups: 2}, true},
+	{3, 15, 18, 24, 3, 3, 48, engine.Conv2D{Pad: engine.Around(1), Groups: 2}, true},
+	{2, 20, 13, 24, 3, 3, 24, engine.Conv2D{Pad: engine.Around(1), Groups: 6}, true},
+	{4, 8, 8, 144, 3, 3, 144, engine.Conv2D{Pad: engine.Around(1), Groups: 2}, false},
 	// More channels than there are zeros to point at, where none is needed.
 	{2, 1, 1, 16500, 1, 1, 3, engine.Conv2D{}, true},
 	{2, 1, 1, 3, 1, 1, 16500, engine.Conv2D{}, false},

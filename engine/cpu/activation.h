@@ -230,14 +230,7 @@ static __attribute__((noinline)) void act_apply(const float *x, float *y, int64_
   }
 }
 
-// f in place of n columns from `start` on of each row; rows that lie one behind
-// the other are taken at once.
-static void act_rows(float *const *y, int64_t rows, int64_t start, int64_t n, const ps_act *f) {
-  for (int64_t i = 0, end; i < rows; i = end) {
-    for (end = i + 1; end < rows && y[end] == y[end - 1] + n;) end++;
-    act_apply(y[i] + start, y[i] + start, (end - i) * n, f);
-  }
-}
+enum { ACT_BLOCK = 1024 }; // elements of activations that are widened at once
 
 // dx = dy·f'(x), from x or from y as engine.Act.FromX has it.
 #define ACT_BACK(EXPR)                     \
@@ -318,11 +311,44 @@ static __attribute__((noinline)) void act_back(const float *x, const float *dy, 
   }
 }
 
+// y = f(x) of stored elements; y may be x.
+static void act_run(const elem *x, elem *y, int64_t n, const ps_act *f) {
+#ifdef PS_BFLOAT16
+  float z[ACT_BLOCK];
+  for (int64_t at = 0; at < n; at += ACT_BLOCK) {
+    const int64_t m = min64(ACT_BLOCK, n - at);
+    for (int64_t i = 0; i < m; i += VL) store_n(z + i, m - i, load_n(x + at + i, m - i));
+    act_apply(z, z, m, f);
+    for (int64_t i = 0; i < m; i += VL) store_n(y + at + i, m - i, load_n(z + i, m - i));
+  }
+#else
+  act_apply(x, y, n, f);
+#endif
+}
+
+// dx = dy·f'(x) of stored elements.
+static void act_run_back(const elem *x, const elem *dy, elem *dx, int64_t n, const ps_act *f) {
+#ifdef PS_BFLOAT16
+  float z[ACT_BLOCK], d[ACT_BLOCK], g[ACT_BLOCK];
+  for (int64_t at = 0; at < n; at += ACT_BLOCK) {
+    const int64_t m = min64(ACT_BLOCK, n - at);
+    for (int64_t i = 0; i < m; i += VL) {
+      store_n(z + i, m - i, load_n(x + at + i, m - i));
+      store_n(d + i, m - i, load_n(dy + at + i, m - i));
+    }
+    act_back(z, d, g, m, f);
+    for (int64_t i = 0; i < m; i += VL) store_n(dx + at + i, m - i, load_n(g + i, m - i));
+  }
+#else
+  act_back(x, dy, dx, n, f);
+#endif
+}
+
 static void act(const void *args, int64_t task) {
   const act_args *a = args;
   TASK_RANGE(lo, hi, task, PS_SPAN, a->n);
   if (!act_inline(a->act.f)) {
-    act_apply(a->x + lo, a->y + lo, hi - lo, &a->act);
+    act_run(a->x + lo, a->y + lo, hi - lo, &a->act);
     return;
   }
   for (int64_t i = lo; i < hi; i += VL)
@@ -333,7 +359,7 @@ static void act_backward(const void *args, int64_t task) {
   const act_args *a = args;
   TASK_RANGE(lo, hi, task, PS_SPAN, a->n);
   if (!act_inline(a->act.f)) {
-    act_back(a->x + lo, a->dy + lo, a->y + lo, hi - lo, &a->act);
+    act_run_back(a->x + lo, a->dy + lo, a->y + lo, hi - lo, &a->act);
     return;
   }
   for (int64_t i = lo; i < hi; i += VL) {

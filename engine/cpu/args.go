@@ -69,8 +69,15 @@ const (
 	kIGemm
 	kWGrad
 	kReduce
+	kRGBPad
 	kRGB
 	kRGBWeight
+	kWinoWeight
+	kWinoInput
+	kWino
+	kWinoDy
+	kWinoGrad
+	kWinoGradWeight
 	kDepthwise
 	kDepthwiseData
 	kDepthwiseWeight
@@ -100,7 +107,7 @@ var kernelNames = [kernelCount]string{
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
-	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
+	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb_pad", "rgb", "rgb_weight", "wino_weight", "wino_input", "wino", "wino_dy", "wino_grad", "wino_grad_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
 }
 
@@ -139,9 +146,10 @@ type (
 	}
 	poolArgs struct {
 		x, dy, y                       ptr
+		scratch                        ptr
 		rowSpans, colSpans             ptr
 		n, h, w, c, oh, ow, dilh, dilw int64
-		rows                           int64
+		wide, apart, rows              int64
 	}
 	transposeArgs struct {
 		x, y          ptr
@@ -188,7 +196,7 @@ type (
 		rows, tasks       int64
 	}
 	pad2dArgs struct {
-		x, y               ptr
+		x, y, scratch      ptr
 		rowFrom, colFrom   ptr
 		n, h, w, c, oh, ow int64
 		rows               int64
@@ -277,6 +285,28 @@ type (
 		more                           actFunc
 		block, splits                  int64
 	}
+	winoWeightArgs struct {
+		w, u                                                                ptr
+		t, kc, gn, tapStride, kStride, nStride, uStride, flip, rows, kb, nb int64
+	}
+	winoArgs struct {
+		x, u, bias, res           ptr
+		v, y                      ptr
+		t, n, h, w, c, oh, ow, o  int64
+		xc, yc, top, left, th, tw int64
+		uStride, vStride          int64
+		act                       int64
+		more                      actFunc
+		block, splits             int64
+	}
+	winoGradArgs struct {
+		x, dy                             ptr
+		v, d, du, dw, db                  ptr
+		t, n, h, w, c, oh, ow, o          int64
+		xc, yc, kb, nb, top, left, th, tw int64
+		vStride, dStride, duStride        int64
+		block, splits, kblock, rows       int64
+	}
 	wgradArgs struct {
 		x, dy             ptr
 		dw, db            ptr
@@ -286,16 +316,18 @@ type (
 		h, w, c, sh, sw   int64
 		o, groups, gk, gn int64
 
-		splits, units, utaps, kblock int64
-		dwFloats                     int64
+		units, utaps, kblock      int64
+		each                      int64
+		dwFloats                  int64
+		rows, cut, places, starts int64
 	}
 	reduceArgs struct {
 		x, y              ptr
 		n, splits, stride int64
 	}
 	rgbArgs struct {
-		x, w, bias, dy         ptr
-		y, dw, db              ptr
+		x, w, bias             ptr
+		dy, y, dw, db          ptr
 		n, h                   int64
 		wd                     int64 `c:"w_"`
 		oh, ow, o, stride, act int64
@@ -303,7 +335,8 @@ type (
 		rows                   int64
 	}
 	depthwiseArgs struct {
-		x, w, bias, dy, residual      ptr
+		x, dy, residual               ptr
+		w, bias                       ptr
 		y, dw, db                     ptr
 		n, h                          int64
 		wd                            int64 `c:"w_"`
@@ -339,11 +372,17 @@ const spanFloats = 16384
 // zerosFloats is PS_ZEROS, the longest reduction of one tap.
 const zerosFloats = 16384
 
+// scratchFloats are those of PS_SCRATCH.
+const scratchFloats = 1 << 20
+
 // foldRows is FOLD_ROWS, the rows of one task of bn_fold.
 const foldRows = 64
 
 // gemmTaps is GEMM_TAPS, the most taps of one launch of igemm.
 const gemmTaps = 64
+
+// wideFloats is WIDE_FLOATS, what a product in bfloat16 may widen of x.
+const wideFloats = 1 << 17
 
 // A command is one launch, as ps_command in kernels.h.
 type command struct {

@@ -8,6 +8,7 @@ PS_TARGET_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")
 #define GEMM_VECTORS 4
 #define PS_MASK_AVX512
 #define PS_AVX512BF16
+#define PS_PAIRS
 #define PS_TABLE ps_avx512bf16_bf16
 #include "bfloat16.h"
 PS_TARGET_END

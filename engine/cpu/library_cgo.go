@@ -28,6 +28,8 @@ const compiled = true
 func Variants() []string {
 	var v []string
 	switch C.ps_level() {
+	case 4:
+		v = append(v, "avx512bf16fma", "avx512bf16", "avx512", "avx2")
 	case 3:
 		v = append(v, "avx512bf16", "avx512", "avx2")
 	case 2:
@@ -43,7 +45,7 @@ func Variants() []string {
 
 // level is the number of a variant in C.
 func level(variant string) C.int {
-	return map[string]C.int{"avx512bf16": 3, "avx512": 2, "avx2": 1}[variant]
+	return map[string]C.int{"avx512bf16fma": 4, "avx512bf16": 3, "avx512": 2, "avx2": 1}[variant]
 }
 
 // A library is a pool of threads with its table of kernels.

@@ -119,12 +119,16 @@ var kernels = [2 * kernelCount]func(args ptr, task int64){
 	mse, mseTotal, mseBackward,
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, bnApply, bnGrad, bnGradApply, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
-	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
-	nil, nil, // no rgb: see compiled
+	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack[float32], padImage[float32], igemm[float32], wgrad[float32], reduce,
+	nil, nil, nil, nil, nil, nil, nil, nil, nil, // no rgb and no wino: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
 
 	kernelCount + kWiden:  widen[half.BFloat16],
 	kernelCount + kNarrow: narrow[half.BFloat16],
+	kernelCount + kPack:   pack[half.BFloat16],
+	kernelCount + kPad:    padImage[half.BFloat16],
+	kernelCount + kIGemm:  igemm[half.BFloat16],
+	kernelCount + kWGrad:  wgrad[half.BFloat16],
 }
 
 // f32 is the array of n floats at p; nil for a null pointer.

@@ -9,6 +9,7 @@
 // since commands follow each other that fast, then sleeps: on a machine that
 // others use too, a thread that spins keeps out the one it waits for.
 #include "pool.h"
+#include "memory.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -42,7 +43,19 @@ struct ps_pool {
   pthread_cond_t wake, finished;
   int workers;
   pthread_t *threads;
+  float **scratch; // of each worker, and behind them of the caller
+  int slots;
 };
+
+// The scratch memory of the thread.
+static __thread float *scratch;
+float *ps_scratch(void) { return scratch; }
+
+// What a worker is started with.
+typedef struct {
+  ps_pool *pool;
+  float *scratch;
+} start;
 
 // Runs tasks of the current command until there are none left, and returns the
 // number of the command that had none.
@@ -65,7 +78,9 @@ static uint32_t work(ps_pool *p) {
 static uint32_t current(ps_pool *p) { return atomic_load(&p->ticket) >> 32; }
 
 static void *worker(void *arg) {
-  ps_pool *p = arg;
+  ps_pool *p = ((start *)arg)->pool;
+  scratch = ((start *)arg)->scratch;
+  free(arg);
   uint32_t seen = IDLE;
   for (;;) {
     int spins = 0;
@@ -88,7 +103,7 @@ static void *worker(void *arg) {
 // The kernels of a level, for float32 or for bfloat16.
 static const ps_kernel *kernels_of(int level, int bf16) {
 #if defined(__x86_64__)
-  if (level == 3 && bf16) return ps_avx512bf16_bf16;
+  if (level >= 3 && bf16) return ps_avx512bf16_bf16;
   if (level >= 2) return bf16 ? ps_avx512_bf16 : ps_avx512;
   if (level == 1) return bf16 ? ps_avx2_bf16 : ps_avx2;
 #endif
@@ -103,16 +118,30 @@ ps_pool *ps_pool_new(int n, int level) {
     p->table[i] = kernels_of(level, 0)[i];
     p->table[PS_KERNEL_COUNT + i] = kernels_of(level, 1)[i];
   }
+#if defined(__x86_64__)
+  static const int products[] = {ps_k_pack, ps_k_igemm, ps_k_wgrad}; // which agree on how weights are packed
+  for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512_bf16[products[i]];
+#endif
   atomic_store(&p->ticket, IDLE_TICKET);
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->wake, NULL);
   pthread_cond_init(&p->finished, NULL);
   p->threads = calloc(n, sizeof *p->threads);
-  for (int i = 0; p->threads && i < n - 1; i++) {
-    if (pthread_create(&p->threads[i], NULL, worker, p)) break;
+  p->scratch = calloc(n, sizeof *p->scratch);
+  int ready = 0;
+  while (p->scratch && ready < n && (p->scratch[ready] = ps_pages(PS_SCRATCH))) ready++;
+  for (int i = 0; p->threads && ready == n && i < n - 1; i++) {
+    start *s = malloc(sizeof *s);
+    if (!s) break;
+    *s = (start){p, p->scratch[i]};
+    if (pthread_create(&p->threads[i], NULL, worker, s)) {
+      free(s);
+      break;
+    }
     p->workers++;
   }
-  if (!p->threads || p->workers != n - 1) {
+  p->slots = n;
+  if (!p->threads || ready != n || p->workers != n - 1) {
     ps_pool_free(p);
     return NULL;
   }
@@ -127,6 +156,8 @@ void ps_pool_free(ps_pool *p) {
   pthread_mutex_unlock(&p->lock);
   for (int i = 0; i < p->workers; i++) pthread_join(p->threads[i], NULL);
   free(p->threads);
+  for (int i = 0; p->scratch && i < p->slots; i++) free(p->scratch[i]);
+  free(p->scratch);
   pthread_mutex_destroy(&p->lock);
   pthread_cond_destroy(&p->wake);
   pthread_cond_destroy(&p->finished);
@@ -155,6 +186,7 @@ static void finish(ps_pool *p, int64_t tasks) {
 
 void ps_run(ps_pool *p, const ps_command *commands, int64_t n) {
   p->commands = commands;
+  scratch = p->scratch[p->workers];
   if (IDLE - p->first <= n) p->first = 0; // the numbers start again
   for (int64_t i = 0; i < n; i++) {
     const ps_command *c = &commands[i];
@@ -177,7 +209,7 @@ int ps_level(void) {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-    return __builtin_cpu_supports("avx512bf16") ? 3 : 2;
+    return !__builtin_cpu_supports("avx512bf16") ? 2 : __builtin_cpu_is("intel") ? 4 : 3;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
   return 0;

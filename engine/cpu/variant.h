@@ -22,7 +22,11 @@
 #include "mse.h"
 #include "gemm.h"
 #include "gemm_weight.h"
+#include "winograd_transform.h"
+#include "winograd.h"
+#include "winograd_grad.h"
 #include "rgb.h"
+#include "depthwise_window.h"
 #include "depthwise.h"
 #include "optimizer.h"
 
