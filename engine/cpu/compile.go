@@ -52,8 +52,11 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 		return nil, err
 	}
 	k := &kernel{backend: b, ws: ws, lower: low}
-	if conv, ok := op.(engine.Conv2D); ok {
-		k.once = prepareConv2D(conv, in, out[0])
+	switch op := op.(type) {
+	case engine.Conv2D:
+		k.once = prepareConv2D(op, in, out[0])
+	case engine.Linear:
+		k.once = prepareConv2D(engine.Conv2D{}, asImages(in), asImage(out[0]))
 	}
 	return k, nil
 }

@@ -90,7 +90,7 @@ typedef struct {
   float *y; // or dx
   const pool_span *row_spans, *col_spans; // oh and ow of them
   int64_t n, h, w, c, oh, ow, dilh, dilw;
-  int64_t rows; // of y over all pictures, a task; the gradients have a task a picture
+  int64_t rows; // of y over all pictures, a task; channels, of globalpool; the gradients have a task a picture
 } pool_args;
 
 // y[n][j][i] = x[n][i][j] for each n: NHWC to NCHW and back.

@@ -5,8 +5,7 @@ import "github.com/potstill/potstill/engine"
 // Linear layers are lowered as the pointwise convolutions that they are.
 func init() {
 	lowers(func(_ engine.Linear, in, out []engine.Spec) (int, lowering, error) {
-		specs := append([]engine.Spec{asImage(in[0]), asKernel(in[1])}, in[2:]...)
-		return lowerConv2D(engine.Conv2D{}, specs, asImage(out[0]))
+		return lowerConv2D(engine.Conv2D{}, asImages(in), asImage(out[0]))
 	})
 	lowers(func(_ engine.LinearBackwardData, in, out []engine.Spec) (int, lowering, error) {
 		return lowerConv2DBackwardData(engine.Conv2DBackwardData{X: asImage(out[0])}, []engine.Spec{asImage(in[0]), asKernel(in[1])})
@@ -14,6 +13,11 @@ func init() {
 	lowers(func(op engine.LinearBackwardWeight, in, out []engine.Spec) (int, lowering, error) {
 		return lowerConv2DBackwardWeight(engine.Conv2DBackwardWeight{W: asKernel(out[0]), Bias: op.Bias}, []engine.Spec{asImage(in[0]), asImage(in[1])})
 	})
+}
+
+// asImages returns the inputs of a linear layer as those of the convolution.
+func asImages(in []engine.Spec) []engine.Spec {
+	return append([]engine.Spec{asImage(in[0]), asKernel(in[1])}, in[2:]...)
 }
 
 // asImage returns [N, K] as images of one pixel [N, 1, 1, K].

@@ -101,15 +101,17 @@ static void avgpool_backward(const void *args, int64_t task) {
   }
 }
 
+// A task: `rows` channels of a picture.
 static void globalpool(const void *args, int64_t task) {
   const pool_args *a = args;
-  const int64_t m = a->h * a->w;
-  const float *x = a->x + task * m * a->c;
+  const int64_t m = a->h * a->w, chunks = (a->c + a->rows - 1) / a->rows, n = task / chunks;
+  const float *x = a->x + n * m * a->c;
   const vf scale = splat(1.0f / (float)m);
-  for (int64_t c = 0; c < a->c; c += VL) {
+  TASK_RANGE(lo, hi, task % chunks, a->rows, a->c);
+  for (int64_t c = lo; c < hi; c += VL) {
     vf s = splat(0);
     for (int64_t i = 0; i < m; i++) s += load_n(x + i * a->c + c, a->c - c);
-    store_n(a->y + task * a->c + c, a->c - c, s * scale);
+    store_n(a->y + n * a->c + c, a->c - c, s * scale);
   }
 }
 

@@ -22,8 +22,10 @@ func (g geometry) rgbArgs() (a rgbArgs, tasks int) {
 }
 
 func lowerRGB(g geometry, act engine.Act) (int, lowering) {
-	base, tasks := g.rgbArgs()
+	base, _ := g.rgbArgs()
 	base.act, base.more = splitAct(act)
+	rows, tasks := spreadRows(g.n*g.oh, g.ow*g.o)
+	base.rows = rows
 	return 4 * g.paddedFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
 		g.pushPad(q, at(in[0]), ws)
@@ -31,7 +33,7 @@ func lowerRGB(g geometry, act engine.Act) (int, lowering) {
 		if len(in) > 2 {
 			a.bias = at(in[2])
 		}
-		push(q, kRGB, tasks, a)
+		push(q, kRGB, int(tasks), a)
 	}
 }
 
