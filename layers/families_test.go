@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 
@@ -152,7 +151,7 @@ func (g familyGolden) checkStep(t *testing.T, backend engine.Backend) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := withoutChance(n).Model()
+	m, err := n.WithoutDropout().Model()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,23 +223,6 @@ func (g familyGolden) checkGradients(t *testing.T, slots []layers.Slot, gradient
 			}
 		}
 	}
-}
-
-// withoutChance returns the net without dropout and stochastic depth.
-func withoutChance(n *layers.Net) *layers.Net {
-	c := *n
-	c.Modules = slices.Clone(n.Modules)
-	for i := range c.Modules {
-		switch k := c.Modules[i].Kind.(type) {
-		case layers.Dropout:
-			k.P = 0
-			c.Modules[i].Kind = k
-		case layers.StochasticDepth:
-			k.P = 0
-			c.Modules[i].Kind = k
-		}
-	}
-	return &c
 }
 
 // drawnImage returns images whose values are drawn in PyTorch's order, as NHWC.

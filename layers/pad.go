@@ -31,25 +31,10 @@ func (b Borders) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (b *Borders) UnmarshalJSON(text []byte) error {
-	n, err := numbers(text)
-	if err != nil {
-		return err
-	}
-	return b.set(n)
-}
+func (b *Borders) UnmarshalJSON(text []byte) error { return setJSON(text, b.set) }
 
 // DecodeNode implements yamldoc.NodeDecoder.
-func (b *Borders) DecodeNode(n *yamldoc.Node) error {
-	v, err := nodeNumbers(n)
-	if err != nil {
-		return err
-	}
-	if err := b.set(v); err != nil {
-		return n.Errorf("", "%v", err)
-	}
-	return nil
-}
+func (b *Borders) DecodeNode(n *yamldoc.Node) error { return setNode(n, b.set) }
 
 func (b *Borders) set(n []int) error {
 	switch len(n) {

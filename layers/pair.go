@@ -37,25 +37,10 @@ func (p Pair) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (p *Pair) UnmarshalJSON(text []byte) error {
-	n, err := numbers(text)
-	if err != nil {
-		return err
-	}
-	return p.set(n)
-}
+func (p *Pair) UnmarshalJSON(text []byte) error { return setJSON(text, p.set) }
 
 // DecodeNode implements yamldoc.NodeDecoder.
-func (p *Pair) DecodeNode(n *yamldoc.Node) error {
-	v, err := nodeNumbers(n)
-	if err != nil {
-		return err
-	}
-	if err := p.set(v); err != nil {
-		return n.Errorf("", "%v", err)
-	}
-	return nil
-}
+func (p *Pair) DecodeNode(n *yamldoc.Node) error { return setNode(n, p.set) }
 
 func (p *Pair) set(n []int) error {
 	switch len(n) {
@@ -112,25 +97,10 @@ func (p Pads) MarshalJSON() ([]byte, error) {
 }
 
 // UnmarshalJSON implements json.Unmarshaler.
-func (p *Pads) UnmarshalJSON(text []byte) error {
-	n, err := numbers(text)
-	if err != nil {
-		return err
-	}
-	return p.set(n)
-}
+func (p *Pads) UnmarshalJSON(text []byte) error { return setJSON(text, p.set) }
 
 // DecodeNode implements yamldoc.NodeDecoder.
-func (p *Pads) DecodeNode(n *yamldoc.Node) error {
-	v, err := nodeNumbers(n)
-	if err != nil {
-		return err
-	}
-	if err := p.set(v); err != nil {
-		return n.Errorf("", "%v", err)
-	}
-	return nil
-}
+func (p *Pads) DecodeNode(n *yamldoc.Node) error { return setNode(n, p.set) }
 
 func (p *Pads) set(n []int) error {
 	switch len(n) {
@@ -146,35 +116,36 @@ func (p *Pads) set(n []int) error {
 	return nil
 }
 
-// numbers reads an integer, or a list of them, in JSON.
-func numbers(text []byte) ([]int, error) {
+// setJSON sets what an integer, or a list of them, says in JSON.
+func setJSON(text []byte, set func([]int) error) error {
 	if !bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("[")) {
 		text = bytes.Join([][]byte{[]byte("["), text, []byte("]")}, nil)
 	}
 	var list []*int // a null is no number
 	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, err
+		return err
 	}
 	var out []int
 	for _, n := range list {
 		if n == nil {
-			return nil, fmt.Errorf("%s has something that is no number", short(text))
+			return fmt.Errorf("%s has something that is no number", short(text))
 		}
 		out = append(out, *n)
 	}
-	return out, nil
+	return set(out)
 }
 
-// nodeNumbers reads an integer, or a list of them, in YAML.
-func nodeNumbers(n *yamldoc.Node) ([]int, error) {
-	var one int
-	err := n.Decode(&one)
-	if err == nil {
-		return []int{one}, nil
-	}
+// setNode sets what an integer, or a list of them, says in YAML.
+func setNode(n *yamldoc.Node, set func([]int) error) error {
 	var list []int
-	if n.Decode(&list) != nil {
-		return nil, err
+	var one int
+	if err := n.Decode(&one); err == nil {
+		list = []int{one}
+	} else if n.Decode(&list) != nil {
+		return err
 	}
-	return list, nil
+	if err := set(list); err != nil {
+		return n.Errorf("", "%v", err)
+	}
+	return nil
 }

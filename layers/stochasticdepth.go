@@ -1,6 +1,10 @@
 package layers
 
-import "github.com/potstill/potstill/engine"
+import (
+	"slices"
+
+	"github.com/potstill/potstill/engine"
+)
 
 func init() { Register(StochasticDepth{P: 0.2}) }
 
@@ -29,3 +33,22 @@ func (k StochasticDepth) Build(c *Call) *engine.Value {
 
 // Keep implements Kind.
 func (k StochasticDepth) Keep([][]int, []int) (Kind, error) { return k, nil }
+
+// WithoutDropout returns the net with every dropout and stochastic depth at the
+// probability 0, so that a step of training is a function of its weights and
+// images alone, as a comparison with another program needs it.
+func (n *Net) WithoutDropout() *Net {
+	c := *n
+	c.Modules = slices.Clone(n.Modules)
+	for i := range c.Modules {
+		switch k := c.Modules[i].Kind.(type) {
+		case Dropout:
+			k.P = 0
+			c.Modules[i].Kind = k
+		case StochasticDepth:
+			k.P = 0
+			c.Modules[i].Kind = k
+		}
+	}
+	return &c
+}

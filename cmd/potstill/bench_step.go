@@ -31,7 +31,7 @@ func (benchStepCmd) Help() string {
 	return `Measures one step of one case, for a comparison with another tool on the same weights and the same batch: the
 file that --save writes holds "image" [N,C,H,W], "target" [N] (classes) and the tensors of the state_dict, named
 "net." and "teacher." before PyTorch's own names. The first figures ("check") tell whether both do the same work:
-the losses of the first training steps, or the logits of an inference.
+the losses of the first training steps, or the logits of an inference. Dropout and stochastic depth are switched off.
 
 Example:
 
@@ -56,10 +56,15 @@ const (
 	blockWidth = 16
 )
 
-// model builds a case's net.
+// model builds a case's net. It has no dropout and no stochastic depth: what
+// they draw is not what another tool draws, and the losses are compared.
 func (sc stepCase) model() (*layers.Model, error) {
 	if sc.arch.Family != blockNet {
-		return layers.New(sc.arch)
+		n, err := sc.arch.Net()
+		if err != nil {
+			return nil, err
+		}
+		return n.WithoutDropout().Model()
 	}
 	b := layers.NewNetBuilder(blockNet, layers.Input{Channels: 3})
 	conv := layers.Conv(3, blockWidth, 3)
@@ -85,7 +90,18 @@ var stepCases = map[string]stepCase{
 	"distill_128":        {arch: layers.Arch{Family: studentFamily}, mode: modeDistill, batch: 32, size: 128},
 	"dwpw_predict_1_256": {arch: layers.Arch{Family: "cnn-dwpw"}, mode: modeInfer, batch: 1, size: 256},
 	"int8_predict_1_256": {arch: layers.Arch{Family: "cnn-dwpw"}, mode: modeInfer, batch: 1, size: 256, quant: checkpoint.Affine8PerChannel},
-	"block_train_64":     {arch: layers.Arch{Family: blockNet, Classes: blockWidth}, mode: modeTrain, batch: 8, size: 64},
+
+	"mobilenet_v2_train_224":        {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeTrain, batch: 32, size: 224},
+	"mobilenet_v2_infer_224":        {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeInfer, batch: 32, size: 224},
+	"mobilenet_v2_predict_1_224":    {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeInfer, batch: 1, size: 224},
+	"efficientnet_b0_train_224":     {arch: layers.Arch{Family: "efficientnet_b0"}, mode: modeTrain, batch: 32, size: 224},
+	"efficientnet_b0_infer_224":     {arch: layers.Arch{Family: "efficientnet_b0"}, mode: modeInfer, batch: 32, size: 224},
+	"efficientnet_b0_predict_1_224": {arch: layers.Arch{Family: "efficientnet_b0"}, mode: modeInfer, batch: 1, size: 224},
+	"resnet50_train_224":            {arch: layers.Arch{Family: "resnet50"}, mode: modeTrain, batch: 32, size: 224},
+	"resnet50_infer_224":            {arch: layers.Arch{Family: "resnet50"}, mode: modeInfer, batch: 32, size: 224},
+	"resnet50_predict_1_224":        {arch: layers.Arch{Family: "resnet50"}, mode: modeInfer, batch: 1, size: 224},
+
+	"block_train_64": {arch: layers.Arch{Family: blockNet, Classes: blockWidth}, mode: modeTrain, batch: 8, size: 64},
 }
 
 // A stepBench is the JSON form.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 
@@ -54,6 +55,32 @@ func TestBenchStepFile(t *testing.T) {
 	} {
 		if x, ok := f.Lookup(name); !ok || !slices.Equal(x.Shape, shape) {
 			t.Errorf("%s is %v in the file, want %v", name, x, shape)
+		}
+	}
+}
+
+// Every case has a net, and none draws random numbers in a step.
+func TestStepCaseNets(t *testing.T) {
+	for name, sc := range stepCases {
+		if sc.arch.Classes == 0 {
+			sc.arch.Classes = stepClasses
+		}
+		m, err := sc.model()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, module := range m.Net().Modules {
+			switch k := module.Kind.(type) {
+			case layers.Dropout:
+				if k.P != 0 {
+					t.Errorf("%s: %s drops with probability %g", name, module.Name, k.P)
+				}
+			case layers.StochasticDepth:
+				if k.P != 0 {
+					t.Errorf("%s: %s drops with probability %g", name, module.Name, k.P)
+				}
+			}
 		}
 	}
 }

@@ -6,6 +6,7 @@ package cpu
 #cgo CFLAGS: -O3 -std=gnu11 -Wall
 #cgo LDFLAGS: -lm -lpthread
 #include <stdlib.h>
+#include "memory.h"
 #include "pool.h"
 */
 import "C"
@@ -76,8 +77,8 @@ func (l *library) close() { C.ps_pool_free(l.pool) }
 
 // allocate returns memory aligned to a cache line.
 func allocate(bytes int) (unsafe.Pointer, error) {
-	var p unsafe.Pointer
-	if C.posix_memalign(&p, 64, C.size_t(bytes)) != 0 {
+	p := C.ps_pages(C.size_t(bytes))
+	if p == nil {
 		return nil, engine.ErrOutOfMemory
 	}
 	return p, nil

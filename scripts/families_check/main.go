@@ -16,7 +16,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
@@ -93,7 +92,7 @@ func size(in *safetensors.File) int {
 
 // step runs the net in evaluation and one training step.
 func step(c *checkpoint.Checkpoint, store *engine.Store, in *safetensors.File, to string) error {
-	c.Net = still(c.Net)
+	c.Net = c.Net.WithoutDropout()
 	m, err := c.Restore(store)
 	if err != nil {
 		return err
@@ -141,23 +140,6 @@ func step(c *checkpoint.Checkpoint, store *engine.Store, in *safetensors.File, t
 	}
 	_, err = safetensors.WritePlain(to, &out)
 	return err
-}
-
-// still returns the net without dropout and stochastic depth.
-func still(n *layers.Net) *layers.Net {
-	c := *n
-	c.Modules = slices.Clone(n.Modules)
-	for i := range c.Modules {
-		switch k := c.Modules[i].Kind.(type) {
-		case layers.Dropout:
-			k.P = 0
-			c.Modules[i].Kind = k
-		case layers.StochasticDepth:
-			k.P = 0
-			c.Modules[i].Kind = k
-		}
-	}
-	return &c
 }
 
 // batch returns the images as NHWC and the target as probabilities.
