@@ -48,9 +48,8 @@ INLINE void dw_row3(const depthwise_args *a, const float *x, float *y, int64_t p
   }
 }
 
-static void depthwise(const void *args, int64_t task) {
-  const depthwise_args *a = args;
-  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+// Rows [lo, hi) of y, counted through all pictures.
+static void depthwise_rows(const depthwise_args *a, int64_t lo, int64_t hi) {
   // the places whose windows lie inside from left to right
   const int64_t first = min64(a->ow, (a->left + a->sw - 1) / a->sw);
   const int64_t span = a->w_ + a->left - a->dilw * (a->kw - 1) - 1;
@@ -83,6 +82,12 @@ static void depthwise(const void *args, int64_t task) {
     }
     if (a->more.f) act_apply(y, y, a->ow * a->c, &a->more);
   }
+}
+
+static void depthwise(const void *args, int64_t task) {
+  const depthwise_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  depthwise_rows(a, lo, hi);
 }
 
 // The gradient of the input for strides above one, a gather: a task is `rows`

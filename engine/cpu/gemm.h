@@ -58,12 +58,11 @@ static void pack(const void *args, int64_t task) {
   }
 }
 
-// Copies pictures into zeros around them, a task a row of the result.
-static void pad(const void *args, int64_t task) {
-  const pad_args *a = args;
+// Copies a row of pictures with zeros around them, counted through all pictures.
+INLINE void pad_row(const pad_args *a, int64_t row) {
   const int64_t ph = a->top + a->h + a->bottom, pw = a->left + a->w + a->right;
-  const int64_t n = task / ph, i = task % ph - a->top;
-  float *y = a->y + task * pw * a->c;
+  const int64_t n = row / ph, i = row % ph - a->top;
+  float *y = a->y + row * pw * a->c;
   if (i < 0 || i >= a->h) {
     memset(y, 0, pw * a->c * sizeof *y);
     return;
@@ -72,6 +71,8 @@ static void pad(const void *args, int64_t task) {
   memcpy(y + a->left * a->c, a->x + (n * a->h + i) * a->w * a->c, a->w * a->c * sizeof *y);
   memset(y + (a->left + a->w) * a->c, 0, a->right * a->c * sizeof *y);
 }
+
+static void pad(const void *args, int64_t task) { pad_row(args, task); }
 
 // Where each tap of pixels [lo, hi) of a grid lies in x, for one group:
 // rows[t·stride + pixel-lo].
@@ -191,14 +192,11 @@ INLINE void gemm_panel(int64_t count, const float *const *rows, int64_t ntaps, i
   else gemm1(count, rows, ntaps, kc, b, p, o);
 }
 
-// A task: some pixels, one group, and one of `splits` parts of its panels.
-static void igemm(const void *args, int64_t task) {
-  const igemm_args *a = args;
+// Pixels [lo, hi), at most GEMM_PIXELS, of one group and one of `splits` parts of its panels.
+static void igemm_pixels(const igemm_args *a, int64_t lo, int64_t hi, int64_t g, int64_t split) {
   const float *rows[GEMM_TAPS * GEMM_PIXELS];
   float *y[GEMM_PIXELS];
   const float *res[GEMM_PIXELS];
-  const int64_t split = task % a->splits, g = task / a->splits % a->groups;
-  TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
   tap_pointers(rows, GEMM_PIXELS, a->x + g * a->gk, a->taps, a->ntaps, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, lo, hi);
   for (int64_t q = lo; q < hi;) { // a run of pixels in one row of the grid
     const int64_t n = q / (a->gh * a->gw), i = q / a->gw % a->gh, j = q % a->gw;
@@ -217,4 +215,19 @@ static void igemm(const void *args, int64_t task) {
     gemm_panel(hi - lo, rows, a->ntaps, a->kc, b + p.start * depth, &p, &o);
     if (a->more.f) act_rows(y, hi - lo, p.start, p.cols, &a->more);
   }
+}
+
+// A task: some pixels, one group, one part.
+static void igemm(const void *args, int64_t task) {
+  const igemm_args *a = args;
+  TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
+  igemm_pixels(a, lo, hi, task / a->splits % a->groups, task % a->splits);
+}
+
+// Rows [from, to) of a picture, of all groups.
+static void igemm_rows(const igemm_args *a, int64_t from, int64_t to) {
+  const int64_t lo = from * a->gw, hi = to * a->gw, blocks = (hi - lo + GEMM_PIXELS - 1) / GEMM_PIXELS;
+  for (int64_t k = 0; k < blocks; k++)
+    for (int64_t g = 0; g < a->groups; g++)
+      igemm_pixels(a, lo + (hi - lo) * k / blocks, lo + (hi - lo) * (k + 1) / blocks, g, 0);
 }

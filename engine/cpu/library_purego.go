@@ -121,6 +121,7 @@ var kernels = [kernelCount]func(args ptr, task int64){
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
 	nil, nil, // no rgb: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
+	nil, // no chain: see compiled
 }
 
 // f32 is the array of n floats at p; nil for a null pointer.

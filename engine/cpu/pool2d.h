@@ -8,10 +8,9 @@ INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
   for (int64_t u = (r).first; u < (r).end; u += (a)->dilh)        \
     for (int64_t v = (q).first; v < (q).end; v += (a)->dilw)
 
-// Runs body for every window of a task's rows, of spans r and q: x is its
+// Runs body for every window of rows [lo, hi), of spans r and q: x is its
 // picture, y its place.
-#define POOL_ROWS(a, task, body)                                      \
-  TASK_RANGE(lo, hi, task, (a)->rows, (a)->n * (a)->oh);              \
+#define POOL_ROWS(a, lo, hi, body)                                    \
   for (int64_t row = lo; row < hi; row++) {                           \
     const float *x = (a)->x + row / (a)->oh * (a)->h * (a)->w * (a)->c; \
     const pool_span r = (a)->row_spans[row % (a)->oh];                \
@@ -22,9 +21,9 @@ INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
     }                                                                 \
   }
 
-static void maxpool(const void *args, int64_t task) {
-  const pool_args *a = args;
-  POOL_ROWS(a, task, {
+// Rows [lo, hi) of y, counted through all pictures.
+static void maxpool_rows(const pool_args *a, int64_t lo, int64_t hi) {
+  POOL_ROWS(a, lo, hi, {
     for (int64_t c = 0; c < a->c; c += VL) {
       vf best = splat(-INFINITY);
       POOL_WINDOW(a, r, q) {
@@ -34,6 +33,12 @@ static void maxpool(const void *args, int64_t task) {
       store_n(y + c, a->c - c, best);
     }
   })
+}
+
+static void maxpool(const void *args, int64_t task) {
+  const pool_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  maxpool_rows(a, lo, hi);
 }
 
 // For each window the place of the first largest x is found again. beats lets a
@@ -70,9 +75,8 @@ static void maxpool_backward(const void *args, int64_t task) {
 
 INLINE vf pool_scale(pool_span r, pool_span q) { return splat(1.0f / (float)(r.divisor * q.divisor)); }
 
-static void avgpool(const void *args, int64_t task) {
-  const pool_args *a = args;
-  POOL_ROWS(a, task, {
+static void avgpool_rows(const pool_args *a, int64_t lo, int64_t hi) {
+  POOL_ROWS(a, lo, hi, {
     const vf scale = pool_scale(r, q);
     for (int64_t c = 0; c < a->c; c += VL) {
       vf s = splat(0);
@@ -80,6 +84,12 @@ static void avgpool(const void *args, int64_t task) {
       store_n(y + c, a->c - c, s * scale);
     }
   })
+}
+
+static void avgpool(const void *args, int64_t task) {
+  const pool_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  avgpool_rows(a, lo, hi);
 }
 
 static void avgpool_backward(const void *args, int64_t task) {

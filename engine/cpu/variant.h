@@ -23,6 +23,7 @@
 #include "gemm_weight.h"
 #include "rgb.h"
 #include "depthwise.h"
+#include "chain.h"
 #include "optimizer.h"
 
 #define ENTRY(name) name,
