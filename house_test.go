@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"layers/checkpoint/foreign", "layers/checkpoint/onnxnet", "layers/identify"},
 	{"layers/checkpoint"},
 	{"layers/checkpoint/onnx", "distill", "distill/compress", "distill/eval"},
-	{"distill/fit", "distill/prune", "distill/quant"},
+	{"distill/fit", "distill/lowrank", "distill/prune", "distill/quant"},
 	{"layers/checkpoint/export", "distill/study"},
 	{"cmd"},
 }

@@ -58,6 +58,10 @@ func (m *Model) match(pattern string, each func(s *Slot)) int {
 	return n
 }
 
+// Fits reports whether a pattern of Freeze's kind names a module or a tensor:
+// itself or a container around it, where * stands for any characters.
+func Fits(pattern, name string) bool { return fits(pattern, name) }
+
 // fits reports whether a pattern names a tensor, or a module around it.
 func fits(pattern, name string) bool {
 	for {

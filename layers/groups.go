@@ -28,6 +28,9 @@ type Group struct {
 	// Uses are the axes of tensors along which its channels lie, in the order
 	// of execution.
 	Uses []Use
+	// Through are the modules whose outputs hold its channels, in the order of
+	// execution.
+	Through []string
 }
 
 // A Use is an axis of a tensor, in PyTorch's layout, on which channels of a
@@ -40,6 +43,9 @@ type Use struct {
 	// At gives for every index of the axis the group's unit that lies there, -1
 	// for a channel of another group.
 	At []int32
+	// Lane gives for every index which of its unit's channels lies there, from 0
+	// up to the group's Width. It is nil where units have one channel.
+	Lane []int32
 }
 
 // Groups returns the channel groups of the net, in the order in which their
@@ -69,6 +75,7 @@ func (n *Net) groups() (*grouping, error) {
 	g := &grouping{Ties: t, group: make([]int32, len(t.parent)), unit: make([]int32, len(t.parent)), role: make([]int32, len(t.parent))}
 	g.numberRoles()
 	g.number(n, g.signatures(n))
+	g.findThrough(n)
 	if err := g.findUses(); err != nil {
 		return nil, fmt.Errorf("%s: %w", n, err)
 	}
@@ -155,6 +162,20 @@ func (g *grouping) number(n *Net, signatures []uint64) {
 	}
 }
 
+// findThrough lists the modules that hold the channels of every group.
+func (g *grouping) findThrough(n *Net) {
+	last := make([]int, len(g.groups)) // the module that was listed last, counted from 1
+	for i := range n.Modules {
+		name := n.Modules[i].Name
+		for _, e := range g.values[name] {
+			if at := g.group[e]; last[at] != i+1 {
+				last[at] = i + 1
+				g.groups[at].Through = append(g.groups[at].Through, name)
+			}
+		}
+	}
+}
+
 // maxUses is the most indices that the uses of all groups may list: 256 MiB. An
 // axis is listed once for every group on it, so a net that takes every channel
 // of a wide layer apart could ask for thousands of times its own size.
@@ -179,6 +200,12 @@ func (g *grouping) findUses() error {
 				on[group] = u
 			}
 			u.At[i] = g.unit[e]
+			if width := g.groups[group].Width; width > 1 {
+				if u.Lane == nil {
+					u.Lane = make([]int32, len(x.at))
+				}
+				u.Lane[i] = g.role[e] % int32(width)
+			}
 		}
 		for _, group := range slices.SortedFunc(maps.Keys(on), cmp.Compare[int32]) {
 			g.groups[group].Uses = append(g.groups[group].Uses, *on[group])

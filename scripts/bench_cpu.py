@@ -1,14 +1,11 @@
-"""Potstill against PyTorch on this machine's CPU: what scripts/bench_cpu.sh runs.
+"""Potstill against PyTorch, ONNX Runtime and OpenVINO on this machine's CPU: what scripts/bench_cpu.sh runs.
 
-Potstill and PyTorch take turns: in every round `potstill bench step` is timed
-once, then each of PyTorch's modes, each in a process of its own
-(bench_pytorch.py) that lives through the whole comparison. Both sides read
-weights and batch from one file that Potstill writes, and a ratio is printed only
-if the first losses (the logits, of an inference) agree.
+All take turns: in every round `potstill bench step` is timed once, then each mode of the others, each in a process of its
+own that lives through the whole comparison and is stopped while it is not its turn. All sides read weights and batch from
+one file that Potstill writes, and a ratio is printed only if the first losses (the logits, of an inference) agree.
 
-A ratio is the time of PyTorch's best mode over Potstill's in the same round; the
-best mode is the one whose median over the rounds is smallest. Printed are the
-median, the smallest and the largest of the rounds' ratios.
+A ratio is the time of the rivals' best mode over Potstill's in the same round; the best mode is the one whose median over
+the rounds is smallest. Printed are the median, the smallest and the largest of the rounds' ratios.
 
     python scripts/bench_cpu.py --potstill bin/potstill --threads 2
 """
@@ -16,6 +13,7 @@ median, the smallest and the largest of the rounds' ratios.
 import argparse
 import json
 import os
+import platform
 import shutil
 import signal
 import statistics
@@ -24,53 +22,34 @@ import sys
 import tempfile
 import time
 
-from bench_pytorch import CASES, MODES
+from bench_cases import BFLOAT16, FLOAT32, LONG, PYTORCH, cases, precision_of
+from bench_rivals import Failure, Rivals
 
-WORKER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bench_pytorch.py")
 MEMORY, MEMORY_CASE = "dwpw_train_128_memory", "dwpw_train_128"
 GORGONIA, GORGONIA_CASE = "gorgonia_block_64", "block_train_64"
-TOLERANCE = 1e-3
+GORGONIA_TOLERANCE = 1e-3
 BUSY = 0.05
-
-
-class Failure(Exception):
-    pass
-
-
-class Mode:
-    """A process that runs PyTorch in one mode."""
-
-    def __init__(self, name, threads):
-        env = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
-        self.name = name
-        self.process = subprocess.Popen(
-            [sys.executable, WORKER, name, "--threads", str(threads)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
-
-    def ask(self, **request):
-        try:
-            print(json.dumps(request), file=self.process.stdin, flush=True)
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise Failure(f"PyTorch's process ({self.name}) ended: status {self.process.wait()}")
-        reply = json.loads(line)
-        if "error" in reply:
-            raise Failure(reply["error"])
-        return reply
-
-    def close(self):
-        self.process.stdin.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:  # it is still compiling
-            self.process.kill()
-            self.process.wait()
 
 
 def say(*text):
     print(*text, file=sys.stderr, flush=True)
+
+
+def processor():
+    """The processor's name, with what it can do that matters here."""
+    name, flags = platform.processor() or platform.machine(), ""
+    try:
+        with open("/proc/cpuinfo") as f:
+            for line in f:
+                key, _, value = line.partition(":")
+                if key.strip() == "model name":
+                    name = value.strip()
+                elif key.strip() in ("flags", "Features"):
+                    flags = value
+    except OSError:
+        pass
+    known = [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8", "asimd", "bf16") if f in flags.split()]
+    return f"{name} ({', '.join(known)})" if known else name
 
 
 def processor_time():
@@ -87,7 +66,7 @@ class Pause:
         self.busy = self.all = 0
 
     def __call__(self):
-        time.sleep(0.05)  # PyTorch's threads wait actively for a while
+        time.sleep(0.05)
         try:
             busy, total = processor_time()
             time.sleep(0.15)
@@ -124,19 +103,31 @@ def difference(what, ours, theirs):
 class Comparison:
     def __init__(self, o, folder):
         self.o, self.folder, self.pause = o, folder, Pause()
-        self.modes = {m: Mode(m, o.threads) for m in MODES}
-        self.files, self.rows, self.results, self.notes, self.failed = {}, [], {}, [], []
-        self.device = self.torch = ""
+        self.rivals = Rivals(o.threads)
+        self.files, self.models, self.rows, self.results, self.notes, self.failed = {}, {}, [], {}, [], []
+        self.device, self.chosen = "", False
 
-    def file(self, name):
-        if name not in self.files:
-            self.files[name] = os.path.join(self.folder, name + ".safetensors")
-            run_json(self.o.potstill, "bench", "step", name, "--save", self.files[name], "--threads", self.o.threads)
-        return self.files[name]
+    def file(self, work):
+        """The work's weights and batch."""
+        if work not in self.files:
+            self.files[work] = os.path.join(self.folder, work + ".safetensors")
+            run_json(self.o.potstill, "bench", "step", work, "--save", self.files[work], "--threads", self.o.threads)
+        return self.files[work]
 
-    def ours(self, name, seconds=None):
-        r = run_json(self.o.potstill, "bench", "step", name, "--load", self.file(name), "--json",
-                     "--threads", self.o.threads, "--time", f"{seconds or self.o.time}s")
+    def model(self, work):
+        """The work's net as PyTorch exports it, for the engines."""
+        if work not in self.models:
+            self.models[work] = os.path.join(self.folder, work + ".onnx")
+            mode = self.rivals.fresh(PYTORCH[0])
+            try:
+                mode.ask(do="export", name=work, file=self.file(work), out=self.models[work])
+            finally:
+                mode.close()
+        return self.models[work]
+
+    def ours(self, work, precision, seconds=None):
+        r = run_json(self.o.potstill, "bench", "step", work, "--load", self.file(work), "--json", "--threads", self.o.threads,
+                     "--time", f"{seconds or self.o.time}s", *(["--precision", precision] if precision != FLOAT32 else []))
         self.device = r["device"]
         self.pause()
         return r
@@ -145,55 +136,70 @@ class Comparison:
         self.notes.append(text)
         say("  " + text)
 
-    def load(self, name):
-        """Has every mode load the case, and returns those that compute what Potstill does."""
-        ours, good = self.ours(name, 0.01), []
-        for mode, worker in self.modes.items():
+    def load(self, work, what, precisions, rivals):
+        """Has every mode load the work, and returns those that compute what Potstill does."""
+        if what != "infer" and not self.chosen:
+            self.chosen = True
+            self.rivals.choose_allocator(work, self.file(work), min(self.o.time, 1), say)
+        ours, good = {p: self.ours(work, p, 0.01)["check"] for p in precisions}, []
+        for mode in rivals:
+            request = {"do": "load", "name": work, "file": self.file(work)}
+            if not mode.startswith(("eager", "compile")):
+                request["onnx"] = self.model(work)
             begin = time.time()
             try:
-                reply = worker.ask(do="load", name=name, file=self.file(name))
+                reply = self.rivals.ask(mode, **request)
             except Failure as e:
-                if not mode.startswith("compile") or worker.process.poll() is not None:
+                if mode.startswith("eager") or not self.rivals.alive(mode):
                     raise Failure(f"{mode}: {e}") from None
-                self.note(f"{name}: {mode} is left out: {e}")
+                self.note(f"{work}: {mode} is left out: {e}")
                 continue
-            self.torch = reply["torch"]
-            d = difference(CASES[name][1], ours["check"], reply["check"])
-            say(f"  {mode}: loaded in {time.time() - begin:.0f} s, the first results differ by {d:.1e}")
-            if not d <= TOLERANCE:
-                raise Failure(f"{mode}: the first results differ by {d:.2e} relative, more than {TOLERANCE:.0e}: not the same work")
+            for p, check in ours.items():
+                d, allowed = difference(what, check, reply["check"]), 1e-3 if p == precision_of(mode) == FLOAT32 else 5e-2
+                if p == FLOAT32 and precision_of(mode) == BFLOAT16:
+                    continue
+                say(f"  {mode}: loaded in {time.time() - begin:.0f} s, the first results differ from Potstill's in {p} by {d:.1e}")
+                if not d <= allowed:
+                    raise Failure(f"{mode}: the first results differ by {d:.2e} relative, more than {allowed:.0e}: not the same work")
             good.append(mode)
         return good
 
-    def case(self, name):
-        """Times a case in turns and keeps its ratios."""
-        modes = self.load(name)
-        ours, theirs = [], {m: [] for m in modes}
+    def work(self, work, wanted):
+        """Times a work in turns, once for all cases of it that are wanted, and keeps their ratios."""
+        what, precisions = wanted[0].what, [c.precision for c in wanted]
+        modes = self.load(work, what, precisions, list(dict.fromkeys(m for c in wanted for m in c.rivals)))
+        ours, theirs = {p: [] for p in precisions}, {m: [] for m in modes}
         for i in range(self.o.rounds):
-            ours.append(self.ours(name)["ms"])
+            for p in precisions:
+                ours[p].append(self.ours(work, p)["ms"])
             for m in modes:
-                theirs[m].append(self.modes[m].ask(do="time", seconds=self.o.time)["ms"])
+                theirs[m].append(self.rivals.ask(m, do="time", seconds=self.o.time)["ms"])
                 self.pause()
-            say(f"  round {i + 1}: potstill {ours[-1]:.2f} ms; " + ", ".join(f"{m} {theirs[m][-1]:.2f}" for m in modes))
-        best = min(modes, key=lambda m: statistics.median(theirs[m]))
-        medians = {m: statistics.median(t) for m, t in theirs.items()}
-        self.keep(name, statistics.median(ours), medians, [t / u for t, u in zip(theirs[best], ours)], best, "ms")
+            say(f"  round {i + 1}: " + ", ".join(f"potstill {p} {t[-1]:.2f} ms" for p, t in ours.items()) + "; "
+                + ", ".join(f"{m} {theirs[m][-1]:.2f}" for m in modes))
+        for c in wanted:
+            self.keep(c.name, ours[c.precision], {m: theirs[m] for m in c.rivals if m in theirs}, "ms")
+        if len(wanted) > 1:
+            own, best = ((min(times, key=lambda k: statistics.median(times[k])), times) for times in (ours, theirs))
+            self.note(f"{work}: best against best, Potstill's {own[0]} is {statistics.median(ours_best := own[1][own[0]]):.2f} ms, "
+                      f"{best[0]} {statistics.median(best[1][best[0]]):.2f}: "
+                      f"{statistics.median([t / u for t, u in zip(best[1][best[0]], ours_best)]):.2f} times as fast")
 
     def memory(self):
         """Peak resident sets of fresh processes that run the student's training step."""
-        path, ours, theirs, imported = self.file(MEMORY_CASE), [], {m: [] for m in MODES}, 0
+        path, ours, theirs, imported = self.file(MEMORY_CASE), [], {m: [] for m in PYTORCH}, 0
         for i in range(min(self.o.rounds, 3)):
-            ours.append(self.ours(MEMORY_CASE)["peak_bytes"] / 1e6)
-            for m in MODES:
-                worker = Mode(m, self.o.threads)
+            ours.append(self.ours(MEMORY_CASE, FLOAT32)["peak_bytes"] / 1e6)
+            for m in PYTORCH:
+                worker = self.rivals.fresh(m)
                 try:
                     worker.ask(do="load", name=MEMORY_CASE, file=path)
                     reply = worker.ask(do="time", seconds=self.o.time)
                     theirs[m].append(reply["peak_bytes"] / 1e6)
                     imported = reply["import_bytes"] / 1e6
-                    self.torch = reply["torch"]
+                    self.rivals.versions[reply["version"]] = True
                 except Failure as e:
-                    if not m.startswith("compile"):
+                    if m.startswith("eager"):
                         raise
                     if i == 0:
                         self.note(f"{MEMORY}: {m} is left out: {e}")
@@ -202,9 +208,7 @@ class Comparison:
             say(f"  round {i + 1}: potstill {ours[-1]:.0f} MB; " + ", ".join(f"{m} {t[-1]:.0f}" for m, t in theirs.items() if t))
         if not all(ours):
             raise Failure("this system does not tell the largest resident set")
-        medians = {m: statistics.median(t) for m, t in theirs.items() if t}
-        best = min(medians, key=medians.get)
-        self.keep(MEMORY, statistics.median(ours), medians, [t / u for t, u in zip(theirs[best], ours)], best, "MB")
+        self.keep(MEMORY, ours, {m: t for m, t in theirs.items() if t}, "MB")
         self.note(f"{MEMORY}: of PyTorch's figure, {imported:.0f} MB are there after \"import torch\"")
 
     def gorgonia(self):
@@ -212,62 +216,66 @@ class Comparison:
         env = dict(os.environ, GOMAXPROCS=str(self.o.threads))
         ours, theirs = [], []
         for i in range(self.o.rounds):
-            r = self.ours(GORGONIA_CASE)
+            r = self.ours(GORGONIA_CASE, FLOAT32)
             g = run_json(self.o.gorgonia, self.file(GORGONIA_CASE), f"{self.o.time}s", env=env)
             d = difference("train", r["check"][:1], g["check"])
-            if not d <= TOLERANCE:
+            if not d <= GORGONIA_TOLERANCE:
                 raise Failure(f"the losses {r['check'][0]} and {g['check'][0]} differ by {d:.2e} relative: not the same work")
             ours.append(r["ms"])
             theirs.append(g["ms"])
             say(f"  round {i + 1}: potstill {ours[-1]:.2f} ms, gorgonia {theirs[-1]:.2f}; the losses differ by {d:.1e}")
-        self.keep(GORGONIA, statistics.median(ours), {"gorgonia": statistics.median(theirs)},
-                  [t / u for t, u in zip(theirs, ours)], "gorgonia", "ms")
+        self.keep(GORGONIA, ours, {"gorgonia": theirs}, "ms")
 
-    def keep(self, name, ours, theirs, ratios, best, unit):
-        self.rows.append((name, unit, ours, theirs, ratios, best))
+    def keep(self, name, ours, theirs, unit):
+        """Enters a row: the ratios to the best of the modes."""
+        medians = {m: statistics.median(t) for m, t in theirs.items()}
+        best = min(medians, key=medians.get)
+        ratios = [t / u for t, u in zip(theirs[best], ours)]
+        self.rows.append((name, unit, statistics.median(ours), medians, ratios, best))
         self.results[name] = {"ratio": statistics.median(ratios), "min": min(ratios), "max": max(ratios)}
 
     def run(self, names):
+        known, works = cases(), {}
         for name in names:
-            say(name)
+            if name in known:
+                works.setdefault(known[name].work, []).append(known[name])
+            else:
+                works[name] = None
+        for work, wanted in works.items():
+            say(work)
             try:
-                if name == MEMORY:
+                if work == MEMORY:
                     self.memory()
-                elif name == GORGONIA:
+                elif work == GORGONIA:
                     self.gorgonia()
                 else:
-                    self.case(name)
+                    self.work(work, wanted)
             except Failure as e:
-                self.failed.append(f"{name}: {e}")
+                self.failed += [f"{c.name}: {e}" for c in wanted] if wanted else [f"{work}: {e}"]
                 say(f"  {e}")
-
         if (share := self.pause.share()) > BUSY:
             self.note(f"others kept the processors busy for {100 * share:.0f} % of the time between turns: "
                       "these figures are no measurement; repeat them on a quiet machine")
 
-    def close(self):
-        for m in self.modes.values():
-            m.close()
-
     def table(self):
-        lines = [["", "", "Potstill", *MODES, "ratio", "min..max", "to"]]
-        for name, unit, ours, theirs, ratios, best in self.rows:
-            cells = ["-" if m not in theirs else f"{theirs[m]:.2f}" for m in MODES]
-            if "gorgonia" in theirs:
-                cells = [f"{theirs['gorgonia']:.2f}", "", "", ""]
-            lines.append([name, unit, f"{ours:.2f}", *cells, f"{statistics.median(ratios):.2f}",
-                          f"{min(ratios):.2f}..{max(ratios):.2f}", best])
+        print(f"Potstill ({self.device}) against {', '.join(self.rivals.versions)}: {self.o.threads} threads, medians of {self.o.rounds} rounds in turns")
+        print(f"Processor: {processor()}\nPyTorch runs with {self.rivals.allocator_name}\n")
+        lines = [["", "", "Potstill", "best rival", "ratio", "min..max", "to"]]
+        for name, unit, ours, medians, ratios, best in self.rows:
+            lines.append([name, unit, f"{ours:.2f}", f"{medians[best]:.2f}", f"{statistics.median(ratios):.2f}", f"{min(ratios):.2f}..{max(ratios):.2f}", best])
         wide = [max(len(row[i]) for row in lines) for i in range(len(lines[0]))]
-        print(f"Potstill ({self.device}) and PyTorch {self.torch}: {self.o.threads} threads, medians of {self.o.rounds} rounds in turns\n")
         for row in lines:
             print("  ".join(c.ljust(w) if i in (0, 1, len(row) - 1) else c.rjust(w) for i, (c, w) in enumerate(zip(row, wide))).rstrip())
+        print("\nAll modes (medians):")
+        for name, unit, ours, medians, *_ in self.rows:
+            print(f"{name} ({unit}): Potstill {ours:.2f}, " + ", ".join(f"{m} {t:.2f}" for m, t in sorted(medians.items(), key=lambda i: i[1])))
         for n in self.notes + ["no ratio for " + f for f in self.failed]:
             print("\n" + n)
 
 
 def compare(o):
-    known = [*CASES, MEMORY, *([GORGONIA] if o.gorgonia else [])]
-    names = o.only.split(",") if o.only else known
+    known = [*cases(), MEMORY, *([GORGONIA] if o.gorgonia else [])]
+    names = o.only.split(",") if o.only else [n for n in known if n.removesuffix("_bf16") not in LONG]
     if unknown := [n for n in names if n not in known]:
         sys.exit(f"no such case: {', '.join(unknown)}; there are {', '.join(known)}")
     if o.quick:
@@ -279,7 +287,7 @@ def compare(o):
         try:
             c.run(names)
         finally:
-            c.close()
+            c.rivals.close()
     finally:
         shutil.rmtree(folder)
     if o.json:
@@ -292,7 +300,7 @@ def compare(o):
 
 
 def main():
-    p = argparse.ArgumentParser(description="Potstill against PyTorch on the CPU")
+    p = argparse.ArgumentParser(description="Potstill against PyTorch, ONNX Runtime and OpenVINO on the CPU")
     p.add_argument("--potstill", required=True, help="the command")
     p.add_argument("--gorgonia", help="the command made of scripts/bench_gorgonia")
     p.add_argument("--threads", type=int, default=2)

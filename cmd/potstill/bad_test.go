@@ -120,7 +120,10 @@ func TestOtherMistakes(t *testing.T) {
 	for _, cmd := range [][]string{{"train"}, {"distill"}, {"eval", "--model", model(t)}} {
 		fails(t, []string{"--data", "builtin:fashion"}, cmd...)
 	}
-	fails(t, []string{"--mult"}, "prune", "--model", model(t))
+	fails(t, []string{"--ratio", "--mult"}, "prune", "--model", model(t))
+	fails(t, []string{"--criterion"}, "prune", "--model", model(t), "--mult", "0.5", "--criterion", "l1")
+	fails(t, []string{"layer9", "potstill summary"}, "prune", "--model", model(t), "--ratio", "0.5", "--protect", "layer9")
+	fails(t, []string{"leaves nothing"}, "prune", "--model", model(t), "--ratio", "1")
 }
 
 func TestUsage(t *testing.T) {

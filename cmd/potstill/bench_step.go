@@ -92,14 +92,18 @@ var stepCases = map[string]stepCase{
 	"int8_predict_1_256": {arch: layers.Arch{Family: "cnn-dwpw"}, mode: modeInfer, batch: 1, size: 256, quant: checkpoint.Affine8PerChannel},
 
 	"mobilenet_v2_train_224":        {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeTrain, batch: 32, size: 224},
-	"mobilenet_v2_infer_224":        {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeInfer, batch: 32, size: 224},
+	"mobilenet_v2_infer_32_224":     {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeInfer, batch: 32, size: 224},
 	"mobilenet_v2_predict_1_224":    {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeInfer, batch: 1, size: 224},
 	"efficientnet_b0_train_224":     {arch: layers.Arch{Family: "efficientnet_b0"}, mode: modeTrain, batch: 32, size: 224},
-	"efficientnet_b0_infer_224":     {arch: layers.Arch{Family: "efficientnet_b0"}, mode: modeInfer, batch: 32, size: 224},
+	"efficientnet_b0_infer_32_224":  {arch: layers.Arch{Family: "efficientnet_b0"}, mode: modeInfer, batch: 32, size: 224},
 	"efficientnet_b0_predict_1_224": {arch: layers.Arch{Family: "efficientnet_b0"}, mode: modeInfer, batch: 1, size: 224},
 	"resnet50_train_224":            {arch: layers.Arch{Family: "resnet50"}, mode: modeTrain, batch: 32, size: 224},
-	"resnet50_infer_224":            {arch: layers.Arch{Family: "resnet50"}, mode: modeInfer, batch: 32, size: 224},
+	"resnet50_infer_32_224":         {arch: layers.Arch{Family: "resnet50"}, mode: modeInfer, batch: 32, size: 224},
 	"resnet50_predict_1_224":        {arch: layers.Arch{Family: "resnet50"}, mode: modeInfer, batch: 1, size: 224},
+
+	"resnet18_predict_1_224": {arch: layers.Arch{Family: "resnet18"}, mode: modeInfer, batch: 1, size: 224},
+	"resnet18_infer_32_224":  {arch: layers.Arch{Family: "resnet18"}, mode: modeInfer, batch: 32, size: 224},
+	"resnet8_predict_1_32":   {arch: layers.Arch{Family: "mlperf_resnet8"}, mode: modeInfer, batch: 1, size: 32},
 
 	"block_train_64": {arch: layers.Arch{Family: blockNet, Classes: blockWidth}, mode: modeTrain, batch: 8, size: 64},
 }

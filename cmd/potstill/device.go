@@ -26,7 +26,7 @@ type deviceFlags struct {
 
 // precisionFlag chooses how activations are stored.
 type precisionFlag struct {
-	Precision string `enum:"float32,bfloat16" default:"float32" help:"How activations and their gradients are stored; bfloat16 needs a CUDA device. Weights, statistics and losses are float32 always."`
+	Precision string `enum:"float32,bfloat16" default:"float32" help:"How activations and their gradients are stored. Weights, statistics and losses are float32 always."`
 }
 
 // bfloat16 reports whether precision is mixed.

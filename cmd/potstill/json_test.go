@@ -3,14 +3,16 @@ package main
 import (
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
 
 func TestHelpShowsAnExample(t *testing.T) {
 	for _, cmd := range []string{
-		"study run", "study list", "study show", "train", "distill", "convert", "prune", "quantize", "eval", "predict",
+		"study run", "study list", "study show", "train", "distill", "convert", "prune", "factorize", "quantize", "eval", "predict",
 		"summary", "explain", "bench train", "bench kernels", "cache show", "cache prune", "cache clear", "devices", "version",
 		"completion", "man", "help",
 	} {
@@ -152,6 +154,28 @@ func TestDistillPruneQuantize(t *testing.T) {
 		t.Errorf("prune reports %v, %v bytes", p["file"], p["bytes"])
 	}
 	succeeds(t, fromFile("train", cut, "--out", filepath.Join(dir, "tuned"))...)
+
+	half := filepath.Join(dir, "half.safetensors")
+	dry := decode(t, succeeds(t, "prune", "--model", student, "--macs", "0.5", "--rank", "global", "--out", half, "--dry-run", "--json").out)
+	has(t, dry, "costs", "layers", "protected", "ratio", "kept")
+	if _, err := os.Stat(half); err == nil {
+		t.Error("--dry-run wrote a file")
+	}
+	h := decode(t, succeeds(t, "prune", "--model", student, "--macs", "0.5", "--rank", "global", "--out", half, "--json").out)
+	if !reflect.DeepEqual(h["costs"], dry["costs"]) || h["bytes"] != h["costs"].(map[string]any)["after"].(map[string]any)["bytes"] {
+		t.Errorf("told before: %v; after: %v, %v bytes", dry["costs"], h["costs"], h["bytes"])
+	}
+	table := succeeds(t, "prune", "--model", student, "--ratio", "0.5", "--protect", "cnn.3", "--dry-run").out
+	if !strings.Contains(table, "stays: protected by cnn.3") || !strings.Contains(table, "multiply-adds") {
+		t.Errorf("the table is %q", table)
+	}
+
+	low := filepath.Join(dir, "low.safetensors")
+	f := decode(t, succeeds(t, "factorize", "--model", student, "--macs", "0.9", "--untimed", "--out", low, "--json").out)
+	has(t, f, "file", "bytes", "macs_before", "macs_after", "params_before", "params_after", "layers")
+	if f["macs_after"].(float64) > 0.9*f["macs_before"].(float64) || f["bytes"] != float64(len(read(t, low))) {
+		t.Errorf("factorize reports %v of %v multiply-adds, %v bytes", f["macs_after"], f["macs_before"], f["bytes"])
+	}
 
 	coded := filepath.Join(dir, "8bit.safetensors")
 	q := decode(t, succeeds(t, "quantize", "--model", student, "--out", coded, "--json").out)

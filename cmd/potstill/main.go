@@ -26,22 +26,23 @@ import (
 
 // commands is the grammar of the command line.
 type commands struct {
-	Study    studyCmd    `cmd:"" help:"Run a compression study: train, distill, prune, quantize, compare, report."`
-	Train    trainCmd    `cmd:"" help:"Train a model."`
-	LRFind   lrFindCmd   `cmd:"" name:"lr-find" help:"Search a learning rate."`
-	Distill  distillCmd  `cmd:"" help:"Train a model under a teacher."`
-	Prune    pruneCmd    `cmd:"" help:"Cut a model's channels by the scales of its batch norms."`
-	Quantize quantizeCmd `cmd:"" aliases:"quantise" help:"Store a model's weights in 8 or 16 bits."`
-	Convert  convertCmd  `cmd:"" help:"Take a model from PyTorch, ONNX, the study or safetensors, or to these."`
-	Eval     evalCmd     `cmd:"" help:"Measure a model on labeled images."`
-	Predict  predictCmd  `cmd:"" help:"Classify image files."`
-	Verify   verifyCmd   `cmd:"" help:"Hold the translation of ONNX models to ONNX's own test cases."`
-	Summary  summaryCmd  `cmd:"" help:"List a model's layers, parameters, multiply-adds and bytes."`
-	Explain  explainCmd  `cmd:"" help:"Print the plan of a model's training step or inference."`
-	Bench    benchCmd    `cmd:"" help:"Measure training, or every kernel, on this machine."`
-	Cache    cacheCmd    `cmd:"" help:"Show, prune or clear what is kept of decoded images."`
-	Devices  devicesCmd  `cmd:"" help:"List what potstill can compute on."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Study     studyCmd     `cmd:"" help:"Run a compression study: train, distill, prune, quantize, compare, report."`
+	Train     trainCmd     `cmd:"" help:"Train a model."`
+	LRFind    lrFindCmd    `cmd:"" name:"lr-find" help:"Search a learning rate."`
+	Distill   distillCmd   `cmd:"" help:"Train a model under a teacher."`
+	Prune     pruneCmd     `cmd:"" help:"Take channels out of a model: to a ratio or a target, by a criterion."`
+	Factorize factorizeCmd `cmd:"" aliases:"factorise" help:"Take a model's layers apart into ones of lower rank."`
+	Quantize  quantizeCmd  `cmd:"" aliases:"quantise" help:"Store a model's weights in 8 or 16 bits."`
+	Convert   convertCmd   `cmd:"" help:"Take a model from PyTorch, ONNX, the study or safetensors, or to these."`
+	Eval      evalCmd      `cmd:"" help:"Measure a model on labeled images."`
+	Predict   predictCmd   `cmd:"" help:"Classify image files."`
+	Verify    verifyCmd    `cmd:"" help:"Hold the translation of ONNX models to ONNX's own test cases."`
+	Summary   summaryCmd   `cmd:"" help:"List a model's layers, parameters, multiply-adds and bytes."`
+	Explain   explainCmd   `cmd:"" help:"Print the plan of a model's training step or inference."`
+	Bench     benchCmd     `cmd:"" help:"Measure training, or every kernel, on this machine."`
+	Cache     cacheCmd     `cmd:"" help:"Show, prune or clear what is kept of decoded images."`
+	Devices   devicesCmd   `cmd:"" help:"List what potstill can compute on."`
+	Version   versionCmd   `cmd:"" help:"Print the version."`
 
 	Completion completionCmd `cmd:"" help:"Print a script that completes command lines in bash, zsh or fish."`
 	Man        manCmd        `cmd:"" help:"Print the manual page."`

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/quant"
 )
 
@@ -42,7 +43,7 @@ func (c *quantizeCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	out, r, err := compressed(a, "quantize", m, func(m *quant.Options) { m.Scheme = c.Scheme })
+	out, r, err := compressed(a, "quantize", m, compress.Env{Log: a.log}, func(m *quant.Options) { m.Scheme = c.Scheme })
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,14 @@ type Env struct {
 	Log     *slog.Logger
 }
 
+// Train returns the training images, nil where there are none.
+func (e Env) Train() *data.Split {
+	if e.Data == nil {
+		return nil
+	}
+	return e.Data.Train
+}
+
 // A Method makes a smaller model of one. It is a pointer to a struct of
 // settings, whose fields have yaml tags: the keys of a recipe's step.
 type Method interface {

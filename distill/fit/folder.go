@@ -29,13 +29,13 @@ func Lock(path string) (unlock func() error, err error) {
 		}
 		ok, err := tryLock(f)
 		if err != nil { // there are no locks here
-			return func() error { return errors.Join(f.Close(), remove(path)) }, nil
+			return func() error { return giveUp(f, path) }, nil
 		}
 		if !ok {
 			return nil, errors.Join(f.Close(), ErrLocked)
 		}
 		if current(f, path) {
-			return func() error { return errors.Join(remove(path), f.Close()) }, nil
+			return func() error { return giveUp(f, path) }, nil
 		}
 		// Its owner has removed the file between our opening and our locking it.
 		if err := f.Close(); err != nil {

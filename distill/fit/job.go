@@ -66,7 +66,7 @@ type Job struct {
 	Dir string
 	// Replace lets the run replace one that Dir holds.
 	Replace bool
-	// Resume goes on from last.safetensors in Dir, which must be there and be
+	// Resume continues from last.safetensors in Dir, which must be there and be
 	// of the same job. Only Epochs, Patience, SaveEvery and Workers of the
 	// Config may differ.
 	Resume bool
@@ -132,7 +132,7 @@ func (e *InterruptedError) Error() string {
 	if e.Path == "" {
 		return fmt.Sprintf("training was stopped %s and not saved, for it has no output folder", where)
 	}
-	return fmt.Sprintf("training was stopped %s and saved in %s; the same command with --resume goes on exactly there", where, e.Path)
+	return fmt.Sprintf("training was stopped %s and saved in %s; the same command with --resume continues exactly there", where, e.Path)
 }
 
 // Unwrap returns the context's error.

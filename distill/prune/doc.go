@@ -1,9 +1,12 @@
 // Package prune makes a trained net narrower by leaving out the channels that
-// matter least, as BatchNorm's scales tell: Liu et al., "Learning Efficient
+// matter least. Cut takes any net and ranks by a criterion of a table, as the size
+// of weights or of BatchNorm's scales, to a ratio or a target: docs/pruning.md has
+// the formulas. Slim is the compression study's cut, which the rest of this text
+// is about: by BatchNorm's signed scales, after Liu et al., "Learning Efficient
 // Convolutional Networks through Network Slimming" (2017), arXiv:1708.06519,
 // without its penalty on the scales during training.
 //
-// # What is cut
+// # What the study cuts
 //
 // The channels that one layer makes are a group (layers.Group), with everything
 // that they are tied to: batch norms, depthwise convolutions, the other branch

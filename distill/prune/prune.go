@@ -18,7 +18,9 @@ func init() {
 	compress.Register(compress.Kind{Name: "prune", New: func() compress.Method { return &Options{} }, Tuned: true})
 }
 
-// Options say how much is cut. They are the method "prune".
+// Options say how much is cut, and by what. They are the method "prune". Mult,
+// Keep and Widths are the study's cut by the signed γ; the others belong to the
+// cut by a criterion, which takes any net.
 type Options struct {
 	// Mult, in (0, 1], is what each width that does not stay is multiplied by;
 	// the product is rounded down, to at least one unit of the group.
@@ -26,15 +28,55 @@ type Options struct {
 	// Keep reports whether width i of n stays. Nil means [KeepEnds] in the
 	// study's depthwise families, and in any other net that the widths stay
 	// that meet no batch norm.
-	Keep func(i, n int) bool
+	Keep func(i, n int) bool `json:"-"`
 	// Widths, if not nil, are the widths to cut to, and Mult and Keep have no
 	// effect. A net that is pruned in rounds is cut to [Widths] of the widths
 	// it had before the first.
 	Widths []int `yaml:"widths"`
+
+	// Criterion tells how much a channel matters: one of Criteria; "" means l2.
+	// Reduce puts the scores of a channel's members together ("mean"), Normalize
+	// makes those of groups comparable (the criterion's own), Rank says which are
+	// compared: local, global or isomorphic ("local").
+	Criterion string `yaml:"criterion"`
+	Reduce    string `yaml:"reduce"`
+	Normalize string `yaml:"normalize"`
+	Rank      string `yaml:"rank"`
+	// Ratio is the share of channels that goes. In its place a target may be given:
+	// what may be left of parameters, multiply-adds of one image, bytes of the
+	// written file, each as a number or, below 1, as a share of the net's, or
+	// milliseconds for a batch, as they are measured.
+	Ratio  float64 `yaml:"ratio"`
+	Params float64 `yaml:"params"`
+	MACs   float64 `yaml:"macs"`
+	Bytes  float64 `yaml:"bytes"`
+	MS     float64 `yaml:"ms"`
+	// Batch and Size are those of the images by which costs are told: 1, and the
+	// checkpoint's own.
+	Batch int `yaml:"ms_batch"`
+	Size  int `yaml:"size"`
+	// RoundTo rounds the channels that stay to the nearest multiple.
+	RoundTo int `yaml:"round_to"`
+	// MaxRatio is the most that goes of one layer; 0 means all but one unit.
+	MaxRatio float64 `yaml:"max_ratio"`
+	// Protect names layers that stay whole, and Ratios, as PATTERN=RATIO, the
+	// ratios of others, by the patterns of layers.Fits.
+	Protect []string `yaml:"protect"`
+	Ratios  []string `yaml:"ratios"`
+	// Compat is "" or TorchPruning.
+	Compat string `yaml:"compat"`
+	// Seed is that of the criterion random.
+	Seed uint64 `yaml:"criterion_seed"`
+	// Images is the number of training images by which taylor, hessian and
+	// activation rank; 0 means 256.
+	Images int `yaml:"images"`
+	// Recalibrate re-estimates the running statistics of batch norms after the cut,
+	// with as many training images as it says: see eval.Recalibrate.
+	Recalibrate int `yaml:"recalibrate"`
 }
 
-// depthwise lists the families that the study prunes.
-var depthwise = []string{"cnn-dwpw", "hw7-student"}
+// depthwiseFamilies lists the families that the study prunes.
+var depthwiseFamilies = []string{"cnn-dwpw", "hw7-student"}
 
 // KeepEnds is the study's choice: the first three widths and the last stay.
 func KeepEnds(i, n int) bool { return i < 3 || i == n-1 }
@@ -90,6 +132,8 @@ func checkMult(mult float64) error {
 // Validate implements compress.Method.
 func (o *Options) Validate() error {
 	switch {
+	case o.Ranked():
+		return o.validateRanked()
 	case o.Widths != nil && o.Mult != 0:
 		return errors.New("prune: give either mult or widths")
 	case o.Widths != nil:
@@ -98,9 +142,15 @@ func (o *Options) Validate() error {
 	return checkMult(o.Mult)
 }
 
-// Apply implements compress.Method; it uses nothing of the environment.
-func (o *Options) Apply(_ context.Context, _ compress.Env, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, compress.Report, error) {
-	out, r, err := Slim(c, *o)
+// Apply implements compress.Method. The study's cut uses nothing of the
+// environment; taylor, hessian and activation need a backend and data, and a
+// target in milliseconds a backend.
+func (o *Options) Apply(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, compress.Report, error) {
+	cut := func() (*checkpoint.Checkpoint, *Report, error) { return Slim(c, *o) }
+	if o.Ranked() {
+		cut = func() (*checkpoint.Checkpoint, *Report, error) { return Cut(ctx, env, c, *o) }
+	}
+	out, r, err := cut()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -118,10 +168,26 @@ type Report struct {
 	// Kept are, for each width, the old numbers of the units that are left, in
 	// their new order; nil where all are, in their old places.
 	Kept [][]int `json:"kept"`
+
+	// What follows is told of a cut by a criterion.
+
+	Criterion string `json:"criterion,omitempty"`
+	Rank      string `json:"rank,omitempty"`
+	// Ratio is the share of channels that a target has come to.
+	Ratio  float64    `json:"ratio,omitempty"`
+	Costs  *Costs     `json:"costs,omitempty"`
+	Layers []LayerCut `json:"layers,omitempty"`
+	// Protected are the layers that stay whole, with the reason.
+	Protected []Protected `json:"protected,omitempty"`
+	// Notes are what a person should know besides, a line each.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Lines implements compress.Report.
 func (r *Report) Lines() [][]string {
+	if r.Costs != nil {
+		return r.Costs.lines()
+	}
 	return [][]string{
 		{"widths", fmt.Sprintf("%d (before: %d)", r.WidthsAfter, r.WidthsBefore)},
 		{"parameters", fmt.Sprintf("%d (before: %d)", r.ParamsAfter, r.ParamsBefore)},
@@ -160,7 +226,7 @@ func slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report,
 	to := o.Widths
 	if to == nil {
 		keep := o.Keep
-		if keep == nil && !slices.Contains(depthwise, c.Net.Family) {
+		if keep == nil && !slices.Contains(depthwiseFamilies, c.Net.Family) {
 			keep = func(i, _ int) bool { return lastNorm(c.Net, &groups[i]) == nil }
 		}
 		if to, err = Widths(from, o.Mult, keep); err != nil {

@@ -21,7 +21,7 @@
 //	    rows: [{table: Compression, name: big model}]
 //	  pruned:  {kind: prune, from: student, mult: 0.35, epochs: 5}
 //	  chart95: {kind: prune, from: student, rate: 0.95, rounds: [1, 2, 3], epochs: 1}
-//	  int8:    {kind: quantise, from: student, scheme: affine8}
+//	  int8:    {kind: quantize, from: student, scheme: affine8}
 //	  figures: {kind: evaluate, from: [student, int8], passes: 5, confusion: true, mistakes: 24}
 //	checks:
 //	  - {name: 8-bit within 0.5 points, step: int8, at_least: {of: student, points: -0.5}}
@@ -35,15 +35,20 @@
 //
 //	train     a net from its initialization, or from: another step's model
 //	distill   the same under the model of the step named by teacher:
-//	prune     BN-γ slimming of the model of from:, then fine-tuning with the
-//	          plain cross-entropy; optimizer: stale is the published mode, in
-//	          which no weight moves. With mult: one prune; with rate: and
-//	          rounds: a chain, which becomes a line of the chart
+//	prune     the model of from: without some channels, then fine-tuning with
+//	          the plain cross-entropy, or under the model of teacher:, which may
+//	          be that of from:; optimizer: stale is the published mode, in which
+//	          no weight moves. With mult: one prune by γ; with rate: and rounds:
+//	          a chain, which becomes a line of the chart; with ratio: or a
+//	          target and criterion: a cut as prune.Options has it
+//	factorize the model of from: with layers taken apart (lowrank.Options),
+//	          tuned as a prune is
 //	quantize  the model of from: by scheme: affine8, affine8-channel, float16
 //	import    a model's file, file:, of any format that potstill reads: its own,
 //	          PyTorch's, the study's pickles, safetensors. It may be a teacher:,
 //	          and a from: whatever its classes are, for a file of another program
-//	          gets a new last layer where they are others than the data's
+//	          gets a new last layer where they are others than the data's. Of
+//	          several nets in a file, weights: names one, as in ema.module
 //	evaluate  confusion matrix, mistakes, throughput, latency and planned memory
 //	          of the models of from:
 //
@@ -68,7 +73,7 @@
 // all that the result depends on: the resolved settings, the keys of the steps
 // it builds on, the data's fingerprint, the kind of device, and a version of
 // this code. A folder with an outcome.json whose files are whole is not done
-// again. So a study that was stopped, or killed, goes on where it was, a
+// again. So a study that was stopped, or killed, continues where it was, a
 // training run from its last checkpoint, to the bit; and a change of one step's
 // settings redoes that step and those that depend on it. Measurements of
 // speed depend on the exact device and its threads as well. A step that an

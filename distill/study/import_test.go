@@ -1,6 +1,7 @@
 package study
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,14 +18,22 @@ import (
 // torchFile writes a net with drawn weights as PyTorch would.
 func torchFile(t *testing.T, path string, a layers.Arch) {
 	t.Helper()
-	_, state := checkpointtest.Draw(t, a, 9)
+	torchFileOf(t, path, map[string]layers.Arch{"": a})
+}
+
+// torchFileOf writes several nets into one file, whose tensors' names begin with the keys.
+func torchFileOf(t *testing.T, path string, nets map[string]layers.Arch) {
+	t.Helper()
 	var out []foreign.Tensor
-	for _, e := range state {
-		x := foreign.Tensor{Name: e.Name, Shape: e.Shape, DType: "float32", Float: e.Data}
-		if e.Integer() {
-			x.DType, x.Float, x.Int = "int64", nil, []int64{0}
+	for _, prefix := range slices.Sorted(maps.Keys(nets)) {
+		_, state := checkpointtest.Draw(t, nets[prefix], 9)
+		for _, e := range state {
+			x := foreign.Tensor{Name: prefix + e.Name, Shape: e.Shape, DType: "float32", Float: e.Data}
+			if e.Integer() {
+				x.DType, x.Float, x.Int = "int64", nil, []int64{0}
+			}
+			out = append(out, x)
 		}
-		out = append(out, x)
 	}
 	if _, err := torch.Write(path, out); err != nil {
 		t.Fatal(err)
@@ -108,6 +117,41 @@ func kept(t *testing.T, dir, step, file string) *checkpoint.Checkpoint {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestImportOneOfSeveral names the net that is meant in a file of two.
+func TestImportOneOfSeveral(t *testing.T) {
+	b, dir := backend(t), t.TempDir()
+	path := filepath.Join(dir, "two.pth")
+	torchFileOf(t, path, map[string]layers.Arch{
+		"teacher.": {Family: "resnet18", Base: 4, Classes: 10},
+		"student.": {Family: "cnn-dwpw", Base: 4, Classes: 10},
+	})
+	recipe := func(weights string) *Recipe {
+		r, err := Parse("r.yaml", []byte(`study: two
+data: {source: builtin:fashion, size: 28, limit: {train: 20, val: 20}}
+steps:
+  net: {kind: import, file: "`+filepath.ToSlash(path)+`"`+weights+`}
+`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	o := Options{Dir: filepath.Join(dir, "out")}
+	if _, _, err := Run(t.Context(), b, recipe(""), o); err == nil || !strings.Contains(err.Error(), "teacher") || !strings.Contains(err.Error(), "student") {
+		t.Errorf("a file of two nets: %v", err)
+	}
+	for _, want := range []string{"student", "teacher"} {
+		_, done, _ := run(t, b, recipe(", weights: "+want), Options{Dir: filepath.Join(dir, want)})
+		if !slices.Equal(done, []string{"net"}) {
+			t.Fatalf("did %v", done)
+		}
+		family := map[string]string{"student": "cnn-dwpw", "teacher": "resnet18"}[want]
+		if c := kept(t, filepath.Join(dir, want), "net", importedFile); c.Net.Arch().Family != family {
+			t.Errorf("weights: %s gives %+v", want, c.Net.Arch())
+		}
+	}
 }
 
 func TestImportMistakes(t *testing.T) {

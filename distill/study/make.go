@@ -180,7 +180,7 @@ func (u *unit) widths() []int {
 // importModel keeps another program's model as one of ours, prepared as the
 // study's images are.
 func (s *session) importModel(u *unit, o *outcome) error {
-	options, err := openOptions(u.step.Arch)
+	options, err := openOptions(u.step)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,9 @@ func (s *session) sign(u *unit, c *checkpoint.Checkpoint) {
 }
 
 // openOptions says what a file of another program holds, where the recipe does.
-func openOptions(arch string) (o checkpoint.OpenOptions, err error) {
+func openOptions(s *Step) (o checkpoint.OpenOptions, err error) {
+	arch := s.Arch
+	o.Weights = s.Weights
 	if layers.IsYAML(arch) {
 		o.Net, err = layers.Open(layers.Arch{Family: arch, Classes: 2}) // the file has the number of classes
 		return o, err

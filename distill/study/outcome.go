@@ -99,6 +99,7 @@ type content struct {
 	Mult      float64      `json:",omitempty"`
 	Scheme    string       `json:",omitempty"`
 	File      string       `json:",omitempty"` // the SHA-256 of an imported file
+	Weights   string       `json:",omitempty"` // which net of it
 	Passes    int          `json:",omitempty"`
 	Data      string
 	Limit     Limit
@@ -132,6 +133,7 @@ func (s *session) setKey(u *unit) error {
 		}
 	}
 	if u.step.Kind == kindImport {
+		c.Weights = u.step.Weights
 		var err error
 		if c.File, err = checkpoint.Fingerprint(u.step.File); err != nil {
 			return fmt.Errorf("step %s: read %s: %w; name a model's file", u.name, u.step.File, bare(err))
@@ -163,7 +165,10 @@ func (c *content) method(m compress.Method) {
 	case *quant.Options:
 		c.Kind, c.Scheme = "quantise", m.Scheme
 	case *prune.Options:
-		if m.Widths != nil {
+		switch {
+		case m.Ranked():
+			c.Method = m
+		case m.Widths != nil:
 			c.Method = m.Widths
 		}
 	default:

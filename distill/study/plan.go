@@ -188,10 +188,13 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 	allowed := append([]string{"kind", "rows"}, kindKeys[s.Kind]...)
 	if s.method != nil {
 		allowed = append(append(allowed, "from"), yamldoc.Keys(reflect.TypeOf(s.method).Elem())...)
+		if trains(s.Kind) {
+			allowed = append(allowed, "teacher")
+		}
 	}
 	if trains(s.Kind) {
 		settings := yamldoc.Keys(reflect.TypeFor[Settings]())
-		if s.Kind != kindDistill {
+		if s.Kind != kindDistill && s.Teacher == "" {
 			settings = slices.DeleteFunc(settings, func(k string) bool { return k == "temperature" || k == "alpha" })
 		}
 		allowed = append(allowed, settings...)
@@ -237,13 +240,15 @@ func (r *Recipe) validatePrune(s *Step, at string) error {
 	chain := s.Rate != 0 || s.Rounds != nil
 	o := s.method.(*prune.Options)
 	switch {
+	case chain && o.Ranked():
+		return r.errAt(yamldoc.Join(at, "rate"), "step %s has rate and rounds, the study's chain by γ, beside a criterion; write a step for each round, from: the one before", s.name)
 	case chain && (o.Mult != 0 || o.Widths != nil):
 		return r.errAt(yamldoc.Join(at, "mult"), "step %s has both mult, for one prune, and rate and rounds, for a chain; choose", s.name)
 	case chain && !(s.Rate > 0 && s.Rate < 1):
 		return r.errAt(yamldoc.Join(at, "rate"), "step %s: the rate must lie between 0 and 1, not be %g", s.name, s.Rate)
 	case chain && len(s.Rounds) == 0:
 		return r.errAt(at+"#", "step %s has a rate but no rounds; add rounds: [1, 2, 3]", s.name)
-	case !chain && o.Widths == nil && !(o.Mult > 0 && o.Mult <= 1):
+	case !chain && !o.Ranked() && o.Widths == nil && !(o.Mult > 0 && o.Mult <= 1):
 		return r.errAt(yamldoc.Join(at, "mult"), "step %s: mult must lie between 0 and 1, not be %g", s.name, o.Mult)
 	}
 	for i, k := range s.Rounds {
@@ -270,7 +275,7 @@ func (r *Recipe) expand(s *Step, froms []*unit, teacher *unit) ([]*unit, error) 
 	u := unit{step: s, name: s.name, teacher: teacher, method: s.method}
 	if trains(s.Kind) {
 		var err error
-		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill)
+		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill || s.Teacher != "")
 		if err == nil {
 			err = u.train.validate(r.Data.sized())
 		}

@@ -11,7 +11,8 @@ import (
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/engine/yamldoc"
 
-	_ "github.com/potstill/potstill/distill/prune" // methods that recipes name
+	_ "github.com/potstill/potstill/distill/lowrank" // methods that recipes name
+	_ "github.com/potstill/potstill/distill/prune"
 	_ "github.com/potstill/potstill/distill/quant"
 )
 
@@ -74,6 +75,9 @@ type Step struct {
 
 	// Of import: the model's file, of any format that checkpoint.Open takes.
 	File string `yaml:"file"`
+	// Of import: which of several nets in another program's file, as the command
+	// line's --weights has it.
+	Weights string `yaml:"weights"`
 
 	// Of train and distill: the architecture, a family or the path of a net's
 	// YAML file. The data give the classes. Of import: the file's, where it is

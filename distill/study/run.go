@@ -66,7 +66,7 @@ type InterruptedError struct {
 
 // Error implements error.
 func (e *InterruptedError) Error() string {
-	return fmt.Sprintf("the study was stopped in step %s, after %d of %d; the same command goes on exactly there", e.Step, e.Done, e.Total)
+	return fmt.Sprintf("the study was stopped in step %s, after %d of %d; the same command continues exactly there", e.Step, e.Done, e.Total)
 }
 
 // Unwrap returns the context's error.
@@ -87,7 +87,7 @@ type session struct {
 
 // Run does what is left to do of a study on the backend, and writes its report
 // into o.Dir. When ctx ends it returns an [*InterruptedError]; running the same
-// study again goes on from there. A check that fails is in the report, it is no
+// study again continues from there. A check that fails is in the report, it is no
 // error.
 func Run(ctx context.Context, b engine.Backend, r *Recipe, o Options) (res *report.Results, paths report.Paths, err error) {
 	r, err = r.override(o)

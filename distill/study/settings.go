@@ -36,7 +36,7 @@ type Settings struct {
 	CutMix         *float64  `yaml:"cutmix"`
 	ClassWeights   *Weights  `yaml:"class_weights"` // balanced, or a list of one number a class
 	Sampling       *string   `yaml:"sampling"`      // balanced: every class as often
-	Precision      *string   `yaml:"precision"`     // of activations in training: float32, or bfloat16 on a CUDA device
+	Precision      *string   `yaml:"precision"`     // of activations in training: float32 or bfloat16
 	Patience       *int      `yaml:"patience"`
 	Freeze         []string  `yaml:"freeze"`   // patterns of tensors that are not trained: see layers.Model.Freeze
 	LRScale        []string  `yaml:"lr_scale"` // PATTERN=FACTOR: tensors that learn faster or more slowly
@@ -305,7 +305,7 @@ var kindKeys = map[string][]string{
 	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha"},
 	kindPrune:    {"from", "rate", "rounds", "curve"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
-	kindImport:   {"file", "arch"},
+	kindImport:   {"file", "arch", "weights"},
 }
 
 // kinds lists them as a person would.

@@ -230,15 +230,6 @@ static __attribute__((noinline)) void act_apply(const float *x, float *y, int64_
   }
 }
 
-// f in place of n columns from `start` on of each row; rows that lie one behind
-// the other are taken at once.
-static void act_rows(float *const *y, int64_t rows, int64_t start, int64_t n, const ps_act *f) {
-  for (int64_t i = 0, end; i < rows; i = end) {
-    for (end = i + 1; end < rows && y[end] == y[end - 1] + n;) end++;
-    act_apply(y[i] + start, y[i] + start, (end - i) * n, f);
-  }
-}
-
 // dx = dy·f'(x), from x or from y as engine.Act.FromX has it.
 #define ACT_BACK(EXPR)                     \
   do {                                     \
@@ -274,6 +265,7 @@ INLINE vf mish_slope(vf v) {
   return (t + v * (splat(4) * e * (e + splat(1)) * d)) * d;
 }
 
+#ifndef PS_BFLOAT16
 // dx must not be dy.
 static void act_pow_back(const float *x, const float *dy, float *dx, int64_t n, double p) {
   if (p == 0) {
@@ -341,3 +333,4 @@ static void act_backward(const void *args, int64_t task) {
     store_n(a->y + i, hi - i, pick(slope(y, a->act.f), load_n(a->dy + i, hi - i), splat(0)));
   }
 }
+#endif

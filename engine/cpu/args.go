@@ -1,12 +1,18 @@
 package cpu
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
 
 // A kernelID names a kernel; the order is that of PS_KERNELS in kernels.h.
 type kernelID int64
 
 const (
-	kFill kernelID = iota
+	kWiden kernelID = iota
+	kNarrow
+	kFill
 	kAdd
 	kAct
 	kActBackward
@@ -77,9 +83,18 @@ const (
 	kernelCount
 )
 
+// of returns the kernel for activations of a type: those for bfloat16 stand behind
+// all that are for float32 (PS_STORED of kernels.h says which there are).
+func (k kernelID) of(t engine.DType) kernelID {
+	if t == engine.BFloat16 {
+		return k + kernelCount
+	}
+	return k
+}
+
 // kernelNames are the C names, to check the order against the library's.
 var kernelNames = [kernelCount]string{
-	"fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
+	"widen", "narrow", "fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
 	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
 	"pad2d", "pad2d_backward", "local_response", "local_response_backward",
 	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
@@ -96,6 +111,10 @@ var kernelNames = [kernelCount]string{
 type (
 	ptr = unsafe.Pointer
 
+	castArgs struct {
+		x, y ptr
+		n    int64
+	}
 	fillArgs struct {
 		y     ptr
 		n     int64
@@ -268,8 +287,10 @@ type (
 		h, w, c, sh, sw   int64
 		o, groups, gk, gn int64
 
-		splits, units, utaps, kblock int64
-		dwFloats                     int64
+		units, utaps, kblock      int64
+		each                      int64
+		dwFloats                  int64
+		rows, cut, places, starts int64
 	}
 	reduceArgs struct {
 		x, y              ptr
@@ -346,6 +367,9 @@ const foldRows = 64
 
 // gemmTaps is GEMM_TAPS, the most taps of one launch of igemm.
 const gemmTaps = 64
+
+// wideFloats is WIDE_FLOATS, what a product in bfloat16 may widen of x.
+const wideFloats = 1 << 17
 
 // A command is one launch, as ps_command in kernels.h.
 type command struct {

@@ -16,7 +16,7 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 	}
 	own := map[string]any{
 		"span": span{}, "pool_span": struct{ first, end, divisor int64 }{}, "ps_command": command{}, "ps_act": actFunc{},
-		"fill_args": fillArgs{}, "add_args": addArgs{}, "act_args": actArgs{}, "pool_args": poolArgs{},
+		"cast_args": castArgs{}, "fill_args": fillArgs{}, "add_args": addArgs{}, "act_args": actArgs{}, "pool_args": poolArgs{},
 		"transpose_args": transposeArgs{}, "dropout_args": dropoutArgs{}, "strip_args": stripArgs{}, "shuffle_args": shuffleArgs{},
 		"pad2d_args": pad2dArgs{}, "local_response_args": responseArgs{},
 		"loss_args": lossArgs{}, "bn_args": bnArgs{}, "fold_args": foldArgs{}, "layer_norm_args": layerNormArgs{},

@@ -36,10 +36,11 @@ type Backend struct {
 }
 
 var (
-	_ engine.Recorder   = (*Backend)(nil)
-	_ engine.Fuser      = (*Backend)(nil)
-	_ engine.Chainer    = (*Backend)(nil)
-	_ engine.HostBacked = (*Backend)(nil)
+	_ engine.Recorder       = (*Backend)(nil)
+	_ engine.Fuser          = (*Backend)(nil)
+	_ engine.Chainer        = (*Backend)(nil)
+	_ engine.HostBacked     = (*Backend)(nil)
+	_ engine.MixedPrecision = (*Backend)(nil)
 )
 
 // New starts the threads. The error for a variant that this machine or build

@@ -3,12 +3,20 @@
 // many rows as the next link still needs; these move to its beginning when it is
 // full. The kernels are those that run alone, told where row 0 would lie.
 
+// Rows [from, to) of a picture of a product, of all groups.
+static void igemm_rows(const igemm_args *a, int64_t from, int64_t to) {
+  const int64_t lo = from * a->gw, hi = to * a->gw, blocks = (hi - lo + GEMM_PIXELS - 1) / GEMM_PIXELS;
+  for (int64_t k = 0; k < blocks; k++)
+    for (int64_t g = 0; g < a->groups; g++)
+      igemm_pixels(a, lo + (hi - lo) * k / blocks, lo + (hi - lo) * (k + 1) / blocks, g, 0);
+}
+
 // Rows [from, to) of y of picture n.
 static void chain_rows(const chain_link *l, const float *x, float *y, int64_t n, int64_t from, int64_t to) {
 #define CHAIN_ARGS(TYPE)              \
   TYPE a = *(const TYPE *)l->args;    \
-  a.x = x;                            \
-  a.y = y
+  a.x = (const void *)x;              \
+  a.y = (void *)y
   switch (l->kind) {
     case CHAIN_PAD: {
       CHAIN_ARGS(pad_args);
@@ -22,7 +30,7 @@ static void chain_rows(const chain_link *l, const float *x, float *y, int64_t n,
     }
     case CHAIN_PRODUCT: {
       CHAIN_ARGS(igemm_args);
-      if (a.res) a.res += n * l->rows * l->out;
+      if (a.res) a.res = (const void *)((const elem *)a.res + n * l->rows * l->out);
       igemm_rows(&a, from, to);
       break;
     }

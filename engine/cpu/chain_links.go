@@ -38,8 +38,8 @@ func (c *chain) add(op engine.Op, extra int, in []engine.Spec, out engine.Spec) 
 	if len(x.Shape) != 4 || len(out.Shape) != 4 {
 		return fmt.Errorf("%s in a chain: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
-	if err := refuseBFloat16(op, in, []engine.Spec{out}); err != nil {
-		return err
+	if mixed(in) {
+		return fmt.Errorf("%s of bfloat16 in a chain: %w", engine.OpName(op), engine.ErrUnsupported)
 	}
 	switch op := op.(type) {
 	case engine.Conv2D:

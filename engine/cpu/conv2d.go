@@ -2,19 +2,26 @@ package cpu
 
 import (
 	"fmt"
+	"reflect"
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
 )
 
 func init() {
-	lowers(func(op engine.Conv2D, in, out []engine.Spec) (int, lowering, error) {
-		return lowerConv2D(op, in, out[0])
-	})
-	lowers(func(op engine.Conv2DBackwardData, in, _ []engine.Spec) (int, lowering, error) {
+	for _, table := range []map[reflect.Type]lowerer{lowerers, bfloat16Lowerers} {
+		lowersPrepared(table, func(op engine.Conv2D, in, out []engine.Spec) (*kernel, error) {
+			ws, low, err := lowerConv2D(op, in, out[0])
+			if err != nil {
+				return nil, err
+			}
+			return &kernel{ws: ws, lower: low, once: prepareConv2D(op, in, out[0])}, nil
+		})
+	}
+	lowersStored(func(op engine.Conv2DBackwardData, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerConv2DBackwardData(op, in)
 	})
-	lowers(func(op engine.Conv2DBackwardWeight, in, _ []engine.Spec) (int, lowering, error) {
+	lowersStored(func(op engine.Conv2DBackwardWeight, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerConv2DBackwardWeight(op, in)
 	})
 }
@@ -27,11 +34,12 @@ type geometry struct {
 	stride, dil    engine.Pair
 	pad            engine.Pads
 	groups, cg, og int
+	dtype          engine.DType // of x and y
 }
 
 func geometryOf(op engine.Conv2D, x, w, y engine.Spec) geometry {
 	op = op.Complete()
-	g := geometry{stride: op.Stride, dil: op.Dilation, pad: op.Pad, groups: op.Groups}
+	g := geometry{stride: op.Stride, dil: op.Dilation, pad: op.Pad, groups: op.Groups, dtype: x.DType}
 	g.n, g.h, g.w, g.c, _ = x.NHWC()
 	_, g.oh, g.ow, g.o, _ = y.NHWC()
 	g.kh, g.kw = w.Shape[0], w.Shape[1]
@@ -48,6 +56,14 @@ func (g geometry) rowwise() bool {
 	return g.groups == 1 && g.dil[1] == 1 && g.c < 16 && g.kw > 1 && g.kw*g.c <= zerosFloats
 }
 
+// widenedDepthwise returns errWidened in bfloat16.
+func (g geometry) widenedDepthwise() error {
+	if g.dtype == engine.BFloat16 {
+		return errWidened
+	}
+	return nil
+}
+
 // check refuses what the kernels cannot read: a tap that may lie outside of a
 // picture has no more than zerosFloats zeros to point at.
 func (g geometry) check() error {
@@ -55,11 +71,21 @@ func (g geometry) check() error {
 	if !inside && max(g.cg, g.og) > zerosFloats {
 		return fmt.Errorf("more than %d channels in a group: %w", zerosFloats, engine.ErrUnsupported)
 	}
+	if g.dtype == engine.BFloat16 && (!g.rowwise() && g.kh*g.kw > gemmTaps || g.window() > wideFloats) {
+		return errWidened // the parts of the first would add up in y, which rounds
+	}
 	return nil
 }
 
-// paddedFloats is the size of x with its padding around it.
-func (g geometry) paddedFloats() int { return g.n * g.pad.Height(g.h) * g.pad.Width(g.w) * g.c }
+// window bounds the elements of x or dy that one pixel reads, with those between its taps.
+func (g geometry) window() int {
+	return ((g.kh-1)*g.dil[0] + 1) * ((g.kw-1)*g.dil[1] + 1) * max(g.cg, g.og)
+}
+
+// paddedFloats is the size of x with its padding around it, in words of four bytes.
+func (g geometry) paddedFloats() int {
+	return ceilDiv(g.n*g.pad.Height(g.h)*g.pad.Width(g.w)*g.c*g.dtype.Size(), 4)
+}
 
 // padded returns the geometry after padding.
 func (g geometry) padded() geometry {
@@ -69,7 +95,7 @@ func (g geometry) padded() geometry {
 
 // pushPad enqueues the copy of x into its padding.
 func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) {
-	push(q, kPad, g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
+	push(q, kPad.of(g.dtype), g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
 		top: int64(g.pad[0]), left: int64(g.pad[1]), bottom: int64(g.pad[2]), right: int64(g.pad[3])})
 }
 
@@ -83,12 +109,13 @@ type product struct {
 	wTaps []int64 // its place in w
 	pack  packArgs
 	gemm  igemmArgs
+	dtype engine.DType // of x and y
 	// first says that this part comes first, and adds bias and residual; each of
 	// the others adds what the parts before it have left in y.
 	first bool
 }
 
-// packedFloats is the size of the packed weights.
+// packedFloats is the size of the packed weights, of which pairs in bfloat16 take half.
 func (p *product) packedFloats() int { return int(p.pack.gFloats * p.pack.groups) }
 
 // parts cuts a product into parts of at most gemmTaps taps each, the last of
@@ -160,7 +187,7 @@ func (p *product) pushPack(q *queue, w, packed unsafe.Pointer) {
 	if len(p.wTaps) > 0 {
 		pk := p.pack
 		pk.w, pk.dst, pk.taps = w, packed, keep(&q.memory, p.wTaps)
-		push(q, kPack, int(pk.groups*pk.ntaps), pk)
+		push(q, kPack.of(p.dtype), int(pk.groups*pk.ntaps), pk)
 	}
 }
 
@@ -168,13 +195,13 @@ func (p *product) pushPack(q *queue, w, packed unsafe.Pointer) {
 func (p *product) push(q *queue, x, packed, bias, res, y unsafe.Pointer) {
 	gm := p.gemm
 	gm.x, gm.b, gm.bias, gm.res, gm.y, gm.taps = x, packed, bias, res, y, keep(&q.memory, p.taps)
-	push(q, kIGemm, ceilDiv(int(gm.n*gm.gh*gm.gw), int(gm.block))*int(gm.groups*gm.splits), gm)
+	push(q, kIGemm.of(p.dtype), ceilDiv(int(gm.n*gm.gh*gm.gw), int(gm.block))*int(gm.groups*gm.splits), gm)
 }
 
 // forward returns the product of the forward pass, whole, for an x that is
 // padded already if the convolution is rowwise.
 func (g geometry) forward(act engine.Act) *product {
-	p := &product{}
+	p := &product{dtype: g.dtype}
 	if g.rowwise() {
 		g = g.padded()
 		for u := range g.kh {
@@ -246,7 +273,7 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 	g := geometryOf(op, in[0], in[1], y)
 	switch {
 	case c == nil:
-		return 0, lowerDepthwise(g, op.Epilogue), nil
+		return 0, lowerDepthwise(g, op.Epilogue), g.widenedDepthwise()
 	case g.rgb() && !op.Epilogue.Residual:
 		ws, low := lowerRGB(g, op.Epilogue.Act)
 		return ws, low, nil
@@ -286,7 +313,7 @@ func (g geometry) backwardData() products {
 	sh, sw := g.stride[0], g.stride[1]
 	for a := range min(sh, g.h) {
 		for b := range min(sw, g.w) {
-			p := &product{}
+			p := &product{dtype: g.dtype}
 			for u := range g.kh {
 				for v := range g.kw {
 					r, s := a+g.pad[0]-u*g.dil[0], b+g.pad[1]-v*g.dil[1]
@@ -311,9 +338,10 @@ func (g geometry) backwardData() products {
 }
 
 func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (int, lowering, error) {
+	op.X.DType = in[0].DType
 	g := geometryOf(op.Conv2D, op.X, in[1], in[0])
 	if g.depthwise() {
-		return 0, lowerDepthwiseData(g), nil
+		return 0, lowerDepthwiseData(g), g.widenedDepthwise()
 	}
 	if err := g.check(); err != nil {
 		return 0, nil, err
@@ -322,73 +350,6 @@ func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (in
 	return 4 * ps.packedFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		ps.pushPack(q, at(in[1]), ws)
 		ps.push(q, at(in[0]), ws, nil, nil, at(out[0]))
-	}, nil
-}
-
-// wgradFloats bounds the weights whose sums one task keeps going, so that they
-// stay in the first cache beside the pixels.
-const wgradFloats = 5 << 10
-
-// wgradSplits chooses into how many parts the pixels are cut, each with a
-// partial result of its own: enough for eight tasks or more, but parts of at
-// least 512 pixels, and no more than 8 MB of partial results.
-func wgradSplits(pixels, others, weights int) int {
-	s := min(ceilDiv(16, others), ceilDiv(pixels, 512), max(1, (2<<20)/max(weights, 1)))
-	return max(s, 1)
-}
-
-func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec) (int, lowering, error) {
-	g := geometryOf(op.Conv2D, in[0], op.W, in[1])
-	if g.depthwise() {
-		ws, low := lowerDepthwiseWeight(g, op.Bias)
-		return ws, low, nil
-	}
-	if g.rgb() {
-		ws, low := lowerRGBWeight(g, op.Bias)
-		return ws, low, nil
-	}
-	if err := g.check(); err != nil {
-		return 0, nil, err
-	}
-	product := g.forward(engine.Identity)
-	m := product.gemm
-	a := wgradArgs{ntaps: int64(len(product.wTaps)), kc: m.kc, n: m.n, gh: m.gh, gw: m.gw, h: m.h, w: m.w, c: m.c, sh: m.sh, sw: m.sw,
-		o: int64(g.o), groups: m.groups, gk: m.gk, gn: m.gn, kblock: 72, dwFloats: int64(roundUp(op.W.Len()))}
-	a.utaps = min(a.ntaps, max(1, wgradFloats/(a.kc*a.gn)))
-	a.units = int64(ceilDiv(int(a.ntaps), int(a.utaps)) * ceilDiv(int(a.kc), int(a.kblock)))
-	a.splits = int64(wgradSplits(g.n*g.oh*g.ow, int(a.units*a.groups), op.W.Len()))
-	padFloats, partial := 0, 0
-	if g.rowwise() {
-		padFloats = roundUp(g.paddedFloats())
-	}
-	if a.splits > 1 {
-		partial = int(a.splits) * (int(a.dwFloats) + g.o)
-	}
-	return 4 * (padFloats + partial), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		a := a
-		a.x, a.dy, a.taps = at(in[0]), at(in[1]), keep(&q.memory, product.taps)
-		if g.rowwise() {
-			g.pushPad(q, a.x, ws)
-			a.x = ws
-		}
-		a.dw = at(out[0])
-		if op.Bias {
-			a.db = at(out[1])
-		}
-		if a.splits == 1 {
-			push(q, kWGrad, int(a.units*a.groups), a)
-			return
-		}
-		dw, db := a.dw, a.db
-		a.dw = floats(ws, padFloats)
-		if op.Bias {
-			a.db = floats(a.dw, int(a.splits*a.dwFloats))
-		}
-		push(q, kWGrad, int(a.units*a.groups*a.splits), a)
-		pushReduce(q, a.dw, dw, op.W.Len(), int(a.splits), int(a.dwFloats))
-		if op.Bias {
-			pushReduce(q, a.db, db, g.o, int(a.splits), g.o)
-		}
 	}, nil
 }
 

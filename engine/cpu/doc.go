@@ -8,6 +8,12 @@
 // command list, and Sync hands the list to the thread pool in one call across
 // the language border. A program's list is recorded once and replayed.
 //
+// Activations are float32 or bfloat16 (see engine's bfloat16.go). The kernels on
+// them are one text for both (elem in C, a type parameter in Go): they widen what
+// they read, compute in float32, and round what they write. The table of
+// kernels holds those of one type behind those of the other. An op that has no kernel for bfloat16
+// is computed in float32, from copies of its inputs (widened.go).
+//
 // How work is cut into tasks depends on shapes alone, and partial results are
 // summed in a fixed order, so the number of threads never shows in a result.
 // It does show which instruction set ran: the width of a vector decides the

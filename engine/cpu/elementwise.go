@@ -23,8 +23,16 @@ func init() {
 			push(q, kAdd, tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: n})
 		}
 	})
-	// A copy: bfloat16 has been refused.
-	lowersAlone(func(_ engine.Cast, _, out []engine.Spec) lowering { return lowerActivation(engine.Identity, out[0]) })
+	lowersAlone(func(_ engine.Cast, in, _ []engine.Spec) lowering { return lowerCast(kWiden, in[0]) })
+	lowersBFloat16(func(_ engine.Cast, in, out []engine.Spec) (int, lowering, error) {
+		switch {
+		case out[0].DType == engine.Float32:
+			return 0, lowerCast(kWiden, in[0]), nil
+		case in[0].DType == engine.Float32:
+			return 0, lowerCast(kNarrow, out[0]), nil
+		}
+		return 0, nil, errWidened
+	})
 	lowersAlone(func(op engine.Dropout, _, out []engine.Spec) lowering {
 		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
@@ -44,6 +52,13 @@ func init() {
 
 // cut returns the elements of a tensor and into how many tasks they are cut.
 func cut(s engine.Spec) (n int64, tasks int) { return int64(s.Len()), ceilDiv(s.Len(), spanFloats) }
+
+// lowerCast lowers kWiden or kNarrow for activations of a type.
+func lowerCast(k kernelID, stored engine.Spec) lowering {
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		pushCast(q, k, stored, at(in[0]), at(out[0]))
+	}
+}
 
 func lowerTranspose(n, rows, cols int) lowering {
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {

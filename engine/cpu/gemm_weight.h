@@ -79,27 +79,29 @@ INLINE void wgrad_panel(const float *const *x, int64_t k, int64_t k1, const floa
   else wgrad1(x, k, k1, dy, stride, pixels, o);
 }
 
-// One chunk of pixels: rows [k0, k1) of dw for one tap and all panels of a group.
-INLINE void wgrad_chunk(const wgrad_args *a, const float *const *x, const float *dy, int64_t pixels, float *dw,
-                        int64_t k0, int64_t k1, int first) {
-  float tail[WGRAD_PIXELS * GEMM_VECTORS * VL]; // a panel that is not full, padded with zeros
+// One chunk of pixels: `rows` rows of dw for one tap and all panels of a group.
+INLINE void wgrad_chunk(const wgrad_args *a, const float *const *x, int64_t rows, const elem *dy, int64_t pixels,
+                        float *dw, int first) {
+  float copy[WGRAD_PIXELS * GEMM_VECTORS * VL]; // of a panel that is not full, padded with zeros, or not float32
   for (panel p = {0}; next_panel(&p, a->gn);) {
-    const float *d = dy + p.start;
-    int64_t stride = a->o;
-    if (p.cols < p.vectors * VL) {
-      stride = p.vectors * VL;
-      for (int64_t q = 0; q < pixels; q++)
-        for (int64_t v = 0; v < stride; v += VL)
-          store(tail + q * stride + v, p.cols > v ? load_n(d + q * a->o + v, p.cols - v) : splat(0));
-      d = tail;
-    }
+    const elem *d = dy + p.start;
     const wgrad_out o = {dw + p.start, a->o, p.cols, first};
-    wgrad_panel(x, k0, k1, d, stride, pixels, p.vectors, &o);
+    const int64_t width = p.vectors * VL;
+#ifndef PS_BFLOAT16
+    if (p.cols == width) {
+      wgrad_panel(x, 0, rows, d, a->o, pixels, p.vectors, &o);
+      continue;
+    }
+#endif
+    for (int64_t q = 0; q < pixels; q++)
+      for (int64_t v = 0; v < width; v += VL)
+        store(copy + q * width + v, p.cols > v ? load_n(d + q * a->o + v, p.cols - v) : splat(0));
+    wgrad_panel(x, 0, rows, copy, width, pixels, p.vectors, &o);
   }
 }
 
 // The sums of dy over a chunk of pixels: db, one group.
-INLINE void wgrad_bias(const float *dy, int64_t stride, int64_t pixels, float *db, int64_t n, int first) {
+INLINE void wgrad_bias(const elem *dy, int64_t stride, int64_t pixels, float *db, int64_t n, int first) {
   for (int64_t c = 0; c < n; c += VL) {
     vf s = splat(0);
     for (int64_t q = 0; q < pixels; q++) s += load_n(dy + q * stride + c, n - c);
@@ -112,13 +114,11 @@ INLINE void wgrad_bias(const float *dy, int64_t stride, int64_t pixels, float *d
 // so that x and dy are read from memory once a unit.
 static void wgrad(const void *args, int64_t task) {
   const wgrad_args *a = args;
-  const float *x[WGRAD_PIXELS];
   const int64_t unit = task % a->units, g = task / a->units % a->groups, split = task / a->units / a->groups;
   const int64_t parts = (a->kc + a->kblock - 1) / a->kblock;
   TASK_RANGE(t0, t1, unit / parts, a->utaps, a->ntaps);
   TASK_RANGE(k0, k1, unit % parts, a->kblock, a->kc);
-  const int64_t m = a->n * a->gh * a->gw, each = (m + a->splits - 1) / a->splits;
-  TASK_RANGE(lo, hi, split, each, m);
+  TASK_RANGE(lo, hi, split, a->each, a->n * a->gh * a->gw);
   float *dw = a->dw + split * a->dw_floats + g * a->gn;
   float *db = a->db && unit == 0 ? a->db + split * a->o + g * a->gn : NULL;
   if (lo >= hi) { // more splits than pixels: this one's sum is empty
@@ -127,17 +127,34 @@ static void wgrad(const void *args, int64_t task) {
     if (db) memset(db, 0, a->gn * sizeof *db);
     return;
   }
-  for (int64_t p = lo; p < hi; p += WGRAD_PIXELS) {
-    const int64_t pixels = min64(WGRAD_PIXELS, hi - p);
-    const float *dy = a->dy + p * a->o + g * a->gn;
+  const elem *x = (const elem *)a->x + g * a->gk + k0;
+#ifdef PS_WIDE
+  const float *rows[GEMM_TAPS * WGRAD_PIXELS];
+  float widened[WIDE_FLOATS];
+  wide_view v = {x, k1 - k0, a->taps + 2 * t0, t1 - t0, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw};
+  wide_prepare(&v);
+#else
+  const float *row[WGRAD_PIXELS];
+#endif
+  for (int64_t p = lo, end; p < hi; p = end) {
+    end = min64(hi, p + WGRAD_PIXELS);
+#ifdef PS_WIDE
+    end = widen_x(&v, widened, rows, WGRAD_PIXELS, p, end);
+#endif
+    const elem *dy = (const elem *)a->dy + p * a->o + g * a->gn;
     for (int64_t t = t0; t < t1; t++) {
-      tap_pointers(x, WGRAD_PIXELS, a->x + g * a->gk, a->taps + 2 * t, 1, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, p, p + pixels);
-      wgrad_chunk(a, x, dy, pixels, dw + t * a->kc * a->o, k0, k1, p == lo);
+#ifdef PS_WIDE
+      const float *const *row = rows + (t - t0) * WGRAD_PIXELS;
+#else
+      tap_pointers(row, WGRAD_PIXELS, x, a->taps + 2 * t, 1, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, p, end);
+#endif
+      wgrad_chunk(a, row, k1 - k0, dy, end - p, dw + (t * a->kc + k0) * a->o, p == lo);
     }
-    if (db) wgrad_bias(dy, a->o, pixels, db, a->gn, p == lo);
+    if (db) wgrad_bias(dy, a->o, end - p, db, a->gn, p == lo);
   }
 }
 
+#ifndef PS_BFLOAT16
 static void reduce(const void *args, int64_t task) {
   const reduce_args *a = args;
   TASK_RANGE(lo, hi, task, PS_SPAN, a->n);
@@ -147,3 +164,4 @@ static void reduce(const void *args, int64_t task) {
     store_n(a->y + i, hi - i, s);
   }
 }
+#endif

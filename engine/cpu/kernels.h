@@ -14,9 +14,14 @@
 
 typedef void (*ps_kernel)(const void *args, int64_t task);
 
+// An element of an activation, or of its gradient: float32 in the kernels of one
+// table, bfloat16 in those of the other (elem of simd.h). The type is incomplete, so
+// that a kernel must say which it means before it counts in elements.
+typedef struct ps_stored ps_stored;
+
 // In the order of the constants in args.go.
 #define PS_KERNELS(X)                                                          \
-  X(fill) X(add) X(act) X(act_backward)                                        \
+  X(widen) X(narrow) X(fill) X(add) X(act) X(act_backward)                     \
   X(maxpool) X(maxpool_backward) X(avgpool) X(avgpool_backward)                \
   X(globalpool) X(globalpool_backward) X(transpose) X(dropout) X(strip)        \
   X(channel_shuffle) X(pad2d) X(pad2d_backward)                                \
@@ -34,6 +39,20 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb) X(rgb_weight)              \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
   X(adam) X(sgd) X(mix) X(sumsq) X(clip) X(chain)
+
+// The kernels that are there for activations in bfloat16 too, under the number
+// behind the last of PS_KERNELS that they have in it.
+#define PS_STORED(X) X(widen) X(narrow) X(pack) X(pad) X(igemm) X(wgrad)
+
+#define PS_NUMBER(name) ps_k_##name,
+enum { PS_KERNELS(PS_NUMBER) PS_KERNEL_COUNT };
+
+// widen: stored elements to float32; narrow: float32 to stored elements.
+typedef struct {
+  const void *x;
+  void *y;
+  int64_t n;
+} cast_args;
 
 typedef struct {
   float *y;
@@ -286,15 +305,20 @@ typedef struct {
 
 // dw[t][k][o] = Σ_{pixels (i,j)} x[i·sh+dh_t, j·sw+dw_t, k] · dy[i, j, o]
 typedef struct {
-  const float *x, *dy;
-  float *dw, *db;      // db may be null; both point to `splits` partial results
+  const void *x, *dy;
+  float *dw, *db;      // db may be null; both point to the partial results of the splits
   const int64_t *taps; // ntaps pairs dh, dw
   int64_t ntaps, kc;
   int64_t n, gh, gw;
   int64_t h, w, c, sh, sw;
   int64_t o, groups, gk, gn;
-  int64_t splits, units, utaps, kblock; // pixels are split in `splits`; a unit is utaps taps and kblock rows of each
+  int64_t units, utaps, kblock; // a unit is utaps taps and kblock rows of each
+  int64_t each;                 // pixels of a split
   int64_t dw_floats;
+  // For pairs of pixels (gemm_weight_bf16.h), where `each` is a number of whole rows, or
+  // even in a single row. At most: rows of dy in a chunk, pixels of a row, pairs of a
+  // row of x in a class; and the columns of x at which kc values can be read.
+  int64_t rows, cut, places, starts;
 } wgrad_args;
 
 // y[i] = Σ_s x[s·stride + i]
@@ -382,8 +406,10 @@ typedef struct {
   const void *args;
 } ps_command;
 
-// The kernels of each instruction set.
+// The kernels of each instruction set, for activations in float32 and in bfloat16.
+// The latter have those of PS_STORED alone.
 extern const ps_kernel ps_generic[], ps_avx2[], ps_avx512[];
+extern const ps_kernel ps_generic_bf16[], ps_avx2_bf16[], ps_avx512_bf16[], ps_avx512bf16_bf16[];
 
 // Zeros that padding points at; a tap's reduction is at most this long.
 #define PS_ZEROS 16384

@@ -28,6 +28,10 @@ const compiled = true
 func Variants() []string {
 	var v []string
 	switch C.ps_level() {
+	case 4:
+		v = append(v, "avx512bf16fma", "avx512bf16", "avx512", "avx2")
+	case 3:
+		v = append(v, "avx512bf16", "avx512", "avx2")
 	case 2:
 		v = append(v, "avx512", "avx2")
 	case 1:
@@ -41,14 +45,11 @@ func Variants() []string {
 
 // level is the number of a variant in C.
 func level(variant string) C.int {
-	return map[string]C.int{"avx512": 2, "avx2": 1}[variant]
+	return map[string]C.int{"avx512bf16fma": 4, "avx512bf16": 3, "avx512": 2, "avx2": 1}[variant]
 }
 
-// A library is the table of kernels and the pool of threads.
-type library struct {
-	table *C.ps_kernel // const in C
-	pool  *C.ps_pool
-}
+// A library is a pool of threads with its table of kernels.
+type library struct{ pool *C.ps_pool }
 
 func openLibrary(variant string, threads int) (*library, error) {
 	if int(C.ps_kernel_count()) != len(kernelNames) {
@@ -59,18 +60,18 @@ func openLibrary(variant string, threads int) (*library, error) {
 			return nil, fmt.Errorf("the build is broken: kernel %d is %s in C, %s in Go", i, c, name)
 		}
 	}
-	pool := C.ps_pool_new(C.int(threads))
+	pool := C.ps_pool_new(C.int(threads), level(variant))
 	if pool == nil {
 		return nil, errors.New("the system refuses another thread")
 	}
-	return &library{table: C.ps_table(level(variant)), pool: pool}, nil
+	return &library{pool: pool}, nil
 }
 
 func (l *library) run(commands []command) {
 	if len(commands) == 0 {
 		return
 	}
-	C.ps_run(l.pool, l.table, (*C.ps_command)(unsafe.Pointer(&commands[0])), C.int64_t(len(commands)))
+	C.ps_run(l.pool, (*C.ps_command)(unsafe.Pointer(&commands[0])), C.int64_t(len(commands)))
 }
 
 func (l *library) close() { C.ps_pool_free(l.pool) }

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/half"
 )
 
 // compiled says whether there are kernels in C.
@@ -108,20 +109,27 @@ func keep[T any](_ *arena, values []T) unsafe.Pointer {
 func (a *arena) reset() {}
 func (a *arena) free()  {}
 
-// kernels is the table of kernels, in the order of kernelID. What each does is
-// said beside its twin in C.
-var kernels = [kernelCount]func(args ptr, task int64){
-	fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
+// kernels is the table of kernels, in the order of kernelID, and behind them those
+// for bfloat16. What each does is said beside its twin in C.
+var kernels = [2 * kernelCount]func(args ptr, task int64){
+	widen[float32], narrow[float32], fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle,
 	pad2d, pad2dBackward, localResponse, localResponseBackward,
 	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
 	mse, mseTotal, mseBackward,
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, bnApply, bnGrad, bnGradApply, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
-	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack, padImage, igemm, wgrad, reduce,
+	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack[float32], padImage[float32], igemm[float32], wgrad[float32], reduce,
 	nil, nil, // no rgb: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
 	nil, // no chain: see compiled
+
+	kernelCount + kWiden:  widen[half.BFloat16],
+	kernelCount + kNarrow: narrow[half.BFloat16],
+	kernelCount + kPack:   pack[half.BFloat16],
+	kernelCount + kPad:    padImage[half.BFloat16],
+	kernelCount + kIGemm:  igemm[half.BFloat16],
+	kernelCount + kWGrad:  wgrad[half.BFloat16],
 }
 
 // f32 is the array of n floats at p; nil for a null pointer.

@@ -44,7 +44,7 @@ struct ps_pool {
   _Atomic int running;                 // a list is being run
   char pad2[48];
   int spins; // that take SPIN_NANOSECONDS
-  const ps_kernel *table;
+  ps_kernel table[2 * PS_KERNEL_COUNT]; // those for bfloat16 behind those for float32
   const ps_command *commands;
   uint32_t first; // the number of commands[0]
   pthread_mutex_t lock;
@@ -106,9 +106,28 @@ static void *worker(void *arg) {
   }
 }
 
-ps_pool *ps_pool_new(int n) {
+// The kernels of a level, for float32 or for bfloat16.
+static const ps_kernel *kernels_of(int level, int bf16) {
+#if defined(__x86_64__)
+  if (level >= 3 && bf16) return ps_avx512bf16_bf16;
+  if (level >= 2) return bf16 ? ps_avx512_bf16 : ps_avx512;
+  if (level == 1) return bf16 ? ps_avx2_bf16 : ps_avx2;
+#endif
+  (void)level;
+  return bf16 ? ps_generic_bf16 : ps_generic;
+}
+
+ps_pool *ps_pool_new(int n, int level) {
   ps_pool *p = calloc(1, sizeof *p);
   if (!p) return NULL;
+  for (int i = 0; i < PS_KERNEL_COUNT; i++) {
+    p->table[i] = kernels_of(level, 0)[i];
+    p->table[PS_KERNEL_COUNT + i] = kernels_of(level, 1)[i];
+  }
+#if defined(__x86_64__)
+  static const int products[] = {ps_k_pack, ps_k_igemm, ps_k_wgrad}; // which agree on how weights are packed
+  for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512_bf16[products[i]];
+#endif
   atomic_store(&p->ticket, IDLE_TICKET);
   p->spins = measure_spins();
   pthread_mutex_init(&p->lock, NULL);
@@ -161,15 +180,14 @@ static void finish(ps_pool *p, int64_t tasks) {
   pthread_mutex_unlock(&p->lock);
 }
 
-void ps_run(ps_pool *p, const ps_kernel *table, const ps_command *commands, int64_t n) {
-  p->table = table;
+void ps_run(ps_pool *p, const ps_command *commands, int64_t n) {
   p->commands = commands;
   if (IDLE - p->first <= n) p->first = 0; // the numbers start again
   atomic_store(&p->running, 1);
   for (int64_t i = 0; i < n; i++) {
     const ps_command *c = &commands[i];
     if (c->tasks == 1 || p->workers == 0) { // not worth telling anybody
-      for (int64_t t = 0; t < c->tasks; t++) table[c->kernel](c->args, t);
+      for (int64_t t = 0; t < c->tasks; t++) p->table[c->kernel](c->args, t);
       continue;
     }
     atomic_store(&p->done, 0);
@@ -188,19 +206,10 @@ int ps_level(void) {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-    return 2;
+    return !__builtin_cpu_supports("avx512bf16") ? 2 : __builtin_cpu_is("intel") ? 4 : 3;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
   return 0;
-}
-
-const ps_kernel *ps_table(int level) {
-#if defined(__x86_64__)
-  if (level == 2) return ps_avx512;
-  if (level == 1) return ps_avx2;
-#endif
-  (void)level;
-  return ps_generic;
 }
 
 #define NAME(name) #name,

@@ -5,18 +5,20 @@
 
 typedef struct ps_pool ps_pool;
 
-// A pool of n threads, the caller of ps_run among them; null if one cannot be started.
-ps_pool *ps_pool_new(int n);
+// A pool of n threads, the caller of ps_run among them, and the kernels of a level,
+// those of level 0 where this build has no such level; null if a thread cannot be
+// started.
+ps_pool *ps_pool_new(int n, int level);
 void ps_pool_free(ps_pool *);
 
 // Runs the commands in order, the tasks of each on all threads, and returns
 // when the last is done. One caller at a time.
-void ps_run(ps_pool *, const ps_kernel *table, const ps_command *commands, int64_t n);
+void ps_run(ps_pool *, const ps_command *commands, int64_t n);
 
-// 2: AVX-512, 1: AVX2 and FMA, 0: neither.
+// 3: AVX-512 with AVX512_BF16, 2: AVX-512, 1: AVX2 and FMA, 0: none of these. 4 is 3
+// with matrix products by multiply-adds of float32: Intel's processors take two cycles
+// for a dot product of pairs, and do two multiply-adds of as many numbers in these.
 int ps_level(void);
-// The kernels of a level; those of level 0 where this build has no such level.
-const ps_kernel *ps_table(int level);
 int ps_kernel_count(void);
 const char *ps_kernel_name(int);
 #endif

@@ -2,8 +2,9 @@
 
 package cpu
 
-// pack copies a tap of one group: [group][tap][k][gn], without panels.
-func pack(p ptr, task int64) {
+// pack copies a tap of one group: [group][tap][k][gn], without panels. For
+// activations in bfloat16 the weights are rounded to it, and stay float32.
+func pack[E stored](p ptr, task int64) {
 	a := (*packArgs)(p)
 	g, t := task/a.ntaps, task%a.ntaps
 	w := floats(a.w, int(i64(a.taps, a.ntaps)[t]*a.tapStride+g*a.gStride))
@@ -11,26 +12,28 @@ func pack(p ptr, task int64) {
 	dst := f32(floats(a.dst, int(g*a.gFloats+t*a.kc*a.gn)), a.kc*a.gn)
 	for k := range a.kc {
 		for n := range a.gn {
-			dst[k*a.gn+n] = src[k*a.kStride+n*a.nStride]
+			var e E
+			put(&e, src[k*a.kStride+n*a.nStride])
+			dst[k*a.gn+n] = get(e)
 		}
 	}
 }
 
-func padImage(p ptr, task int64) {
+func padImage[E stored](p ptr, task int64) {
 	a := (*padArgs)(p)
 	ph, pw := a.top+a.h+a.bottom, a.left+a.w+a.right
 	n, i := task/ph, task%ph-a.top
-	y := f32(a.y, a.n*ph*pw*a.c)[task*pw*a.c:][:pw*a.c]
+	y := elems[E](a.y, a.n*ph*pw*a.c)[task*pw*a.c:][:pw*a.c]
 	clear(y)
 	if i >= 0 && i < a.h {
-		copy(y[a.left*a.c:], f32(a.x, a.n*a.h*a.w*a.c)[(n*a.h+i)*a.w*a.c:][:a.w*a.c])
+		copy(y[a.left*a.c:], elems[E](a.x, a.n*a.h*a.w*a.c)[(n*a.h+i)*a.w*a.c:][:a.w*a.c])
 	}
 }
 
 // gemmPixels is how many pixels share a pass over the weights.
 const gemmPixels = 4
 
-func igemm(p ptr, task int64) {
+func igemm[E stored](p ptr, task int64) {
 	a := (*igemmArgs)(p)
 	split, g := task%a.splits, task/a.splits%a.groups
 	lo, hi := taskRange(task/a.splits/a.groups, a.block, a.n*a.gh*a.gw)
@@ -39,34 +42,21 @@ func igemm(p ptr, task int64) {
 	if n0 >= n1 {
 		return
 	}
+	sums := make([]float32, gemmPixels*(n1-n0))
 	for q := lo; q < hi; q += gemmPixels {
-		a.pixels(q, min(q+gemmPixels, hi), g, n0, n1)
+		gemmOf[E](a, sums, q, min(q+gemmPixels, hi), g, n0, n1)
 	}
 }
 
-// pixels computes columns [n0, n1) of group g for up to gemmPixels pixels.
-func (a *igemmArgs) pixels(lo, hi, g, n0, n1 int64) {
-	x, taps := f32(a.x, a.n*a.h*a.w*a.c), i64(a.taps, 2*a.ntaps)
+// gemmOf computes columns [n0, n1) of group g for up to gemmPixels pixels. The sums
+// are float32, a row of n1-n0 for each pixel.
+func gemmOf[E stored](a *igemmArgs, sums []float32, lo, hi, g, n0, n1 int64) {
+	x, taps := elems[E](a.x, a.n*a.h*a.w*a.c), i64(a.taps, 2*a.ntaps)
 	b := f32(floats(a.b, int(g*a.gFloats)), a.ntaps*a.kc*a.gn)
 	size := a.n * a.yh * a.yw * a.yc
-	y, bias, res := f32(a.y, size), f32(a.bias, a.groups*a.gn), f32(a.res, size)
-	onto := a.res == a.y // what y has is added to: another part of the product
-	if onto {
-		res = nil
-	}
-	var out [gemmPixels][]float32
-	var at [gemmPixels]int64
-	for q := lo; q < hi; q++ {
-		n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
-		at[q-lo] = ((n*a.yh+a.yi0+i*a.yis)*a.yw+a.yj0+j*a.yjs)*a.yc + g*a.gn + n0
-		out[q-lo] = y[at[q-lo]:][:n1-n0]
-		if !onto {
-			clear(out[q-lo])
-		}
-		if bias != nil {
-			copy(out[q-lo], bias[g*a.gn+n0:])
-		}
-	}
+	y, bias, res := elems[E](a.y, size), f32(a.bias, a.groups*a.gn), elems[E](a.res, size)
+	clear(sums)
+	row := func(q int64) []float32 { return sums[(q-lo)*(n1-n0):][:n1-n0] }
 	for t := range a.ntaps {
 		for q := lo; q < hi; q++ {
 			n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
@@ -74,22 +64,29 @@ func (a *igemmArgs) pixels(lo, hi, g, n0, n1 int64) {
 			if h < 0 || h >= a.h || w < 0 || w >= a.w {
 				continue
 			}
-			row := x[((n*a.h+h)*a.w+w)*a.c+g*a.gk:][:a.kc]
-			for k, v := range row {
-				axpy(v, b[(t*a.kc+int64(k))*a.gn+n0:][:n1-n0], out[q-lo])
+			for k, v := range x[((n*a.h+h)*a.w+w)*a.c+g*a.gk:][:a.kc] {
+				axpy(get(v), b[(t*a.kc+int64(k))*a.gn+n0:][:n1-n0], row(q))
 			}
 		}
 	}
-	for q := range hi - lo {
-		for c := range out[q] {
-			v := out[q][c]
-			if res != nil {
-				v += res[at[q]+int64(c)]
+	for q := lo; q < hi; q++ {
+		n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
+		at := ((n*a.yh+a.yi0+i*a.yis)*a.yw+a.yj0+j*a.yjs)*a.yc + g*a.gn + n0
+		s := row(q)
+		for c := range s {
+			if bias != nil {
+				s[c] += bias[g*a.gn+n0+int64(c)]
 			}
-			out[q][c] = activate(v, a.act)
+			if res != nil {
+				s[c] += get(res[at+int64(c)])
+			}
+			s[c] = activate(s[c], a.act)
 		}
 		if a.more.f != 0 {
-			a.more.apply(out[q], out[q])
+			a.more.apply(s, s)
+		}
+		for c, v := range s {
+			put(&y[at+int64(c)], v)
 		}
 	}
 }
@@ -104,46 +101,51 @@ func reduce(p ptr, task int64) {
 	}
 }
 
-func wgrad(p ptr, task int64) {
+func wgrad[E stored](p ptr, task int64) {
 	a := (*wgradArgs)(p)
 	unit, g, split := task%a.units, task/a.units%a.groups, task/a.units/a.groups
 	parts := (a.kc + a.kblock - 1) / a.kblock
 	t0, t1 := taskRange(unit/parts, a.utaps, a.ntaps)
 	k0, k1 := taskRange(unit%parts, a.kblock, a.kc)
 	m := a.n * a.gh * a.gw
-	lo, hi := taskRange(split, (m+a.splits-1)/a.splits, m)
+	lo, hi := taskRange(split, a.each, m)
 	for t := t0; t < t1; t++ {
-		a.tap(t, k0, k1, lo, hi, g, split)
+		wgradTap[E](a, t, k0, k1, lo, hi, g, split)
 	}
 	if a.db == nil || unit != 0 {
 		return
 	}
-	dy := f32(a.dy, m*a.o)
+	dy := elems[E](a.dy, m*a.o)
 	db := f32(floats(a.db, int(split*a.o)), a.o)[g*a.gn:][:a.gn]
 	clear(db)
 	for q := lo; q < hi; q++ {
-		axpy(1, dy[q*a.o+g*a.gn:][:a.gn], db)
+		for c, v := range dy[q*a.o+g*a.gn:][:a.gn] {
+			db[c] += get(v)
+		}
 	}
 }
 
-// tap computes rows [k0, k1) of one tap and group from pixels [lo, hi).
-func (a *wgradArgs) tap(tap, k0, k1, lo, hi, g, split int64) {
+// wgradTap computes rows [k0, k1) of one tap and group from pixels [lo, hi).
+func wgradTap[E stored](a *wgradArgs, tap, k0, k1, lo, hi, g, split int64) {
 	m := a.n * a.gh * a.gw
-	x, dy, taps := f32(a.x, a.n*a.h*a.w*a.c), f32(a.dy, m*a.o), i64(a.taps, 2*a.ntaps)
+	x, dy, taps := elems[E](a.x, a.n*a.h*a.w*a.c), elems[E](a.dy, m*a.o), i64(a.taps, 2*a.ntaps)
 	dw := f32(floats(a.dw, int(split*a.dwFloats)), a.ntaps*a.kc*a.o)
 	row := func(k int64) []float32 { return dw[(tap*a.kc+k)*a.o+g*a.gn:][:a.gn] }
 	for k := k0; k < k1; k++ {
 		clear(row(k))
 	}
+	d := make([]float32, a.gn)
 	for q := lo; q < hi; q++ {
 		n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
 		h, w := i*a.sh+taps[2*tap], j*a.sw+taps[2*tap+1]
 		if h < 0 || h >= a.h || w < 0 || w >= a.w {
 			continue
 		}
-		d := dy[q*a.o+g*a.gn:][:a.gn]
+		for c, v := range dy[q*a.o+g*a.gn:][:a.gn] {
+			d[c] = get(v)
+		}
 		for k, v := range x[((n*a.h+h)*a.w+w)*a.c+g*a.gk:][k0:k1] {
-			axpy(v, d, row(k0+int64(k)))
+			axpy(get(v), d, row(k0+int64(k)))
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // rgb reports whether the kernels of rgb.h serve: a first layer.
 func (g geometry) rgb() bool {
-	return compiled && g.groups == 1 && g.c == 3 && g.kh == 3 && g.kw == 3 && g.dil == engine.Both(1) &&
+	return compiled && g.dtype == engine.Float32 && g.groups == 1 && g.c == 3 && g.kh == 3 && g.kw == 3 && g.dil == engine.Both(1) &&
 		(g.stride == engine.Both(1) || g.stride == engine.Both(2))
 }
 

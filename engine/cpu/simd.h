@@ -12,12 +12,12 @@ typedef float vf __attribute__((vector_size(VL * 4)));
 typedef int32_t vi __attribute__((vector_size(VL * 4)));
 typedef float vf_unaligned __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 
-INLINE vf load(const float *p) { return *(const vf_unaligned *)p; }
-INLINE void store(float *p, vf v) { *(vf_unaligned *)p = v; }
+INLINE vf load_f32(const float *p) { return *(const vf_unaligned *)p; }
+INLINE void store_f32(float *p, vf v) { *(vf_unaligned *)p = v; }
 INLINE vf splat(float x) { return x - (vf){0}; }
 
 // The first n floats at p, zeros behind; 0 < n < VL. Nothing behind is touched.
-INLINE vf load_part(const float *p, int64_t n) {
+INLINE vf load_part_f32(const float *p, int64_t n) {
 #if defined(PS_MASK_AVX512)
   return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
 #elif defined(PS_MASK_AVX2)
@@ -26,11 +26,11 @@ INLINE vf load_part(const float *p, int64_t n) {
 #else
   float t[VL] = {0};
   for (int64_t i = 0; i < n; i++) t[i] = p[i];
-  return load(t);
+  return load_f32(t);
 #endif
 }
 
-INLINE void store_part(float *p, int64_t n, vf v) {
+INLINE void store_part_f32(float *p, int64_t n, vf v) {
 #if defined(PS_MASK_AVX512)
   _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
 #elif defined(PS_MASK_AVX2)
@@ -38,16 +38,34 @@ INLINE void store_part(float *p, int64_t n, vf v) {
   _mm256_maskstore_ps(p, _mm256_loadu_si256((const __m256i *)(mask + 8 - n)), (__m256)v);
 #else
   float t[VL];
-  store(t, v);
+  store_f32(t, v);
   for (int64_t i = 0; i < n; i++) p[i] = t[i];
 #endif
 }
 
-// The n floats at p, n ≤ VL.
-INLINE vf load_n(const float *p, int64_t n) { return n >= VL ? load(p) : load_part(p, n); }
-INLINE void store_n(float *p, int64_t n, vf v) {
-  if (n >= VL) store(p, v);
-  else store_part(p, n, v);
+#include "bf16.h"
+
+// What a pointer's type says: n elements at p in float32, n ≤ VL, and a vector
+// rounded to the type of what is at p.
+#define PS_BY_TYPE(p, name) \
+  _Generic((p), float *: name##_f32, const float *: name##_f32, bf16 *: name##_bf16, const bf16 *: name##_bf16)
+#define load(p) PS_BY_TYPE(p, load)(p)
+#define load_part(p, n) PS_BY_TYPE(p, load_part)(p, n)
+#define load_n(p, n) PS_BY_TYPE(p, load_n)(p, n)
+#define store(p, v) PS_BY_STORE(p, store)(p, v)
+#define store_part(p, n, v) PS_BY_STORE(p, store_part)(p, n, v)
+#define store_n(p, n, v) PS_BY_STORE(p, store_n)(p, n, v)
+#define PS_BY_STORE(p, name) _Generic((p), float *: name##_f32, bf16 *: name##_bf16)
+
+INLINE vf load_n_f32(const float *p, int64_t n) { return n >= VL ? load_f32(p) : load_part_f32(p, n); }
+INLINE vf load_n_bf16(const bf16 *p, int64_t n) { return n >= VL ? load_bf16(p) : load_part_bf16(p, n); }
+INLINE void store_n_f32(float *p, int64_t n, vf v) {
+  if (n >= VL) store_f32(p, v);
+  else store_part_f32(p, n, v);
+}
+INLINE void store_n_bf16(bf16 *p, int64_t n, vf v) {
+  if (n >= VL) store_bf16(p, v);
+  else store_part_bf16(p, n, v);
 }
 
 INLINE vf square_root(vf v) {

@@ -3,6 +3,7 @@
 #include "kernels.h"
 #include "simd.h"
 
+#include "cast.h"
 #include "activation.h"
 #include "elementwise.h"
 #include "pointwise.h"

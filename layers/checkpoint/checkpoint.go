@@ -120,25 +120,53 @@ type Event struct {
 // reader finds the old file or the whole new one. A checkpoint that Load would
 // refuse is not written. Equal checkpoints make equal files.
 func Save(path string, c *Checkpoint) (bytes int64, err error) {
-	fail := func(err error) (int64, error) { return 0, fmt.Errorf("write %s: %w", path, err) }
+	f, err := c.file()
+	if err != nil {
+		return 0, fmt.Errorf("write %s: %w", path, err)
+	}
+	return safetensors.Write(path, f)
+}
+
+// Size returns the size in bytes of the file that Save would write.
+func Size(c *Checkpoint) (int64, error) {
+	f, err := c.file()
+	if err != nil {
+		return 0, err
+	}
+	n := counter(0)
+	err = f.Encode(&n)
+	return int64(n), err
+}
+
+// A counter counts the bytes that are written to it.
+type counter int64
+
+// Write implements io.Writer.
+func (c *counter) Write(b []byte) (int, error) {
+	*c += counter(len(b))
+	return len(b), nil
+}
+
+// file returns what Save writes.
+func (c *Checkpoint) file() (*safetensors.File, error) {
 	if c.Net == nil {
-		return fail(errors.New("there is no net"))
+		return nil, errors.New("there is no net")
 	}
 	if err := c.Net.Validate(); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if err := c.check(); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if err := c.Net.CheckState(c.State); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if err := checkCodes(c.State); err != nil {
-		return fail(err)
+		return nil, err
 	}
 	m, err := c.Net.Model()
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	d := description{
 		Version: version, Net: c.Net, Classes: c.Classes, Preprocess: c.Preprocess,
@@ -148,11 +176,11 @@ func Save(path string, c *Checkpoint) (bytes int64, err error) {
 	f.Tensors, d.Encodings = pack(inOrder(m, c.State))
 	text, err := json.Marshal(d)
 	if err != nil {
-		return fail(fmt.Errorf("describing the model: %w", err))
+		return nil, fmt.Errorf("describing the model: %w", err)
 	}
 	f.Metadata = map[string]string{metadataKey: string(text)}
 	f.Tensors = append(f.Tensors, c.Extra...)
-	return safetensors.Write(path, f)
+	return f, nil
 }
 
 // inOrder returns a state in the order of the model's state_dict.

@@ -110,6 +110,18 @@ func Trained(e layers.Entry) (lo, hi float64) {
 // such as a Checkpoint's Restore.
 func Logits(t testing.TB, restore func(*engine.Store) (*layers.Model, error)) []float32 {
 	t.Helper()
+	const batch, size = 3, 32
+	images := make([]float32, batch*size*size*3)
+	r := random.New(1, 0, 0, random.UseOther)
+	for i := range images {
+		images[i] = float32(r.Float64())
+	}
+	return LogitsOf(t, restore, images, batch, size)
+}
+
+// LogitsOf is Logits for given images [batch, size, size, C].
+func LogitsOf(t testing.TB, restore func(*engine.Store) (*layers.Model, error), images []float32, batch, size int) []float32 {
+	t.Helper()
 	b, err := cpu.New(cpu.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -121,17 +133,11 @@ func Logits(t testing.TB, restore func(*engine.Store) (*layers.Model, error)) []
 	if err != nil {
 		t.Fatal(err)
 	}
-	const batch, size = 3, 32
 	e, err := train.NewEvaluator(m, store, m.Arch().Classes, train.EvalOptions{Batch: batch})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	images := make([]float32, batch*size*size*3)
-	r := random.New(1, 0, 0, random.UseOther)
-	for i := range images {
-		images[i] = float32(r.Float64())
-	}
 	out, err := e.Logits(context.Background(), images, batch, size, size)
 	if err != nil {
 		t.Fatal(err)
