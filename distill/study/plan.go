@@ -195,7 +195,7 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 	if trains(s.Kind) {
 		settings := yamldoc.Keys(reflect.TypeFor[Settings]())
 		if s.Kind != kindDistill && s.Teacher == "" {
-			settings = slices.DeleteFunc(settings, func(k string) bool { return k == "temperature" || k == "alpha" })
+			settings = slices.DeleteFunc(settings, func(k string) bool { return k == "temperature" || k == "alpha" || k == "teacher_precision" })
 		}
 		allowed = append(allowed, settings...)
 	}

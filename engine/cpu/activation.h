@@ -230,6 +230,8 @@ static __attribute__((noinline)) void act_apply(const float *x, float *y, int64_
   }
 }
 
+enum { ACT_BLOCK = 1024 }; // elements of activations that are widened at once
+
 // dx = dy·f'(x), from x or from y as engine.Act.FromX has it.
 #define ACT_BACK(EXPR)                     \
   do {                                     \
@@ -265,7 +267,6 @@ INLINE vf mish_slope(vf v) {
   return (t + v * (splat(4) * e * (e + splat(1)) * d)) * d;
 }
 
-#ifndef PS_BFLOAT16
 // dx must not be dy.
 static void act_pow_back(const float *x, const float *dy, float *dx, int64_t n, double p) {
   if (p == 0) {
@@ -310,11 +311,44 @@ static __attribute__((noinline)) void act_back(const float *x, const float *dy, 
   }
 }
 
+// y = f(x) of stored elements; y may be x.
+static void act_run(const elem *x, elem *y, int64_t n, const ps_act *f) {
+#ifdef PS_BFLOAT16
+  float z[ACT_BLOCK];
+  for (int64_t at = 0; at < n; at += ACT_BLOCK) {
+    const int64_t m = min64(ACT_BLOCK, n - at);
+    for (int64_t i = 0; i < m; i += VL) store_n(z + i, m - i, load_n(x + at + i, m - i));
+    act_apply(z, z, m, f);
+    for (int64_t i = 0; i < m; i += VL) store_n(y + at + i, m - i, load_n(z + i, m - i));
+  }
+#else
+  act_apply(x, y, n, f);
+#endif
+}
+
+// dx = dy·f'(x) of stored elements.
+static void act_run_back(const elem *x, const elem *dy, elem *dx, int64_t n, const ps_act *f) {
+#ifdef PS_BFLOAT16
+  float z[ACT_BLOCK], d[ACT_BLOCK], g[ACT_BLOCK];
+  for (int64_t at = 0; at < n; at += ACT_BLOCK) {
+    const int64_t m = min64(ACT_BLOCK, n - at);
+    for (int64_t i = 0; i < m; i += VL) {
+      store_n(z + i, m - i, load_n(x + at + i, m - i));
+      store_n(d + i, m - i, load_n(dy + at + i, m - i));
+    }
+    act_back(z, d, g, m, f);
+    for (int64_t i = 0; i < m; i += VL) store_n(dx + at + i, m - i, load_n(g + i, m - i));
+  }
+#else
+  act_back(x, dy, dx, n, f);
+#endif
+}
+
 static void act(const void *args, int64_t task) {
   const act_args *a = args;
   TASK_RANGE(lo, hi, task, PS_SPAN, a->n);
   if (!act_inline(a->act.f)) {
-    act_apply(a->x + lo, a->y + lo, hi - lo, &a->act);
+    act_run(a->x + lo, a->y + lo, hi - lo, &a->act);
     return;
   }
   for (int64_t i = lo; i < hi; i += VL)
@@ -325,7 +359,7 @@ static void act_backward(const void *args, int64_t task) {
   const act_args *a = args;
   TASK_RANGE(lo, hi, task, PS_SPAN, a->n);
   if (!act_inline(a->act.f)) {
-    act_back(a->x + lo, a->dy + lo, a->y + lo, hi - lo, &a->act);
+    act_run_back(a->x + lo, a->dy + lo, a->y + lo, hi - lo, &a->act);
     return;
   }
   for (int64_t i = lo; i < hi; i += VL) {
@@ -333,4 +367,3 @@ static void act_backward(const void *args, int64_t task) {
     store_n(a->y + i, hi - i, pick(slope(y, a->act.f), load_n(a->dy + i, hi - i), splat(0)));
   }
 }
-#endif

@@ -69,6 +69,7 @@ const (
 	kIGemm
 	kWGrad
 	kReduce
+	kRGBPad
 	kRGB
 	kRGBWeight
 	kDepthwise
@@ -101,7 +102,7 @@ var kernelNames = [kernelCount]string{
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
-	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
+	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb_pad", "rgb", "rgb_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip", "chain",
 }
 
@@ -140,9 +141,10 @@ type (
 	}
 	poolArgs struct {
 		x, dy, y                       ptr
+		scratch                        ptr
 		rowSpans, colSpans             ptr
 		n, h, w, c, oh, ow, dilh, dilw int64
-		rows                           int64
+		wide, apart, rows              int64
 	}
 	transposeArgs struct {
 		x, y          ptr
@@ -189,7 +191,7 @@ type (
 		rows, tasks       int64
 	}
 	pad2dArgs struct {
-		x, y               ptr
+		x, y, scratch      ptr
 		rowFrom, colFrom   ptr
 		n, h, w, c, oh, ow int64
 		rows               int64
@@ -297,8 +299,8 @@ type (
 		n, splits, stride int64
 	}
 	rgbArgs struct {
-		x, w, bias, dy         ptr
-		y, dw, db              ptr
+		x, w, bias             ptr
+		dy, y, dw, db          ptr
 		n, h                   int64
 		wd                     int64 `c:"w_"`
 		oh, ow, o, stride, act int64
@@ -306,7 +308,8 @@ type (
 		rows                   int64
 	}
 	depthwiseArgs struct {
-		x, w, bias, dy, residual      ptr
+		x, dy, residual               ptr
+		w, bias                       ptr
 		y, dw, db                     ptr
 		n, h                          int64
 		wd                            int64 `c:"w_"`

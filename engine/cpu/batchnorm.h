@@ -13,7 +13,7 @@ INLINE void bn_merge(double *mu, double *m2, double n, double count, double mean
 }
 
 // Mean and centered squares of each of the channels of x [rows, channels].
-INLINE void bn_moments(const float *x, int64_t rows, int64_t channels, double *mu, double *m2) {
+INLINE void bn_moments(const elem *x, int64_t rows, int64_t channels, double *mu, double *m2) {
   memset(mu, 0, channels * sizeof *mu);
   memset(m2, 0, channels * sizeof *m2);
   for (int64_t r = 0; r < rows; r += bn_block(channels)) {
@@ -85,19 +85,41 @@ INLINE bn_affine bn_affine_at(const bn_args *a, int64_t c) {
 
 INLINE vf bn_value(bn_affine f, vf x) { return (x - f.mean) * f.scale + f.shift; }
 
-// The largest of a window's k×k values after the activation, and which it is.
-INLINE vf bn_window(const bn_args *a, const float *x, int64_t n, bn_affine f, vi *winner) {
-  vf best = splat(-INFINITY);
-  vi at = (vi){0};
-  for (int32_t u = 0; u < a->kernel; u++)
-    for (int32_t v = 0; v < a->kernel; v++) {
-      const vf y = activate(bn_value(f, load_n(x + (u * a->w + v) * a->c, n)), a->act);
-      const vi m = beats(y, best);
-      best = pick(m, y, best);
-      at = (m & (int32_t)(u * a->kernel + v)) | (~m & at);
+// The largest of a window's k×k values after the activation, its x, and which it is.
+typedef struct {
+  vf value, x;
+  vi winner;
+} bn_best;
+
+INLINE bn_best bn_window(const bn_args *a, const int32_t k, const int64_t act, const elem *x, const int64_t n, bn_affine f) {
+  bn_best b = {splat(-INFINITY), splat(0), {0}};
+  for (int32_t u = 0; u < k; u++)
+    for (int32_t v = 0; v < k; v++) {
+      const vf xv = load_n(x + (u * a->w + v) * a->c, n), y = activate(bn_value(f, xv), act);
+      const vm m = above(y, b.value);
+      b.value = choose(m, y, b.value);
+      b.x = choose(m, xv, b.x);
+      b.winner = choose_int(m, (vi){0} + (u * k + v), b.winner);
     }
-  *winner = at;
-  return best;
+  return b;
+}
+
+// Calls f(a, k, act, n, …) for windows of k×k and n channels: with constants in the
+// usual case.
+#define BN_WINDOWS(f, a, n, ...)                                                                  \
+  do {                                                                                            \
+    if ((n) >= VL && (a)->kernel == 2 && (a)->act == PS_RELU) f(a, 2, PS_RELU, VL, __VA_ARGS__);  \
+    else f(a, (int32_t)(a)->kernel, (a)->act, n, __VA_ARGS__);                                    \
+  } while (0)
+
+// Where the windows of a pooled row begin in x.
+INLINE int64_t bn_first(const bn_args *a, int64_t row) {
+  return ((row / a->oh) * a->h + (row % a->oh) * a->kernel) * a->w * a->c;
+}
+
+// A row of windows.
+INLINE void bn_pool_row(const bn_args *a, const int32_t k, const int64_t act, const int64_t n, const elem *x, elem *y, bn_affine f) {
+  for (int64_t j = 0; j < a->ow; j++, x += k * a->c, y += a->c) store_n(y, n, bn_window(a, k, act, x, n, f).value);
 }
 
 // y = pool(act((x-mean)·scale + β)). With pooling, the rows of a task are rows
@@ -117,21 +139,27 @@ static void bn_apply(const void *args, int64_t task) {
     return;
   }
   TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
-  for (int64_t row = lo; row < hi; row++) {
-    const float *x = a->x + ((row / a->oh) * a->h + (row % a->oh) * a->kernel) * a->w * a->c;
-    float *y = a->y + row * a->ow * a->c;
+  for (int64_t row = lo; row < hi; row++)
     for (int64_t c = 0; c < a->c; c += VL) {
-      const bn_affine f = bn_affine_at(a, c);
-      vi winner;
-      for (int64_t j = 0; j < a->ow; j++)
-        store_n(y + j * a->c + c, a->c - c, bn_window(a, x + j * a->kernel * a->c + c, a->c - c, f, &winner));
+      const int64_t n = a->c - c;
+      BN_WINDOWS(bn_pool_row, a, n, a->x + bn_first(a, row) + c, a->y + row * a->ow * a->c + c, bn_affine_at(a, c));
     }
-  }
 }
 
 // The gradient that arrives at BatchNorm's result, given dy behind activation
 // and pool: at the window's winner, where the slope is one.
-INLINE vf bn_through(const bn_args *a, vf y, vf dy) { return pick(slope(y, a->act), dy, splat(0)); }
+INLINE vf bn_through(int64_t act, vf y, vf dy) { return pick(slope(y, act), dy, splat(0)); }
+
+// Adds Σg and Σg·(x-mean) of a row of windows to *s and *d.
+INLINE void bn_grad_row(const bn_args *a, const int32_t k, const int64_t act, const int64_t n, const elem *x, const elem *dy,
+                        bn_affine f, vf *s, vf *d) {
+  for (int64_t j = 0; j < a->ow; j++, x += k * a->c, dy += a->c) {
+    const bn_best b = bn_window(a, k, act, x, n, f);
+    const vf g = bn_through(act, b.value, load_n(dy, n));
+    *s += g;
+    *d += g * (b.x - f.mean);
+  }
+}
 
 // part[task] = [Σg, Σg·(x-mean)·r] per channel, in double over short float sums.
 static void bn_grad(const void *args, int64_t task) {
@@ -148,22 +176,12 @@ static void bn_grad(const void *args, int64_t task) {
       const bn_affine f = bn_affine_at(a, c);
       vf s = splat(0), d = splat(0);
       if (pooled) {
-        const float *x = a->x + ((r / a->oh) * a->h + (r % a->oh) * a->kernel) * a->w * a->c + c;
-        for (int64_t j = 0; j < a->ow; j++, x += a->kernel * a->c) {
-          vi winner;
-          const vf y = bn_window(a, x, n, f, &winner);
-          const vf g = bn_through(a, y, load_n(a->dy + (r * a->ow + j) * a->c + c, n));
-          vf at = splat(0);
-          for (int32_t k = 0; k < a->kernel * a->kernel; k++)
-            at = pick(winner == k, load_n(x + (k / a->kernel * a->w + k % a->kernel) * a->c, n), at);
-          s += g;
-          d += g * (at - f.mean);
-        }
+        BN_WINDOWS(bn_grad_row, a, n, a->x + bn_first(a, r) + c, a->dy + r * a->ow * a->c + c, f, &s, &d);
       } else {
         for (int64_t i = r; i < end; i++) {
           const vf x = load_n(a->x + i * a->c + c, n);
           vf g = load_n(a->dy + i * a->c + c, n);
-          if (a->act) g = bn_through(a, activate(bn_value(f, x), a->act), g);
+          if (a->act) g = bn_through(a->act, activate(bn_value(f, x), a->act), g);
           s += g;
           d += g * (x - f.mean);
         }
@@ -193,7 +211,7 @@ static void bn_grad_finish(const void *args, int64_t task) {
 }
 
 // One picture row that pooling leaves out, or that no window covers: g is zero.
-INLINE void bn_rest(const bn_args *a, const float *x, float *dx, int64_t count, int64_t n, vf mean, vf c1, vf c2) {
+INLINE void bn_rest(const bn_args *a, const elem *x, elem *dx, int64_t count, int64_t n, vf mean, vf c1, vf c2) {
   for (int64_t i = 0; i < count; i++)
     store_n(dx + i * a->c, n, c1 * (load_n(x + i * a->c, n) - mean) + c2);
 }
@@ -212,22 +230,20 @@ INLINE void bn_left(const bn_args *a, int64_t row, int64_t first, int64_t n, vf 
 }
 
 // dx of one row of windows.
-INLINE void bn_grad_windows(const bn_args *a, int64_t row, int64_t c) {
-  const int64_t n = a->c - c, k = a->kernel;
+INLINE void bn_grad_windows(const bn_args *a, const int32_t k, const int64_t act, const int64_t n, int64_t row, int64_t c) {
   const bn_affine f = bn_affine_at(a, c);
   const vf c0 = load_n(a->coef + c, n), c1 = load_n(a->coef + a->c + c, n), c2 = load_n(a->coef + 2 * a->c + c, n);
-  const int64_t first = ((row / a->oh) * a->h + (row % a->oh) * k) * a->w * a->c + c;
-  for (int64_t j = 0; j < a->ow; j++) {
-    const float *x = a->x + first + j * k * a->c;
-    float *dx = a->y + first + j * k * a->c;
-    vi winner;
-    const vf y = bn_window(a, x, n, f, &winner);
-    const vf g = c0 * bn_through(a, y, load_n(a->dy + (row * a->ow + j) * a->c + c, n));
+  const int64_t first = bn_first(a, row) + c;
+  const elem *x = a->x + first, *dy = a->dy + row * a->ow * a->c + c;
+  elem *dx = a->y + first;
+  for (int64_t j = 0; j < a->ow; j++, x += k * a->c, dx += k * a->c, dy += a->c) {
+    const bn_best b = bn_window(a, k, act, x, n, f);
+    const vf g = c0 * bn_through(act, b.value, load_n(dy, n));
     for (int32_t u = 0; u < k; u++)
       for (int32_t v = 0; v < k; v++) {
         const int64_t at = (u * a->w + v) * a->c;
         const vf base = c1 * (load_n(x + at, n) - f.mean) + c2;
-        store_n(dx + at, n, base + pick(winner == (int32_t)(u * k + v), g, splat(0)));
+        store_n(dx + at, n, base + choose(same(b.winner, (vi){0} + (u * k + v)), g, splat(0)));
       }
   }
   bn_left(a, row, first, n, f.mean, c1, c2);
@@ -238,7 +254,7 @@ static void bn_grad_apply(const void *args, int64_t task) {
   if (a->kernel > 1) {
     TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
     for (int64_t row = lo; row < hi; row++)
-      for (int64_t c = 0; c < a->c; c += VL) bn_grad_windows(a, row, c);
+      for (int64_t c = 0; c < a->c; c += VL) BN_WINDOWS(bn_grad_windows, a, a->c - c, row, c);
     return;
   }
   TASK_RANGE(lo, hi, task, a->rows, a->m);
@@ -249,7 +265,7 @@ static void bn_grad_apply(const void *args, int64_t task) {
     for (int64_t i = lo; i < hi; i++) {
       const vf x = load_n(a->x + i * a->c + c, n);
       vf g = load_n(a->dy + i * a->c + c, n);
-      if (a->act) g = bn_through(a, activate(bn_value(f, x), a->act), g);
+      if (a->act) g = bn_through(a->act, activate(bn_value(f, x), a->act), g);
       store_n(a->y + i * a->c + c, n, c0 * g + c1 * (x - f.mean) + c2);
     }
   }

@@ -15,6 +15,18 @@ INLINE void bna_normalize(const bn_args *a, int64_t lo, int64_t hi, float *z) {
   }
 }
 
+// dy of rows [lo, hi) in float32: itself, or a copy in d.
+INLINE const float *bna_dy(const bn_args *a, int64_t lo, int64_t hi, float *d) {
+#ifdef PS_BFLOAT16
+  const int64_t n = (hi - lo) * a->c;
+  for (int64_t i = 0; i < n; i += VL) store_n(d + i, n - i, load_n(a->dy + lo * a->c + i, n - i));
+  return d;
+#else
+  (void)hi, (void)d;
+  return a->dy + lo * a->c;
+#endif
+}
+
 // Windows of one row that are taken at once, in vectors of VL channels.
 enum { BNA_WINDOWS = 8 };
 typedef struct {
@@ -25,11 +37,11 @@ typedef struct {
 } bna_windows;
 
 // The windows of count places from x on.
-static void bna_pool(const bn_args *a, const float *x, int64_t n, bn_affine f, int64_t count, bna_windows *w) {
+static void bna_pool(const bn_args *a, const elem *x, int64_t n, bn_affine f, int64_t count, bna_windows *w) {
   const int64_t places = a->kernel * a->kernel;
   for (int64_t u = 0; u < places; u++)
     for (int64_t j = 0; j < count; j++) {
-      const float *p = x + (u / a->kernel * a->w + j * a->kernel + u % a->kernel) * a->c;
+      const elem *p = x + (u / a->kernel * a->w + j * a->kernel + u % a->kernel) * a->c;
       store(w->z + (u * count + j) * VL, bn_value(f, load_n(p, n)));
     }
   act_apply(w->z, w->y, places * count * VL, &a->more);
@@ -49,20 +61,16 @@ static void bna_pool(const bn_args *a, const float *x, int64_t n, bn_affine f, i
   }
 }
 
-// Where the windows of a pooled row begin in x.
-INLINE int64_t bna_first(const bn_args *a, int64_t row) {
-  return ((row / a->oh) * a->h + (row % a->oh) * a->kernel) * a->w * a->c;
-}
-
 static void bn_apply_act(const void *args, int64_t task) {
   const bn_args *a = args;
   if (a->kernel <= 1) {
     TASK_RANGE(lo, hi, task, a->rows, a->m);
     for (int64_t r = lo; r < hi; r += bna_block(a->c)) {
       const int64_t end = min64(hi, r + bna_block(a->c));
-      float *y = a->y + r * a->c;
-      bna_normalize(a, r, end, y);
-      act_apply(y, y, (end - r) * a->c, &a->more);
+      float *z = sums_at(a->y + r * a->c, a->scratch + task * 3 * a->block);
+      bna_normalize(a, r, end, z);
+      act_apply(z, z, (end - r) * a->c, &a->more);
+      settle(a->y + r * a->c, z, (end - r) * a->c);
     }
     return;
   }
@@ -74,7 +82,7 @@ static void bn_apply_act(const void *args, int64_t task) {
       const int64_t n = a->c - c;
       for (int64_t j = 0; j < a->ow; j += BNA_WINDOWS) {
         const int64_t count = min64(BNA_WINDOWS, a->ow - j);
-        bna_pool(a, a->x + bna_first(a, row) + j * a->kernel * a->c + c, n, f, count, &w);
+        bna_pool(a, a->x + bn_first(a, row) + j * a->kernel * a->c + c, n, f, count, &w);
         for (int64_t k = 0; k < count; k++)
           store_n(a->y + (row * a->ow + j + k) * a->c + c, n, load(w.best + k * VL));
       }
@@ -85,7 +93,7 @@ static void bn_apply_act(const void *args, int64_t task) {
 INLINE void bna_gradients(const bn_args *a, int64_t row, int64_t j, int64_t c, int64_t count, bn_affine f, bna_windows *w,
                           float *g) {
   float dy[BNA_WINDOWS * VL];
-  bna_pool(a, a->x + bna_first(a, row) + j * a->kernel * a->c + c, a->c - c, f, count, w);
+  bna_pool(a, a->x + bn_first(a, row) + j * a->kernel * a->c + c, a->c - c, f, count, w);
   for (int64_t k = 0; k < count; k++) store(dy + k * VL, load_n(a->dy + (row * a->ow + j + k) * a->c + c, a->c - c));
   act_back(a->from_x ? w->at : w->best, dy, g, count * VL, &a->more);
 }
@@ -95,7 +103,7 @@ INLINE void bna_through(const bn_args *a, int64_t lo, int64_t hi, float *z, floa
   const int64_t n = (hi - lo) * a->c;
   bna_normalize(a, lo, hi, z);
   if (!a->from_x) act_apply(z, z, n, &a->more);
-  act_back(z, a->dy + lo * a->c, g, n, &a->more);
+  act_back(z, bna_dy(a, lo, hi, g + a->block), g, n, &a->more);
 }
 
 static void bn_grad_act(const void *args, int64_t task) {
@@ -104,7 +112,7 @@ static void bn_grad_act(const void *args, int64_t task) {
   TASK_RANGE(lo, hi, task, a->rows, pooled ? a->n * a->oh : a->m);
   double *sum = a->part + task * 2 * a->c, *dot = sum + a->c;
   memset(sum, 0, 2 * a->c * sizeof *sum);
-  float *z = a->scratch + task * 2 * a->block, *g = z + a->block;
+  float *z = a->scratch + task * 3 * a->block, *g = z + a->block;
   bna_windows w;
   for (int64_t r = lo, end; r < hi; r = end) {
     end = pooled ? r + 1 : min64(hi, r + bna_block(a->c));
@@ -124,7 +132,7 @@ static void bn_grad_act(const void *args, int64_t task) {
         bna_gradients(a, r, j, c, count, f, &w, gw);
         for (int64_t k = 0; k < count; k++) {
           const vf v = load(gw + k * VL);
-          const float *x = a->x + bna_first(a, r) + (j + k) * a->kernel * a->c + c;
+          const elem *x = a->x + bn_first(a, r) + (j + k) * a->kernel * a->c + c;
           vf at = splat(0);
           for (int32_t u = 0; u < a->kernel * a->kernel; u++)
             at = pick(w.winner[k] == u, load_n(x + (u / a->kernel * a->w + u % a->kernel) * a->c, n), at);
@@ -139,7 +147,7 @@ static void bn_grad_act(const void *args, int64_t task) {
 
 // dx of one row of windows.
 static void bna_grad_windows(const bn_args *a, int64_t row, int64_t c) {
-  const int64_t n = a->c - c, k = a->kernel, first = bna_first(a, row) + c;
+  const int64_t n = a->c - c, k = a->kernel, first = bn_first(a, row) + c;
   const bn_affine f = bn_affine_at(a, c);
   const vf c0 = load_n(a->coef + c, n), c1 = load_n(a->coef + a->c + c, n), c2 = load_n(a->coef + 2 * a->c + c, n);
   bna_windows w;
@@ -168,7 +176,7 @@ static void bn_grad_apply_act(const void *args, int64_t task) {
     return;
   }
   TASK_RANGE(lo, hi, task, a->rows, a->m);
-  float *z = a->scratch + task * 2 * a->block, *g = z + a->block;
+  float *z = a->scratch + task * 3 * a->block, *g = z + a->block;
   for (int64_t r = lo; r < hi; r += bna_block(a->c)) {
     const int64_t end = min64(hi, r + bna_block(a->c));
     bna_through(a, r, end, z, g);

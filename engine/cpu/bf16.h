@@ -2,20 +2,9 @@
 // rounded to the nearest, ties to even, when they are written. All instruction
 // sets give the same bits.
 
-typedef struct {
-  uint16_t bits;
-} bf16;
-
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
 typedef uint16_t vh __attribute__((vector_size(VL * 2)));
 typedef uint16_t vh_unaligned __attribute__((vector_size(VL * 2), aligned(2), may_alias));
-
-// The type in which activations are stored.
-#ifdef PS_BFLOAT16
-typedef bf16 elem;
-#else
-typedef float elem;
-#endif
 
 INLINE vf wide(vh h) { return (vf)(__builtin_convertvector(h, vu) << 16); }
 

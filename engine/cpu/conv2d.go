@@ -56,9 +56,10 @@ func (g geometry) rowwise() bool {
 	return g.groups == 1 && g.dil[1] == 1 && g.c < 16 && g.kw > 1 && g.kw*g.c <= zerosFloats
 }
 
-// widenedDepthwise returns errWidened in bfloat16.
-func (g geometry) widenedDepthwise() error {
-	if g.dtype == engine.BFloat16 {
+// widenedDepthwise returns errWidened for bfloat16 where the kernels are in plain
+// Go, or take the activation of a result that is rounded.
+func (g geometry) widenedDepthwise(act engine.Act) error {
+	if _, more := splitAct(act); g.dtype == engine.BFloat16 && (!compiled || more.f != 0) {
 		return errWidened
 	}
 	return nil
@@ -94,8 +95,10 @@ func (g geometry) padded() geometry {
 }
 
 // pushPad enqueues the copy of x into its padding.
-func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) {
-	push(q, kPad.of(g.dtype), g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
+func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) { g.pushPadOf(q, kPad.of(g.dtype), x, dst) }
+
+func (g geometry) pushPadOf(q *queue, k kernelID, x, dst unsafe.Pointer) {
+	push(q, k, g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
 		top: int64(g.pad[0]), left: int64(g.pad[1]), bottom: int64(g.pad[2]), right: int64(g.pad[3])})
 }
 
@@ -273,8 +276,8 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 	g := geometryOf(op, in[0], in[1], y)
 	switch {
 	case c == nil:
-		return 0, lowerDepthwise(g, op.Epilogue), g.widenedDepthwise()
-	case g.rgb() && !op.Epilogue.Residual:
+		return 0, lowerDepthwise(g, op.Epilogue), g.widenedDepthwise(op.Epilogue.Act)
+	case g.rgb() && g.rgbTakes(op.Epilogue):
 		ws, low := lowerRGB(g, op.Epilogue.Act)
 		return ws, low, nil
 	}
@@ -291,7 +294,7 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 // prepareConv2D packs the weights once; nil for a convolution without packing.
 func prepareConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) *preparation {
 	c, err := newConvolution(op, in, y)
-	if err != nil || c == nil || c.rgb() && !op.Epilogue.Residual {
+	if err != nil || c == nil || c.rgb() && c.rgbTakes(op.Epilogue) {
 		return nil
 	}
 	packed := c.ps.packedFloats()
@@ -341,7 +344,7 @@ func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (in
 	op.X.DType = in[0].DType
 	g := geometryOf(op.Conv2D, op.X, in[1], in[0])
 	if g.depthwise() {
-		return 0, lowerDepthwiseData(g), g.widenedDepthwise()
+		return 0, lowerDepthwiseData(g), g.widenedDepthwise(engine.Identity)
 	}
 	if err := g.check(); err != nil {
 		return 0, nil, err

@@ -22,7 +22,7 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	g := geometryOf(op.Conv2D, in[0], op.W, in[1])
 	if g.depthwise() {
 		ws, low := lowerDepthwiseWeight(g, op.Bias)
-		return ws, low, g.widenedDepthwise()
+		return ws, low, g.widenedDepthwise(engine.Identity)
 	}
 	if g.rgb() {
 		ws, low := lowerRGBWeight(g, op.Bias)

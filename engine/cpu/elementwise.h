@@ -21,8 +21,8 @@ static void add(const void *args, int64_t task) {
 
 static void transpose(const void *args, int64_t task) {
   const transpose_args *a = args;
-  const float *x = a->x + task * a->rows * a->cols;
-  float *y = a->y + task * a->rows * a->cols;
+  const elem *x = a->x + task * a->rows * a->cols;
+  elem *y = a->y + task * a->rows * a->cols;
   for (int64_t i = 0; i < a->rows; i++)
     for (int64_t j = 0; j < a->cols; j++) y[j * a->rows + i] = x[i * a->cols + j];
 }
@@ -44,7 +44,7 @@ static void dropout(const void *args, int64_t task) {
     uint32_t c[4] = {(uint32_t)(i / 4), (uint32_t)a->stream, a->counter[2], a->counter[3]};
     philox(c, a->counter[0], a->counter[1]);
     for (int64_t j = 0; j < min64(4, hi - i); j++)
-      a->y[i + j] = c[j] < (uint32_t)a->threshold ? 0 : a->x[i + j] * (float)a->scale;
+      put(a->y + i + j, c[j] < (uint32_t)a->threshold ? 0 : get(a->x + i + j) * (float)a->scale);
   }
 }
 

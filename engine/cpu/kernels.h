@@ -14,10 +14,18 @@
 
 typedef void (*ps_kernel)(const void *args, int64_t task);
 
-// An element of an activation, or of its gradient: float32 in the kernels of one
-// table, bfloat16 in those of the other (elem of simd.h). The type is incomplete, so
-// that a kernel must say which it means before it counts in elements.
-typedef struct ps_stored ps_stored;
+// bfloat16: the upper half of a float32.
+typedef struct {
+  uint16_t bits;
+} bf16;
+
+// An element of an activation, or of its gradient, as it is stored: each of the two
+// tables of kernels is compiled for one type.
+#ifdef PS_BFLOAT16
+typedef bf16 elem;
+#else
+typedef float elem;
+#endif
 
 // In the order of the constants in args.go.
 #define PS_KERNELS(X)                                                          \
@@ -36,13 +44,24 @@ typedef struct ps_stored ps_stored;
   X(layer_norm) X(layer_norm_backward) X(norm_total)                           \
   X(group_norm_stats) X(group_norm_finish) X(group_norm)                       \
   X(group_norm_grad) X(group_norm_coef) X(group_norm_backward)                 \
-  X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb) X(rgb_weight)              \
+  X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb_pad) X(rgb) X(rgb_weight)              \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
   X(adam) X(sgd) X(mix) X(sumsq) X(clip) X(chain)
 
 // The kernels that are there for activations in bfloat16 too, under the number
 // behind the last of PS_KERNELS that they have in it.
-#define PS_STORED(X) X(widen) X(narrow) X(pack) X(pad) X(igemm) X(wgrad)
+#define PS_STORED(X)                                                           \
+  X(widen) X(narrow) X(add) X(act) X(act_backward)                             \
+  X(maxpool) X(maxpool_backward) X(avgpool) X(avgpool_backward)                \
+  X(globalpool) X(globalpool_backward) X(transpose) X(dropout) X(strip)        \
+  X(channel_shuffle) X(pad2d) X(pad2d_backward)                                \
+  X(stochastic_depth)                                                          \
+  X(pointwise) X(bn_stats) X(bn_apply) X(bn_grad) X(bn_grad_apply)             \
+  X(bn_apply_act) X(bn_grad_act) X(bn_grad_apply_act)                          \
+  X(layer_norm) X(layer_norm_backward) X(group_norm_stats) X(group_norm)       \
+  X(group_norm_grad) X(group_norm_backward) X(rgb_pad) X(rgb) X(rgb_weight)    \
+  X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
+  X(pack) X(pad) X(igemm) X(wgrad)
 
 #define PS_NUMBER(name) ps_k_##name,
 enum { PS_KERNELS(PS_NUMBER) PS_KERNEL_COUNT };
@@ -72,8 +91,8 @@ typedef struct {
 #define PS_SPAN 16384
 
 typedef struct {
-  float *y;
-  const float *const *x; // k pointers
+  elem *y;
+  const elem *const *x; // k pointers
   const double *w;       // k factors
   int64_t k, n;
 } add_args;
@@ -92,8 +111,8 @@ typedef struct {
 } ps_act;
 
 typedef struct {
-  const float *x, *dy; // act_backward: x is x or y, as engine.Act.FromX has it
-  float *y;            // act_backward: dx
+  const elem *x, *dy; // act_backward: x is x or y, as engine.Act.FromX has it
+  elem *y;             // act_backward: dx
   int64_t n;
   ps_act act;
 } act_args;
@@ -105,33 +124,36 @@ typedef struct {
 } pool_span;
 
 typedef struct {
-  const float *x, *dy;
-  float *y; // or dx
+  const elem *x, *dy;
+  elem *y; // or dx
+  float *scratch; // of the gradients in bfloat16: dx in float32
   const pool_span *row_spans, *col_spans; // oh and ow of them
   int64_t n, h, w, c, oh, ow, dilh, dilw;
+  int64_t wide;  // of globalpool: y is float32, and so is dy of its gradient
+  int64_t apart; // windows do not overlap, and there is nothing between their pixels
   int64_t rows; // of y over all pictures, a task; channels, of globalpool; the gradients have a task a picture
 } pool_args;
 
 // y[n][j][i] = x[n][i][j] for each n: NHWC to NCHW and back.
 typedef struct {
-  const float *x;
-  float *y;
+  const elem *x;
+  elem *y;
   int64_t n, rows, cols;
 } transpose_args;
 
 typedef struct {
-  const float *x;
+  const elem *x;
   const uint32_t *counter;
-  float *y;
+  elem *y;
   int64_t n, stream, threshold;
   double scale;
 } dropout_args;
 
 // As dropout, for n images of `each` elements.
 typedef struct {
-  const float *x;
+  const elem *x;
   const uint32_t *counter;
-  float *y;
+  elem *y;
   int64_t n, each, stream, threshold;
   double scale;
 } depth_args;
@@ -139,8 +161,8 @@ typedef struct {
 enum { PS_PRODUCT, PS_QUOTIENT, PS_LARGER, PS_SMALLER, PS_LARGER_BACKWARD, PS_SMALLER_BACKWARD };
 
 typedef struct {
-  const float *a, *b, *dy;
-  float *y;
+  const elem *a, *b, *dy;
+  elem *y;
   int64_t n, op;
 } pointwise_args;
 
@@ -172,8 +194,8 @@ typedef struct {
 
 // y[r][y0+c] = x[r][x0+c] for c < n; with fill the rest of y's rows is zero.
 typedef struct {
-  const float *x;
-  float *y;
+  const elem *x;
+  elem *y;
   int64_t m, xc, x0, yc, y0; // rows; channels of x and y, and the first that is moved
   int64_t n, fill;
   int64_t rows, tasks; // rows a task
@@ -182,8 +204,9 @@ typedef struct {
 // A picture x [h][w][c] with something around it, y [oh][ow][c]; backwards x is dy
 // and y is dx.
 typedef struct {
-  const float *x;
-  float *y;
+  const elem *x;
+  elem *y;
+  float *scratch; // of the gradient in bfloat16: dx in float32
   const int64_t *row_from, *col_from; // the pixel that each row and column of y repeats, or -1
   int64_t n, h, w, c, oh, ow;
   int64_t rows; // of y, a task
@@ -202,8 +225,8 @@ typedef struct {
 
 // y[r][j·groups+i] = x[r][i·each+j]
 typedef struct {
-  const float *x;
-  float *y;
+  const elem *x;
+  elem *y;
   int64_t m, groups, each; // rows of groups·each channels
   int64_t rows;            // rows a task
 } shuffle_args;
@@ -216,13 +239,13 @@ typedef struct {
 } loss_args;
 
 typedef struct {
-  const float *x, *dy;
+  const elem *x, *dy;
   const float *gamma, *beta;
   const float *mean, *var;     // evaluation: the running statistics
   float *mu, *r;               // training: the batch's
   float *run_mean, *run_var;   // moved by bn_finish
   double *part;                // tasks × 2 × c partial results
-  float *y;                    // y or dx
+  elem *y;                     // y or dx
   float *dgamma, *dbeta;
   float *coef;                 // 3 × c, what bn_grad_apply multiplies with
   int64_t m, c;                // rows (pixels) and channels
@@ -232,7 +255,7 @@ typedef struct {
   int64_t act, eval; // act: Identity, ReLU or ReLU6
   ps_act more;       // another activation, for the kernels of batchnorm_act.h
   int64_t from_x;    // whose slope is computed from its argument
-  float *scratch;    // of each task twice `block` floats
+  float *scratch;    // of each task three times `block` floats
   int64_t block;
   double eps, momentum;
 } bn_args;
@@ -245,8 +268,9 @@ typedef struct {
 } fold_args;
 
 typedef struct {
-  const float *x, *dy, *gamma, *beta;
-  float *y;     // y or dx
+  const elem *x, *dy;
+  const float *gamma, *beta;
+  elem *y;      // y or dx
   double *part; // tasks × 2 × c partial sums
   int64_t m, c; // rows (pixels) and channels
   int64_t rows; // rows a task
@@ -260,9 +284,10 @@ typedef struct {
 } norm_total_args;
 
 typedef struct {
-  const float *x, *dy, *gamma, *beta;
+  const elem *x, *dy;
+  const float *gamma, *beta;
   float *mu, *r;               // of each image's groups
-  float *y;                    // y or dx
+  elem *y;                     // y or dx
   double *part;                // tasks × 2 × c partial results
   float *coef;                 // of each image 2 × groups, what group_norm_backward multiplies with
   int64_t m, c, groups;        // pixels of an image, channels
@@ -281,8 +306,8 @@ typedef struct {
 } pack_args;
 
 typedef struct {
-  const float *x;
-  float *y;
+  const elem *x;
+  elem *y; // rgb_pad: of float32
   int64_t n, h, w, c;
   int64_t top, left, bottom, right;
 } pad_args;
@@ -330,16 +355,20 @@ typedef struct {
 
 // A 3x3 convolution of three channels; h and w_ include the padding.
 typedef struct {
-  const float *x, *w, *bias, *dy;
-  float *y, *dw, *db;
+  const float *x, *w, *bias;
+  const elem *dy;
+  elem *y;
+  float *dw, *db;
   int64_t n, h, w_, oh, ow, o, stride, act;
   ps_act more; // as of igemm_args
   int64_t rows; // output rows a task
 } rgb_args;
 
 typedef struct {
-  const float *x, *w, *bias, *dy, *residual;
-  float *y, *dw, *db;
+  const elem *x, *dy, *residual;
+  const float *w, *bias;
+  elem *y;
+  float *dw, *db;
   int64_t n, h, w_, c, oh, ow, kh, kw;
   int64_t sh, sw, top, left, dilh, dilw; // strides, padding, dilations
   int64_t flip, act;

@@ -25,7 +25,7 @@ INLINE vf ln_first(vf v, int64_t n) {
 
 // The mean, and the squares about it: what the rounded mean leaves over is taken
 // into account, so that nothing is lost however large the mean is.
-INLINE ln_row ln_stats(const layer_norm_args *a, const float *x) {
+INLINE ln_row ln_stats(const layer_norm_args *a, const elem *x) {
   vf s = splat(0), q = splat(0), rest = splat(0);
   for (int64_t c = 0; c < a->c; c += VL) s += load_n(x + c, a->c - c);
   const float mean = (float)(ln_total(s) / a->c);
@@ -42,7 +42,7 @@ static void layer_norm(const void *args, int64_t task) {
   const layer_norm_args *a = args;
   TASK_RANGE(lo, hi, task, a->rows, a->m);
   for (int64_t i = lo; i < hi; i++) {
-    const float *x = a->x + i * a->c;
+    const elem *x = a->x + i * a->c;
     const ln_row f = ln_stats(a, x);
     for (int64_t c = 0; c < a->c; c += VL) {
       const int64_t n = a->c - c;
@@ -53,7 +53,7 @@ static void layer_norm(const void *args, int64_t task) {
 
 // dx of row i.
 INLINE void ln_dx(const layer_norm_args *a, int64_t i, ln_row f) {
-  const float *x = a->x + i * a->c, *dy = a->dy + i * a->c;
+  const elem *x = a->x + i * a->c, *dy = a->dy + i * a->c;
   vf s = splat(0), d = splat(0);
   for (int64_t c = 0; c < a->c; c += VL) {
     const int64_t n = a->c - c;

@@ -12,10 +12,10 @@ INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
 // picture, y its place.
 #define POOL_ROWS(a, lo, hi, body)                                    \
   for (int64_t row = lo; row < hi; row++) {                           \
-    const float *x = (a)->x + row / (a)->oh * (a)->h * (a)->w * (a)->c; \
+    const elem *x = (a)->x + row / (a)->oh * (a)->h * (a)->w * (a)->c; \
     const pool_span r = (a)->row_spans[row % (a)->oh];                \
     for (int64_t j = 0; j < (a)->ow; j++) {                           \
-      float *y = (a)->y + (row * (a)->ow + j) * (a)->c;               \
+      elem *y = (a)->y + (row * (a)->ow + j) * (a)->c;               \
       const pool_span q = (a)->col_spans[j];                          \
       body                                                            \
     }                                                                 \
@@ -41,13 +41,53 @@ static void maxpool(const void *args, int64_t task) {
   maxpool_rows(a, lo, hi);
 }
 
+// The gradient where windows do not overlap: each value of dx is written once.
+INLINE void maxpool_apart(const pool_args *a, const elem *x, const elem *dy, elem *dx) {
+  int64_t done = 0; // rows of dx
+  for (int64_t i = 0; i < a->oh; i++) {
+    const pool_span r = a->row_spans[i];
+    memset(dx + done * a->w * a->c, 0, (r.first - done) * a->w * a->c * sizeof *dx);
+    done = r.end;
+    const pool_span left = a->col_spans[0], right = a->col_spans[a->ow - 1];
+    for (int64_t u = r.first; u < r.end; u++) {
+      memset(dx + u * a->w * a->c, 0, left.first * a->c * sizeof *dx);
+      memset(dx + (u * a->w + right.end) * a->c, 0, (a->w - right.end) * a->c * sizeof *dx);
+    }
+    for (int64_t j = 0; j < a->ow; j++, dy += a->c) {
+      const pool_span q = a->col_spans[j];
+      for (int64_t c = 0; c < a->c; c += VL) {
+        const int64_t n = a->c - c;
+        vf best = splat(-INFINITY);
+        vi at = (vi){0} + (int32_t)(r.first * a->w + q.first);
+        for (int64_t u = r.first; u < r.end; u++)
+          for (int64_t v = q.first; v < q.end; v++) {
+            const vf p = load_n(x + (u * a->w + v) * a->c + c, n);
+            const vm m = above(p, best);
+            best = choose(m, p, best);
+            at = choose_int(m, (vi){0} + (int32_t)(u * a->w + v), at);
+          }
+        const vf d = load_n(dy + c, n);
+        for (int64_t u = r.first; u < r.end; u++)
+          for (int64_t v = q.first; v < q.end; v++)
+            store_n(dx + (u * a->w + v) * a->c + c, n, choose(same(at, (vi){0} + (int32_t)(u * a->w + v)), d, splat(0)));
+      }
+    }
+  }
+  memset(dx + done * a->w * a->c, 0, (a->h - done) * a->w * a->c * sizeof *dx);
+}
+
 // For each window the place of the first largest x is found again. beats lets a
 // later NaN replace an earlier one; PyTorch does the same.
 static void maxpool_backward(const void *args, int64_t task) {
   const pool_args *a = args;
-  const float *x = a->x + task * a->h * a->w * a->c;
-  const float *dy = a->dy + task * a->oh * a->ow * a->c;
-  float *dx = a->y + task * a->h * a->w * a->c;
+  const elem *x = a->x + task * a->h * a->w * a->c;
+  const elem *dy = a->dy + task * a->oh * a->ow * a->c;
+  elem *y = a->y + task * a->h * a->w * a->c;
+  if (a->apart) {
+    maxpool_apart(a, x, dy, y);
+    return;
+  }
+  float *dx = sums_at(y, a->scratch + task * a->h * a->w * a->c);
   memset(dx, 0, a->h * a->w * a->c * sizeof *dx);
   for (int64_t i = 0; i < a->oh; i++) {
     const pool_span r = a->row_spans[i];
@@ -71,6 +111,7 @@ static void maxpool_backward(const void *args, int64_t task) {
       }
     }
   }
+  settle(y, dx, a->h * a->w * a->c);
 }
 
 INLINE vf pool_scale(pool_span r, pool_span q) { return splat(1.0f / (float)(r.divisor * q.divisor)); }
@@ -94,8 +135,9 @@ static void avgpool(const void *args, int64_t task) {
 
 static void avgpool_backward(const void *args, int64_t task) {
   const pool_args *a = args;
-  const float *dy = a->dy + task * a->oh * a->ow * a->c;
-  float *dx = a->y + task * a->h * a->w * a->c;
+  const elem *dy = a->dy + task * a->oh * a->ow * a->c;
+  elem *y = a->y + task * a->h * a->w * a->c;
+  float *dx = sums_at(y, a->scratch + task * a->h * a->w * a->c);
   memset(dx, 0, a->h * a->w * a->c * sizeof *dx);
   for (int64_t i = 0; i < a->oh; i++) {
     const pool_span r = a->row_spans[i];
@@ -109,19 +151,22 @@ static void avgpool_backward(const void *args, int64_t task) {
         }
     }
   }
+  settle(y, dx, a->h * a->w * a->c);
 }
 
 // A task: `rows` channels of a picture.
 static void globalpool(const void *args, int64_t task) {
   const pool_args *a = args;
   const int64_t m = a->h * a->w, chunks = (a->c + a->rows - 1) / a->rows, n = task / chunks;
-  const float *x = a->x + n * m * a->c;
+  const elem *x = a->x + n * m * a->c;
+  float *wide = (float *)a->y;
   const vf scale = splat(1.0f / (float)m);
   TASK_RANGE(lo, hi, task % chunks, a->rows, a->c);
   for (int64_t c = lo; c < hi; c += VL) {
     vf s = splat(0);
     for (int64_t i = 0; i < m; i++) s += load_n(x + i * a->c + c, a->c - c);
-    store_n(a->y + n * a->c + c, a->c - c, s * scale);
+    if (a->wide) store_n(wide + n * a->c + c, a->c - c, s * scale);
+    else store_n(a->y + n * a->c + c, a->c - c, s * scale);
   }
 }
 
@@ -129,7 +174,10 @@ static void globalpool_backward(const void *args, int64_t task) {
   const pool_args *a = args;
   const int64_t m = a->h * a->w;
   const vf scale = splat(1.0f / (float)m);
+  const float *wide = (const float *)a->dy;
   for (int64_t i = 0; i < m; i++)
-    for (int64_t c = 0; c < a->c; c += VL)
-      store_n(a->y + (task * m + i) * a->c + c, a->c - c, scale * load_n(a->dy + task * a->c + c, a->c - c));
+    for (int64_t c = 0; c < a->c; c += VL) {
+      const int64_t at = task * a->c + c, n = a->c - c;
+      store_n(a->y + (task * m + i) * a->c + c, n, scale * (a->wide ? load_n(wide + at, n) : load_n(a->dy + at, n)));
+    }
 }

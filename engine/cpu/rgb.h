@@ -18,8 +18,25 @@ INLINE void rgb_row(vf acc[RGB_PIXELS], const int m, const int s, const float *x
     }
 }
 
+// Copies pictures into zeros around them, as float32, a task a row of the result.
+static void rgb_pad(const void *args, int64_t task) {
+  const pad_args *a = args;
+  const int64_t ph = a->top + a->h + a->bottom, pw = a->left + a->w + a->right;
+  const int64_t n = task / ph, i = task % ph - a->top, width = a->w * a->c;
+  float *y = (float *)a->y + task * pw * a->c;
+  if (i < 0 || i >= a->h) {
+    memset(y, 0, pw * a->c * sizeof *y);
+    return;
+  }
+  const elem *x = a->x + (n * a->h + i) * width;
+  memset(y, 0, a->left * a->c * sizeof *y);
+  y += a->left * a->c;
+  for (int64_t j = 0; j < width; j += VL) store_n(y + j, width - j, load_n(x + j, width - j));
+  memset(y + width, 0, a->right * a->c * sizeof *y);
+}
+
 // m pixels of a row, n ≤ VL of their channels.
-INLINE void rgb_tile(const rgb_args *a, const int m, const int s, const float *x, float *y, int64_t col, int64_t n) {
+INLINE void rgb_tile(const rgb_args *a, const int m, const int s, const float *x, elem *y, int64_t col, int64_t n) {
   vf acc[RGB_PIXELS];
   const vf bias = a->bias ? load_n(a->bias + col, n) : splat(0);
   for (int i = 0; i < m; i++) acc[i] = bias;
@@ -32,7 +49,7 @@ INLINE void rgb_tile(const rgb_args *a, const int m, const int s, const float *x
   for (int i = 0; i < m; i++) store_n(y + i * a->o, n, activate(acc[i], a->act));
 }
 
-INLINE void rgb_line(const rgb_args *a, const int s, const float *x, float *y, int64_t col, int64_t n) {
+INLINE void rgb_line(const rgb_args *a, const int s, const float *x, elem *y, int64_t col, int64_t n) {
   int64_t j = 0;
   for (; j + RGB_PIXELS <= a->ow; j += RGB_PIXELS) rgb_tile(a, RGB_PIXELS, s, x + j * s * 3, y + j * a->o, col, n);
   for (; j < a->ow; j++) rgb_tile(a, 1, s, x + j * s * 3, y + j * a->o, col, n);
@@ -43,13 +60,13 @@ static void rgb_rows(const rgb_args *a, int64_t lo, int64_t hi) {
   for (int64_t row = lo; row < hi; row++) {
     const float *x = a->x + (row / a->oh * a->h + row % a->oh * a->stride) * a->w_ * 3;
     for (int64_t col = 0; col < a->o; col += VL) {
-      float *y = a->y + row * a->ow * a->o + col;
+      elem *y = a->y + row * a->ow * a->o + col;
       const int64_t n = min64(VL, a->o - col);
       if (a->stride == 1) rgb_line(a, 1, x, y, col, n);
       else rgb_line(a, 2, x, y, col, n);
     }
-    float *y = a->y + row * a->ow * a->o;
-    if (a->more.f) act_apply(y, y, a->ow * a->o, &a->more);
+    elem *y = a->y + row * a->ow * a->o;
+    if (a->more.f) act_run(y, y, a->ow * a->o, &a->more);
   }
 }
 
@@ -61,7 +78,7 @@ static void rgb(const void *args, int64_t task) {
 
 // The taps of `rows` rows of the kernel, r[u] for x: out[9·u + q] = Σ_j r[u][j·step + q] · dy[j], and
 // behind them out[9·rows] = Σ_j dy[j], over a row of dy.
-INLINE void rgb_outer(const int rows, const float *r0, const float *r1, const float *r2, int64_t step, const float *dy,
+INLINE void rgb_outer(const int rows, const float *r0, const float *r1, const float *r2, int64_t step, const elem *dy,
                       int64_t o, int64_t pixels, const int64_t n, vf *out) {
   vf acc[RGB_TAPS], sum = splat(0);
   for (int t = 0; t < rows * 9; t++) acc[t] = splat(0);
@@ -84,7 +101,7 @@ INLINE void rgb_outer(const int rows, const float *r0, const float *r1, const fl
 // other, it makes one address of three, and runs out of registers.
 #define RGB_OUTER(NAME, ROWS, N)                                                                              \
   static __attribute__((noinline)) void NAME(const float *r0, const float *r1, const float *r2, int64_t step, \
-                                             const float *dy, int64_t o, int64_t pixels, int64_t n, vf *out) { \
+                                             const elem *dy, int64_t o, int64_t pixels, int64_t n, vf *out) { \
     rgb_outer(ROWS, r0, r1, r2, step, dy, o, pixels, N, out);                                                 \
   }
 enum { RGB_ROWS = GEMM_VECTORS == 4 ? 3 : 1 }; // whose sums the registers hold
@@ -92,7 +109,7 @@ RGB_OUTER(rgb_outer_full, RGB_ROWS, VL)
 RGB_OUTER(rgb_outer_part, RGB_ROWS, n)
 
 // Adds the sums of a row of dy to dw, and of dy itself to db, which may be null.
-INLINE void rgb_weight_line(const rgb_args *a, const float *x, const float *dy, float *dw, float *db, int64_t n) {
+INLINE void rgb_weight_line(const rgb_args *a, const float *x, const elem *dy, float *dw, float *db, int64_t n) {
   vf out[RGB_TAPS + 1];
   const int64_t row = a->w_ * 3, step = a->stride * 3;
   for (int u = 0; u < 3; u += RGB_ROWS) {
@@ -117,7 +134,7 @@ static void rgb_weight(const void *args, int64_t task) {
   for (int64_t row = lo; row < hi; row++) {
     const float *x = a->x + (row / a->oh * a->h + row % a->oh * a->stride) * a->w_ * 3;
     for (int64_t col = 0; col < a->o; col += VL) {
-      const float *dy = a->dy + row * a->ow * a->o + col;
+      const elem *dy = a->dy + row * a->ow * a->o + col;
       rgb_weight_line(a, x, dy, dw + col, db ? db + col : NULL, min64(VL, a->o - col));
     }
   }

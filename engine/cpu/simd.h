@@ -45,6 +45,14 @@ INLINE void store_part_f32(float *p, int64_t n, vf v) {
 
 #include "bf16.h"
 
+// One element, and one that is rounded to what p points at.
+INLINE float get_f32(const float *p) { return *p; }
+INLINE void put_f32(float *p, float v) { *p = v; }
+INLINE float get_bf16(const bf16 *p) { return load_part_bf16(p, 1)[0]; }
+INLINE void put_bf16(bf16 *p, float v) { store_part_bf16(p, 1, splat(v)); }
+#define get(p) PS_BY_TYPE(p, get)(p)
+#define put(p, v) PS_BY_STORE(p, put)(p, v)
+
 // What a pointer's type says: n elements at p in float32, n ≤ VL, and a vector
 // rounded to the type of what is at p.
 #define PS_BY_TYPE(p, name) \
@@ -68,6 +76,26 @@ INLINE void store_n_bf16(bf16 *p, int64_t n, vf v) {
   else store_part_bf16(p, n, v);
 }
 
+// Where sums are kept that are stored at y when they are complete: there, if that
+// is float32, else in scratch memory. settle stores n of them.
+INLINE float *sums_at(elem *y, float *scratch) {
+#ifdef PS_BFLOAT16
+  (void)y;
+  return scratch;
+#else
+  (void)scratch;
+  return y;
+#endif
+}
+
+INLINE void settle(elem *y, const float *sums, int64_t n) {
+#ifdef PS_BFLOAT16
+  for (int64_t i = 0; i < n; i += VL) store_n(y + i, n - i, load_n(sums + i, n - i));
+#else
+  (void)y, (void)sums, (void)n;
+#endif
+}
+
 INLINE vf square_root(vf v) {
 #if defined(PS_MASK_AVX512)
   return (vf)_mm512_sqrt_ps((__m512)v);
@@ -82,14 +110,41 @@ INLINE vf square_root(vf v) {
 // m ? a : b for a comparison's result m.
 INLINE vf pick(vi m, vf a, vf b) { return (vf)((m & (vi)a) | (~m & (vi)b)); }
 
+// A comparison's result where the instruction set has registers for it: choose picks
+// by it, choose_int integers.
+#if defined(PS_MASK_AVX512)
+typedef __mmask16 vm;
+INLINE vf choose(vm m, vf a, vf b) { return (vf)_mm512_mask_blend_ps(m, (__m512)b, (__m512)a); }
+INLINE vi choose_int(vm m, vi a, vi b) { return (vi)_mm512_mask_blend_epi32(m, (__m512i)b, (__m512i)a); }
+INLINE vm same(vi a, vi b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
+// Whether v takes the place of the largest value so far: if larger, or a NaN.
+INLINE vm above(vf v, vf best) {
+  return _mm512_cmp_ps_mask((__m512)v, (__m512)best, _CMP_GT_OQ) | _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
+}
+#else
+typedef vi vm;
+INLINE vf choose(vm m, vf a, vf b) { return pick(m, a, b); }
+INLINE vi choose_int(vm m, vi a, vi b) { return (m & a) | (~m & b); }
+INLINE vm same(vi a, vi b) { return a == b; }
+INLINE vm above(vf v, vf best) { return (v > best) | (v != v); }
+#endif
+
 // Whether activate and slope have the activation; for the others see activation.h.
 INLINE int act_inline(int64_t act) { return act <= PS_RELU6; }
 
 // Activations let a NaN through: the comparisons are false for it.
 INLINE vf activate(vf v, int64_t act) {
   if (act == PS_IDENTITY) return v;
+#if defined(PS_MASK_AVX512) // the second operand is what comes of a NaN, and of two zeros
+  v = (vf)_mm512_max_ps((__m512)splat(0), (__m512)v);
+  return act == PS_RELU6 ? (vf)_mm512_min_ps((__m512)splat(6), (__m512)v) : v;
+#elif defined(PS_MASK_AVX2)
+  v = (vf)_mm256_max_ps((__m256)splat(0), (__m256)v);
+  return act == PS_RELU6 ? (vf)_mm256_min_ps((__m256)splat(6), (__m256)v) : v;
+#else
   v = pick(v < splat(0), splat(0), v);
   return act == PS_RELU6 ? pick(v > splat(6), splat(6), v) : v;
+#endif
 }
 
 // The slope of the activation where its result is y, as a mask.
