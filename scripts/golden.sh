@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
-for script in golden golden_activations golden_data golden_train golden_formats; do
+for script in golden golden_activations golden_pads golden_data golden_train golden_formats; do
   echo "== scripts/$script.py"
   "$PYTHON" "scripts/$script.py"
 done

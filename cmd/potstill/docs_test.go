@@ -1,16 +1,19 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
 )
 
 // Every JSON field is documented.
@@ -83,5 +86,46 @@ func TestExampleOfReadme(t *testing.T) {
 	t.Logf("%s", out)
 	if _, err := os.Stat(filepath.Join(dir, "out", "student", "best.safetensors")); err != nil {
 		t.Error(err)
+	}
+}
+
+// The tables of docs/families.md have every family once, with its parameters and
+// multiply-adds at the size and the number of classes that they name.
+func TestFamiliesAreDocumented(t *testing.T) {
+	doc := string(read(t, "../../docs/families.md"))
+	classes := 0
+	rows := make(map[string][]string)
+	for line := range strings.Lines(doc) {
+		if _, after, ok := strings.Cut(line, ", with "); ok && strings.HasSuffix(after, " classes:\n") {
+			n, _, _ := strings.Cut(after, " ")
+			classes = 0
+			for _, c := range strings.ReplaceAll(n, ",", "") {
+				classes = 10*classes + int(c-'0')
+			}
+		}
+		cells := strings.Split(strings.TrimSpace(line), " | ")
+		if name := strings.Trim(cells[0], "| `"); strings.HasPrefix(line, "| `") {
+			if rows[name] != nil {
+				t.Errorf("%s stands there twice", name)
+			}
+			rows[name] = append(cells, strconv.Itoa(classes))
+		}
+	}
+	for _, group := range layers.FamilyGroups()[1:] { // the study's are in README.md
+		for _, name := range group.Families {
+			row := rows[name]
+			if row == nil {
+				t.Errorf("docs/families.md lacks %s", name)
+				continue
+			}
+			v := decode(t, succeeds(t, "summary", name, "--classes", row[len(row)-1], "--input", "3x"+row[3]+"x"+row[3], "--json").out)
+			if got := thousands(int(v["params"].(float64))); got != row[1] {
+				t.Errorf("%s has %s parameters; docs/families.md says %s", name, got, row[1])
+			}
+			macs := int(v["macs"].(float64)/1e5 + 0.5)
+			if got := fmt.Sprintf("%s.%d M", thousands(macs/10), macs%10); got != row[2] {
+				t.Errorf("%s has %s multiply-adds; docs/families.md says %s", name, got, row[2])
+			}
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/onnxnet"
 )
 
 // jsonFlag chooses the form of the figures.
@@ -142,21 +143,10 @@ type imageSize struct{ C, H, W int }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *imageSize) UnmarshalText(text []byte) error {
-	parts := strings.Split(string(text), "x")
-	n := make([]int, len(parts))
-	for i, p := range parts {
-		v, err := strconv.Atoi(p)
-		if err != nil || v < 1 || v > 1<<14 {
-			parts = nil
-			break
-		}
-		n[i] = v
-	}
-	if len(parts) != 3 {
-		return fmt.Errorf("%q is no size of an image: give channels, height and width, as in 3x256x256", text)
-	}
-	s.C, s.H, s.W = n[0], n[1], n[2]
-	return nil
+	var o onnxnet.Options
+	err := o.UnmarshalText(text)
+	s.C, s.H, s.W = o.Channels, o.Height, o.Width
+	return err
 }
 
 // saveModel writes c to path, whose folder it makes.

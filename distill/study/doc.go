@@ -45,10 +45,12 @@
 //	          tuned as a prune is
 //	quantize  the model of from: by scheme: affine8, affine8-channel, float16
 //	import    a model's file, file:, of any format that potstill reads: its own,
-//	          PyTorch's, the study's pickles, safetensors. It may be a teacher:,
-//	          and a from: whatever its classes are, for a file of another program
-//	          gets a new last layer where they are others than the data's. Of
-//	          several nets in a file, weights: names one, as in ema.module
+//	          PyTorch's, ONNX, the study's pickles, safetensors. It may be a
+//	          teacher:, and a from: whatever its classes are, for a file of
+//	          another program gets a new last layer where they are others than the
+//	          data's. Of several nets in a file, weights: names one, as in
+//	          ema.module; input: is the size of the images of an ONNX file that
+//	          leaves it open, as in 3x224x224
 //	evaluate  confusion matrix, mistakes, throughput, latency and planned memory
 //	          of the models of from:
 //

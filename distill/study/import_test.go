@@ -180,3 +180,45 @@ func TestImportMistakes(t *testing.T) {
 		t.Errorf("a file of another kind: %v", err)
 	}
 }
+
+// TestImportOpenSizes: a recipe says the size of an ONNX file's images where the
+// file leaves it open, and is refused where it does not.
+func TestImportOpenSizes(t *testing.T) {
+	file, err := filepath.Abs("../../layers/checkpoint/onnxnet/testdata/needs_size.onnx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	recipe := func(input string) (*Recipe, error) {
+		return Parse("r.yaml", []byte(`study: open
+data: {source: builtin:fashion, size: 12, limit: {train: 20, val: 20}}
+steps:
+  net: {kind: import, file: "`+filepath.ToSlash(file)+`"`+input+`}
+`))
+	}
+	b := backend(t)
+	for _, input := range []string{"", ", input: 3x32x32"} {
+		r, err := recipe(input)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Run(t.Context(), b, r, Options{Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "Gemm") {
+			t.Errorf("with %q: %v", input, err)
+		}
+	}
+	r, err := recipe(", input: 3x12x12")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if _, done, _ := run(t, b, r, Options{Dir: dir}); !slices.Equal(done, []string{"net"}) {
+		t.Errorf("did %v", done)
+	}
+	if c := kept(t, dir, "net", importedFile); c.Net.Input.Height != 12 || c.Net.Classes() != 4 {
+		t.Errorf("the net takes %+v and has %d classes", c.Net.Input, c.Net.Classes())
+	}
+	for _, bad := range []string{"3x12", "3x0x12", "3x12x99999", "axbxc"} {
+		if _, err := recipe(", input: " + bad); err == nil || !strings.Contains(err.Error(), "3x256x256") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+}

@@ -229,6 +229,11 @@ func (s *session) sign(u *unit, c *checkpoint.Checkpoint) {
 func openOptions(s *Step) (o checkpoint.OpenOptions, err error) {
 	arch := s.Arch
 	o.Weights = s.Weights
+	if s.Input != "" {
+		if err := o.Input.UnmarshalText([]byte(s.Input)); err != nil {
+			return o, err
+		}
+	}
 	if layers.IsYAML(arch) {
 		o.Net, err = layers.Open(layers.Arch{Family: arch, Classes: 2}) // the file has the number of classes
 		return o, err

@@ -100,6 +100,7 @@ type content struct {
 	Scheme    string       `json:",omitempty"`
 	File      string       `json:",omitempty"` // the SHA-256 of an imported file
 	Weights   string       `json:",omitempty"` // which net of it
+	Input     string       `json:",omitempty"` // the size that it leaves open
 	Passes    int          `json:",omitempty"`
 	Data      string
 	Limit     Limit
@@ -133,7 +134,7 @@ func (s *session) setKey(u *unit) error {
 		}
 	}
 	if u.step.Kind == kindImport {
-		c.Weights = u.step.Weights
+		c.Weights, c.Input = u.step.Weights, u.step.Input
 		var err error
 		if c.File, err = checkpoint.Fingerprint(u.step.File); err != nil {
 			return fmt.Errorf("step %s: read %s: %w; name a model's file", u.name, u.step.File, bare(err))

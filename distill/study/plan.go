@@ -11,6 +11,7 @@ import (
 	"github.com/potstill/potstill/distill/prune"
 	"github.com/potstill/potstill/engine/yamldoc"
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/onnxnet"
 )
 
 // A unit is the smallest part of a study that is done, kept and found again
@@ -232,6 +233,11 @@ func (r *Recipe) validateImport(s *Step, at string) error {
 	}
 	if s.Arch != "" && !layers.IsYAML(s.Arch) && !slices.Contains(layers.Families(), s.Arch) {
 		return r.errAt(yamldoc.Join(at, "arch"), "step %s: unknown model family %q; %s", s.name, s.Arch, layers.NearFamilies(s.Arch))
+	}
+	if s.Input != "" {
+		if err := new(onnxnet.Options).UnmarshalText([]byte(s.Input)); err != nil {
+			return r.errAt(yamldoc.Join(at, "input"), "step %s: %v", s.name, err)
+		}
 	}
 	return nil
 }

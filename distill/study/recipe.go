@@ -78,6 +78,9 @@ type Step struct {
 	// Of import: which of several nets in another program's file, as the command
 	// line's --weights has it.
 	Weights string `yaml:"weights"`
+	// Of import: the size of the images of an ONNX file that leaves it open, as
+	// in 3x224x224.
+	Input string `yaml:"input"`
 
 	// Of train and distill: the architecture, a family or the path of a net's
 	// YAML file. The data give the classes. Of import: the file's, where it is

@@ -309,7 +309,7 @@ var kindKeys = map[string][]string{
 	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha", "teacher_precision"},
 	kindPrune:    {"from", "rate", "rounds", "curve"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
-	kindImport:   {"file", "arch", "weights"},
+	kindImport:   {"file", "arch", "weights", "input"},
 }
 
 // kinds lists them as a person would.

@@ -67,6 +67,15 @@ var convShapes = []convShape{
 	{1, 8, 8, 32, 5, 5, 32, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(2), Groups: 32}, false},
 	{2, 5, 6, 8, 3, 3, 16, engine.Conv2D{Pad: engine.Around(1), Groups: 8}, true},
 	{1, 4, 5, 256, 3, 3, 256, engine.Conv2D{Pad: engine.Around(1), Groups: 256}, true},
+	{3, 13, 21, 20, 5, 5, 20, engine.Conv2D{Pad: engine.Around(2), Groups: 20}, true},
+	{2, 9, 7, 35, 7, 7, 35, engine.Conv2D{Pad: engine.Around(3), Groups: 35}, true},
+	{2, 15, 14, 17, 7, 7, 17, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(3), Groups: 17}, false},
+	{2, 14, 19, 16, 5, 5, 16, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Pads{1, 2, 2, 1}, Groups: 16}, true},
+	{1, 11, 12, 12, 5, 5, 12, engine.Conv2D{Stride: engine.Pair{3, 1}, Pad: engine.Pads{6, 1, 0, 3}, Groups: 12}, true},
+	{1, 12, 17, 9, 4, 6, 9, engine.Conv2D{Stride: engine.Pair{1, 2}, Pad: engine.Pads{2, 7, 3, 0}, Groups: 9}, true},
+	{2, 3, 2, 8, 7, 5, 8, engine.Conv2D{Stride: engine.Pair{2, 3}, Pad: engine.Around(4), Groups: 8}, false},
+	{1, 6, 900, 5, 5, 5, 5, engine.Conv2D{Pad: engine.Around(2), Groups: 5}, true}, // rows that are too long to be copied
+	{1, 5, 900, 5, 3, 3, 5, engine.Conv2D{Stride: engine.Both(2), Pad: engine.Around(1), Groups: 5}, true},
 	// Large kernels: more taps than one product of the CPU's has.
 	{1, 12, 11, 20, 9, 9, 20, engine.Conv2D{Pad: engine.Around(4), Groups: 20}, true},
 	{2, 10, 9, 17, 9, 9, 19, engine.Conv2D{Pad: engine.Around(4)}, true},

@@ -21,6 +21,7 @@
 #include "layernorm.h"
 #include "groupnorm.h"
 #include "rgb.h"
+#include "depthwise_window.h"
 #include "depthwise.h"
 #include "gemm.h"
 #ifdef PS_PAIRS

@@ -82,6 +82,11 @@ INLINE void dw_row3(const depthwise_args *a, const elem *x, elem *y, int64_t pla
 
 // Rows [lo, hi) of y, counted through all pictures.
 static void depthwise_rows(const depthwise_args *a, int64_t lo, int64_t hi) {
+  if (dww_takes(a)) {
+    dww_forward(a, lo, hi);
+    if (a->more.f) act_run(a->y + lo * a->ow * a->c, a->y + lo * a->ow * a->c, (hi - lo) * a->ow * a->c, &a->more);
+    return;
+  }
   // the places whose windows lie inside from left to right
   const int64_t first = min64(a->ow, (a->left + a->sw - 1) / a->sw);
   const int64_t span = a->w_ + a->left - a->dilw * (a->kw - 1) - 1;
@@ -127,6 +132,10 @@ static void depthwise(const void *args, int64_t task) {
 static void depthwise_data(const void *args, int64_t task) {
   const depthwise_args *a = args;
   TASK_RANGE(lo, hi, task, a->rows, a->n * a->h);
+  if (dww_data_takes(a)) {
+    dww_data(a, lo, hi);
+    return;
+  }
   for (int64_t row = lo; row < hi; row++) {
     const int64_t h = row % a->h;
     const elem *dy = a->dy + row / a->h * a->oh * a->ow * a->c;
@@ -211,6 +220,10 @@ static void depthwise_weight(const void *args, int64_t task) {
   TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
   const int64_t taps = a->kh * a->kw;
   float *dw = a->dw + task * taps * a->c, *db = a->db ? a->db + task * a->c : NULL;
+  if (dww_weight_takes(a)) {
+    dww_weight(a, lo, hi, dw, db);
+    return;
+  }
   for (int64_t c = 0; c < a->c; c += VL) {
     const int64_t n = a->c - c;
     vf acc[9] = {{0}}, sum = splat(0);

@@ -23,6 +23,7 @@
 #include "gemm.h"
 #include "gemm_weight.h"
 #include "rgb.h"
+#include "depthwise_window.h"
 #include "depthwise.h"
 #include "chain.h"
 #include "optimizer.h"

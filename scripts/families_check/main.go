@@ -2,8 +2,10 @@
 // PyTorch. It opens NAME.pth in a folder, as any user does: without being told
 // what it is. From the images and the target classes in NAME.safetensors there it
 // writes NAME.ours.safetensors with the logits, the loss and the gradients of one
-// training step without dropout and stochastic depth; NAME.onnx, the same net exported; and
-// NAME.json, the moments of each tensor as training begins with it.
+// training step without dropout and stochastic depth, and the tensors that decide
+// which piece of an activation and which pixel of a max pool's window it is;
+// NAME.onnx, the same net exported; and NAME.json, the moments of each tensor as
+// training begins with it.
 //
 //	families_check DIR NAME
 package main
@@ -16,6 +18,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
@@ -102,8 +105,6 @@ func step(c *checkpoint.Checkpoint, store *engine.Store, in *safetensors.File, t
 		return err
 	}
 	h := size(in)
-	var out safetensors.File
-
 	b := engine.NewBuilder(engine.NewGraph())
 	x := b.Input("image", engine.F32(n, h, h, c.Net.Input.Channels))
 	logits := m.Forward(b, x, false)
@@ -111,12 +112,26 @@ func step(c *checkpoint.Checkpoint, store *engine.Store, in *safetensors.File, t
 	if err != nil {
 		return err
 	}
-	out.Tensors = append(out.Tensors, safetensors.FromFloat32("logits", logits.Shape, values[0]))
+	out := safetensors.File{Tensors: []safetensors.Tensor{safetensors.FromFloat32("logits", logits.Shape, values[0])}}
+	if err := train(m, store, pixels, target, n, h, &out); err != nil {
+		return err
+	}
+	_, err = safetensors.WritePlain(to, &out)
+	return err
+}
 
-	b = engine.NewBuilder(engine.NewGraph())
-	x = b.Input("image", engine.F32(n, h, h, c.Net.Input.Channels))
-	y := b.Input("target", engine.F32(n, c.Net.Classes()))
+// train adds the loss and the gradients of one training step, and what the
+// decisions in it were made from. The step runs twice: as it is, and with these
+// tensors kept, which has other fusions. Both must give the same.
+func train(m *layers.Model, store *engine.Store, pixels, target []float32, n, h int, out *safetensors.File) error {
+	b := engine.NewBuilder(engine.NewGraph())
+	x := b.Input("image", engine.F32(n, h, h, m.Net().Input.Channels))
+	y := b.Input("target", engine.F32(n, m.Net().Classes()))
 	loss := b.One(engine.CrossEntropy{}, m.Forward(b, x, true), y)
+	if b.Err() != nil {
+		return b.Err()
+	}
+	decided := decisions(b.Graph())
 	var slots []layers.Slot
 	var params []*engine.Value
 	for _, s := range m.Slots() {
@@ -128,9 +143,20 @@ func step(c *checkpoint.Checkpoint, store *engine.Store, in *safetensors.File, t
 	if err != nil {
 		return err
 	}
-	values, err = run(b, store, engine.Bindings{x: engine.Bytes(pixels), y: engine.Bytes(target)}, append([]*engine.Value{loss}, grads...)...)
+	given := engine.Bindings{x: engine.Bytes(pixels), y: engine.Bytes(target)}
+	wanted := append([]*engine.Value{loss}, grads...)
+	values, err := run(b, store, given, wanted...)
 	if err != nil {
 		return err
+	}
+	kept, err := run(b, store, given, append(wanted, decided...)...)
+	if err != nil {
+		return err
+	}
+	for i, v := range values {
+		if !slices.Equal(v, kept[i]) {
+			return fmt.Errorf("%v is not the same where the arguments of activations are kept", wanted[i])
+		}
 	}
 	out.Tensors = append(out.Tensors, safetensors.FromFloat32("loss", []int{1}, values[0]))
 	for i, s := range slots {
@@ -138,8 +164,28 @@ func step(c *checkpoint.Checkpoint, store *engine.Store, in *safetensors.File, t
 		s.Layout.ToTorch(g, values[i+1], s.Shape())
 		out.Tensors = append(out.Tensors, safetensors.FromFloat32("grad/"+s.Variable.Name, s.Shape(), g))
 	}
-	_, err = safetensors.WritePlain(to, &out)
-	return err
+	for i, v := range decided {
+		out.Tensors = append(out.Tensors, safetensors.FromFloat32(fmt.Sprintf("decision/%03d", i), v.Shape, kept[len(wanted)+i]))
+	}
+	return nil
+}
+
+// decisions returns the arguments of activations whose slope jumps and of max
+// pools: what rounding can change there, changes a gradient by much.
+func decisions(g *engine.Graph) []*engine.Value {
+	var all []*engine.Value
+	for _, n := range g.Nodes() {
+		switch op := n.Op.(type) {
+		case engine.MaxPool2D:
+			all = append(all, n.In[0])
+		case engine.Activation:
+			switch op.F.Fn {
+			case engine.FuncReLU, engine.FuncReLU6, engine.FuncClip, engine.FuncHardSigmoid, engine.FuncHardSwish:
+				all = append(all, n.In[0])
+			}
+		}
+	}
+	return all
 }
 
 // batch returns the images as NHWC and the target as probabilities.

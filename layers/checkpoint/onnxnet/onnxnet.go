@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/potstill/potstill/layers"
@@ -17,6 +18,22 @@ type Options struct {
 	// Channels, Height and Width are those of the images, where the file leaves
 	// them open. Zeros leave them open here, too.
 	Channels, Height, Width int
+}
+
+// UnmarshalText reads channels, height and width, as in 3x224x224.
+func (o *Options) UnmarshalText(text []byte) error {
+	var n [3]int
+	parts := strings.Split(string(text), "x")
+	ok := len(parts) == len(n)
+	for i := 0; ok && i < len(n); i++ {
+		v, err := strconv.Atoi(parts[i])
+		n[i], ok = v, err == nil && v > 0 && v <= 1<<14
+	}
+	if !ok {
+		return fmt.Errorf("%q is no size of an image: give channels, height and width, as in 3x256x256", text)
+	}
+	*o = Options{Channels: n[0], Height: n[1], Width: n[2]}
+	return nil
 }
 
 // A Result is the net that a file holds.
