@@ -2,6 +2,7 @@ package backendtest
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -16,12 +17,21 @@ import (
 func RunChains(t *testing.T, b engine.Backend) { checkChains(t, b, 60) }
 
 func checkChains(t reporter, b engine.Backend, count int) {
+	ran := 0
 	for seed := range count {
 		rng := rand.New(rand.NewPCG(uint64(seed), 3))
 		op, in := drawChain(rng)
-		if err := checkChain(b, rng, op, in); err != nil {
+		err := checkChain(b, rng, op, in)
+		if errors.Is(err, engine.ErrUnsupported) {
+			continue
+		}
+		ran++
+		if err != nil {
 			t.Errorf("chain %d %+v of %v on %s: %v", seed, op, in, b.Name(), err)
 		}
+	}
+	if ran < count/2 {
+		t.Errorf("%s runs %d of %d chains", b.Name(), ran, count)
 	}
 }
 

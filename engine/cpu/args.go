@@ -72,6 +72,12 @@ const (
 	kRGBPad
 	kRGB
 	kRGBWeight
+	kWinoWeight
+	kWinoInput
+	kWino
+	kWinoDy
+	kWinoGrad
+	kWinoGradWeight
 	kDepthwise
 	kDepthwiseData
 	kDepthwiseWeight
@@ -102,7 +108,7 @@ var kernelNames = [kernelCount]string{
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
-	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb_pad", "rgb", "rgb_weight", "depthwise", "depthwise_data",
+	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb_pad", "rgb", "rgb_weight", "wino_weight", "wino_input", "wino", "wino_dy", "wino_grad", "wino_grad_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip", "chain",
 }
 
@@ -280,6 +286,28 @@ type (
 		more                           actFunc
 		block, splits                  int64
 	}
+	winoWeightArgs struct {
+		w, u                                                                ptr
+		t, kc, gn, tapStride, kStride, nStride, uStride, flip, rows, kb, nb int64
+	}
+	winoArgs struct {
+		x, u, bias, res           ptr
+		v, y                      ptr
+		t, n, h, w, c, oh, ow, o  int64
+		xc, yc, top, left, th, tw int64
+		uStride, vStride          int64
+		act                       int64
+		more                      actFunc
+		block, splits             int64
+	}
+	winoGradArgs struct {
+		x, dy                             ptr
+		v, d, du, dw, db                  ptr
+		t, n, h, w, c, oh, ow, o          int64
+		xc, yc, kb, nb, top, left, th, tw int64
+		vStride, dStride, duStride        int64
+		block, splits, kblock, rows       int64
+	}
 	wgradArgs struct {
 		x, dy             ptr
 		dw, db            ptr
@@ -364,6 +392,9 @@ const spanFloats = 16384
 
 // zerosFloats is PS_ZEROS, the longest reduction of one tap.
 const zerosFloats = 16384
+
+// scratchFloats are those of PS_SCRATCH.
+const scratchFloats = 1 << 20
 
 // foldRows is FOLD_ROWS, the rows of one task of bn_fold.
 const foldRows = 64

@@ -141,8 +141,12 @@ func (c *chain) addConv2D(op engine.Conv2D, extra int, in []engine.Spec, out eng
 		l.work = 2 * float64(27*g.ow*g.o)
 		return nil
 	}
-	if err := g.check(); err != nil {
+	conv, err := newConvolution(op, in, out)
+	if err != nil {
 		return err
+	}
+	if conv.wino != nil { // another sum, for whole pictures
+		return fmt.Errorf("a convolution by Winograd's algorithm in a chain: %w", engine.ErrUnsupported)
 	}
 	ps := g.forward(op.Epilogue.Act).parts()
 	if len(ps) != 1 {

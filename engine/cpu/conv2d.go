@@ -234,8 +234,9 @@ func (g geometry) forward(act engine.Act) *product {
 // A convolution is the forward pass as products.
 type convolution struct {
 	geometry
-	op engine.Conv2D
-	ps products
+	op   engine.Conv2D
+	ps   products
+	wino *winograd // in their place, where it is better
 }
 
 // newConvolution returns nil for a depthwise convolution, which is no product.
@@ -247,15 +248,47 @@ func newConvolution(op engine.Conv2D, in []engine.Spec, y engine.Spec) (*convolu
 	if err := g.check(); err != nil {
 		return nil, err
 	}
-	return &convolution{g, op, g.forward(op.Epilogue.Act).parts()}, nil
+	c := &convolution{geometry: g, op: op, wino: newWinograd(g, op.Epilogue.Act)}
+	if c.wino == nil {
+		c.ps = g.forward(op.Epilogue.Act).parts()
+	}
+	return c, nil
 }
 
-// push enqueues it with packed weights; padding is room for the padded x.
-func (c *convolution) push(q *queue, in, out []engine.Tensor, padding, packed unsafe.Pointer) {
+// keptFloats is the size of the weights as the kernels take them.
+func (c *convolution) keptFloats() int {
+	if c.wino != nil {
+		return roundUp(c.wino.keptFloats())
+	}
+	return c.ps.packedFloats()
+}
+
+// roomFloats is what push needs beside them.
+func (c *convolution) roomFloats() int {
+	switch {
+	case c.wino != nil:
+		return c.wino.sharedFloats()
+	case c.rowwise():
+		return c.paddedFloats()
+	}
+	return 0
+}
+
+// pushKept enqueues the making of these weights.
+func (c *convolution) pushKept(q *queue, w, kept unsafe.Pointer) {
+	if c.wino != nil {
+		c.wino.pushKernels(q, w, kept)
+		return
+	}
+	c.ps.pushPack(q, w, kept)
+}
+
+// push enqueues the rest, with room for roomFloats.
+func (c *convolution) push(q *queue, in, out []engine.Tensor, room, kept unsafe.Pointer) {
 	x := at(in[0])
-	if c.rowwise() {
-		c.pushPad(q, x, padding)
-		x = padding
+	if c.wino == nil && c.rowwise() {
+		c.pushPad(q, x, room)
+		x = room
 	}
 	rest := in[2:]
 	var bias, res unsafe.Pointer
@@ -265,7 +298,11 @@ func (c *convolution) push(q *queue, in, out []engine.Tensor, padding, packed un
 	if len(rest) > 0 {
 		bias = at(rest[0])
 	}
-	c.ps.push(q, x, packed, bias, res, at(out[0]))
+	if c.wino != nil {
+		c.wino.push(q, x, kept, bias, res, at(out[0]), room)
+		return
+	}
+	c.ps.push(q, x, kept, bias, res, at(out[0]))
 }
 
 func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, lowering, error) {
@@ -281,29 +318,27 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 		ws, low := lowerRGB(g, op.Epilogue.Act)
 		return ws, low, nil
 	}
-	packed, ws := c.ps.packedFloats(), 0
-	if c.rowwise() {
-		ws = c.paddedFloats()
-	}
-	return 4 * (packed + ws), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		c.ps.pushPack(q, at(in[1]), ws)
-		c.push(q, in, out, floats(ws, packed), ws)
+	kept := c.keptFloats()
+	return 4 * (kept + c.roomFloats()), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		c.pushKept(q, at(in[1]), ws)
+		c.push(q, in, out, floats(ws, kept), ws)
 	}, nil
 }
 
-// prepareConv2D packs the weights once; nil for a convolution without packing.
+// prepareConv2D packs or transforms the weights once; nil for a convolution that
+// takes them as they are.
 func prepareConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) *preparation {
 	c, err := newConvolution(op, in, y)
 	if err != nil || c == nil || c.rgb() && c.rgbTakes(op.Epilogue) {
 		return nil
 	}
-	packed := c.ps.packedFloats()
+	floatsKept := c.keptFloats()
 	return &preparation{
 		inputs:  []int{1},
-		bytes:   4 * packed,
-		prepare: func(q *queue, in []engine.Tensor, kept unsafe.Pointer) { c.ps.pushPack(q, at(in[1]), kept) },
+		bytes:   4 * floatsKept,
+		prepare: func(q *queue, in []engine.Tensor, kept unsafe.Pointer) { c.pushKept(q, at(in[1]), kept) },
 		lower: func(q *queue, in, out []engine.Tensor, ws, kept unsafe.Pointer) {
-			c.push(q, in, out, floats(ws, packed), kept)
+			c.push(q, in, out, floats(ws, floatsKept), kept)
 		},
 	}
 }
@@ -348,6 +383,13 @@ func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (in
 	}
 	if err := g.check(); err != nil {
 		return 0, nil, err
+	}
+	if w := newWinogradData(g); w != nil {
+		kept := roundUp(w.keptFloats())
+		return 4 * (kept + w.sharedFloats()), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+			w.pushKernels(q, at(in[1]), ws)
+			w.push(q, at(in[0]), ws, nil, nil, at(out[0]), floats(ws, kept))
+		}, nil
 	}
 	ps := g.backwardData()
 	return 4 * ps.packedFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {

@@ -31,6 +31,10 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	if err := g.check(); err != nil {
 		return 0, nil, err
 	}
+	if w := newWinogradGrad(g); w != nil {
+		ws, low := w.lower(op.Bias)
+		return ws, low, nil
+	}
 	p := g.forward(engine.Identity)
 	a := g.weightArgs(p, op.W.Len())
 	if g.dtype == engine.BFloat16 && !a.pair(g, p.taps) {

@@ -44,7 +44,9 @@ typedef float elem;
   X(layer_norm) X(layer_norm_backward) X(norm_total)                           \
   X(group_norm_stats) X(group_norm_finish) X(group_norm)                       \
   X(group_norm_grad) X(group_norm_coef) X(group_norm_backward)                 \
-  X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb_pad) X(rgb) X(rgb_weight)              \
+  X(pack) X(pad) X(igemm) X(wgrad) X(reduce) X(rgb_pad) X(rgb) X(rgb_weight)   \
+  X(wino_weight) X(wino_input) X(wino)                                         \
+  X(wino_dy) X(wino_grad) X(wino_grad_weight)                                  \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
   X(adam) X(sgd) X(mix) X(sumsq) X(clip) X(chain)
 
@@ -328,6 +330,42 @@ typedef struct {
   int64_t block, splits; // pixels a task; parts that the panels are split in
 } igemm_args;
 
+// u[r·t+s][k][n] = (G·w·Gᵀ)[r][s], in panels as pack_args has them.
+typedef struct {
+  const float *w;
+  float *u;
+  int64_t t, kc, gn, tap_stride, k_stride, n_stride, u_stride, flip;
+  int64_t rows;   // of kc, a task
+  int64_t kb, nb; // rows and columns of a block, where the matrix has blocks along its diagonal alone, else 0
+} wino_weight_args;
+
+// A 3x3 convolution with stride one in tiles of t×t pixels.
+typedef struct {
+  const float *x, *u, *bias, *res;
+  float *v; // x transformed, or null: then the tasks do it
+  float *y;
+  int64_t t, n, h, w, c, oh, ow, o;
+  int64_t xc, yc;            // channels of x and y, of which this is one group
+  int64_t top, left, th, tw; // padding; tiles down and across
+  int64_t u_stride, v_stride; // from one place of the tile to the next
+  int64_t act;
+  ps_act more;           // as of igemm_args
+  int64_t block, splits; // tiles a task; parts that the panels are split in
+} wino_args;
+
+// The gradient of its weights.
+typedef struct {
+  const float *x, *dy;
+  float *v, *d;   // x and dy transformed, or null: then the tasks do it
+  float *du;      // `splits` partial sums
+  float *dw, *db; // db may be null; it points to one sum of each task
+  int64_t t, n, h, w, c, oh, ow, o;
+  int64_t xc, yc, kb, nb; // as of wino_args and wino_weight_args; kb and nb are c and o without blocks
+  int64_t top, left, th, tw;
+  int64_t v_stride, d_stride, du_stride; // from one place of the tile to the next
+  int64_t block, splits, kblock, rows; // tiles at a time; rows of du and of dw a task
+} wino_grad_args;
+
 // dw[t][k][o] = Σ_{pixels (i,j)} x[i·sh+dh_t, j·sw+dw_t, k] · dy[i, j, o]
 typedef struct {
   const void *x, *dy;
@@ -434,6 +472,10 @@ typedef struct {
   int64_t kernel, tasks;
   const void *args;
 } ps_command;
+
+// Memory of the calling thread's own, for the time of a task: PS_SCRATCH bytes.
+#define PS_SCRATCH (4 << 20)
+float *ps_scratch(void);
 
 // The kernels of each instruction set, for activations in float32 and in bfloat16.
 // The latter have those of PS_STORED alone.

@@ -13,6 +13,7 @@
 // out the one it waits for. After that it sleeps: to be woken takes longer than
 // most commands.
 #include "pool.h"
+#include "memory.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -51,7 +52,19 @@ struct ps_pool {
   pthread_cond_t wake, finished;
   int workers;
   pthread_t *threads;
+  float **scratch; // of each worker, and behind them of the caller
+  int slots;
 };
+
+// The scratch memory of the thread.
+static __thread float *scratch;
+float *ps_scratch(void) { return scratch; }
+
+// What a worker is started with.
+typedef struct {
+  ps_pool *pool;
+  float *scratch;
+} start;
 
 // Runs tasks of the current command until there are none left, and returns the
 // number of the command that had none.
@@ -89,7 +102,9 @@ static int measure_spins(void) {
 static int nothing(ps_pool *p, uint32_t seen) { return current(p) == seen && !atomic_load(&p->stop); }
 
 static void *worker(void *arg) {
-  ps_pool *p = arg;
+  ps_pool *p = ((start *)arg)->pool;
+  scratch = ((start *)arg)->scratch;
+  free(arg);
   uint32_t seen = IDLE;
   for (;;) {
     for (int i = 0; i < p->spins && nothing(p, seen); i++) RELAX();
@@ -134,11 +149,21 @@ ps_pool *ps_pool_new(int n, int level) {
   pthread_cond_init(&p->wake, NULL);
   pthread_cond_init(&p->finished, NULL);
   p->threads = calloc(n, sizeof *p->threads);
-  for (int i = 0; p->threads && i < n - 1; i++) {
-    if (pthread_create(&p->threads[i], NULL, worker, p)) break;
+  p->scratch = calloc(n, sizeof *p->scratch);
+  int ready = 0;
+  while (p->scratch && ready < n && (p->scratch[ready] = ps_pages(PS_SCRATCH))) ready++;
+  for (int i = 0; p->threads && ready == n && i < n - 1; i++) {
+    start *s = malloc(sizeof *s);
+    if (!s) break;
+    *s = (start){p, p->scratch[i]};
+    if (pthread_create(&p->threads[i], NULL, worker, s)) {
+      free(s);
+      break;
+    }
     p->workers++;
   }
-  if (!p->threads || p->workers != n - 1) {
+  p->slots = n;
+  if (!p->threads || ready != n || p->workers != n - 1) {
     ps_pool_free(p);
     return NULL;
   }
@@ -153,6 +178,8 @@ void ps_pool_free(ps_pool *p) {
   pthread_mutex_unlock(&p->lock);
   for (int i = 0; i < p->workers; i++) pthread_join(p->threads[i], NULL);
   free(p->threads);
+  for (int i = 0; p->scratch && i < p->slots; i++) free(p->scratch[i]);
+  free(p->scratch);
   pthread_mutex_destroy(&p->lock);
   pthread_cond_destroy(&p->wake);
   pthread_cond_destroy(&p->finished);
@@ -182,6 +209,7 @@ static void finish(ps_pool *p, int64_t tasks) {
 
 void ps_run(ps_pool *p, const ps_command *commands, int64_t n) {
   p->commands = commands;
+  scratch = p->scratch[p->workers];
   if (IDLE - p->first <= n) p->first = 0; // the numbers start again
   atomic_store(&p->running, 1);
   for (int64_t i = 0; i < n; i++) {
