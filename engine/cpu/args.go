@@ -86,6 +86,7 @@ const (
 	kMix
 	kSumSq
 	kClip
+	kChain
 	kernelCount
 )
 
@@ -108,7 +109,7 @@ var kernelNames = [kernelCount]string{
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
 	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb_pad", "rgb", "rgb_weight", "wino_weight", "wino_input", "wino", "wino_dy", "wino_grad", "wino_grad_weight", "depthwise", "depthwise_data",
-	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
+	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip", "chain",
 }
 
 // The arguments of the kernels, field for field as in kernels.h, where they
@@ -363,6 +364,26 @@ type (
 		norm, scale ptr
 		tasks       int64
 		maxNorm     float64
+	}
+	chainLink struct {
+		kind         int64
+		args         ptr
+		need         ptr
+		in, out      int64
+		rows         int64
+		memory, room int64
+	}
+	chainArgs struct {
+		links       ptr
+		x           ptr
+		y           ptr
+		memory      ptr
+		busy        ptr
+		count       int64
+		picture     int64
+		tiles, rows int64
+		step        int64
+		slots, slot int64
 	}
 )
 

@@ -85,6 +85,16 @@ func taskRows(units, floatsEach int) (rows, tasks int64) {
 	return int64(r), int64(ceilDiv(units, r))
 }
 
+// spreadRows is taskRows for passes that keep no partial results: tasks of about
+// 16 K floats, and where there are few, so many that no thread waits long for the
+// others.
+func spreadRows(units, floatsEach int) (rows, tasks int64) {
+	const most, least, few = 1 << 14, 1 << 11, 8
+	r := min(most/max(floatsEach, 1), ceilDiv(units, few))
+	r = max(r, least/max(floatsEach, 1), ceilDiv(units, 1024), 1)
+	return int64(r), int64(ceilDiv(units, r))
+}
+
 // errPool is the answer to fused pooling in windows that do not tile, or are large.
 func errPool(w *engine.Window) error {
 	return fmt.Errorf("fused pooling with window %+v: %w", *w, engine.ErrUnsupported)

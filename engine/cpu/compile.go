@@ -44,6 +44,9 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	if err := engine.CheckSpecs(op, in, out); err != nil {
 		return nil, err
 	}
+	if op, ok := op.(engine.Chain); ok {
+		return b.compileChain(op, in)
+	}
 	k, err := lower(op, in, out)
 	if err != nil {
 		return nil, err

@@ -16,7 +16,7 @@ func (g geometry) depthwiseArgs() depthwiseArgs {
 func lowerDepthwise(g geometry, e engine.Epilogue) lowering {
 	base := g.depthwiseArgs()
 	base.act, base.more = splitAct(e.Act)
-	base.rows, base.tasks = taskRows(g.n*g.oh, g.ow*g.c)
+	base.rows, base.tasks = spreadRows(g.n*g.oh, g.ow*g.c)
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := base
 		a.x, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
@@ -40,7 +40,7 @@ func lowerDepthwiseData(g geometry) lowering {
 	if g.stride == engine.Both(1) && flipped.pad[0] >= 0 && flipped.pad[1] >= 0 {
 		base := flipped.depthwiseArgs()
 		base.flip = 1
-		base.rows, base.tasks = taskRows(g.n*g.h, g.w*g.c)
+		base.rows, base.tasks = spreadRows(g.n*g.h, g.w*g.c)
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			a := base
 			a.x, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
@@ -48,7 +48,7 @@ func lowerDepthwiseData(g geometry) lowering {
 		}
 	}
 	base := g.depthwiseArgs()
-	base.rows, base.tasks = taskRows(g.n*g.h, g.w*g.c)
+	base.rows, base.tasks = spreadRows(g.n*g.h, g.w*g.c)
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := base
 		a.dy, a.w, a.y = at(in[0]), at(in[1]), at(out[0])

@@ -80,9 +80,8 @@ INLINE void dw_row3(const depthwise_args *a, const elem *x, elem *y, int64_t pla
   }
 }
 
-static void depthwise(const void *args, int64_t task) {
-  const depthwise_args *a = args;
-  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+// Rows [lo, hi) of y, counted through all pictures.
+static void depthwise_rows(const depthwise_args *a, int64_t lo, int64_t hi) {
   if (dww_takes(a)) {
     dww_forward(a, lo, hi);
     if (a->more.f) act_run(a->y + lo * a->ow * a->c, a->y + lo * a->ow * a->c, (hi - lo) * a->ow * a->c, &a->more);
@@ -120,6 +119,12 @@ static void depthwise(const void *args, int64_t task) {
     }
     if (a->more.f) act_run(y, y, a->ow * a->c, &a->more);
   }
+}
+
+static void depthwise(const void *args, int64_t task) {
+  const depthwise_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  depthwise_rows(a, lo, hi);
 }
 
 // The gradient of the input for strides above one, a gather: a task is `rows`

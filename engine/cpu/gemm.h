@@ -21,12 +21,11 @@
 #include "gemm_wide.h"
 #endif
 
-// Copies pictures into zeros around them, a task a row of the result.
-static void pad(const void *args, int64_t task) {
-  const pad_args *a = args;
+// Copies a row of pictures with zeros around them, counted through all pictures.
+INLINE void pad_row(const pad_args *a, int64_t row) {
   const int64_t ph = a->top + a->h + a->bottom, pw = a->left + a->w + a->right;
-  const int64_t n = task / ph, i = task % ph - a->top;
-  elem *y = (elem *)a->y + task * pw * a->c;
+  const int64_t n = row / ph, i = row % ph - a->top;
+  elem *y = (elem *)a->y + row * pw * a->c;
   if (i < 0 || i >= a->h) {
     memset(y, 0, pw * a->c * sizeof *y);
     return;
@@ -35,6 +34,8 @@ static void pad(const void *args, int64_t task) {
   memcpy(y + a->left * a->c, (const elem *)a->x + (n * a->h + i) * a->w * a->c, a->w * a->c * sizeof *y);
   memset(y + (a->left + a->w) * a->c, 0, a->right * a->c * sizeof *y);
 }
+
+static void pad(const void *args, int64_t task) { pad_row(args, task); }
 
 // acc[i][v] = Σ_t Σ_k rows[t][i][k] · b[t][k][v].
 INLINE void gemm_tile(vf acc[][GEMM_VECTORS], const int m, const int vectors, const factor *const *rows, int64_t stride,
@@ -145,15 +146,12 @@ INLINE void gemm_places(const igemm_args *a, int64_t g, int64_t lo, int64_t hi, 
   }
 }
 
-// A task: some pixels, one group, and one of `splits` parts of its panels.
-static void igemm(const void *args, int64_t task) {
-  const igemm_args *a = args;
+// Pixels [lo, hi) of one group, and one of `splits` parts of its panels; in float32 at most GEMM_PIXELS.
+static void igemm_pixels(const igemm_args *a, int64_t lo, int64_t hi, int64_t g, int64_t split) {
   const factor *rows[GEMM_TAPS * GEMM_PIXELS];
   elem *y[GEMM_PIXELS];
   const elem *res[GEMM_PIXELS];
   float whole[GEMM_PIXELS * GEMM_VECTORS * VL];
-  const int64_t split = task % a->splits, g = task / a->splits % a->groups;
-  TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
   const elem *x = (const elem *)a->x + g * a->gk;
 #ifdef PS_WIDE
   float widened[WIDE_FLOATS];
@@ -176,4 +174,11 @@ static void igemm(const void *args, int64_t task) {
       if (a->more.f) gemm_finish(&o, end - at, &p, &a->more);
     }
   }
+}
+
+// A task: some pixels, one group, one part.
+static void igemm(const void *args, int64_t task) {
+  const igemm_args *a = args;
+  TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
+  igemm_pixels(a, lo, hi, task / a->splits % a->groups, task % a->splits);
 }

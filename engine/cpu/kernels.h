@@ -48,7 +48,7 @@ typedef float elem;
   X(wino_weight) X(wino_input) X(wino)                                         \
   X(wino_dy) X(wino_grad) X(wino_grad_weight)                                  \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
-  X(adam) X(sgd) X(mix) X(sumsq) X(clip)
+  X(adam) X(sgd) X(mix) X(sumsq) X(clip) X(chain)
 
 // The kernels that are there for activations in bfloat16 too, under the number
 // behind the last of PS_KERNELS that they have in it.
@@ -133,7 +133,7 @@ typedef struct {
   int64_t n, h, w, c, oh, ow, dilh, dilw;
   int64_t wide;  // of globalpool: y is float32, and so is dy of its gradient
   int64_t apart; // windows do not overlap, and there is nothing between their pixels
-  int64_t rows; // of y over all pictures, a task; the gradients have a task a picture
+  int64_t rows; // of y over all pictures, a task; channels, of globalpool; the gradients have a task a picture
 } pool_args;
 
 // y[n][j][i] = x[n][i][j] for each n: NHWC to NCHW and back.
@@ -435,6 +435,37 @@ typedef struct {
   int64_t tasks;
   double max_norm;
 } clip_args;
+
+// What a link of a chain runs.
+enum { CHAIN_PAD, CHAIN_RGB, CHAIN_PRODUCT, CHAIN_DEPTHWISE, CHAIN_MAXPOOL, CHAIN_AVGPOOL };
+enum { CHAIN_LINKS = 32 }; // of one chain, at most
+
+// A link computes rows of a picture from rows of what the link before it has
+// made, or of the chain's x. Row r of x is at x + r·in, and of y at y + r·out.
+typedef struct {
+  int64_t kind;
+  const void *args;      // of the kind, for one picture; x and y are filled in
+  const int64_t *need;   // for each row of y the first row of x that it needs, and the end
+  int64_t in, out;       // floats of a row of x and of y
+  int64_t rows;          // of a picture of y
+  int64_t memory, room;  // where y lies in a thread's memory, in floats, and how many rows fit; not of the last link
+} chain_link;
+
+// A task is `rows` rows of one picture of the last link's y, which it makes
+// `step` at a time. It borrows one of `slots` memories for the time: where busy
+// is zero.
+typedef struct {
+  const chain_link *links;
+  const float *x;
+  float *y;
+  float *memory;
+  int64_t *busy;
+  int64_t count;       // links
+  int64_t picture;     // floats of a picture of x
+  int64_t tiles, rows; // tasks a picture; rows a task
+  int64_t step;
+  int64_t slots, slot; // threads; floats of one's memory
+} chain_args;
 
 // One kernel launch of a command list.
 typedef struct {

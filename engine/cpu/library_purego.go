@@ -122,6 +122,7 @@ var kernels = [2 * kernelCount]func(args ptr, task int64){
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack[float32], padImage[float32], igemm[float32], wgrad[float32], reduce,
 	nil, nil, nil, nil, nil, nil, nil, nil, nil, // no rgb and no wino: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
+	nil, // no chain: see compiled
 
 	kernelCount + kWiden:  widen[half.BFloat16],
 	kernelCount + kNarrow: narrow[half.BFloat16],

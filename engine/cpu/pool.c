@@ -5,15 +5,21 @@
 // thread takes a task by subtracting one from it, so there is no lock, and a
 // thread that wakes late finds tasks of whatever command is current. Holding a
 // task keeps its command current; a thread without one must not look at the
-// list, which may be gone. Who has to wait spins for some tens of microseconds,
-// since commands follow each other that fast, then sleeps: on a machine that
-// others use too, a thread that spins keeps out the one it waits for.
+// list, which may be gone.
+//
+// Who has to wait spins for some tens of microseconds, since commands follow
+// each other that fast; while a list is run, it then goes on looking, but lets
+// other threads of the machine go first each time, for one that spins may keep
+// out the one it waits for. After that it sleeps: to be woken takes longer than
+// most commands.
 #include "pool.h"
 #include "memory.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #if defined(__x86_64__)
 #define RELAX() __builtin_ia32_pause()
@@ -23,7 +29,7 @@
 #define RELAX() ((void)0)
 #endif
 
-enum { SPINS = 800 };
+enum { SPIN_NANOSECONDS = 50000, YIELDS = 2000 };
 #define BIAS 0x10000u // room for the threads that find no task
 #define IDLE 0xffffffffu // the command number while there is none
 #define IDLE_TICKET ((uint64_t)IDLE << 32 | BIAS)
@@ -36,6 +42,9 @@ struct ps_pool {
   _Atomic int64_t done; // finished tasks of the current command
   char pad1[56];
   _Atomic int sleeping, waiting, stop; // workers asleep; the caller asleep
+  _Atomic int running;                 // a list is being run
+  char pad2[48];
+  int spins; // that take SPIN_NANOSECONDS
   ps_kernel table[2 * PS_KERNEL_COUNT]; // those for bfloat16 behind those for float32
   const ps_command *commands;
   uint32_t first; // the number of commands[0]
@@ -77,21 +86,33 @@ static uint32_t work(ps_pool *p) {
 
 static uint32_t current(ps_pool *p) { return atomic_load(&p->ticket) >> 32; }
 
+// How often RELAX fits into SPIN_NANOSECONDS: it takes from one to a hundred and
+// forty cycles, as the processor has it.
+static int measure_spins(void) {
+  enum { TRIED = 2000 };
+  struct timespec a, b;
+  clock_gettime(CLOCK_MONOTONIC, &a);
+  for (int i = 0; i < TRIED; i++) RELAX();
+  clock_gettime(CLOCK_MONOTONIC, &b);
+  const int64_t ns = (b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec;
+  return 1 + (int)(SPIN_NANOSECONDS * (int64_t)TRIED / (ns > TRIED / 4 ? ns : TRIED / 4));
+}
+
+// Whether there is nothing to do for a worker that has seen the command.
+static int nothing(ps_pool *p, uint32_t seen) { return current(p) == seen && !atomic_load(&p->stop); }
+
 static void *worker(void *arg) {
   ps_pool *p = ((start *)arg)->pool;
   scratch = ((start *)arg)->scratch;
   free(arg);
   uint32_t seen = IDLE;
   for (;;) {
-    int spins = 0;
-    while (current(p) == seen && spins < SPINS && !atomic_load(&p->stop)) {
-      RELAX();
-      spins++;
-    }
+    for (int i = 0; i < p->spins && nothing(p, seen); i++) RELAX();
+    for (int i = 0; i < YIELDS && nothing(p, seen) && atomic_load(&p->running); i++) sched_yield();
     if (current(p) == seen) {
       pthread_mutex_lock(&p->lock);
       atomic_fetch_add(&p->sleeping, 1);
-      while (current(p) == seen && !atomic_load(&p->stop)) pthread_cond_wait(&p->wake, &p->lock);
+      while (nothing(p, seen)) pthread_cond_wait(&p->wake, &p->lock);
       atomic_fetch_sub(&p->sleeping, 1);
       pthread_mutex_unlock(&p->lock);
     }
@@ -123,6 +144,7 @@ ps_pool *ps_pool_new(int n, int level) {
   for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512_bf16[products[i]];
 #endif
   atomic_store(&p->ticket, IDLE_TICKET);
+  p->spins = measure_spins();
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->wake, NULL);
   pthread_cond_init(&p->finished, NULL);
@@ -173,9 +195,10 @@ static void wake(ps_pool *p) {
 
 // Waits until all tasks of the current command are done.
 static void finish(ps_pool *p, int64_t tasks) {
-  for (int spins = 0; spins < SPINS; spins++) {
+  for (int i = 0; i < p->spins + YIELDS; i++) {
     if (atomic_load(&p->done) == tasks) return;
-    RELAX();
+    if (i < p->spins) RELAX();
+    else sched_yield();
   }
   pthread_mutex_lock(&p->lock);
   atomic_store(&p->waiting, 1);
@@ -188,6 +211,7 @@ void ps_run(ps_pool *p, const ps_command *commands, int64_t n) {
   p->commands = commands;
   scratch = p->scratch[p->workers];
   if (IDLE - p->first <= n) p->first = 0; // the numbers start again
+  atomic_store(&p->running, 1);
   for (int64_t i = 0; i < n; i++) {
     const ps_command *c = &commands[i];
     if (c->tasks == 1 || p->workers == 0) { // not worth telling anybody
@@ -201,6 +225,7 @@ void ps_run(ps_pool *p, const ps_command *commands, int64_t n) {
     finish(p, c->tasks);
   }
   atomic_store(&p->ticket, IDLE_TICKET);
+  atomic_store(&p->running, 0);
   p->first += n;
 }
 

@@ -32,6 +32,9 @@ func init() {
 	})
 }
 
+// globalPoolChannels are the channels of one task of globalpool.
+const globalPoolChannels = 256
+
 // A pooling says what the windows of a pool cover along each axis: for each
 // window first, end and divisor.
 type pooling struct {
@@ -94,9 +97,13 @@ func (p pooling) lower(k kernelID, x, y engine.Spec) lowering {
 	a := poolArgs{n: int64(x.Shape[0]), h: int64(x.Shape[1]), w: int64(x.Shape[2]), c: int64(x.Shape[3]),
 		oh: int64(y.Shape[1]), ow: int64(y.Shape[2]), dilh: int64(p.dil[0]), dilw: int64(p.dil[1])}
 	tasks := a.n
-	if k == kMaxPool || k == kAvgPool {
+	switch k {
+	case kMaxPool, kAvgPool:
 		reach := ceilDiv(int(p.rows[1]-p.rows[0]), p.dil[0]) // rows of x for a row of y
-		a.rows, tasks = taskRows(int(a.n*a.oh), max(reach, 1)*x.Shape[2]*x.Shape[3])
+		a.rows, tasks = spreadRows(int(a.n*a.oh), max(reach, 1)*x.Shape[2]*x.Shape[3])
+	case kGlobalPool:
+		a.rows = globalPoolChannels
+		tasks *= int64(ceilDiv(int(a.c), globalPoolChannels))
 	}
 	if p.apart() {
 		a.apart = 1

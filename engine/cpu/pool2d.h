@@ -8,10 +8,9 @@ INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
   for (int64_t u = (r).first; u < (r).end; u += (a)->dilh)        \
     for (int64_t v = (q).first; v < (q).end; v += (a)->dilw)
 
-// Runs body for every window of a task's rows, of spans r and q: x is its
+// Runs body for every window of rows [lo, hi), of spans r and q: x is its
 // picture, y its place.
-#define POOL_ROWS(a, task, body)                                      \
-  TASK_RANGE(lo, hi, task, (a)->rows, (a)->n * (a)->oh);              \
+#define POOL_ROWS(a, lo, hi, body)                                    \
   for (int64_t row = lo; row < hi; row++) {                           \
     const elem *x = (a)->x + row / (a)->oh * (a)->h * (a)->w * (a)->c; \
     const pool_span r = (a)->row_spans[row % (a)->oh];                \
@@ -22,9 +21,9 @@ INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
     }                                                                 \
   }
 
-static void maxpool(const void *args, int64_t task) {
-  const pool_args *a = args;
-  POOL_ROWS(a, task, {
+// Rows [lo, hi) of y, counted through all pictures.
+static void maxpool_rows(const pool_args *a, int64_t lo, int64_t hi) {
+  POOL_ROWS(a, lo, hi, {
     for (int64_t c = 0; c < a->c; c += VL) {
       vf best = splat(-INFINITY);
       POOL_WINDOW(a, r, q) {
@@ -34,6 +33,12 @@ static void maxpool(const void *args, int64_t task) {
       store_n(y + c, a->c - c, best);
     }
   })
+}
+
+static void maxpool(const void *args, int64_t task) {
+  const pool_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  maxpool_rows(a, lo, hi);
 }
 
 // The gradient where windows do not overlap: each value of dx is written once.
@@ -111,9 +116,8 @@ static void maxpool_backward(const void *args, int64_t task) {
 
 INLINE vf pool_scale(pool_span r, pool_span q) { return splat(1.0f / (float)(r.divisor * q.divisor)); }
 
-static void avgpool(const void *args, int64_t task) {
-  const pool_args *a = args;
-  POOL_ROWS(a, task, {
+static void avgpool_rows(const pool_args *a, int64_t lo, int64_t hi) {
+  POOL_ROWS(a, lo, hi, {
     const vf scale = pool_scale(r, q);
     for (int64_t c = 0; c < a->c; c += VL) {
       vf s = splat(0);
@@ -121,6 +125,12 @@ static void avgpool(const void *args, int64_t task) {
       store_n(y + c, a->c - c, s * scale);
     }
   })
+}
+
+static void avgpool(const void *args, int64_t task) {
+  const pool_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  avgpool_rows(a, lo, hi);
 }
 
 static void avgpool_backward(const void *args, int64_t task) {
@@ -144,17 +154,19 @@ static void avgpool_backward(const void *args, int64_t task) {
   settle(y, dx, a->h * a->w * a->c);
 }
 
+// A task: `rows` channels of a picture.
 static void globalpool(const void *args, int64_t task) {
   const pool_args *a = args;
-  const int64_t m = a->h * a->w;
-  const elem *x = a->x + task * m * a->c;
+  const int64_t m = a->h * a->w, chunks = (a->c + a->rows - 1) / a->rows, n = task / chunks;
+  const elem *x = a->x + n * m * a->c;
   float *wide = (float *)a->y;
   const vf scale = splat(1.0f / (float)m);
-  for (int64_t c = 0; c < a->c; c += VL) {
+  TASK_RANGE(lo, hi, task % chunks, a->rows, a->c);
+  for (int64_t c = lo; c < hi; c += VL) {
     vf s = splat(0);
     for (int64_t i = 0; i < m; i++) s += load_n(x + i * a->c + c, a->c - c);
-    if (a->wide) store_n(wide + task * a->c + c, a->c - c, s * scale);
-    else store_n(a->y + task * a->c + c, a->c - c, s * scale);
+    if (a->wide) store_n(wide + n * a->c + c, a->c - c, s * scale);
+    else store_n(a->y + n * a->c + c, a->c - c, s * scale);
   }
 }
 

@@ -35,8 +35,10 @@ func (g geometry) rgbArgs() (a rgbArgs, tasks int) {
 }
 
 func lowerRGB(g geometry, act engine.Act) (int, lowering) {
-	base, tasks := g.rgbArgs()
+	base, _ := g.rgbArgs()
 	base.act, base.more = splitAct(act)
+	rows, tasks := spreadRows(g.n*g.oh, g.ow*g.o)
+	base.rows = rows
 	return 4 * g.rgbFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
 		g.pushPadOf(q, kRGBPad.of(in[0].DType), at(in[0]), ws)
@@ -44,7 +46,7 @@ func lowerRGB(g geometry, act engine.Act) (int, lowering) {
 		if len(in) > 2 {
 			a.bias = at(in[2])
 		}
-		push(q, kRGB.of(in[0].DType), tasks, a)
+		push(q, kRGB.of(in[0].DType), int(tasks), a)
 	}
 }
 

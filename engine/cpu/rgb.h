@@ -55,10 +55,8 @@ INLINE void rgb_line(const rgb_args *a, const int s, const float *x, elem *y, in
   for (; j < a->ow; j++) rgb_tile(a, 1, s, x + j * s * 3, y + j * a->o, col, n);
 }
 
-// A task: some rows of y, of all pictures.
-static void rgb(const void *args, int64_t task) {
-  const rgb_args *a = args;
-  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+// Rows [lo, hi) of y, counted through all pictures.
+static void rgb_rows(const rgb_args *a, int64_t lo, int64_t hi) {
   for (int64_t row = lo; row < hi; row++) {
     const float *x = a->x + (row / a->oh * a->h + row % a->oh * a->stride) * a->w_ * 3;
     for (int64_t col = 0; col < a->o; col += VL) {
@@ -70,6 +68,12 @@ static void rgb(const void *args, int64_t task) {
     elem *y = a->y + row * a->ow * a->o;
     if (a->more.f) act_run(y, y, a->ow * a->o, &a->more);
   }
+}
+
+static void rgb(const void *args, int64_t task) {
+  const rgb_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  rgb_rows(a, lo, hi);
 }
 
 // The taps of `rows` rows of the kernel, r[u] for x: out[9·u + q] = Σ_j r[u][j·step + q] · dy[j], and

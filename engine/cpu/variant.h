@@ -28,6 +28,7 @@
 #include "rgb.h"
 #include "depthwise_window.h"
 #include "depthwise.h"
+#include "chain.h"
 #include "optimizer.h"
 
 #define ENTRY(name) name,
