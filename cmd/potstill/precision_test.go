@@ -4,11 +4,23 @@ import (
 	"math"
 	"path/filepath"
 	"testing"
+
+	"github.com/potstill/potstill/engine/cpu"
 )
+
+// needsCompiledKernels skips a test of what bfloat16 brings in plain Go, which
+// computes most of it in float32, from copies, and slowly.
+func needsCompiledKernels(t *testing.T) {
+	t.Helper()
+	if cpu.Variants()[0] == "go" {
+		t.Skip("plain Go computes most of bfloat16 in float32, from copies")
+	}
+}
 
 // TestBFloat16 trains, distills, evaluates and predicts with activations in
 // bfloat16 on the CPU, and holds what comes of it to float32.
 func TestBFloat16(t *testing.T) {
+	needsCompiledKernels(t)
 	dir := t.TempDir()
 	losses, best := map[string]float64{}, map[string]string{}
 	for _, p := range []string{"float32", "bfloat16"} {
@@ -41,6 +53,7 @@ func TestBFloat16(t *testing.T) {
 // TestBFloat16Memory holds the memory that a training step takes to that of
 // float32: it is planned, not measured.
 func TestBFloat16Memory(t *testing.T) {
+	needsCompiledKernels(t)
 	arena := func(p string) float64 {
 		return decode(t, succeeds(t, "explain", "cnn-dwpw", "--device", "cpu", "--input", "3x128x128", "--batch", "32", "--train", "--precision", p, "--json").out)["arena_bytes"].(float64)
 	}
