@@ -22,7 +22,7 @@ func (p *plan) chain() {
 	used := p.users()
 	gone := make(map[*step]bool)
 	for _, s := range p.steps {
-		if gone[s] {
+		if gone[s] || len(s.in) == 0 { // a constant begins nothing
 			continue
 		}
 		links := p.chainFrom(backend, used, s)
