@@ -128,3 +128,23 @@ func TestPlansWithChains(t *testing.T) {
 		}
 	})
 }
+
+// TestConstantsBeginNoChain compiles a plan whose first step has no input, and
+// whose only reader is one that chains have.
+func TestConstantsBeginNoChain(t *testing.T) {
+	eachVariant(t, func(t *testing.T, variant string) {
+		g := engine.NewBuilder(engine.NewGraph())
+		x := g.Apply(engine.Fill{Value: 2, Shape: []int{1, 8, 8, 4}})[0]
+		y := g.Apply(engine.MaxPool2D{Window: engine.Window{Kernel: engine.Both(2), Stride: engine.Both(2), Dilation: engine.Both(1)}}, x)[0]
+		if err := g.Err(); err != nil {
+			t.Fatal(err)
+		}
+		p, err := g.Graph().Compile(chainer{open(t, variant, 1), true}, engine.Options{Outputs: []*engine.Value{y}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
