@@ -76,7 +76,7 @@ func (s *Sparse) Build(b *engine.Builder, in *train.Batch, out *engine.Outputs) 
 	if len(sums) > 1 {
 		sum = b.One(engine.Add{}, sums...)
 	}
-	nought := in.Bind("sparsity.nought", engine.F32(1, 1), engine.Bytes(make([]float32, 1)))
-	value := b.One(engine.MSE{}, b.One(engine.Activation{F: engine.Sqrt}, sum), nought)
+	zero := in.Bind("sparsity.zero", engine.F32(1, 1), engine.Bytes(make([]float32, 1)))
+	value := b.One(engine.MSE{}, b.One(engine.Activation{F: engine.Sqrt}, sum), zero)
 	return append(terms, train.Term{Name: "sparsity", Weight: s.strength, Value: value})
 }
