@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What is lost when MLPerf Tiny's ResNet-8 is cut to half its multiply-adds, on CIFAR-10: the table of docs/pruning.md.
+# What is lost when MLPerf Tiny's ResNet-8 is cut to half its multiply-adds, on CIFAR-10.
 #
 #   scripts/prune_cifar.sh DATA TEACHER [main|criteria|table]
 #
@@ -7,7 +7,7 @@
 #   TEACHER  a model that teaches all of them, such as MLPerf Tiny's larger ResNet-8 (ic02.onnx)
 #
 #   main      SEEDS nets trained for 40 epochs; each cut to half by channels and by low rank, and tuned for 15 epochs with the
-#             same teacher, beside the whole net tuned for the same 15 epochs. About 90 minutes a seed on two cores.
+#             same teacher, beside the whole net tuned for the same 15 epochs
 #   criteria  one dense net, cut to half by every criterion, tuned for 10 epochs on 10,000 images, with SEEDS seeds of the tuning
 #   table     what has been done so far; validation is for choosing, testing for reporting
 #
