@@ -109,7 +109,7 @@ func TestOddNets(t *testing.T) {
 				}
 			}
 		}
-		want := logitsOf(t, n, muted(s, groups, keep))
+		want := logitsOf(t, n, checkpointtest.Muted(s, groups, keep))
 		near1(t, name+", cut", logitsOf(t, cut, state), want, 1e-5)
 		for group := range keep {
 			d.Shuffle(len(keep[group]), func(i, j int) { u := keep[group]; u[i], u[j] = u[j], u[i] })

@@ -202,11 +202,7 @@ func Slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report,
 	}
 	out, r, err := slim(c, o)
 	if err != nil {
-		err = fmt.Errorf("prune: %w", err)
-		if c.Path != "" {
-			err = fmt.Errorf("%s: %w", c.Path, err)
-		}
-		return nil, nil, err
+		return nil, nil, compress.Failed("prune", c, err)
 	}
 	return out, r, nil
 }

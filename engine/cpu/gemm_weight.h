@@ -54,18 +54,7 @@ INLINE void wgrad_step(const int m, const int vectors, const float *const *x, in
     }                                                                                                    \
   }
 
-#define WGRAD_MORE
-#if GEMM_VECTORS == 4
-WGRAD_PANEL(wgrad4, 4)
-#endif
-#if GEMM_ROWS == 8
-#undef WGRAD_MORE
-#define WGRAD_MORE WGRAD_REST(6) WGRAD_REST(7)
-#endif
-WGRAD_PANEL(wgrad2, 2)
-#undef WGRAD_MORE
-#define WGRAD_MORE WGRAD_REST(6) WGRAD_REST(7) WGRAD_REST(8)
-WGRAD_PANEL(wgrad1, 1)
+#include "gemm_weight_panels.h"
 
 INLINE void wgrad_panel(const float *const *x, int64_t k, int64_t k1, const float *dy, int64_t stride, int64_t pixels,
                         int vectors, const wgrad_out *o) {

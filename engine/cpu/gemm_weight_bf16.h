@@ -69,18 +69,7 @@ INLINE void wgrad_step(const int m, const int vectors, const uint32_t *const *x,
     }                                                                                                      \
   }
 
-#define WGRAD_MORE
-#if GEMM_VECTORS == 4
-WGRAD_PANEL(wgrad4, 4)
-#endif
-#if GEMM_ROWS == 8
-#undef WGRAD_MORE
-#define WGRAD_MORE WGRAD_REST(6) WGRAD_REST(7)
-#endif
-WGRAD_PANEL(wgrad2, 2)
-#undef WGRAD_MORE
-#define WGRAD_MORE WGRAD_REST(6) WGRAD_REST(7) WGRAD_REST(8)
-WGRAD_PANEL(wgrad1, 1)
+#include "gemm_weight_panels.h"
 
 // A run of pixels of dy in one row: pairs [q, q + (pixels+1)/2) of a chunk.
 typedef struct {
