@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 )
 
 // odd adds what no family has: uneven slices, values joined with themselves,
