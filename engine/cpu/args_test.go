@@ -26,7 +26,7 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 		"softmax_args": softmaxArgs{}, "mse_args": mseArgs{}, "channel_args": channelArgs{}, "depth_args": depthArgs{}, "pointwise_args": pointwiseArgs{},
 		"chain_link": chainLink{}, "chain_args": chainArgs{},
 	}
-	text, err := os.ReadFile("kernels.h")
+	text, err := os.ReadFile("kernels/kernels.h")
 	if err != nil {
 		t.Fatal(err)
 	}
