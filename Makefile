@@ -32,7 +32,8 @@ purego: ## the tests without cgo: the plain Go engine
 	CGO_ENABLED=0 scripts/test.sh ./...
 
 race: ## the race detector over what is concurrent
-	$(GO) test -race ./engine/cpu ./engine/data ./engine/train ./distill/study
+	$(GO) test -race -run 'Threads|Plan|Chains' ./engine/cpu # its suite is of kernels, which the detector does not see
+	$(GO) test -race -timeout 30m ./engine/data ./engine/train ./distill/study
 
 FUZZTIME ?= 10s
 fuzz: ## a short fuzz of every reader of files

@@ -16,6 +16,9 @@ import (
 type Settings struct {
 	T     float32 `json:"t"`     // temperature
 	Alpha float32 `json:"alpha"` // the teacher's share of the loss, in [0, 1]
+	// Precision is how the teacher's activations are stored: train.Float32,
+	// train.BFloat16, or "" for the precision of the run.
+	Precision string `json:"precision,omitempty"`
 }
 
 // DefaultSettings returns the study's: T = 20, α = 0.5.
@@ -23,8 +26,10 @@ func DefaultSettings() Settings { return Settings{T: 20, Alpha: 0.5} }
 
 // Normalized returns the settings, or the default ones in place of the zero value.
 func (s Settings) Normalized() Settings {
-	if s == (Settings{}) {
-		return DefaultSettings()
+	if s.T == 0 && s.Alpha == 0 {
+		d := DefaultSettings()
+		d.Precision = s.Precision
+		return d
 	}
 	return s
 }
@@ -37,6 +42,8 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("distillation: the temperature must be positive, not %v", s.T)
 	case !(s.Alpha >= 0 && s.Alpha <= 1):
 		return fmt.Errorf("distillation: alpha must be in [0, 1], not %v", s.Alpha)
+	case s.Precision != "" && s.Precision != train.Float32 && s.Precision != train.BFloat16:
+		return fmt.Errorf("distillation: the teacher's precision is %s or %s, not %q", train.Float32, train.BFloat16, s.Precision)
 	}
 	return nil
 }
@@ -95,12 +102,24 @@ func (l *Loss) Frozen() []*engine.Variable {
 	return vs
 }
 
+// images returns the teacher's view of the batch, in the teacher's precision.
+func (l *Loss) images(in *train.Batch) *engine.Value {
+	i := len(in.Views) - 1
+	switch l.s.Precision {
+	case train.Float32:
+		return in.View(i, engine.Float32)
+	case train.BFloat16:
+		return in.View(i, engine.BFloat16)
+	}
+	return in.Views[i]
+}
+
 // Build implements train.Objective.
 func (l *Loss) Build(b *engine.Builder, in *train.Batch, out *engine.Outputs) []train.Term {
 	if err := l.s.Validate(); err != nil {
 		b.Fail(err)
 	}
-	images := in.Views[len(in.Views)-1]
+	images := l.images(in)
 	if l.adapter != nil {
 		images = l.adapter.apply(b, images)
 	}

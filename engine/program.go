@@ -79,6 +79,9 @@ func (g *Graph) plan(b Backend, o Options) (*plan, aliases, error) {
 		return nil, nil, err
 	}
 	p.hoist(a)
+	if !o.NoFuse {
+		p.chain()
+	}
 	for _, s := range p.all() {
 		if s.kernel, err = b.Compile(s.op, specsOf(s.in), specsOf(s.out)); err != nil {
 			return nil, nil, fmt.Errorf("%s: %s%v (%s): %w", b.Name(), OpName(s.op), specsOf(s.in), s.scope, err)

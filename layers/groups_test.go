@@ -182,32 +182,6 @@ func cutSome(t *testing.T, r *rand.Rand, n *layers.Net, groups []layers.Group, s
 	return keep, cut, state
 }
 
-// muted returns the state with zeros in the columns, of all consumers, of the
-// units that are not kept.
-func muted(s layers.StateDict, groups []layers.Group, keep map[string][]int) layers.StateDict {
-	out := slices.Clone(s)
-	for _, g := range groups {
-		kept, cut := keep[g.Name]
-		if !cut {
-			continue
-		}
-		for _, u := range g.Uses {
-			if u.Axis != 1 {
-				continue
-			}
-			e := out.Find(u.Tensor)
-			e.Data = slices.Clone(e.Data)
-			inner := len(e.Data) / e.Shape[0] / e.Shape[1]
-			for i := range e.Data {
-				if unit := u.At[i/inner%e.Shape[1]]; unit >= 0 && !slices.Contains(kept, int(unit)) {
-					e.Data[i] = 0
-				}
-			}
-		}
-	}
-	return out
-}
-
 func near1(t *testing.T, what string, got, want []float32, tolerance float64) {
 	t.Helper()
 	scale := 0.0
@@ -254,7 +228,7 @@ func TestCutsAreZeros(t *testing.T) {
 				cuts += g.Size - len(keep[g.Name])
 			}
 		}
-		want := logitsOf(t, n, muted(s, groups, keep))
+		want := logitsOf(t, n, checkpointtest.Muted(s, groups, keep))
 		near1(t, name, logitsOf(t, cut, state), want, 1e-6)
 
 		// In another order they compute the same.

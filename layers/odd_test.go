@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
 )
 
 // odd adds what no family has: uneven slices, values joined with themselves,
@@ -109,7 +110,7 @@ func TestOddNets(t *testing.T) {
 				}
 			}
 		}
-		want := logitsOf(t, n, muted(s, groups, keep))
+		want := logitsOf(t, n, checkpointtest.Muted(s, groups, keep))
 		near1(t, name+", cut", logitsOf(t, cut, state), want, 1e-5)
 		for group := range keep {
 			d.Shuffle(len(keep[group]), func(i, j int) { u := keep[group]; u[i], u[j] = u[j], u[i] })

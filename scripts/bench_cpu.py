@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 
-from bench_cases import BFLOAT16, FLOAT32, LONG, PYTORCH, cases, precision_of
+from bench_cases import BFLOAT16, COMPILE, EAGER, FLOAT32, LONG, PYTORCH, cases, precision_of, tolerance
 from bench_rivals import Failure, Rivals
 
 MEMORY, MEMORY_CASE = "dwpw_train_128_memory", "dwpw_train_128"
@@ -144,20 +144,20 @@ class Comparison:
         ours, good = {p: self.ours(work, p, 0.01)["check"] for p in precisions}, []
         for mode in rivals:
             request = {"do": "load", "name": work, "file": self.file(work)}
-            if not mode.startswith(("eager", "compile")):
+            if not mode.startswith((EAGER, COMPILE)):
                 request["onnx"] = self.model(work)
             begin = time.time()
             try:
                 reply = self.rivals.ask(mode, **request)
             except Failure as e:
-                if mode.startswith("eager") or not self.rivals.alive(mode):
+                if mode.startswith(EAGER) or not self.rivals.alive(mode):
                     raise Failure(f"{mode}: {e}") from None
                 self.note(f"{work}: {mode} is left out: {e}")
                 continue
             for p, check in ours.items():
-                d, allowed = difference(what, check, reply["check"]), 1e-3 if p == precision_of(mode) == FLOAT32 else 5e-2
                 if p == FLOAT32 and precision_of(mode) == BFLOAT16:
-                    continue
+                    continue  # no case compares these
+                d, allowed = difference(what, check, reply["check"]), tolerance(p, mode)
                 say(f"  {mode}: loaded in {time.time() - begin:.0f} s, the first results differ from Potstill's in {p} by {d:.1e}")
                 if not d <= allowed:
                     raise Failure(f"{mode}: the first results differ by {d:.2e} relative, more than {allowed:.0e}: not the same work")
@@ -199,7 +199,7 @@ class Comparison:
                     imported = reply["import_bytes"] / 1e6
                     self.rivals.versions[reply["version"]] = True
                 except Failure as e:
-                    if m.startswith("eager"):
+                    if m.startswith(EAGER):
                         raise
                     if i == 0:
                         self.note(f"{MEMORY}: {m} is left out: {e}")

@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-go test -v "$@" 2>&1 | tee "$log" | grep --line-buffered -E '^(ok|FAIL|panic:)|\[build failed\]'
+go test -v -timeout 30m "$@" 2>&1 | tee "$log" | grep --line-buffered -E '^(ok|FAIL|panic:)|\[build failed\]'
 status=${PIPESTATUS[0]}
 awk '
   /^=== (RUN|NAME|CONT)/          { test = $3 }

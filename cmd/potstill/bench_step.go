@@ -22,6 +22,7 @@ type benchStepCmd struct {
 	Save string        `xor:"file" placeholder:"FILE" help:"Write the case's weights and batch to a safetensors file, and measure nothing."`
 	Load string        `xor:"file" placeholder:"FILE" help:"Measure on the weights and the batch of such a file."`
 	Time time.Duration `default:"1s" help:"How long the measurement takes at least."`
+	precisionFlag
 	deviceFlags
 	jsonFlag
 }
@@ -177,7 +178,7 @@ func (c *benchStepCmd) input(a *app, b engine.Backend, sc stepCase) (*stepInput,
 // measure compiles the case, runs its first steps, and times the following.
 func (c *benchStepCmd) measure(a *app, b engine.Backend, sc stepCase, in *stepInput) (r stepBench, err error) {
 	r = stepBench{Name: c.Name, Device: b.Name(), Threads: threadsOf(b)}
-	s, err := newStepper(b, sc, in)
+	s, err := newStepper(b, sc, in, c.bfloat16())
 	if err != nil {
 		return r, err
 	}

@@ -19,8 +19,8 @@ type stepper struct {
 }
 
 // newStepper compiles a case on its weights and its batch.
-func newStepper(b engine.Backend, sc stepCase, in *stepInput) (s *stepper, err error) {
-	spec := programSpec{batch: sc.batch, height: sc.size, width: sc.size, train: sc.mode != modeInfer}
+func newStepper(b engine.Backend, sc stepCase, in *stepInput, bfloat16 bool) (s *stepper, err error) {
+	spec := programSpec{batch: sc.batch, height: sc.size, width: sc.size, train: sc.mode != modeInfer, bfloat16: bfloat16}
 	if spec.net, err = sc.model(); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,11 @@ type precisionFlag struct {
 	Precision string `enum:"float32,bfloat16" default:"float32" help:"How activations and their gradients are stored. Weights, statistics and losses are float32 always."`
 }
 
+// inferPrecisionFlag is precisionFlag where nothing is trained.
+type inferPrecisionFlag struct {
+	Precision string `enum:"float32,bfloat16" default:"float32" help:"How activations are stored. Weights and logits are float32 always."`
+}
+
 // bfloat16 reports whether precision is mixed.
 func (p precisionFlag) bfloat16() bool { return p.Precision == "bfloat16" }
 

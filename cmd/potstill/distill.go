@@ -20,14 +20,15 @@ type distillCmd struct {
 	archFlags
 	initFlags
 
-	T              float64 `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature."`
-	Alpha          float64 `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss."`
-	ShareImages    bool    `group:"Distillation:" help:"Give the teacher the student's images, normalized as its own, where its file says that it was made for another size; else it gets its own, of the same pictures, cropped and flipped alike."`
-	Teacher        string  `placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher."`
-	TeacherWeights string  `placeholder:"PREFIX" group:"Distillation:" help:"Which of several nets in that file, as in teacher; . for names without a prefix."`
-	TeacherArch    string  `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first, or a YAML file of a net."`
-	TeacherBase    int     `placeholder:"N" group:"Distillation:" help:"Its base width."`
-	TeacherEpochs  int     `placeholder:"N" group:"Distillation:" help:"Its epochs; --epochs if not given."`
+	T                float64 `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature."`
+	Alpha            float64 `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss."`
+	ShareImages      bool    `group:"Distillation:" help:"Give the teacher the student's images, normalized as its own, where its file says that it was made for another size; else it gets its own, of the same pictures, cropped and flipped alike."`
+	Teacher          string  `placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher."`
+	TeacherWeights   string  `placeholder:"PREFIX" group:"Distillation:" help:"Which of several nets in that file, as in teacher; . for names without a prefix."`
+	TeacherPrecision string  `enum:",float32,bfloat16" default:"" placeholder:"float32|bfloat16" group:"Distillation:" help:"How the teacher's activations are stored; as --precision if not given."`
+	TeacherArch      string  `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first, or a YAML file of a net."`
+	TeacherBase      int     `placeholder:"N" group:"Distillation:" help:"Its base width."`
+	TeacherEpochs    int     `placeholder:"N" group:"Distillation:" help:"Its epochs; --epochs if not given."`
 
 	dataFlags
 	runFlags
@@ -94,7 +95,7 @@ func teacherAdvice(err error) error {
 }
 
 func (c *distillCmd) run(a *app, b engine.Backend, j fit.Job) error {
-	j.KD = distill.Settings{T: float32(c.T), Alpha: float32(c.Alpha)}
+	j.KD = distill.Settings{T: float32(c.T), Alpha: float32(c.Alpha), Precision: c.TeacherPrecision}
 	if c.T == 0 {
 		return errors.New("--T 0: give a positive temperature; the study's is 20")
 	}

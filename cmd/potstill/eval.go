@@ -21,7 +21,8 @@ type evalCmd struct {
 	Batch     int    `default:"32" help:"Images at a time."`
 	Size      int    `placeholder:"N" help:"Height and width of the center crop, if not the model's own."`
 	Confusion bool   `help:"Print the confusion matrix."`
-	PerClass  bool   `help:"Print precision, recall and F1 of every class, even where there are more than 20."`
+	inferPrecisionFlag
+	PerClass bool `help:"Print precision, recall and F1 of every class, even where there are more than 20."`
 	deviceFlags
 	jsonFlag
 }
@@ -104,7 +105,7 @@ func (c *evalCmd) Run(a *app) error {
 			}
 			done, scores := 0, metrics.New(m.Net.Classes())
 			a.console.begin("evaluating", part.Len())
-			ev, err := eval.Evaluate(a.ctx, b, m, part, eval.Options{Batch: c.Batch, Classes: classes, Each: func(i int, logits []float32) error {
+			ev, err := eval.Evaluate(a.ctx, b, m, part, eval.Options{Batch: c.Batch, Precision: c.Precision, Classes: classes, Each: func(i int, logits []float32) error {
 				done++
 				a.console.advance(done, part.Len(), "")
 				return scores.Add(logits, part.Label(i))

@@ -14,6 +14,7 @@ type explainCmd struct {
 	Train   bool   `help:"The training step with AdamW; else inference."`
 	Teacher string `placeholder:"FAMILY|FILE" help:"With --train: distill from this net in the same step."`
 	NoFuse  bool   `help:"Leave every operator as it was written."`
+	precisionFlag
 	deviceFlags
 	jsonFlag
 }
@@ -40,7 +41,7 @@ func (c *explainCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	s := programSpec{net: m, batch: c.Batch, height: c.Input.H, width: c.Input.W, train: c.Train, noFuse: c.NoFuse}
+	s := programSpec{net: m, batch: c.Batch, height: c.Input.H, width: c.Input.W, train: c.Train, noFuse: c.NoFuse, bfloat16: c.bfloat16()}
 	if s.teacher, err = c.teacher(a, m.Net().Classes()); err != nil {
 		return err
 	}

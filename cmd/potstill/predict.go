@@ -27,6 +27,7 @@ type predictCmd struct {
 	Size   int      `placeholder:"N" help:"Height and width of the center crop, if not the model's own."`
 	EXIF   bool     `name:"exif" help:"Turn pictures as their EXIF orientation says. Without it that is ignored, as torchvision ignores it: give it to train, eval and predict, or to none."`
 	AllBad bool     `help:"Name every file that cannot be read, a line each; else the first five."`
+	inferPrecisionFlag
 	deviceFlags
 	jsonFlag
 }
@@ -181,7 +182,7 @@ func (p *predictor) flush() error {
 	if len(p.images) == 0 {
 		return nil
 	}
-	logits, err := eval.Predict(p.a.ctx, p.backend, p.model, p.images)
+	logits, err := eval.PredictIn(p.a.ctx, p.backend, p.model, p.images, p.c.Precision)
 	if err != nil {
 		return err
 	}

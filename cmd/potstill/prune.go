@@ -19,6 +19,8 @@ type pruneCmd struct {
 	Params      float64  `placeholder:"N" help:"In place of --ratio: so many parameters may be left, or, below 1, such a share of them."`
 	MACs        float64  `name:"macs" placeholder:"N" help:"In place of --ratio: so many multiply-adds of an image may be left, or such a share."`
 	Bytes       float64  `placeholder:"N" help:"In place of --ratio: the largest size of the written file, or such a share of the model's."`
+	MS          float64  `name:"ms" placeholder:"MS" help:"In place of --ratio: the milliseconds that a batch may take on this device, as they are measured."`
+	Batch       int      `default:"1" help:"Images at a time for --ms."`
 	Criterion   string   `enum:",l1,l2,bn-scale,fpgm,lamp,taylor,hessian,activation,random" default:"" placeholder:"NAME" help:"What tells how much a channel matters: l1, l2 (if not given), bn-scale, fpgm, lamp, random, or, with --data, taylor, hessian, activation."`
 	Rank        string   `enum:",local,global,isomorphic" default:"" placeholder:"SCOPE" help:"Which channels are compared: those of a layer (local, if not given), all (global), or of layers put together alike (isomorphic)."`
 	Protect     []string `sep:"none" placeholder:"PATTERN" help:"Layers that stay whole, as layer1 or *.conv1; may be given several times."`
@@ -65,7 +67,7 @@ func (c *pruneCmd) options() prune.Options {
 	}
 	return prune.Options{
 		Criterion: c.Criterion, Reduce: c.Reduce, Normalize: c.Normalize, Rank: c.Rank,
-		Ratio: c.Ratio, Params: c.Params, MACs: c.MACs, Bytes: c.Bytes, Size: c.Size,
+		Ratio: c.Ratio, Params: c.Params, MACs: c.MACs, Bytes: c.Bytes, MS: c.MS, Batch: c.Batch, Size: c.Size,
 		RoundTo: c.RoundTo, MaxRatio: c.MaxRatio, Protect: c.Protect, Ratios: c.Ratios, Compat: c.Compat, Seed: c.Seed,
 		Images: c.Images, Recalibrate: c.Recalibrate,
 	}
@@ -73,7 +75,7 @@ func (c *pruneCmd) options() prune.Options {
 
 // check reports flags that do not go together.
 func (c *pruneCmd) check() error {
-	targets := c.Ratio != 0 || c.Params != 0 || c.MACs != 0 || c.Bytes != 0 || len(c.Ratios) > 0
+	targets := c.Ratio != 0 || c.Params != 0 || c.MACs != 0 || c.Bytes != 0 || c.MS != 0 || len(c.Ratios) > 0
 	others := targets || c.Criterion != "" || c.Rank != "" || len(c.Protect) > 0 || c.MaxRatio != 0 || c.RoundTo != 0 ||
 		c.Recalibrate != 0 || c.Images != 0 || c.Reduce != "" || c.Normalize != "" || c.Compat != "" || c.DryRun
 	switch {
@@ -144,10 +146,13 @@ func (c *pruneCmd) Run(a *app) error {
 
 // environment opens the images and the device where the cut needs them.
 func (c *pruneCmd) environment(a *app, do func(compress.Env) error) error {
-	if c.Data == "" {
+	if c.Data == "" && c.MS == 0 {
 		return do(compress.Env{Log: a.log})
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
+		if c.Data == "" {
+			return do(compress.Env{Backend: b, Log: a.log})
+		}
 		return c.dataFlags.with(a, func(ds *data.Dataset) error { return do(compress.Env{Backend: b, Data: ds, Log: a.log}) })
 	})
 }

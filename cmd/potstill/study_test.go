@@ -53,7 +53,7 @@ func TestStudy(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // its status is looked at below
-	if code := cmd.ProcessState.ExitCode(); code != 128+int(syscall.SIGINT) || !strings.Contains(errs.String(), "the same command goes on") {
+	if code := cmd.ProcessState.ExitCode(); code != 128+int(syscall.SIGINT) || !strings.Contains(errs.String(), "the same command continues") {
 		t.Fatalf("exit status %d, want 130 and how to resume:\n%s", code, errs.String())
 	}
 

@@ -39,6 +39,7 @@ type runFlags struct {
 	precisionFlag
 	ClassWeights   *classWeights `placeholder:"balanced|W,W,W" help:"Weights of the classes in the cross-entropy: one number a class, or balanced, the reciprocals of their numbers of training images."`
 	LabelSmoothing float64       `placeholder:"E" help:"Share of the label that is spread over all classes."`
+	Sparsity       float64       `placeholder:"S" help:"Draw the scales of batch norms to 0 with S times the sum of their sizes, as 1e-4, before a cut by --criterion bn-scale."`
 	Patience       int           `placeholder:"N" help:"Stop after N epochs without a better validation accuracy."`
 	DropLast       bool          `help:"Leave out an epoch's last batch if it is smaller."`
 }

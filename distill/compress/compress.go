@@ -88,6 +88,15 @@ func Find(name string) (Kind, bool) {
 // Kinds returns the entries in the order of their names.
 func Kinds() []Kind { return slices.Clone(kinds) }
 
+// Failed adds to a method's error its name, and the model's file where it has one.
+func Failed(method string, c *checkpoint.Checkpoint, err error) error {
+	err = fmt.Errorf("%s: %w", method, err)
+	if c.Path != "" {
+		err = fmt.Errorf("%s: %w", c.Path, err)
+	}
+	return err
+}
+
 // Derive adds an event to the history of out, a model made of c: its kind, its
 // details, and the fingerprint of c's file, where there is one.
 func Derive(out, c *checkpoint.Checkpoint, kind, detail string) error {

@@ -25,6 +25,8 @@ type Options struct {
 	// Workers is the number of goroutines that prepare images; 0 leaves it to
 	// the data package.
 	Workers int
+	// Precision is that of train.EvalOptions.
+	Precision string
 	// Classes are the data's class names; where given, the checkpoint must have
 	// been made for the same.
 	Classes []string
@@ -51,6 +53,12 @@ func Evaluate(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, s
 // Predict returns the logits of every image, after the checkpoint's own
 // preprocessing: one slice an image, with a logit a class.
 func Predict(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, images []data.Image) (logits [][]float32, err error) {
+	return PredictIn(ctx, b, c, images, train.Float32)
+}
+
+// PredictIn is Predict with activations stored as precision has it: see
+// train.EvalOptions.
+func PredictIn(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, images []data.Image, precision string) (logits [][]float32, err error) {
 	for i, m := range images {
 		if m.H < 1 || m.W < 1 || len(m.Pix) < m.H*m.W*3 {
 			return nil, fmt.Errorf("image %d: %d values for %dx%d pixels of 3 channels", i, len(m.Pix), m.H, m.W)
@@ -59,7 +67,7 @@ func Predict(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, im
 			return nil, fmt.Errorf("image %d: %w", i, err)
 		}
 	}
-	err = withEvaluator(b, c, Options{}, func(e *train.Evaluator) error {
+	err = withEvaluator(b, c, Options{Precision: precision}, func(e *train.Evaluator) error {
 		t := c.Preprocess.Transform()
 		var pixels []float32
 		for len(images) > 0 {
@@ -115,7 +123,7 @@ func withEvaluator(b engine.Backend, c *checkpoint.Checkpoint, o Options, f func
 		return fmt.Errorf("%s: the model takes images of %d channels; only 3, and 1 of gray ones, can be evaluated", m.Net(), n)
 	}
 	e, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
-		Batch: o.Batch, Workers: o.Workers, Transform: c.Preprocess.Transform(),
+		Batch: o.Batch, Workers: o.Workers, Transform: c.Preprocess.Transform(), Precision: o.Precision,
 	})
 	if err != nil {
 		return err

@@ -92,6 +92,11 @@ func distilled(t *testing.T, ds *data.Dataset, dir string) Job {
 var jobs = map[string]func(t *testing.T, ds *data.Dataset, dir string) Job{
 	"plain":     func(_ *testing.T, ds *data.Dataset, dir string) Job { return small(ds, dir) },
 	"distilled": distilled,
+	"sparse": func(_ *testing.T, ds *data.Dataset, dir string) Job {
+		j := small(ds, dir)
+		j.Sparsity = 1e-3
+		return j
+	},
 }
 
 // sameRun compares what two runs have left behind: every byte of best, every

@@ -53,6 +53,9 @@ type Job struct {
 	// SharedImages gives the teacher the student's images, normalized as its own,
 	// where its file says that it was made for others.
 	SharedImages bool
+	// Sparsity, if not 0, is the strength of a penalty on the scales of batch norms,
+	// which a cut then ranks by: see distill.Sparse.
+	Sparsity float64
 	// Data are the images. The best weights are chosen by its validation part.
 	Data *data.Dataset
 	// Preprocess is written into the checkpoints: what an image goes through

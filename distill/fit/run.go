@@ -82,6 +82,9 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	if err := s.teach(store); err != nil {
 		return nil, err
 	}
+	if err := s.thin(); err != nil {
+		return nil, err
+	}
 	if s.history, err = s.start(store, last); err != nil {
 		return nil, err
 	}
@@ -153,6 +156,24 @@ func (s *session) teach(store *engine.Store) error {
 	}
 	j.Config.Objective = loss
 	s.ident.distilled(j.Teacher, j.KD, loss.Views())
+	return nil
+}
+
+// thin puts the penalty on scales, if there is one, into the objective.
+func (s *session) thin() error {
+	j := s.j
+	if j.Sparsity == 0 {
+		return nil
+	}
+	inner := j.Config.Objective
+	if inner == nil {
+		inner = train.CrossEntropy{LabelSmoothing: j.Config.LabelSmoothing}
+	}
+	o, err := distill.NewSparse(inner, s.model, j.Sparsity)
+	if err != nil {
+		return err
+	}
+	j.Config.Objective, s.ident.Sparsity = o, j.Sparsity
 	return nil
 }
 

@@ -29,6 +29,8 @@ type identity struct {
 	// Views are the further preparations of the images, in words.
 	Views  []string `json:"views,omitempty"`
 	Freeze []string `json:"freeze,omitempty"` // patterns
+	// Sparsity is the strength of the penalty on scales.
+	Sparsity float64 `json:"sparsity,omitempty"`
 }
 
 // A position is what last.safetensors holds as Progress.
@@ -69,6 +71,8 @@ func (i identity) differs(now identity) error {
 		return fmt.Errorf("the run had another teacher; name that one, or start a new run")
 	case !slices.Equal(i.Freeze, now.Freeze):
 		return fmt.Errorf("frozen was %q and is %q now; name the same, or start a new run", i.Freeze, now.Freeze)
+	case i.Sparsity != now.Sparsity:
+		return fmt.Errorf("sparsity was %v and is %v now; give the same, or start a new run", i.Sparsity, now.Sparsity)
 	case !slices.Equal(i.Views, now.Views):
 		return fmt.Errorf("the teacher's images were prepared as %q and are as %q now (--share-images gives it the student's); prepare them the same, or start a new run", i.Views, now.Views)
 	case i.KD != nil && now.KD != nil && *i.KD != *now.KD:

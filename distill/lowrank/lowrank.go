@@ -50,7 +50,7 @@ type Options struct {
 	// or that cannot be timed for want of a backend. Batch and Size are those of the
 	// images by which they are timed: 1, and the checkpoint's own.
 	Untimed bool `yaml:"untimed"`
-	Batch   int  `yaml:"batch"`
+	Batch   int  `yaml:"ms_batch"`
 	Size    int  `yaml:"size"`
 	// Images is the number of images by which accuracy is judged; 0 means 512.
 	Images int `yaml:"images"`
@@ -170,16 +170,15 @@ func Factorize(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, 
 	if err := o.Validate(); err != nil {
 		return nil, nil, err
 	}
+	if err := c.CheckFinite(); err != nil {
+		return nil, nil, fmt.Errorf("factorize: %w", err) // it names the file
+	}
 	out, r, err := factorize(ctx, env, c, o)
 	if err == nil && o.Recalibrate > 0 {
 		out, err = eval.Recalibrate(ctx, env.Backend, out, env.Train(), o.Recalibrate)
 	}
 	if err != nil {
-		err = fmt.Errorf("factorize: %w", err)
-		if c.Path != "" {
-			err = fmt.Errorf("%s: %w", c.Path, err)
-		}
-		return nil, nil, err
+		return nil, nil, compress.Failed("factorize", c, err)
 	}
 	return out, r, nil
 }

@@ -55,9 +55,6 @@ func factorize(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, 
 // open looks at the net.
 func (f *factorizer) open() error {
 	c := f.c
-	if err := c.CheckFinite(); err != nil {
-		return err
-	}
 	if err := c.Net.CheckState(c.State); err != nil {
 		return err
 	}

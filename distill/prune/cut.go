@@ -22,13 +22,12 @@ func Cut(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Opti
 	if err := o.Validate(); err != nil {
 		return nil, nil, err
 	}
+	if err := c.CheckFinite(); err != nil {
+		return nil, nil, fmt.Errorf("prune: %w", err) // it names the file
+	}
 	out, r, err := cut(ctx, env, c, o.withDefaults())
 	if err != nil {
-		err = fmt.Errorf("prune: %w", err)
-		if c.Path != "" {
-			err = fmt.Errorf("%s: %w", c.Path, err)
-		}
-		return nil, nil, err
+		return nil, nil, compress.Failed("prune", c, err)
 	}
 	return out, r, nil
 }
@@ -48,9 +47,6 @@ type cutter struct {
 }
 
 func cut(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report, error) {
-	if err := c.CheckFinite(); err != nil {
-		return nil, nil, err
-	}
 	if err := c.Net.CheckState(c.State); err != nil {
 		return nil, nil, err
 	}
@@ -59,7 +55,7 @@ func cut(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Opti
 		return nil, nil, err
 	}
 	k := &cutter{env: env, c: c, o: o, groups: groups, why: make(map[string]string)}
-	if err := k.measureDense(ctx); err != nil {
+	if err := k.measureDense(); err != nil {
 		return nil, nil, err
 	}
 	stats, err := k.statistics(ctx)

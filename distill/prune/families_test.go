@@ -16,31 +16,6 @@ import (
 // bases are those of the small copies, where it is not 4.
 var bases = map[string]int{"googlenet": 8, "inception_v3": 2, "convnext_tiny": 6, "resnext50_32x4d": 16, "shufflenet_v2_x1_0": 8}
 
-// masked returns the state with zeros where consumers read the units that go.
-func masked(c *checkpoint.Checkpoint, groups []layers.Group, keep map[string][]int) layers.StateDict {
-	out := slices.Clone(c.State)
-	for _, g := range groups {
-		kept, cut := keep[g.Name]
-		if !cut {
-			continue
-		}
-		for _, u := range g.Uses {
-			if u.Axis != 1 {
-				continue
-			}
-			e := out.Find(u.Tensor)
-			e.Data = slices.Clone(e.Data)
-			inner := len(e.Data) / e.Shape[0] / e.Shape[1]
-			for i := range e.Data {
-				if unit := u.At[i/inner%e.Shape[1]]; unit >= 0 && !slices.Contains(kept, int(unit)) {
-					e.Data[i] = 0
-				}
-			}
-		}
-	}
-	return out
-}
-
 // normed reports whether a net normalizes over channels, so that zeros are not what
 // a cut leaves.
 func normed(n *layers.Net) bool {
@@ -113,7 +88,7 @@ func checkCut(t *testing.T, c *checkpoint.Checkpoint, o Options, images []float3
 		sliced(t, c, out, groups, keep)
 	} else {
 		dense := *c
-		dense.State = masked(c, groups, keep)
+		dense.State = checkpointtest.Muted(c.State, groups, keep)
 		if d := apart(checkpointtest.LogitsOf(t, dense.Restore, images, 1, size), got); d > 1e-5 {
 			t.Errorf("%+v: the cut net differs by %g from the dense one with zeros", o, d)
 		}

@@ -127,3 +127,29 @@ func TestDataCriteria(t *testing.T) {
 	_, _, err = Cut(context.Background(), compress.Env{}, c, Options{Ratio: 0.5, Recalibrate: 10})
 	oneLine(t, err, "re-estimated with training images, on a device; give --data")
 }
+
+// TestTime: a target of time is met as measured when it was chosen, by a smaller
+// net; one that nothing meets, or that is met already, is refused.
+func TestTime(t *testing.T) {
+	env, _ := fashion(t, 1)
+	c := drawn(t, layers.Arch{Family: "resnet18", Classes: 3, Base: 16})
+	c.Preprocess.Size = 32
+	k := &cutter{env: env, c: c, h: 32, w: 32}
+	dense, err := k.latency(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, r, err := Cut(context.Background(), env, c, Options{MS: dense / 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Costs.Before.MS == 0 || r.Costs.After.MS == 0 || r.ParamsAfter >= r.ParamsBefore || out.Net.Equal(c.Net) {
+		t.Errorf("%+v", r.Costs)
+	}
+	_, _, err = Cut(context.Background(), env, c, Options{MS: 1e-6})
+	oneLine(t, err, "a target of 1e-06 ms cannot be met: the nearest that can is ")
+	_, _, err = Cut(context.Background(), env, c, Options{MS: 1e6})
+	oneLine(t, err, "a target of 1e+06 ms is met by the net as it is")
+	_, _, err = Cut(context.Background(), compress.Env{}, c, Options{MS: 1})
+	oneLine(t, err, "there is no device to measure on")
+}

@@ -77,6 +77,8 @@ func (o Options) validateRanked() error {
 		return fmt.Errorf("prune: both a ratio and %s are given; a target finds the ratio itself", o.target())
 	case set == 0 && o.Ratio == 0 && len(o.Ratios) == 0:
 		return errors.New("prune: how much is to go? Give a ratio, or a target: params, macs, bytes or ms")
+	case o.MS != 0 && o.Compat != "":
+		return errors.New("prune: milliseconds are no target of Torch-Pruning's; leave out compat")
 	case o.Compat != "" && o.Compat != TorchPruning:
 		return fmt.Errorf("prune: there is no program %q to be compatible with; choose %s", o.Compat, TorchPruning)
 	case o.Recalibrate < 0 || o.Images < 0:

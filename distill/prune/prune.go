@@ -53,7 +53,7 @@ type Options struct {
 	MS     float64 `yaml:"ms"`
 	// Batch and Size are those of the images by which costs are told: 1, and the
 	// checkpoint's own.
-	Batch int `yaml:"batch"`
+	Batch int `yaml:"ms_batch"`
 	Size  int `yaml:"size"`
 	// RoundTo rounds the channels that stay to the nearest multiple.
 	RoundTo int `yaml:"round_to"`
@@ -202,11 +202,7 @@ func Slim(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report,
 	}
 	out, r, err := slim(c, o)
 	if err != nil {
-		err = fmt.Errorf("prune: %w", err)
-		if c.Path != "" {
-			err = fmt.Errorf("%s: %w", c.Path, err)
-		}
-		return nil, nil, err
+		return nil, nil, compress.Failed("prune", c, err)
 	}
 	return out, r, nil
 }

@@ -56,6 +56,8 @@ func scopeOf(n *layers.Net, g *layers.Group, rank string) string {
 	for _, name := range g.Through {
 		kind := "pointwise" // or pooled: channels stay what they are
 		switch k := n.Module(name).Kind.(type) {
+		case layers.Dropout, layers.StochasticDepth:
+			continue // nothing, in evaluation
 		case layers.Concat, layers.Slice, layers.Flatten, layers.ChannelShuffle:
 			kind = layers.KindName(k)
 		default:

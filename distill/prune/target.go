@@ -9,7 +9,7 @@ import (
 )
 
 // measureDense finds out what the net costs before the cut.
-func (k *cutter) measureDense(ctx context.Context) error {
+func (k *cutter) measureDense() error {
 	in := k.c.Net.Input
 	switch {
 	case in.Height > 0:
@@ -55,12 +55,15 @@ func (k *cutter) solve(ctx context.Context) (float64, []int, error) {
 	if t == "" {
 		return k.o.Ratio, sizes(k.o.Ratio), nil
 	}
+	if t == "ms" {
+		return k.solveTime(ctx)
+	}
 	want := k.o.targets()[slices.IndexFunc(k.o.targets(), func(x target) bool { return x.name == t })].value
-	dense, err := k.cost(ctx, t, 0, sizes(0))
+	dense, err := k.cost(t, 0, sizes(0))
 	if err != nil {
 		return 0, nil, err
 	}
-	if t != "ms" && want < 1 {
+	if want < 1 {
 		want *= dense
 	}
 	if dense <= want {
@@ -77,7 +80,7 @@ func (k *cutter) solve(ctx context.Context) (float64, []int, error) {
 		if cost, ok := seen[key]; ok {
 			return cost, size, nil
 		}
-		cost, err := k.cost(ctx, t, float64(i)/steps, size)
+		cost, err := k.cost(t, float64(i)/steps, size)
 		seen[key] = cost
 		return cost, size, err
 	}
@@ -105,7 +108,7 @@ func (k *cutter) solve(ctx context.Context) (float64, []int, error) {
 }
 
 // cost returns what the net would cost with so many units of each candidate.
-func (k *cutter) cost(ctx context.Context, what string, ratio float64, size []int) (float64, error) {
+func (k *cutter) cost(what string, ratio float64, size []int) (float64, error) {
 	if what == "bytes" {
 		c, err := k.made(ratio, size)
 		if err != nil {
@@ -121,9 +124,6 @@ func (k *cutter) cost(ctx context.Context, what string, ratio float64, size []in
 	n, err := k.c.Net.Resized(units)
 	if err != nil {
 		return 0, err
-	}
-	if what == "ms" {
-		return k.predict(ctx, n)
 	}
 	m, err := n.Model()
 	if err != nil {

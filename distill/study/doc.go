@@ -35,10 +35,14 @@
 //
 //	train     a net from its initialization, or from: another step's model
 //	distill   the same under the model of the step named by teacher:
-//	prune     BN-γ slimming of the model of from:, then fine-tuning with the
-//	          plain cross-entropy; optimizer: stale is the published mode, in
-//	          which no weight moves. With mult: one prune; with rate: and
-//	          rounds: a chain, which becomes a line of the chart
+//	prune     the model of from: without some channels, then fine-tuning with
+//	          the plain cross-entropy, or under the model of teacher:, which may
+//	          be that of from:; optimizer: stale is the published mode, in which
+//	          no weight moves. With mult: one prune by γ; with rate: and rounds:
+//	          a chain, which becomes a line of the chart; with ratio: or a
+//	          target and criterion: a cut as prune.Options has it
+//	factorize the model of from: with layers taken apart (lowrank.Options),
+//	          tuned as a prune is
 //	quantize  the model of from: by scheme: affine8, affine8-channel, float16
 //	import    a model's file, file:, of any format that potstill reads: its own,
 //	          PyTorch's, ONNX, the study's pickles, safetensors. It may be a

@@ -189,11 +189,14 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 	allowed := append([]string{"kind", "rows"}, kindKeys[s.Kind]...)
 	if s.method != nil {
 		allowed = append(append(allowed, "from"), yamldoc.Keys(reflect.TypeOf(s.method).Elem())...)
+		if trains(s.Kind) {
+			allowed = append(allowed, "teacher")
+		}
 	}
 	if trains(s.Kind) {
 		settings := yamldoc.Keys(reflect.TypeFor[Settings]())
-		if s.Kind != kindDistill {
-			settings = slices.DeleteFunc(settings, func(k string) bool { return k == "temperature" || k == "alpha" })
+		if s.Kind != kindDistill && s.Teacher == "" {
+			settings = slices.DeleteFunc(settings, func(k string) bool { return k == "temperature" || k == "alpha" || k == "teacher_precision" })
 		}
 		allowed = append(allowed, settings...)
 	}
@@ -278,7 +281,7 @@ func (r *Recipe) expand(s *Step, froms []*unit, teacher *unit) ([]*unit, error) 
 	u := unit{step: s, name: s.name, teacher: teacher, method: s.method}
 	if trains(s.Kind) {
 		var err error
-		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill)
+		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill || s.Teacher != "")
 		if err == nil {
 			err = u.train.validate(r.Data.sized())
 		}

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/potstill/potstill/distill/lowrank"
+	"github.com/potstill/potstill/distill/prune"
 )
 
 // base is a good recipe, one line a part, that the tests of errors change.
@@ -198,6 +201,44 @@ func TestBuiltins(t *testing.T) {
 		}
 		if u := at["chart-95.8"]; u == nil || !slices.Contains([]string{"chart-95.4", "chart-95.7"}, u.from.name) || u.base.name != "student" {
 			t.Errorf("quick %v: round 8 is %+v", quick, u)
+		}
+	}
+}
+
+// TestMethodsOfRecipes: a cut by a criterion and a factorization take the settings
+// of their methods and of the training after them, and a teacher.
+func TestMethodsOfRecipes(t *testing.T) {
+	text := strings.Replace(base, "c: {kind: prune, from: b, mult: 0.5}",
+		"c: {kind: prune, from: b, macs: 0.5, criterion: l1, rank: global, protect: [fc], teacher: b, temperature: 4, batch: 16}\n"+
+			"  f: {kind: factorize, from: b, macs: 0.5, untimed: true, epochs: 3}", 1)
+	r, err := Parse("r.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	units, err := r.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := make(map[string]*unit)
+	for _, u := range units {
+		at[u.name] = u
+	}
+	o := at["c"].method.(*prune.Options)
+	if o.MACs != 0.5 || o.Criterion != "l1" || o.Rank != "global" || o.Batch != 0 || at["c"].train.Config.Batch != 16 {
+		t.Errorf("%+v, a batch of %d", o, at["c"].train.Config.Batch)
+	}
+	if at["c"].teacher != at["b"] || at["c"].train.KD == nil || at["c"].train.KD.T != 4 {
+		t.Errorf("the cut is tuned under %v with %+v", at["c"].teacher, at["c"].train.KD)
+	}
+	if f := at["f"].method.(*lowrank.Options); f.MACs != 0.5 || !f.Untimed || at["f"].train.Config.Epochs != 3 || at["f"].train.KD != nil {
+		t.Errorf("%+v, %+v", f, at["f"].train)
+	}
+	for old, want := range map[string]string{
+		"criterion: l1": "there is no criterion", "macs: 0.5, criterion": "several targets", "untimed: true": "there is no form",
+	} {
+		bad := map[string]string{"criterion: l1": "criterion: l9", "macs: 0.5, criterion": "macs: 0.5, params: 0.5, criterion", "untimed: true": "form: cp"}[old]
+		if _, err := Parse("r.yaml", []byte(strings.Replace(text, old, bad, 1))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", bad, err)
 		}
 	}
 }

@@ -39,9 +39,11 @@ type Settings struct {
 	Precision      *string   `yaml:"precision"`     // of activations in training: float32 or bfloat16
 	Patience       *int      `yaml:"patience"`
 	Freeze         []string  `yaml:"freeze"`   // patterns of tensors that are not trained: see layers.Model.Freeze
+	Sparsity       *float64  `yaml:"sparsity"` // strength of the penalty on scales of batch norms: see distill.Sparse
 	LRScale        []string  `yaml:"lr_scale"` // PATTERN=FACTOR: tensors that learn faster or more slowly
 	Temperature    *float64  `yaml:"temperature"`
 	Alpha          *float64  `yaml:"alpha"`
+	TeacherPrec    *string   `yaml:"teacher_precision"` // of the teacher's activations: float32, bfloat16, or as precision
 	Augment        *Augment  `yaml:"augment"`
 }
 
@@ -124,6 +126,7 @@ type training struct {
 
 	Freeze   []string      `json:",omitempty"`
 	LRScales []fit.LRScale `json:",omitempty"`
+	Sparsity float64       `json:",omitempty"`
 }
 
 // or returns the first value that is given, or last.
@@ -189,7 +192,7 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	if kd {
 		k := distill.DefaultSettings()
 		t.KD = &distill.Settings{T: float32(or(float64(k.T), s.Temperature, d.Temperature)),
-			Alpha: float32(or(float64(k.Alpha), s.Alpha, d.Alpha))}
+			Alpha: float32(or(float64(k.Alpha), s.Alpha, d.Alpha)), Precision: or("", s.TeacherPrec, d.TeacherPrec)}
 		if t.KD.T == 0 { // which distill.Settings takes for the default, where alpha is 0 too
 			return t, fmt.Errorf("distillation: the temperature must be positive, not 0")
 		}
@@ -197,6 +200,7 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 			return t, err
 		}
 	}
+	t.Sparsity = or(0, s.Sparsity, d.Sparsity)
 	t.Freeze = s.Freeze
 	if t.Freeze == nil {
 		t.Freeze = d.Freeze
@@ -302,7 +306,7 @@ func (t training) validate(s DataSpec) error {
 // trains, the settings.
 var kindKeys = map[string][]string{
 	kindTrain:    {"arch", "base", "widths", "from"},
-	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha"},
+	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha", "teacher_precision"},
 	kindPrune:    {"from", "rate", "rounds", "curve"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
 	kindImport:   {"file", "arch", "weights", "input"},

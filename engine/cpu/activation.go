@@ -7,11 +7,11 @@ import (
 )
 
 func init() {
-	lowersAlone(func(op engine.Activation, _, out []engine.Spec) lowering { return lowerActivation(op.F, out[0]) })
-	lowersAlone(func(op engine.ActivationBackward, _, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.Activation, _, out []engine.Spec) lowering { return lowerActivation(op.F, out[0]) })
+	lowersCompiledAlone(func(op engine.ActivationBackward, _, out []engine.Spec) lowering {
 		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			push(q, kActBackward, tasks, actArgs{x: at(in[0]), dy: at(in[1]), y: at(out[0]), n: n, act: actOf(op.F)})
+			push(q, kActBackward.of(out[0].DType), tasks, actArgs{x: at(in[0]), dy: at(in[1]), y: at(out[0]), n: n, act: actOf(op.F)})
 		}
 	})
 }
@@ -35,6 +35,6 @@ func splitAct(f engine.Act) (inline int64, more actFunc) {
 func lowerActivation(f engine.Act, y engine.Spec) lowering {
 	n, tasks := cut(y)
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-		push(q, kAct, tasks, actArgs{x: at(in[0]), y: at(out[0]), n: n, act: actOf(f)})
+		push(q, kAct.of(out[0].DType), tasks, actArgs{x: at(in[0]), y: at(out[0]), n: n, act: actOf(f)})
 	}
 }

@@ -69,8 +69,15 @@ const (
 	kIGemm
 	kWGrad
 	kReduce
+	kRGBPad
 	kRGB
 	kRGBWeight
+	kWinoWeight
+	kWinoInput
+	kWino
+	kWinoDy
+	kWinoGrad
+	kWinoGradWeight
 	kDepthwise
 	kDepthwiseData
 	kDepthwiseWeight
@@ -79,6 +86,7 @@ const (
 	kMix
 	kSumSq
 	kClip
+	kChain
 	kernelCount
 )
 
@@ -100,8 +108,8 @@ var kernelNames = [kernelCount]string{
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
-	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb", "rgb_weight", "depthwise", "depthwise_data",
-	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip",
+	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb_pad", "rgb", "rgb_weight", "wino_weight", "wino_input", "wino", "wino_dy", "wino_grad", "wino_grad_weight", "depthwise", "depthwise_data",
+	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip", "chain",
 }
 
 // The arguments of the kernels, field for field as in kernels.h, where they
@@ -139,9 +147,10 @@ type (
 	}
 	poolArgs struct {
 		x, dy, y                       ptr
+		scratch                        ptr
 		rowSpans, colSpans             ptr
 		n, h, w, c, oh, ow, dilh, dilw int64
-		rows                           int64
+		wide, apart, rows              int64
 	}
 	transposeArgs struct {
 		x, y          ptr
@@ -188,7 +197,7 @@ type (
 		rows, tasks       int64
 	}
 	pad2dArgs struct {
-		x, y               ptr
+		x, y, scratch      ptr
 		rowFrom, colFrom   ptr
 		n, h, w, c, oh, ow int64
 		rows               int64
@@ -277,6 +286,28 @@ type (
 		more                           actFunc
 		block, splits                  int64
 	}
+	winoWeightArgs struct {
+		w, u                                                                ptr
+		t, kc, gn, tapStride, kStride, nStride, uStride, flip, rows, kb, nb int64
+	}
+	winoArgs struct {
+		x, u, bias, res           ptr
+		v, y                      ptr
+		t, n, h, w, c, oh, ow, o  int64
+		xc, yc, top, left, th, tw int64
+		uStride, vStride          int64
+		act                       int64
+		more                      actFunc
+		block, splits             int64
+	}
+	winoGradArgs struct {
+		x, dy                             ptr
+		v, d, du, dw, db                  ptr
+		t, n, h, w, c, oh, ow, o          int64
+		xc, yc, kb, nb, top, left, th, tw int64
+		vStride, dStride, duStride        int64
+		block, splits, kblock, rows       int64
+	}
 	wgradArgs struct {
 		x, dy             ptr
 		dw, db            ptr
@@ -296,8 +327,8 @@ type (
 		n, splits, stride int64
 	}
 	rgbArgs struct {
-		x, w, bias, dy         ptr
-		y, dw, db              ptr
+		x, w, bias             ptr
+		dy, y, dw, db          ptr
 		n, h                   int64
 		wd                     int64 `c:"w_"`
 		oh, ow, o, stride, act int64
@@ -305,7 +336,8 @@ type (
 		rows                   int64
 	}
 	depthwiseArgs struct {
-		x, w, bias, dy, residual      ptr
+		x, dy, residual               ptr
+		w, bias                       ptr
 		y, dw, db                     ptr
 		n, h                          int64
 		wd                            int64 `c:"w_"`
@@ -333,6 +365,26 @@ type (
 		tasks       int64
 		maxNorm     float64
 	}
+	chainLink struct {
+		kind         int64
+		args         ptr
+		need         ptr
+		in, out      int64
+		rows         int64
+		memory, room int64
+	}
+	chainArgs struct {
+		links       ptr
+		x           ptr
+		y           ptr
+		memory      ptr
+		busy        ptr
+		count       int64
+		picture     int64
+		tiles, rows int64
+		step        int64
+		slots, slot int64
+	}
 )
 
 // spanFloats is PS_SPAN, the elements of one task of an element-wise kernel.
@@ -340,6 +392,9 @@ const spanFloats = 16384
 
 // zerosFloats is PS_ZEROS, the longest reduction of one tap.
 const zerosFloats = 16384
+
+// scratchFloats are those of PS_SCRATCH.
+const scratchFloats = 1 << 20
 
 // foldRows is FOLD_ROWS, the rows of one task of bn_fold.
 const foldRows = 64

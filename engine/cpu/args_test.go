@@ -21,11 +21,12 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 		"pad2d_args": pad2dArgs{}, "local_response_args": responseArgs{},
 		"loss_args": lossArgs{}, "bn_args": bnArgs{}, "fold_args": foldArgs{}, "layer_norm_args": layerNormArgs{},
 		"norm_total_args": normTotalArgs{}, "group_norm_args": groupNormArgs{}, "pack_args": packArgs{}, "pad_args": padArgs{},
-		"igemm_args": igemmArgs{}, "wgrad_args": wgradArgs{}, "reduce_args": reduceArgs{}, "rgb_args": rgbArgs{},
+		"igemm_args": igemmArgs{}, "wgrad_args": wgradArgs{}, "reduce_args": reduceArgs{}, "rgb_args": rgbArgs{}, "wino_args": winoArgs{}, "wino_grad_args": winoGradArgs{}, "wino_weight_args": winoWeightArgs{},
 		"depthwise_args": depthwiseArgs{}, "optim_args": optimArgs{}, "mix_args": mixArgs{}, "clip_args": clipArgs{},
 		"softmax_args": softmaxArgs{}, "mse_args": mseArgs{}, "channel_args": channelArgs{}, "depth_args": depthArgs{}, "pointwise_args": pointwiseArgs{},
+		"chain_link": chainLink{}, "chain_args": chainArgs{},
 	}
-	text, err := os.ReadFile("kernels.h")
+	text, err := os.ReadFile("kernels/kernels.h")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,6 +38,7 @@ type Backend struct {
 var (
 	_ engine.Recorder       = (*Backend)(nil)
 	_ engine.Fuser          = (*Backend)(nil)
+	_ engine.Chainer        = (*Backend)(nil)
 	_ engine.HostBacked     = (*Backend)(nil)
 	_ engine.MixedPrecision = (*Backend)(nil)
 )

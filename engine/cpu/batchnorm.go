@@ -8,19 +8,19 @@ import (
 )
 
 func init() {
-	lowers(func(op engine.BatchNorm, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.BatchNorm, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNorm(op, in[0], engine.Identity, nil)
 	})
-	lowers(func(op engine.BatchNormAct, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.BatchNormAct, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNorm(op.BatchNorm, in[0], op.F, op.Pool)
 	})
-	lowers(func(_ engine.BatchNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(_ engine.BatchNormBackward, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNormBackward(in[0], engine.Identity, nil, bnPlain)
 	})
-	lowers(func(op engine.BatchNormActBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.BatchNormActBackward, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNormBackward(in[0], op.F, op.Pool, bnFused)
 	})
-	lowers(func(op engine.BatchNormEvalBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.BatchNormEvalBackward, in, _ []engine.Spec) (int, lowering, error) {
 		return lowerBatchNormEvalBackward(op, in[0])
 	})
 	lowersAlone(func(op engine.FoldBatchNorm, in, _ []engine.Spec) lowering { return lowerFoldBatchNorm(op, in[0]) })
@@ -60,10 +60,38 @@ func (a *bnArgs) kernelOf(inline, any kernelID) kernelID {
 	return inline
 }
 
+// blockScratch chooses the blocks of activations that are not taken in registers,
+// and returns the bytes that all tasks' blocks take.
+func (a *bnArgs) blockScratch() int {
+	if a.more.f == 0 || a.kernel > 1 {
+		return 0
+	}
+	a.block = max(bnActFloats, a.c)
+	return 4 * 3 * int(a.tasks*a.block)
+}
+
+// applyScratch is blockScratch for the forward pass, which makes float32 in place.
+func (a *bnArgs) applyScratch(stored engine.DType) int {
+	if stored == engine.Float32 {
+		return 0
+	}
+	return a.blockScratch()
+}
+
 // taskRows cuts `units` of some floats each into tasks of about 64 K floats, at
 // most 64 tasks: partial results are kept for each.
 func taskRows(units, floatsEach int) (rows, tasks int64) {
 	r := max(1, (1<<16)/max(floatsEach, 1), ceilDiv(units, 64))
+	return int64(r), int64(ceilDiv(units, r))
+}
+
+// spreadRows is taskRows for passes that keep no partial results: tasks of about
+// 16 K floats, and where there are few, so many that no thread waits long for the
+// others.
+func spreadRows(units, floatsEach int) (rows, tasks int64) {
+	const most, least, few = 1 << 14, 1 << 11, 8
+	r := min(most/max(floatsEach, 1), ceilDiv(units, few))
+	r = max(r, least/max(floatsEach, 1), ceilDiv(units, 1024), 1)
 	return int64(r), int64(ceilDiv(units, r))
 }
 
@@ -78,25 +106,29 @@ func lowerBatchNorm(op engine.BatchNorm, x engine.Spec, act engine.Act, w *engin
 	}
 	apply := bnGeometry(x, act, w)
 	apply.eps = float64(op.Eps)
+	applyScratch := apply.applyScratch(x.DType)
 	if !op.Train {
 		apply.eval = 1
-		return 0, func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		return applyScratch, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 			a := apply
+			a.scratch = ws
 			a.x, a.gamma, a.beta, a.mean, a.variance, a.y = at(in[0]), at(in[1]), at(in[2]), at(in[3]), at(in[4]), at(out[0])
-			push(q, a.kernelOf(kBNApply, kBNApplyAct), int(a.tasks), a)
+			push(q, a.kernelOf(kBNApply, kBNApplyAct).of(in[0].DType), int(a.tasks), a)
 		}, nil
 	}
 	stats := bnGeometry(x, engine.Identity, nil)
 	stats.eps, stats.momentum = float64(op.Eps), float64(op.Momentum)
 	ws := 8 * 2 * int(stats.tasks*stats.c)
-	return ws, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+	part := 4 * roundUp(ws/4)
+	return part + applyScratch, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		s := stats
 		s.x, s.mu, s.r, s.runMean, s.runVar, s.part = at(in[0]), at(out[1]), at(out[2]), at(in[3]), at(in[4]), ws
-		push(q, kBNStats, int(s.tasks), s)
+		push(q, kBNStats.of(in[0].DType), int(s.tasks), s)
 		push(q, kBNFinish, 1, s)
 		a := apply
+		a.scratch = unsafe.Add(ws, part)
 		a.x, a.gamma, a.beta, a.mu, a.r, a.y = s.x, at(in[1]), at(in[2]), s.mu, s.r, at(out[0])
-		push(q, a.kernelOf(kBNApply, kBNApplyAct), int(a.tasks), a)
+		push(q, a.kernelOf(kBNApply, kBNApplyAct).of(in[0].DType), int(a.tasks), a)
 	}, nil
 }
 
@@ -113,10 +145,10 @@ func bnGradWorkspace(a bnArgs) (part, total int) {
 }
 
 // pushGrad enqueues the three launches of a BatchNorm gradient.
-func pushGrad(q *queue, a bnArgs) {
-	push(q, a.kernelOf(kBNGrad, kBNGradAct), int(a.tasks), a)
+func pushGrad(q *queue, a bnArgs, stored engine.DType) {
+	push(q, a.kernelOf(kBNGrad, kBNGradAct).of(stored), int(a.tasks), a)
 	push(q, kBNGradFinish, 1, a)
-	push(q, a.kernelOf(kBNGradApply, kBNGradApplyAct), int(a.tasks), a)
+	push(q, a.kernelOf(kBNGradApply, kBNGradApplyAct).of(stored), int(a.tasks), a)
 }
 
 func lowerBatchNormBackward(x engine.Spec, act engine.Act, w *engine.Window, order [4]int) (int, lowering, error) {
@@ -125,16 +157,13 @@ func lowerBatchNormBackward(x engine.Spec, act engine.Act, w *engine.Window, ord
 	}
 	base := bnGeometry(x, act, w)
 	part, total := bnGradWorkspace(base)
-	if base.more.f != 0 && base.kernel <= 1 {
-		base.block = max(bnActFloats, base.c)
-	}
 	scratch := 4 * roundUp(total/4)
-	return scratch + 4*2*int(base.tasks*base.block), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+	return scratch + base.blockScratch(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
 		a.x, a.dy, a.part, a.coef, a.scratch = at(in[0]), at(in[1]), ws, unsafe.Add(ws, part), unsafe.Add(ws, scratch)
 		a.gamma, a.beta, a.mu, a.r = at(in[order[0]]), at(in[order[1]]), at(in[order[2]]), at(in[order[3]])
 		a.y, a.dgamma, a.dbeta = at(out[0]), at(out[1]), at(out[2])
-		pushGrad(q, a)
+		pushGrad(q, a, in[0].DType)
 	}, nil
 }
 
@@ -147,7 +176,7 @@ func lowerBatchNormEvalBackward(op engine.BatchNormEvalBackward, x engine.Spec) 
 		a.x, a.dy, a.part, a.coef = at(in[0]), at(in[1]), ws, unsafe.Add(ws, part)
 		a.gamma, a.beta, a.mean, a.variance = at(in[2]), at(in[2]), at(in[3]), at(in[4])
 		a.y, a.dgamma, a.dbeta = at(out[0]), at(out[1]), at(out[2])
-		pushGrad(q, a)
+		pushGrad(q, a, in[0].DType)
 	}, nil
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	lowersAlone(func(op engine.ChannelShuffle, in, _ []engine.Spec) lowering { return lowerChannelShuffle(op, in[0]) })
+	lowersCompiledAlone(func(op engine.ChannelShuffle, in, _ []engine.Spec) lowering { return lowerChannelShuffle(op, in[0]) })
 }
 
 func lowerChannelShuffle(op engine.ChannelShuffle, x engine.Spec) lowering {
@@ -18,6 +18,6 @@ func lowerChannelShuffle(op engine.ChannelShuffle, x engine.Spec) lowering {
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := a
 		a.x, a.y = at(in[0]), at(out[0])
-		push(q, kChannelShuffle, int(tasks), a)
+		push(q, kChannelShuffle.of(in[0].DType), int(tasks), a)
 	}
 }

@@ -44,6 +44,9 @@ func (b *Backend) Compile(op engine.Op, in, out []engine.Spec) (engine.Kernel, e
 	if err := engine.CheckSpecs(op, in, out); err != nil {
 		return nil, err
 	}
+	if op, ok := op.(engine.Chain); ok {
+		return b.compileChain(op, in)
+	}
 	k, err := lower(op, in, out)
 	if err != nil {
 		return nil, err
@@ -123,14 +126,23 @@ func lowersStored[T engine.Op](f func(op T, in, out []engine.Spec) (ws int, low 
 	lowersBFloat16(f)
 }
 
+// lowersCompiled is lowersStored where the kernels for bfloat16 are in C alone: in
+// plain Go such ops are widened.
+func lowersCompiled[T engine.Op](f func(op T, in, out []engine.Spec) (ws int, low lowering, err error)) {
+	lowers(f)
+	if compiled {
+		lowersBFloat16(f)
+	}
+}
+
 // lowersAlone is lowers for ops that need no workspace and are never refused.
 func lowersAlone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) {
 	lowers(alone(f))
 }
 
-// lowersStoredAlone is lowersStored for such ops.
-func lowersStoredAlone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) {
-	lowersStored(alone(f))
+// lowersCompiledAlone is lowersCompiled for such ops.
+func lowersCompiledAlone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) {
+	lowersCompiled(alone(f))
 }
 
 func alone[T engine.Op](f func(op T, in, out []engine.Spec) lowering) func(op T, in, out []engine.Spec) (int, lowering, error) {

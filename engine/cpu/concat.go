@@ -7,11 +7,11 @@ import (
 )
 
 func init() {
-	lowersAlone(func(_ engine.Concat, _, _ []engine.Spec) lowering { return lowerConcat })
-	lowersAlone(func(op engine.Slice, in, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(_ engine.Concat, _, _ []engine.Spec) lowering { return lowerConcat })
+	lowersCompiledAlone(func(op engine.Slice, in, out []engine.Spec) lowering {
 		return lowerStrip(newStrip(in[0], out[0], op.Start, 0))
 	})
-	lowersAlone(func(op engine.SliceBackward, in, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.SliceBackward, in, out []engine.Spec) lowering {
 		a := newStrip(in[0], out[0], 0, op.Start)
 		a.fill = 1
 		return lowerStrip(a)
@@ -39,7 +39,7 @@ func newStrip(x, y engine.Spec, xFirst, yFirst int) stripArgs {
 // push enqueues the launch.
 func (a stripArgs) push(q *queue, x, y engine.Tensor) {
 	a.x, a.y = at(x), at(y)
-	push(q, kStrip, int(a.tasks), a)
+	push(q, kStrip.of(x.DType), int(a.tasks), a)
 }
 
 func lowerStrip(a stripArgs) lowering {

@@ -56,9 +56,10 @@ func (g geometry) rowwise() bool {
 	return g.groups == 1 && g.dil[1] == 1 && g.c < 16 && g.kw > 1 && g.kw*g.c <= zerosFloats
 }
 
-// widenedDepthwise returns errWidened in bfloat16.
-func (g geometry) widenedDepthwise() error {
-	if g.dtype == engine.BFloat16 {
+// widenedDepthwise returns errWidened for bfloat16 where the kernels are in plain
+// Go, or take the activation of a result that is rounded.
+func (g geometry) widenedDepthwise(act engine.Act) error {
+	if _, more := splitAct(act); g.dtype == engine.BFloat16 && (!compiled || more.f != 0) {
 		return errWidened
 	}
 	return nil
@@ -94,8 +95,10 @@ func (g geometry) padded() geometry {
 }
 
 // pushPad enqueues the copy of x into its padding.
-func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) {
-	push(q, kPad.of(g.dtype), g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
+func (g geometry) pushPad(q *queue, x, dst unsafe.Pointer) { g.pushPadOf(q, kPad.of(g.dtype), x, dst) }
+
+func (g geometry) pushPadOf(q *queue, k kernelID, x, dst unsafe.Pointer) {
+	push(q, k, g.n*g.pad.Height(g.h), padArgs{x: x, y: dst, n: int64(g.n), h: int64(g.h), w: int64(g.w), c: int64(g.c),
 		top: int64(g.pad[0]), left: int64(g.pad[1]), bottom: int64(g.pad[2]), right: int64(g.pad[3])})
 }
 
@@ -231,8 +234,9 @@ func (g geometry) forward(act engine.Act) *product {
 // A convolution is the forward pass as products.
 type convolution struct {
 	geometry
-	op engine.Conv2D
-	ps products
+	op   engine.Conv2D
+	ps   products
+	wino *winograd // in their place, where it is better
 }
 
 // newConvolution returns nil for a depthwise convolution, which is no product.
@@ -244,15 +248,47 @@ func newConvolution(op engine.Conv2D, in []engine.Spec, y engine.Spec) (*convolu
 	if err := g.check(); err != nil {
 		return nil, err
 	}
-	return &convolution{g, op, g.forward(op.Epilogue.Act).parts()}, nil
+	c := &convolution{geometry: g, op: op, wino: newWinograd(g, op.Epilogue.Act)}
+	if c.wino == nil {
+		c.ps = g.forward(op.Epilogue.Act).parts()
+	}
+	return c, nil
 }
 
-// push enqueues it with packed weights; padding is room for the padded x.
-func (c *convolution) push(q *queue, in, out []engine.Tensor, padding, packed unsafe.Pointer) {
+// keptFloats is the size of the weights as the kernels take them.
+func (c *convolution) keptFloats() int {
+	if c.wino != nil {
+		return roundUp(c.wino.keptFloats())
+	}
+	return c.ps.packedFloats()
+}
+
+// roomFloats is what push needs beside them.
+func (c *convolution) roomFloats() int {
+	switch {
+	case c.wino != nil:
+		return c.wino.sharedFloats()
+	case c.rowwise():
+		return c.paddedFloats()
+	}
+	return 0
+}
+
+// pushKept enqueues the making of these weights.
+func (c *convolution) pushKept(q *queue, w, kept unsafe.Pointer) {
+	if c.wino != nil {
+		c.wino.pushKernels(q, w, kept)
+		return
+	}
+	c.ps.pushPack(q, w, kept)
+}
+
+// push enqueues the rest, with room for roomFloats.
+func (c *convolution) push(q *queue, in, out []engine.Tensor, room, kept unsafe.Pointer) {
 	x := at(in[0])
-	if c.rowwise() {
-		c.pushPad(q, x, padding)
-		x = padding
+	if c.wino == nil && c.rowwise() {
+		c.pushPad(q, x, room)
+		x = room
 	}
 	rest := in[2:]
 	var bias, res unsafe.Pointer
@@ -262,7 +298,11 @@ func (c *convolution) push(q *queue, in, out []engine.Tensor, padding, packed un
 	if len(rest) > 0 {
 		bias = at(rest[0])
 	}
-	c.ps.push(q, x, packed, bias, res, at(out[0]))
+	if c.wino != nil {
+		c.wino.push(q, x, kept, bias, res, at(out[0]), room)
+		return
+	}
+	c.ps.push(q, x, kept, bias, res, at(out[0]))
 }
 
 func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, lowering, error) {
@@ -273,34 +313,32 @@ func lowerConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) (int, loweri
 	g := geometryOf(op, in[0], in[1], y)
 	switch {
 	case c == nil:
-		return 0, lowerDepthwise(g, op.Epilogue), g.widenedDepthwise()
-	case g.rgb() && !op.Epilogue.Residual:
+		return 0, lowerDepthwise(g, op.Epilogue), g.widenedDepthwise(op.Epilogue.Act)
+	case g.rgb() && g.rgbTakes(op.Epilogue):
 		ws, low := lowerRGB(g, op.Epilogue.Act)
 		return ws, low, nil
 	}
-	packed, ws := c.ps.packedFloats(), 0
-	if c.rowwise() {
-		ws = c.paddedFloats()
-	}
-	return 4 * (packed + ws), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		c.ps.pushPack(q, at(in[1]), ws)
-		c.push(q, in, out, floats(ws, packed), ws)
+	kept := c.keptFloats()
+	return 4 * (kept + c.roomFloats()), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		c.pushKept(q, at(in[1]), ws)
+		c.push(q, in, out, floats(ws, kept), ws)
 	}, nil
 }
 
-// prepareConv2D packs the weights once; nil for a convolution without packing.
+// prepareConv2D packs or transforms the weights once; nil for a convolution that
+// takes them as they are.
 func prepareConv2D(op engine.Conv2D, in []engine.Spec, y engine.Spec) *preparation {
 	c, err := newConvolution(op, in, y)
-	if err != nil || c == nil || c.rgb() && !op.Epilogue.Residual {
+	if err != nil || c == nil || c.rgb() && c.rgbTakes(op.Epilogue) {
 		return nil
 	}
-	packed := c.ps.packedFloats()
+	floatsKept := c.keptFloats()
 	return &preparation{
 		inputs:  []int{1},
-		bytes:   4 * packed,
-		prepare: func(q *queue, in []engine.Tensor, kept unsafe.Pointer) { c.ps.pushPack(q, at(in[1]), kept) },
+		bytes:   4 * floatsKept,
+		prepare: func(q *queue, in []engine.Tensor, kept unsafe.Pointer) { c.pushKept(q, at(in[1]), kept) },
 		lower: func(q *queue, in, out []engine.Tensor, ws, kept unsafe.Pointer) {
-			c.push(q, in, out, floats(ws, packed), kept)
+			c.push(q, in, out, floats(ws, floatsKept), kept)
 		},
 	}
 }
@@ -341,10 +379,17 @@ func lowerConv2DBackwardData(op engine.Conv2DBackwardData, in []engine.Spec) (in
 	op.X.DType = in[0].DType
 	g := geometryOf(op.Conv2D, op.X, in[1], in[0])
 	if g.depthwise() {
-		return 0, lowerDepthwiseData(g), g.widenedDepthwise()
+		return 0, lowerDepthwiseData(g), g.widenedDepthwise(engine.Identity)
 	}
 	if err := g.check(); err != nil {
 		return 0, nil, err
+	}
+	if w := newWinogradData(g); w != nil {
+		kept := roundUp(w.keptFloats())
+		return 4 * (kept + w.sharedFloats()), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+			w.pushKernels(q, at(in[1]), ws)
+			w.push(q, at(in[0]), ws, nil, nil, at(out[0]), floats(ws, kept))
+		}, nil
 	}
 	ps := g.backwardData()
 	return 4 * ps.packedFloats(), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {

@@ -22,7 +22,7 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	g := geometryOf(op.Conv2D, in[0], op.W, in[1])
 	if g.depthwise() {
 		ws, low := lowerDepthwiseWeight(g, op.Bias)
-		return ws, low, g.widenedDepthwise()
+		return ws, low, g.widenedDepthwise(engine.Identity)
 	}
 	if g.rgb() {
 		ws, low := lowerRGBWeight(g, op.Bias)
@@ -30,6 +30,10 @@ func lowerConv2DBackwardWeight(op engine.Conv2DBackwardWeight, in []engine.Spec)
 	}
 	if err := g.check(); err != nil {
 		return 0, nil, err
+	}
+	if w := newWinogradGrad(g); w != nil {
+		ws, low := w.lower(op.Bias)
+		return ws, low, nil
 	}
 	p := g.forward(engine.Identity)
 	a := g.weightArgs(p, op.W.Len())

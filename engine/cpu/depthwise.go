@@ -16,7 +16,7 @@ func (g geometry) depthwiseArgs() depthwiseArgs {
 func lowerDepthwise(g geometry, e engine.Epilogue) lowering {
 	base := g.depthwiseArgs()
 	base.act, base.more = splitAct(e.Act)
-	base.rows, base.tasks = taskRows(g.n*g.oh, g.ow*g.c)
+	base.rows, base.tasks = spreadRows(g.n*g.oh, g.ow*g.c)
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := base
 		a.x, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
@@ -27,7 +27,7 @@ func lowerDepthwise(g geometry, e engine.Epilogue) lowering {
 		if len(rest) > 0 {
 			a.bias = at(rest[0])
 		}
-		push(q, kDepthwise, int(a.tasks), a)
+		push(q, kDepthwise.of(in[0].DType), int(a.tasks), a)
 	}
 }
 
@@ -40,19 +40,19 @@ func lowerDepthwiseData(g geometry) lowering {
 	if g.stride == engine.Both(1) && flipped.pad[0] >= 0 && flipped.pad[1] >= 0 {
 		base := flipped.depthwiseArgs()
 		base.flip = 1
-		base.rows, base.tasks = taskRows(g.n*g.h, g.w*g.c)
+		base.rows, base.tasks = spreadRows(g.n*g.h, g.w*g.c)
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			a := base
 			a.x, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
-			push(q, kDepthwise, int(a.tasks), a)
+			push(q, kDepthwise.of(in[0].DType), int(a.tasks), a)
 		}
 	}
 	base := g.depthwiseArgs()
-	base.rows, base.tasks = taskRows(g.n*g.h, g.w*g.c)
+	base.rows, base.tasks = spreadRows(g.n*g.h, g.w*g.c)
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := base
 		a.dy, a.w, a.y = at(in[0]), at(in[1]), at(out[0])
-		push(q, kDepthwiseData, int(a.tasks), a)
+		push(q, kDepthwiseData.of(in[0].DType), int(a.tasks), a)
 	}
 }
 
@@ -66,7 +66,7 @@ func lowerDepthwiseWeight(g geometry, bias bool) (int, lowering) {
 		if bias {
 			a.db = floats(ws, tasks*weights)
 		}
-		push(q, kDepthwiseWeight, tasks, a)
+		push(q, kDepthwiseWeight.of(in[0].DType), tasks, a)
 		pushReduce(q, a.dw, at(out[0]), weights, tasks, weights)
 		if bias {
 			pushReduce(q, a.db, at(out[1]), g.c, tasks, g.c)

@@ -13,14 +13,14 @@ func init() {
 			push(q, kFill, tasks, fillArgs{y: at(out[0]), n: n, value: float64(op.Value)})
 		}
 	})
-	lowersAlone(func(op engine.Add, _, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.Add, _, out []engine.Spec) lowering {
 		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			x, w := make([]ptr, len(in)), make([]float64, len(in))
 			for k := range in {
 				x[k], w[k] = at(in[k]), float64(op.Weight(k))
 			}
-			push(q, kAdd, tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: n})
+			push(q, kAdd.of(out[0].DType), tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: n})
 		}
 	})
 	lowersAlone(func(_ engine.Cast, in, _ []engine.Spec) lowering { return lowerCast(kWiden, in[0]) })
@@ -33,18 +33,18 @@ func init() {
 		}
 		return 0, nil, errWidened
 	})
-	lowersAlone(func(op engine.Dropout, _, out []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.Dropout, _, out []engine.Spec) lowering {
 		n, tasks := cut(out[0])
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			push(q, kDropout, tasks, dropoutArgs{x: at(in[0]), counter: at(in[1]), y: at(out[0]), n: n,
+			push(q, kDropout.of(out[0].DType), tasks, dropoutArgs{x: at(in[0]), counter: at(in[1]), y: at(out[0]), n: n,
 				stream: int64(op.Stream), threshold: int64(op.Threshold()), scale: 1 / (1 - float64(op.P))})
 		}
 	})
-	lowersAlone(func(_ engine.Flatten, in, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(_ engine.Flatten, in, _ []engine.Spec) lowering {
 		x := in[0].Shape
 		return lowerTranspose(x[0], x[1]*x[2], x[3])
 	})
-	lowersAlone(func(op engine.FlattenBackward, _, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.FlattenBackward, _, _ []engine.Spec) lowering {
 		x := op.X.Shape
 		return lowerTranspose(x[0], x[3], x[1]*x[2])
 	})
@@ -62,6 +62,6 @@ func lowerCast(k kernelID, stored engine.Spec) lowering {
 
 func lowerTranspose(n, rows, cols int) lowering {
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-		push(q, kTranspose, n, transposeArgs{x: at(in[0]), y: at(out[0]), n: int64(n), rows: int64(rows), cols: int64(cols)})
+		push(q, kTranspose.of(out[0].DType), n, transposeArgs{x: at(in[0]), y: at(out[0]), n: int64(n), rows: int64(rows), cols: int64(cols)})
 	}
 }

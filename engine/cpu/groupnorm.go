@@ -7,11 +7,11 @@ import (
 )
 
 func init() {
-	lowers(func(op engine.GroupNorm, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(op engine.GroupNorm, in, _ []engine.Spec) (int, lowering, error) {
 		ws, low := lowerGroupNorm(op, in[0])
 		return ws, low, nil
 	})
-	lowers(func(_ engine.GroupNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiled(func(_ engine.GroupNormBackward, in, _ []engine.Spec) (int, lowering, error) {
 		ws, low := lowerGroupNormBackward(in)
 		return ws, low, nil
 	})
@@ -35,9 +35,9 @@ func lowerGroupNorm(op engine.GroupNorm, x engine.Spec) (int, lowering) {
 		a := base
 		a.x, a.gamma, a.beta, a.part = at(in[0]), at(in[1]), at(in[2]), ws
 		a.y, a.mu, a.r = at(out[0]), at(out[1]), at(out[2])
-		push(q, kGroupNormStats, tasks, a)
+		push(q, kGroupNormStats.of(in[0].DType), tasks, a)
 		push(q, kGroupNormFinish, images, a)
-		push(q, kGroupNorm, tasks, a)
+		push(q, kGroupNorm.of(in[0].DType), tasks, a)
 	}
 }
 
@@ -48,9 +48,9 @@ func lowerGroupNormBackward(in []engine.Spec) (int, lowering) {
 		a := base
 		a.x, a.dy, a.gamma, a.mu, a.r = at(in[0]), at(in[1]), at(in[2]), at(in[3]), at(in[4])
 		a.y, a.part, a.coef = at(out[0]), ws, unsafe.Add(ws, part)
-		push(q, kGroupNormGrad, tasks, a)
+		push(q, kGroupNormGrad.of(in[0].DType), tasks, a)
 		push(q, kGroupNormCoef, images, a)
-		push(q, kGroupNormBackward, tasks, a)
+		push(q, kGroupNormBackward.of(in[0].DType), tasks, a)
 		pushNormTotal(q, ws, tasks, a.c, out)
 	}
 }

@@ -7,8 +7,8 @@ import (
 )
 
 func init() {
-	lowersAlone(func(op engine.LayerNorm, in, _ []engine.Spec) lowering { return lowerLayerNorm(op, in[0]) })
-	lowers(func(op engine.LayerNormBackward, in, _ []engine.Spec) (int, lowering, error) {
+	lowersCompiledAlone(func(op engine.LayerNorm, in, _ []engine.Spec) lowering { return lowerLayerNorm(op, in[0]) })
+	lowersCompiled(func(op engine.LayerNormBackward, in, _ []engine.Spec) (int, lowering, error) {
 		ws, low := lowerLayerNormBackward(op, in[0])
 		return ws, low, nil
 	})
@@ -28,7 +28,7 @@ func lowerLayerNorm(op engine.LayerNorm, x engine.Spec) lowering {
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 		a := base
 		a.x, a.gamma, a.beta, a.y = at(in[0]), at(in[1]), at(in[2]), at(out[0])
-		push(q, kLayerNorm, tasks, a)
+		push(q, kLayerNorm.of(in[0].DType), tasks, a)
 	}
 }
 
@@ -38,7 +38,7 @@ func lowerLayerNormBackward(op engine.LayerNormBackward, x engine.Spec) (int, lo
 	return ws, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
 		a.x, a.dy, a.gamma, a.y, a.part = at(in[0]), at(in[1]), at(in[2]), at(out[0]), ws
-		push(q, kLayerNormBackward, tasks, a)
+		push(q, kLayerNormBackward.of(in[0].DType), tasks, a)
 		pushNormTotal(q, ws, tasks, a.c, out)
 	}
 }

@@ -2,15 +2,6 @@
 
 package cpu
 
-/*
-#cgo CFLAGS: -O3 -std=gnu11 -Wall
-#cgo LDFLAGS: -lm -lpthread
-#include <stdlib.h>
-#include "memory.h"
-#include "pool.h"
-*/
-import "C"
-
 import (
 	"errors"
 	"fmt"
@@ -18,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/cpu/kernels"
 )
 
 // compiled says whether there are kernels in C.
@@ -27,7 +19,7 @@ const compiled = true
 // can run, the best first.
 func Variants() []string {
 	var v []string
-	switch C.ps_level() {
+	switch kernels.Level() {
 	case 4:
 		v = append(v, "avx512bf16fma", "avx512bf16", "avx512", "avx2")
 	case 3:
@@ -44,23 +36,24 @@ func Variants() []string {
 }
 
 // level is the number of a variant in C.
-func level(variant string) C.int {
-	return map[string]C.int{"avx512bf16fma": 4, "avx512bf16": 3, "avx512": 2, "avx2": 1}[variant]
+func level(variant string) int {
+	return map[string]int{"avx512bf16fma": 4, "avx512bf16": 3, "avx512": 2, "avx2": 1}[variant]
 }
 
 // A library is a pool of threads with its table of kernels.
-type library struct{ pool *C.ps_pool }
+type library struct{ pool *kernels.Pool }
 
 func openLibrary(variant string, threads int) (*library, error) {
-	if int(C.ps_kernel_count()) != len(kernelNames) {
-		return nil, fmt.Errorf("the build is broken: %d kernels in C, %d in Go", C.ps_kernel_count(), len(kernelNames))
+	names := kernels.Names()
+	if len(names) != len(kernelNames) {
+		return nil, fmt.Errorf("the build is broken: %d kernels in C, %d in Go", len(names), len(kernelNames))
 	}
 	for i, name := range kernelNames {
-		if c := C.GoString(C.ps_kernel_name(C.int(i))); c != name {
-			return nil, fmt.Errorf("the build is broken: kernel %d is %s in C, %s in Go", i, c, name)
+		if names[i] != name {
+			return nil, fmt.Errorf("the build is broken: kernel %d is %s in C, %s in Go", i, names[i], name)
 		}
 	}
-	pool := C.ps_pool_new(C.int(threads), level(variant))
+	pool := kernels.NewPool(threads, level(variant))
 	if pool == nil {
 		return nil, errors.New("the system refuses another thread")
 	}
@@ -71,21 +64,21 @@ func (l *library) run(commands []command) {
 	if len(commands) == 0 {
 		return
 	}
-	C.ps_run(l.pool, (*C.ps_command)(unsafe.Pointer(&commands[0])), C.int64_t(len(commands)))
+	l.pool.Run(unsafe.Pointer(&commands[0]), len(commands))
 }
 
-func (l *library) close() { C.ps_pool_free(l.pool) }
+func (l *library) close() { l.pool.Close() }
 
 // allocate returns memory aligned to a cache line.
 func allocate(bytes int) (unsafe.Pointer, error) {
-	p := C.ps_pages(C.size_t(bytes))
+	p := kernels.Pages(bytes)
 	if p == nil {
 		return nil, engine.ErrOutOfMemory
 	}
 	return p, nil
 }
 
-func release(p unsafe.Pointer) { C.free(p) }
+func release(p unsafe.Pointer) { kernels.Free(p) }
 
 // An arena hands out memory outside the Go heap that is freed all at once.
 type arena struct {
@@ -105,7 +98,7 @@ func keep[T any](a *arena, values []T) unsafe.Pointer {
 	}
 	if n > a.left {
 		size := max(n, arenaBlock)
-		a.next, a.left = C.malloc(C.size_t(size)), size
+		a.next, a.left = kernels.Allocate(size), size
 		a.blocks = append(a.blocks, a.next)
 	}
 	p := a.next
@@ -126,7 +119,7 @@ func (a *arena) reset() {
 
 func (a *arena) free() {
 	for _, b := range a.blocks {
-		C.free(b)
+		kernels.Free(b)
 	}
 	*a = arena{}
 }

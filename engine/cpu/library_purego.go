@@ -120,8 +120,9 @@ var kernels = [2 * kernelCount]func(args ptr, task int64){
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, bnApply, bnGrad, bnGradApply, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
 	groupNorm, groupNormGrad, groupNormCoef, groupNormBackward, pack[float32], padImage[float32], igemm[float32], wgrad[float32], reduce,
-	nil, nil, // no rgb: see compiled
+	nil, nil, nil, nil, nil, nil, nil, nil, nil, // no rgb and no wino: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
+	nil, // no chain: see compiled
 
 	kernelCount + kWiden:  widen[half.BFloat16],
 	kernelCount + kNarrow: narrow[half.BFloat16],

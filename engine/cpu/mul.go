@@ -8,6 +8,12 @@ import (
 
 func init() {
 	lowersAlone(func(op engine.Mul, in, _ []engine.Spec) lowering { return lowerMul(op, in) })
+	lowersBFloat16(func(op engine.Mul, in, _ []engine.Spec) (int, lowering, error) {
+		if !compiled || op.Broadcast(in[0], in[1]) != engine.Elementwise {
+			return 0, nil, errWidened
+		}
+		return 0, lowerMul(op, in), nil
+	})
 	lowers(func(_ engine.MulBackward, in, _ []engine.Spec) (int, lowering, error) {
 		ws, low := lowerMulBackward(in)
 		return ws, low, nil

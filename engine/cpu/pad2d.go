@@ -7,9 +7,9 @@ import (
 )
 
 func init() {
-	lowersAlone(func(op engine.Pad2D, in, out []engine.Spec) lowering { return lowerPad2D(kPad2D, op, in[0], out[0]) })
-	lowersAlone(func(op engine.Pad2DBackward, in, _ []engine.Spec) lowering {
-		return lowerPad2D(kPad2DBackward, op.Pad2D, op.X, in[0])
+	lowersCompiledAlone(func(op engine.Pad2D, in, out []engine.Spec) lowering { return lowerPad2D(kPad2D, op, in[0], out[0]) })
+	lowersCompiled(func(op engine.Pad2DBackward, in, out []engine.Spec) (int, lowering, error) {
+		return sumsBytes(out[0]), lowerPad2D(kPad2DBackward, op.Pad2D, out[0], in[0]), nil
 	})
 }
 
@@ -30,10 +30,11 @@ func lowerPad2D(k kernelID, op engine.Pad2D, x, y engine.Spec) lowering {
 	if k == kPad2D {
 		base.rows, tasks = taskRows(n*y.Shape[1], y.Shape[2]*c)
 	}
-	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+	return func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
+		a.scratch = ws
 		a.rowFrom, a.colFrom = keep(&q.memory, rows), keep(&q.memory, cols)
 		a.x, a.y = at(in[0]), at(out[0])
-		push(q, k, int(tasks), a)
+		push(q, k.of(in[0].DType), int(tasks), a)
 	}
 }

@@ -17,10 +17,10 @@ const (
 )
 
 func init() {
-	lowersAlone(func(_ engine.Div, in, _ []engine.Spec) lowering { return lowerPointwise(opQuotient, in[0]) })
-	lowersAlone(func(_ engine.Maximum, in, _ []engine.Spec) lowering { return lowerPointwise(opLarger, in[0]) })
-	lowersAlone(func(_ engine.Minimum, in, _ []engine.Spec) lowering { return lowerPointwise(opSmaller, in[0]) })
-	lowersAlone(func(op engine.ChosenBackward, in, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(_ engine.Div, in, _ []engine.Spec) lowering { return lowerPointwise(opQuotient, in[0]) })
+	lowersCompiledAlone(func(_ engine.Maximum, in, _ []engine.Spec) lowering { return lowerPointwise(opLarger, in[0]) })
+	lowersCompiledAlone(func(_ engine.Minimum, in, _ []engine.Spec) lowering { return lowerPointwise(opSmaller, in[0]) })
+	lowersCompiledAlone(func(op engine.ChosenBackward, in, _ []engine.Spec) lowering {
 		if op.Least {
 			return lowerPointwise(opSmallerBackward, in[0])
 		}
@@ -35,6 +35,6 @@ func lowerPointwise(what int64, x engine.Spec) lowering {
 		if len(in) > 2 {
 			a.dy = at(in[2])
 		}
-		push(q, kPointwise, tasks, a)
+		push(q, kPointwise.of(out[0].DType), tasks, a)
 	}
 }

@@ -2,6 +2,8 @@
 
 package cpu
 
+import "sync"
+
 // pack copies a tap of one group: [group][tap][k][gn], without panels. For
 // activations in bfloat16 the weights are rounded to it, and stay float32.
 func pack[E stored](p ptr, task int64) {
@@ -33,6 +35,19 @@ func padImage[E stored](p ptr, task int64) {
 // gemmPixels is how many pixels share a pass over the weights.
 const gemmPixels = 4
 
+// scratch keeps rows of sums from task to task: a run allocates nothing.
+var scratch = sync.Pool{New: func() any { return new([]float32) }}
+
+// borrow returns n floats of any value; scratch.Put gives them back.
+func borrow(n int64) *[]float32 {
+	s := scratch.Get().(*[]float32)
+	if int64(cap(*s)) < n {
+		*s = make([]float32, n)
+	}
+	*s = (*s)[:n]
+	return s
+}
+
 func igemm[E stored](p ptr, task int64) {
 	a := (*igemmArgs)(p)
 	split, g := task%a.splits, task/a.splits%a.groups
@@ -42,9 +57,10 @@ func igemm[E stored](p ptr, task int64) {
 	if n0 >= n1 {
 		return
 	}
-	sums := make([]float32, gemmPixels*(n1-n0))
+	sums := borrow(gemmPixels * (n1 - n0))
+	defer scratch.Put(sums)
 	for q := lo; q < hi; q += gemmPixels {
-		gemmOf[E](a, sums, q, min(q+gemmPixels, hi), g, n0, n1)
+		gemmOf[E](a, *sums, q, min(q+gemmPixels, hi), g, n0, n1)
 	}
 }
 
@@ -134,7 +150,9 @@ func wgradTap[E stored](a *wgradArgs, tap, k0, k1, lo, hi, g, split int64) {
 	for k := k0; k < k1; k++ {
 		clear(row(k))
 	}
-	d := make([]float32, a.gn)
+	row32 := borrow(a.gn)
+	defer scratch.Put(row32)
+	d := *row32
 	for q := lo; q < hi; q++ {
 		n, i, j := q/(a.gh*a.gw), q/a.gw%a.gh, q%a.gw
 		h, w := i*a.sh+taps[2*tap], j*a.sw+taps[2*tap+1]

@@ -108,11 +108,12 @@ func avgPoolBackward(p ptr, task int64) {
 
 func globalPool(p ptr, task int64) {
 	a := (*poolArgs)(p)
-	m := a.h * a.w
-	x, y := f32(a.x, a.n*m*a.c)[task*m*a.c:], f32(a.y, a.n*a.c)[task*a.c:][:a.c]
+	m, chunks := a.h*a.w, (a.c+a.rows-1)/a.rows
+	lo, hi := taskRange(task%chunks, a.rows, a.c)
+	x, y := f32(a.x, a.n*m*a.c)[task/chunks*m*a.c:], f32(a.y, a.n*a.c)[task/chunks*a.c:][lo:hi]
 	clear(y)
 	for i := range m {
-		axpy(1, x[i*a.c:][:a.c], y)
+		axpy(1, x[i*a.c+lo:][:hi-lo], y)
 	}
 	for c := range y {
 		y[c] /= float32(m)

@@ -7,7 +7,7 @@ import (
 )
 
 func init() {
-	lowersAlone(func(op engine.StochasticDepth, in, _ []engine.Spec) lowering {
+	lowersCompiledAlone(func(op engine.StochasticDepth, in, _ []engine.Spec) lowering {
 		_, tasks := cut(in[0])
 		images := in[0].Shape[0]
 		base := depthArgs{n: int64(images), each: int64(in[0].Len() / images), stream: int64(op.Stream),
@@ -15,7 +15,7 @@ func init() {
 		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
 			a := base
 			a.x, a.counter, a.y = at(in[0]), at(in[1]), at(out[0])
-			push(q, kStochasticDepth, tasks, a)
+			push(q, kStochasticDepth.of(in[0].DType), tasks, a)
 		}
 	})
 }

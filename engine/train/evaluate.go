@@ -21,6 +21,9 @@ type EvalOptions struct {
 	// Workers is the number of goroutines that prepare images; 0 leaves it to
 	// the data package.
 	Workers int
+	// Precision is how activations are stored: Float32 (or ""), or BFloat16, which
+	// the backend must have (engine.MixedPrecision).
+	Precision string
 }
 
 // An Evaluation is how a net does on a set of images.
@@ -66,6 +69,9 @@ type pass struct {
 func NewEvaluator(net Net, store *engine.Store, classes int, o EvalOptions) (*Evaluator, error) {
 	if o.Batch < 1 {
 		return nil, fmt.Errorf("evaluation: batch must be at least 1, not %d", o.Batch)
+	}
+	if err := checkPrecision(o.Precision, store.Backend()); err != nil {
+		return nil, fmt.Errorf("evaluation: %w", err)
 	}
 	if classes < 1 {
 		return nil, fmt.Errorf("evaluation: there must be classes, not %d", classes)
@@ -312,7 +318,11 @@ func (e *Evaluator) build(k stepKey) (*engine.Graph, *inference, error) {
 	b := engine.NewBuilder(engine.NewGraph())
 	p := &inference{in: make(engine.Bindings, 1)}
 	p.images = b.Input("images", engine.F32(k.n, k.h, k.w, k.c))
-	p.logits = e.net.Build(b, p.images, false).Logits
+	x := p.images
+	if e.o.Precision == BFloat16 {
+		x = b.One(engine.Cast{To: engine.BFloat16}, x)
+	}
+	p.logits = e.net.Build(b, x, false).Logits
 	if err := b.Err(); err != nil {
 		return nil, nil, err
 	}

@@ -51,6 +51,21 @@ type Batch struct {
 
 	b  *engine.Builder
 	in engine.Bindings
+
+	wide []*engine.Value // the views in float32
+}
+
+// View is Views[i] with its elements stored as t, float32 or bfloat16, whatever the
+// precision of the run: for a frozen net that is computed in another.
+func (in *Batch) View(i int, t engine.DType) *engine.Value {
+	switch v := in.Views[i]; {
+	case v.DType == t:
+		return v
+	case t == engine.Float32 && i < len(in.wide):
+		return in.wide[i]
+	default:
+		return in.b.One(engine.Cast{To: t}, v)
+	}
 }
 
 // Index returns the numbers of the images within the training set, [N] of

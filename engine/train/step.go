@@ -76,6 +76,7 @@ func (s *Step) Build(b *engine.Builder, images []*engine.Value, classes int, wei
 	}
 	w := &WrittenStep{In: make(engine.Bindings), Target: b.Input("target", engine.F32(images[0].Shape[0], classes))}
 	in := &Batch{Target: w.Target, b: b, in: w.In}
+	in.wide = images
 	for _, x := range images {
 		if s.c.Precision == BFloat16 {
 			x = b.One(engine.Cast{To: engine.BFloat16}, x)

@@ -54,8 +54,8 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 		c.Batch = n
 	}
 	c = c.normalized()
-	if m, ok := store.Backend().(engine.MixedPrecision); c.Precision == BFloat16 && !(ok && m.BFloat16()) {
-		return nil, fmt.Errorf("%s does not train in %s; use %s", store.Backend().Name(), BFloat16, Float32)
+	if err := checkPrecision(c.Precision, store.Backend()); err != nil {
+		return nil, err
 	}
 	if err := CheckLastBatch(net, ds, c); err != nil {
 		return nil, err
@@ -72,6 +72,17 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 		return nil, errors.Join(err, t.Close())
 	}
 	return t, nil
+}
+
+// checkPrecision says what is wrong with a precision on a backend.
+func checkPrecision(p string, b engine.Backend) error {
+	if p != "" && p != Float32 && p != BFloat16 {
+		return fmt.Errorf("precision is %s or %s, not %q", Float32, BFloat16, p)
+	}
+	if m, ok := b.(engine.MixedPrecision); p == BFloat16 && !(ok && m.BFloat16()) {
+		return fmt.Errorf("%s does not compute in %s; use %s", b.Name(), BFloat16, Float32)
+	}
+	return nil
 }
 
 // distinct reports two variables of one name: snapshots tell them apart by it.

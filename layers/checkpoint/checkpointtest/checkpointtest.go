@@ -6,6 +6,7 @@ package checkpointtest
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,6 +142,32 @@ func LogitsOf(t testing.TB, restore func(*engine.Store) (*layers.Model, error), 
 	out, err := e.Logits(context.Background(), images, batch, size, size)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return out
+}
+
+// Muted returns the state with zeros in the columns, of all consumers, of the
+// units that are not kept: what a cut must equal.
+func Muted(s layers.StateDict, groups []layers.Group, keep map[string][]int) layers.StateDict {
+	out := slices.Clone(s)
+	for _, g := range groups {
+		kept, cut := keep[g.Name]
+		if !cut {
+			continue
+		}
+		for _, u := range g.Uses {
+			if u.Axis != 1 {
+				continue
+			}
+			e := out.Find(u.Tensor)
+			e.Data = slices.Clone(e.Data)
+			inner := len(e.Data) / e.Shape[0] / e.Shape[1]
+			for i := range e.Data {
+				if unit := u.At[i/inner%e.Shape[1]]; unit >= 0 && !slices.Contains(kept, int(unit)) {
+					e.Data[i] = 0
+				}
+			}
+		}
 	}
 	return out
 }

@@ -1,0 +1,82 @@
+package distill
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
+)
+
+// Sparse is an objective with one term more, which draws the scales γ of all batch
+// norms toward 0, so that the channels that matter least tell themselves apart before
+// they are cut (Liu et al., "Network slimming", arXiv:1708.06519):
+//
+//	loss + strength·Σ|γ|
+//
+// over all channels of all batch norms. Its gradient is strength·sign(γ).
+type Sparse struct {
+	train.Objective
+	strength float32
+	gammas   []*engine.Variable
+}
+
+// NewSparse returns an objective with the penalty on a model's scales. A model
+// without trainable batch norms has none to draw.
+func NewSparse(o train.Objective, m *layers.Model, strength float64) (*Sparse, error) {
+	if !(strength > 0) || math.IsInf(float64(float32(strength)), 0) {
+		return nil, fmt.Errorf("sparsity %v; give a positive number, as 1e-4", strength)
+	}
+	s := &Sparse{Objective: o, strength: float32(strength)}
+	n := m.Net()
+	scales := make(map[string]bool)
+	for i := range n.Modules {
+		if _, ok := n.Modules[i].Kind.(layers.BatchNorm2d); ok {
+			scales[n.Modules[i].Tensor("weight")] = true
+		}
+	}
+	for _, slot := range m.Slots() {
+		if v := slot.Variable; v.Trainable && scales[v.Name] {
+			s.gammas = append(s.gammas, v)
+		}
+	}
+	if len(s.gammas) == 0 {
+		return nil, fmt.Errorf("sparsity draws the scales of batch norms to 0, and %s trains none", n)
+	}
+	return s, nil
+}
+
+// Build implements train.Objective. The sum is written as the mean of one square,
+// of its root, for which there are operators; it is positive unless every γ is 0.
+func (s *Sparse) Build(b *engine.Builder, in *train.Batch, out *engine.Outputs) []train.Term {
+	terms := s.Objective.Build(b, in, out)
+	defer b.Scope("sparsity")()
+	ones := func(name string, spec engine.Spec) *engine.Value {
+		data := make([]float32, spec.Len())
+		for i := range data {
+			data[i] = 1
+		}
+		return in.Bind(name, spec, engine.Bytes(data))
+	}
+	var sums []*engine.Value
+	columns := make(map[int][2]*engine.Value) // by the number of channels
+	for _, v := range s.gammas {
+		n := v.Len()
+		if columns[n][0] == nil {
+			columns[n] = [2]*engine.Value{
+				ones(fmt.Sprintf("sparsity.row.%d", n), engine.F32(1, n)), ones(fmt.Sprintf("sparsity.column.%d", n), engine.F32(n, 1)),
+			}
+		}
+		row := b.One(engine.ScaleShift{Scale: true}, columns[n][0], b.Variable(v)) // [1,C], γ itself
+		size := b.One(engine.Activation{F: engine.Abs}, row)
+		sums = append(sums, b.One(engine.Linear{}, size, columns[n][1])) // [1,1]
+	}
+	sum := sums[0]
+	if len(sums) > 1 {
+		sum = b.One(engine.Add{}, sums...)
+	}
+	zero := in.Bind("sparsity.zero", engine.F32(1, 1), engine.Bytes(make([]float32, 1)))
+	value := b.One(engine.MSE{}, b.One(engine.Activation{F: engine.Sqrt}, sum), zero)
+	return append(terms, train.Term{Name: "sparsity", Weight: s.strength, Value: value})
+}

@@ -1,0 +1,237 @@
+package cpu
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/potstill/potstill/engine"
+)
+
+// A chain is an engine.Chain lowered: its links, and how a picture is cut.
+type chain struct {
+	n, threads int
+	picture    int // floats of a picture of x
+	links      []*link
+	weights    []int // inputs that are packed
+	packed     int   // floats of all packed weights
+
+	tiles, rows, step int // tasks a picture; rows a task; rows at a time
+	slot              int // floats of a thread's memory
+
+	work, again float64 // of a picture; the share of it that is done twice
+}
+
+// chainLinks is CHAIN_LINKS, the most links of one chain.
+const chainLinks = 32
+
+// newChain returns the chain of an op, or why there is none.
+func newChain(op engine.Chain, in []engine.Spec, threads int) (*chain, error) {
+	if !compiled {
+		return nil, fmt.Errorf("chains in plain Go: %w", engine.ErrUnsupported)
+	}
+	c := &chain{threads: threads}
+	err := op.Each(in, func(l engine.Link, extra int, in []engine.Spec, out engine.Spec) error {
+		return c.add(l.Op, extra, in, out)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(c.links) > chainLinks {
+		return nil, fmt.Errorf("a chain of %d links: %w", len(c.links), engine.ErrUnsupported)
+	}
+	n, h, w, ch, _ := in[0].NHWC()
+	c.n, c.picture = n, h*w*ch
+	c.cut(caches().second / 2)
+	return c, nil
+}
+
+// chainPixels are the pixels at a time that a product is worth calling for.
+const chainPixels = 96
+
+// chainAgain is the share of the work that may be done twice, so that threads that
+// are not equally fast end at the same time.
+const chainAgain = 0.05
+
+// cut chooses tasks and steps. A task is a picture where there are enough of
+// them; else some rows, and what lies between it and the one above is computed
+// twice. At a time go as few rows as keep the products busy, fewer where a
+// thread's memory would be more than so many bytes. Results do not depend on it.
+func (c *chain) cut(bytes int) {
+	last := c.links[len(c.links)-1]
+	oh := int(last.rows)
+	c.step = 1
+	for _, l := range c.links {
+		if l.product != nil {
+			each := int(l.rows) * l.width / oh // pixels for a row of the chain's y
+			c.step = max(c.step, ceilDiv(chainPixels, max(each, 1)))
+		}
+	}
+	most := 1
+	if c.n < 4*c.threads {
+		most = min(ceilDiv(4*c.threads, c.n), max(oh/c.step, 1))
+	}
+	c.cutInto(1)
+	once := c.work
+	for c.cutInto(most); c.tiles > 1 && c.work > once*(1+chainAgain) && c.tiles > ceilDiv(c.threads, c.n); {
+		c.cutInto(max(c.tiles/2, ceilDiv(c.threads, c.n)))
+	}
+	c.again = c.work/once - 1
+	for 4*c.slot > bytes && c.step > 1 {
+		c.step = ceilDiv(c.step, 2)
+		c.fit()
+	}
+}
+
+// cutInto cuts a picture into so many tasks, or a few less, with steps that are
+// equally large.
+func (c *chain) cutInto(tiles int) {
+	oh := int(c.links[len(c.links)-1].rows)
+	c.rows = ceilDiv(oh, tiles)
+	c.tiles = ceilDiv(oh, c.rows)
+	step := c.step
+	c.step = ceilDiv(c.rows, ceilDiv(c.rows, c.step))
+	c.fit()
+	if tiles == 1 {
+		c.step = step
+	}
+}
+
+// fit gives every link but the last its memory, twice the rows that it must hold,
+// so that they seldom move, and adds up the work of a picture.
+func (c *chain) fit() {
+	last := len(c.links) - 1
+	most := make([]int, last)
+	c.work = 0
+	for t := range c.tiles {
+		c.eachStep(t*c.rows, min((t+1)*c.rows, int(c.links[last].rows)), func(i, keep, from, to int) {
+			if i < last {
+				most[i] = max(most[i], to-keep)
+			}
+			c.work += float64(to-from) * c.links[i].work
+		})
+	}
+	c.slot = 0
+	for i, l := range c.links[:last] {
+		l.memory, l.room = int64(c.slot), int64(min(2*most[i], int(l.rows)))
+		c.slot += roundUp(int(l.room * l.out))
+	}
+}
+
+// eachStep goes through rows [lo, hi) as chain_step of chain.h does, and calls f for
+// each link with the rows [from, to) that it computes and the first that it holds.
+func (c *chain) eachStep(lo, hi int, f func(link, keep, from, to int)) {
+	last := len(c.links) - 1
+	have := make([]int, last+1)
+	to := make([]int, last+1)
+	for i, first := last, lo; i >= 0; i-- {
+		have[i] = first
+		first = c.links[i].needs[first].First
+	}
+	for r := lo; r < hi; r += c.step {
+		to[last] = min(r+c.step, hi)
+		for i := last; i > 0; i-- {
+			to[i-1] = max(have[i-1], c.links[i].needs[to[i]-1].End)
+		}
+		for i := range have {
+			if to[i] <= have[i] {
+				continue
+			}
+			keep := have[i]
+			if i < last {
+				keep = c.links[i+1].needs[have[i+1]].First
+			}
+			f(i, keep, max(have[i], keep), to[i])
+		}
+		copy(have, to)
+	}
+}
+
+// pushPack enqueues the packing of all weights.
+func (c *chain) pushPack(q *queue, in []engine.Tensor, packed unsafe.Pointer) {
+	for _, l := range c.links {
+		if l.product != nil {
+			l.product.pushPack(q, at(in[l.w]), floats(packed, l.at))
+		}
+	}
+}
+
+// push enqueues the chain with packed weights; memory is that of all threads.
+func (c *chain) push(q *queue, in, out []engine.Tensor, memory, packed unsafe.Pointer) {
+	links := make([]chainLink, len(c.links))
+	for i, l := range c.links {
+		links[i] = l.chainLink
+		links[i].need = keep(&q.memory, flatNeeds(l.needs))
+		links[i].args = l.args(q, in, packed)
+	}
+	a := chainArgs{links: keep(&q.memory, links), x: at(in[0]), y: at(out[0]), memory: memory, count: int64(len(links)),
+		busy: keep(&q.memory, make([]int64, c.threads)), picture: int64(c.picture), tiles: int64(c.tiles), rows: int64(c.rows),
+		step: int64(c.step), slots: int64(c.threads), slot: int64(c.slot)}
+	push(q, kChain, c.n*c.tiles, a)
+}
+
+func flatNeeds(needs []engine.Span) []int64 {
+	flat := make([]int64, 0, 2*len(needs))
+	for _, s := range needs {
+		flat = append(flat, int64(s.First), int64(s.End))
+	}
+	return flat
+}
+
+// compileChain returns the kernel of a chain.
+func (b *Backend) compileChain(op engine.Chain, in []engine.Spec) (engine.Kernel, error) {
+	c, err := newChain(op, in, b.threads)
+	if err != nil {
+		return nil, err
+	}
+	memory := c.slot * c.threads
+	k := &kernel{backend: b, ws: 4 * (memory + c.packed)}
+	k.lower = func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		packed := floats(ws, memory)
+		c.pushPack(q, in, packed)
+		c.push(q, in, out, ws, packed)
+	}
+	if c.packed > 0 {
+		k.once = &preparation{
+			inputs:  c.weights,
+			bytes:   4 * c.packed,
+			prepare: c.pushPack,
+			lower: func(q *queue, in, out []engine.Tensor, ws, kept unsafe.Pointer) {
+				c.push(q, in, out, ws, kept)
+			},
+		}
+	}
+	return k, nil
+}
+
+// Chains implements engine.Chainer.
+func (b *Backend) Chains(op engine.Chain, in, _ []engine.Spec) bool {
+	c, err := newChain(op, in, b.threads)
+	return err == nil && c.worth(caches().second)
+}
+
+// chainBytes are the bytes that must be saved for each multiplication and addition
+// of two links, for these to be joined: convolutions that compute long with what they
+// read lose nothing by memory.
+const chainBytes = 0.02
+
+// worth reports whether the chain should be one, for a second cache of so many
+// bytes: a thread's memory must fit it beside the weights, every thread have rows
+// enough, what lies between any two links be much for what they compute, and what is
+// computed twice be little, or else what lies between be more than the threads'
+// caches hold.
+func (c *chain) worth(cache int) bool {
+	last := c.links[len(c.links)-1]
+	if pixels := c.n * int(last.rows) * last.width; 4*(c.slot+c.packed) > cache || pixels < 2*chainPixels*c.threads && c.n < c.threads {
+		return false
+	}
+	between := 0
+	for i, l := range c.links[:len(c.links)-1] {
+		next := c.links[i+1]
+		floats := float64(l.rows * l.out)
+		if l.kind != chainPad && 2*4*floats < chainBytes*2*(float64(l.rows)*l.work+float64(next.rows)*next.work) {
+			return false
+		}
+		between = max(between, 4*c.n*int(floats))
+	}
+	return c.again <= chainAgain || c.again <= 3*chainAgain && between > cache*c.threads/2
+}

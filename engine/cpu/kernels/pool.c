@@ -1,0 +1,246 @@
+// The thread pool. A ticket, one 64-bit word, says which command is being run
+// (upper half, a number that goes on from list to list, so that no thread takes
+// a new command for one that it has seen) and how many of its tasks are left
+// (lower half, plus BIAS). A
+// thread takes a task by subtracting one from it, so there is no lock, and a
+// thread that wakes late finds tasks of whatever command is current. Holding a
+// task keeps its command current; a thread without one must not look at the
+// list, which may be gone.
+//
+// Who has to wait spins for some tens of microseconds, since commands follow
+// each other that fast; while a list is run, it then goes on looking, but lets
+// other threads of the machine go first each time, for one that spins may keep
+// out the one it waits for. After that it sleeps: to be woken takes longer than
+// most commands.
+#include "pool.h"
+#include "memory.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <time.h>
+
+#if defined(__x86_64__)
+#define RELAX() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define RELAX() __asm__ volatile("yield")
+#else
+#define RELAX() ((void)0)
+#endif
+
+enum { SPIN_NANOSECONDS = 50000, YIELDS = 2000 };
+#define BIAS 0x10000u // room for the threads that find no task
+#define IDLE 0xffffffffu // the command number while there is none
+#define IDLE_TICKET ((uint64_t)IDLE << 32 | BIAS)
+
+const float ps_zeros[PS_ZEROS];
+
+struct ps_pool {
+  _Atomic uint64_t ticket;
+  char pad0[56];
+  _Atomic int64_t done; // finished tasks of the current command
+  char pad1[56];
+  _Atomic int sleeping, waiting, stop; // workers asleep; the caller asleep
+  _Atomic int running;                 // a list is being run
+  char pad2[48];
+  int spins; // that take SPIN_NANOSECONDS
+  ps_kernel table[2 * PS_KERNEL_COUNT]; // those for bfloat16 behind those for float32
+  const ps_command *commands;
+  uint32_t first; // the number of commands[0]
+  pthread_mutex_t lock;
+  pthread_cond_t wake, finished;
+  int workers;
+  pthread_t *threads;
+  float **scratch; // of each worker, and behind them of the caller
+  int slots;
+};
+
+// The scratch memory of the thread.
+static __thread float *scratch;
+float *ps_scratch(void) { return scratch; }
+
+// What a worker is started with.
+typedef struct {
+  ps_pool *pool;
+  float *scratch;
+} start;
+
+// Runs tasks of the current command until there are none left, and returns the
+// number of the command that had none.
+static uint32_t work(ps_pool *p) {
+  for (;;) {
+    const uint64_t t = atomic_fetch_sub(&p->ticket, 1);
+    const uint32_t command = t >> 32, left = (uint32_t)t;
+    if (command == IDLE || left <= BIAS) return command;
+    const ps_command *c = &p->commands[command - p->first];
+    const int64_t tasks = c->tasks;
+    p->table[c->kernel](c->args, tasks - (left - BIAS));
+    if (atomic_fetch_add(&p->done, 1) + 1 == tasks && atomic_load(&p->waiting)) {
+      pthread_mutex_lock(&p->lock);
+      pthread_cond_signal(&p->finished);
+      pthread_mutex_unlock(&p->lock);
+    }
+  }
+}
+
+static uint32_t current(ps_pool *p) { return atomic_load(&p->ticket) >> 32; }
+
+// How often RELAX fits into SPIN_NANOSECONDS: it takes from one to a hundred and
+// forty cycles, as the processor has it.
+static int measure_spins(void) {
+  enum { TRIED = 2000 };
+  struct timespec a, b;
+  clock_gettime(CLOCK_MONOTONIC, &a);
+  for (int i = 0; i < TRIED; i++) RELAX();
+  clock_gettime(CLOCK_MONOTONIC, &b);
+  const int64_t ns = (b.tv_sec - a.tv_sec) * 1000000000 + b.tv_nsec - a.tv_nsec;
+  return 1 + (int)(SPIN_NANOSECONDS * (int64_t)TRIED / (ns > TRIED / 4 ? ns : TRIED / 4));
+}
+
+// Whether there is nothing to do for a worker that has seen the command.
+static int nothing(ps_pool *p, uint32_t seen) { return current(p) == seen && !atomic_load(&p->stop); }
+
+static void *worker(void *arg) {
+  ps_pool *p = ((start *)arg)->pool;
+  scratch = ((start *)arg)->scratch;
+  free(arg);
+  uint32_t seen = IDLE;
+  for (;;) {
+    for (int i = 0; i < p->spins && nothing(p, seen); i++) RELAX();
+    for (int i = 0; i < YIELDS && nothing(p, seen) && atomic_load(&p->running); i++) sched_yield();
+    if (current(p) == seen) {
+      pthread_mutex_lock(&p->lock);
+      atomic_fetch_add(&p->sleeping, 1);
+      while (nothing(p, seen)) pthread_cond_wait(&p->wake, &p->lock);
+      atomic_fetch_sub(&p->sleeping, 1);
+      pthread_mutex_unlock(&p->lock);
+    }
+    if (atomic_load(&p->stop)) return NULL;
+    seen = work(p);
+  }
+}
+
+// The kernels of a level, for float32 or for bfloat16.
+static const ps_kernel *kernels_of(int level, int bf16) {
+#if defined(__x86_64__)
+  if (level >= 3 && bf16) return ps_avx512bf16_bf16;
+  if (level >= 2) return bf16 ? ps_avx512_bf16 : ps_avx512;
+  if (level == 1) return bf16 ? ps_avx2_bf16 : ps_avx2;
+#endif
+  (void)level;
+  return bf16 ? ps_generic_bf16 : ps_generic;
+}
+
+ps_pool *ps_pool_new(int n, int level) {
+  ps_pool *p = calloc(1, sizeof *p);
+  if (!p) return NULL;
+  for (int i = 0; i < PS_KERNEL_COUNT; i++) {
+    p->table[i] = kernels_of(level, 0)[i];
+    p->table[PS_KERNEL_COUNT + i] = kernels_of(level, 1)[i];
+  }
+#if defined(__x86_64__)
+  static const int products[] = {ps_k_pack, ps_k_igemm, ps_k_wgrad}; // which agree on how weights are packed
+  for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512_bf16[products[i]];
+#endif
+  atomic_store(&p->ticket, IDLE_TICKET);
+  p->spins = measure_spins();
+  pthread_mutex_init(&p->lock, NULL);
+  pthread_cond_init(&p->wake, NULL);
+  pthread_cond_init(&p->finished, NULL);
+  p->threads = calloc(n, sizeof *p->threads);
+  p->scratch = calloc(n, sizeof *p->scratch);
+  int ready = 0;
+  while (p->scratch && ready < n && (p->scratch[ready] = ps_pages(PS_SCRATCH))) ready++;
+  for (int i = 0; p->threads && ready == n && i < n - 1; i++) {
+    start *s = malloc(sizeof *s);
+    if (!s) break;
+    *s = (start){p, p->scratch[i]};
+    if (pthread_create(&p->threads[i], NULL, worker, s)) {
+      free(s);
+      break;
+    }
+    p->workers++;
+  }
+  p->slots = n;
+  if (!p->threads || ready != n || p->workers != n - 1) {
+    ps_pool_free(p);
+    return NULL;
+  }
+  return p;
+}
+
+void ps_pool_free(ps_pool *p) {
+  if (!p) return;
+  atomic_store(&p->stop, 1);
+  pthread_mutex_lock(&p->lock);
+  pthread_cond_broadcast(&p->wake);
+  pthread_mutex_unlock(&p->lock);
+  for (int i = 0; i < p->workers; i++) pthread_join(p->threads[i], NULL);
+  free(p->threads);
+  for (int i = 0; p->scratch && i < p->slots; i++) free(p->scratch[i]);
+  free(p->scratch);
+  pthread_mutex_destroy(&p->lock);
+  pthread_cond_destroy(&p->wake);
+  pthread_cond_destroy(&p->finished);
+  free(p);
+}
+
+static void wake(ps_pool *p) {
+  if (!atomic_load(&p->sleeping)) return;
+  pthread_mutex_lock(&p->lock);
+  pthread_cond_broadcast(&p->wake);
+  pthread_mutex_unlock(&p->lock);
+}
+
+// Waits until all tasks of the current command are done.
+static void finish(ps_pool *p, int64_t tasks) {
+  for (int i = 0; i < p->spins + YIELDS; i++) {
+    if (atomic_load(&p->done) == tasks) return;
+    if (i < p->spins) RELAX();
+    else sched_yield();
+  }
+  pthread_mutex_lock(&p->lock);
+  atomic_store(&p->waiting, 1);
+  while (atomic_load(&p->done) < tasks) pthread_cond_wait(&p->finished, &p->lock);
+  atomic_store(&p->waiting, 0);
+  pthread_mutex_unlock(&p->lock);
+}
+
+void ps_run(ps_pool *p, const ps_command *commands, int64_t n) {
+  p->commands = commands;
+  scratch = p->scratch[p->workers];
+  if (IDLE - p->first <= n) p->first = 0; // the numbers start again
+  atomic_store(&p->running, 1);
+  for (int64_t i = 0; i < n; i++) {
+    const ps_command *c = &commands[i];
+    if (c->tasks == 1 || p->workers == 0) { // not worth telling anybody
+      for (int64_t t = 0; t < c->tasks; t++) p->table[c->kernel](c->args, t);
+      continue;
+    }
+    atomic_store(&p->done, 0);
+    atomic_store(&p->ticket, (uint64_t)(p->first + (uint32_t)i) << 32 | (BIAS + (uint32_t)c->tasks));
+    wake(p);
+    work(p);
+    finish(p, c->tasks);
+  }
+  atomic_store(&p->ticket, IDLE_TICKET);
+  atomic_store(&p->running, 0);
+  p->first += n;
+}
+
+int ps_level(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+    return !__builtin_cpu_supports("avx512bf16") ? 2 : __builtin_cpu_is("intel") ? 4 : 3;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+#endif
+  return 0;
+}
+
+#define NAME(name) #name,
+static const char *const names[] = {PS_KERNELS(NAME)};
+int ps_kernel_count(void) { return sizeof names / sizeof *names; }
+const char *ps_kernel_name(int i) { return names[i]; }

@@ -1,0 +1,141 @@
+// The first layer: a 3x3 convolution of three channels. Its reduction is too
+// short for the matrix product of gemm.h, where every pixel needs pointers of its
+// own; here a run of pixels lies at fixed distances in one row, so that each
+// value of x is read once for the three taps that it meets. x is padded already.
+
+enum { RGB_PIXELS = GEMM_VECTORS == 4 ? 16 : 4, RGB_TAPS = 27 };
+
+// Adds one row of the kernel to m pixels of a row: acc[i] += Σ_q x[3·s·i + q] · b[q], q < 9.
+INLINE void rgb_row(vf acc[RGB_PIXELS], const int m, const int s, const float *x, const vf b[9]) {
+#pragma GCC unroll 64
+  for (int col = 0; col < (m - 1) * s + 3; col++)
+#pragma GCC unroll 3
+    for (int c = 0; c < 3; c++) {
+      const vf xv = splat(x[col * 3 + c]);
+#pragma GCC unroll 3
+      for (int v = 0; v < 3; v++)
+        if (col >= v && (col - v) % s == 0 && (col - v) / s < m) acc[(col - v) / s] += xv * b[v * 3 + c];
+    }
+}
+
+// Copies pictures into zeros around them, as float32, a task a row of the result.
+static void rgb_pad(const void *args, int64_t task) {
+  const pad_args *a = args;
+  const int64_t ph = a->top + a->h + a->bottom, pw = a->left + a->w + a->right;
+  const int64_t n = task / ph, i = task % ph - a->top, width = a->w * a->c;
+  float *y = (float *)a->y + task * pw * a->c;
+  if (i < 0 || i >= a->h) {
+    memset(y, 0, pw * a->c * sizeof *y);
+    return;
+  }
+  const elem *x = a->x + (n * a->h + i) * width;
+  memset(y, 0, a->left * a->c * sizeof *y);
+  y += a->left * a->c;
+  for (int64_t j = 0; j < width; j += VL) store_n(y + j, width - j, load_n(x + j, width - j));
+  memset(y + width, 0, a->right * a->c * sizeof *y);
+}
+
+// m pixels of a row, n ≤ VL of their channels.
+INLINE void rgb_tile(const rgb_args *a, const int m, const int s, const float *x, elem *y, int64_t col, int64_t n) {
+  vf acc[RGB_PIXELS];
+  const vf bias = a->bias ? load_n(a->bias + col, n) : splat(0);
+  for (int i = 0; i < m; i++) acc[i] = bias;
+  for (int u = 0; u < 3; u++, x += a->w_ * 3) {
+    OPAQUE(x);
+    vf b[9];
+    for (int q = 0; q < 9; q++) b[q] = load_n(a->w + (u * 9 + q) * a->o + col, n);
+    rgb_row(acc, m, s, x, b);
+  }
+  for (int i = 0; i < m; i++) store_n(y + i * a->o, n, activate(acc[i], a->act));
+}
+
+INLINE void rgb_line(const rgb_args *a, const int s, const float *x, elem *y, int64_t col, int64_t n) {
+  int64_t j = 0;
+  for (; j + RGB_PIXELS <= a->ow; j += RGB_PIXELS) rgb_tile(a, RGB_PIXELS, s, x + j * s * 3, y + j * a->o, col, n);
+  for (; j < a->ow; j++) rgb_tile(a, 1, s, x + j * s * 3, y + j * a->o, col, n);
+}
+
+// Rows [lo, hi) of y, counted through all pictures.
+static void rgb_rows(const rgb_args *a, int64_t lo, int64_t hi) {
+  for (int64_t row = lo; row < hi; row++) {
+    const float *x = a->x + (row / a->oh * a->h + row % a->oh * a->stride) * a->w_ * 3;
+    for (int64_t col = 0; col < a->o; col += VL) {
+      elem *y = a->y + row * a->ow * a->o + col;
+      const int64_t n = min64(VL, a->o - col);
+      if (a->stride == 1) rgb_line(a, 1, x, y, col, n);
+      else rgb_line(a, 2, x, y, col, n);
+    }
+    elem *y = a->y + row * a->ow * a->o;
+    if (a->more.f) act_run(y, y, a->ow * a->o, &a->more);
+  }
+}
+
+static void rgb(const void *args, int64_t task) {
+  const rgb_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  rgb_rows(a, lo, hi);
+}
+
+// The taps of `rows` rows of the kernel, r[u] for x: out[9·u + q] = Σ_j r[u][j·step + q] · dy[j], and
+// behind them out[9·rows] = Σ_j dy[j], over a row of dy.
+INLINE void rgb_outer(const int rows, const float *r0, const float *r1, const float *r2, int64_t step, const elem *dy,
+                      int64_t o, int64_t pixels, const int64_t n, vf *out) {
+  vf acc[RGB_TAPS], sum = splat(0);
+  for (int t = 0; t < rows * 9; t++) acc[t] = splat(0);
+  for (int64_t j = 0; j < pixels; j++, r0 += step, r1 += step, r2 += step, dy += o) {
+    const vf d = load_n(dy, n);
+    sum += d;
+#pragma GCC unroll 9
+    for (int q = 0; q < 9; q++) {
+      acc[q] += splat(r0[q]) * d;
+      if (rows == 1) continue;
+      acc[9 + q] += splat(r1[q]) * d;
+      acc[18 + q] += splat(r2[q]) * d;
+    }
+  }
+  for (int t = 0; t < rows * 9; t++) out[t] = acc[t];
+  out[rows * 9] = sum;
+}
+
+// The same, apart: where the compiler knows how far the rows are from each
+// other, it makes one address of three, and runs out of registers.
+#define RGB_OUTER(NAME, ROWS, N)                                                                              \
+  static __attribute__((noinline)) void NAME(const float *r0, const float *r1, const float *r2, int64_t step, \
+                                             const elem *dy, int64_t o, int64_t pixels, int64_t n, vf *out) { \
+    rgb_outer(ROWS, r0, r1, r2, step, dy, o, pixels, N, out);                                                 \
+  }
+enum { RGB_ROWS = GEMM_VECTORS == 4 ? 3 : 1 }; // whose sums the registers hold
+RGB_OUTER(rgb_outer_full, RGB_ROWS, VL)
+RGB_OUTER(rgb_outer_part, RGB_ROWS, n)
+
+// Adds the sums of a row of dy to dw, and of dy itself to db, which may be null.
+INLINE void rgb_weight_line(const rgb_args *a, const float *x, const elem *dy, float *dw, float *db, int64_t n) {
+  vf out[RGB_TAPS + 1];
+  const int64_t row = a->w_ * 3, step = a->stride * 3;
+  for (int u = 0; u < 3; u += RGB_ROWS) {
+    const float *r = x + u * row;
+    if (n == VL) rgb_outer_full(r, r + row, r + 2 * row, step, dy, a->o, a->ow, n, out);
+    else rgb_outer_part(r, r + row, r + 2 * row, step, dy, a->o, a->ow, n, out);
+    for (int t = 0; t < RGB_ROWS * 9; t++) {
+      float *d = dw + (u * 9 + t) * a->o;
+      store_n(d, n, load_n(d, n) + out[t]);
+    }
+  }
+  if (db) store_n(db, n, load_n(db, n) + out[RGB_ROWS * 9]);
+}
+
+// Partial dw [27][o] and db [o] of a task's rows, at its place in dw and db.
+static void rgb_weight(const void *args, int64_t task) {
+  const rgb_args *a = args;
+  TASK_RANGE(lo, hi, task, a->rows, a->n * a->oh);
+  float *dw = a->dw + task * RGB_TAPS * a->o, *db = a->db ? a->db + task * a->o : NULL;
+  memset(dw, 0, RGB_TAPS * a->o * sizeof *dw);
+  if (db) memset(db, 0, a->o * sizeof *db);
+  for (int64_t row = lo; row < hi; row++) {
+    const float *x = a->x + (row / a->oh * a->h + row % a->oh * a->stride) * a->w_ * 3;
+    for (int64_t col = 0; col < a->o; col += VL) {
+      const elem *dy = a->dy + row * a->ow * a->o + col;
+      rgb_weight_line(a, x, dy, dw + col, db ? db + col : NULL, min64(VL, a->o - col));
+    }
+  }
+}
