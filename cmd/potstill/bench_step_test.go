@@ -88,7 +88,7 @@ func TestStepCaseNets(t *testing.T) {
 // The net of operators has those that the study's nets lack, and each is right on
 // the CPU.
 func TestBenchOperators(t *testing.T) {
-	v := decode(t, succeeds(t, "bench", "kernels", "--arch", "operators", "--base", "2", "--size", "12", "--batch", "3", "--time", "1ms", "--check", "--json").out)
+	v := decode(t, succeeds(t, "bench", "kernels", "--arch", "operators", "--base", "2", "--size", "16", "--batch", "3", "--time", "1ms", "--check", "--json").out)
 	seen := make(map[string]bool)
 	for _, x := range v["rows"].([]any) {
 		row := x.(map[string]any)
