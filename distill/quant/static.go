@@ -13,13 +13,12 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// Int8 is the scheme of nets that are computed in integers: weights in 8 or 4 bits
-// and activations in 8, whose ranges are in the file.
+// Int8 is the scheme of nets with weights in 8 bits or fewer and activations in 8,
+// whose ranges are in the file.
 const Int8 = "int8"
 
 // Static returns a copy of a checkpoint's model with quantizers of its weights and
-// of what lies between its layers (layers.Fake): a net that is evaluated in
-// integers. Batch norms are folded into their convolutions, ranges of activations
+// of what lies between its layers (layers.Fake). Batch norms are folded into their convolutions, ranges of activations
 // are observed on images of the environment's training part, and what repairs the
 // options ask for are made. The order is fixed: folding, equalization, absorption,
 // ranges, weights, rounding, biases. The same images, options and backend give the
