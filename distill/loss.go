@@ -128,32 +128,36 @@ func NewLoss(s Settings, teachers []*layers.Model, o Options) (*Loss, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	l := &Loss{s: s.Normalized(), o: o}
-	var err error
-	if l.spec, err = s.Loss(); err != nil {
-		return nil, err
-	}
 	if len(teachers) == 0 {
 		return nil, errors.New("distillation: there is no teacher")
 	}
+	l := &Loss{s: s.Normalized(), o: o}
 	for _, m := range teachers {
 		l.teachers = append(l.teachers, &teacher{model: m})
+	}
+	return l, l.prepare()
+}
+
+// prepare makes the terms that compare logits, and the factors of all.
+func (l *Loss) prepare() (err error) {
+	if l.spec, err = l.s.Loss(); err != nil {
+		return err
 	}
 	for _, i := range l.spec.Items {
 		var t term
 		if !i.Method.Features {
 			if t, err = i.Method.prepare(i, nil); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		l.terms = append(l.terms, t)
 		var f []float32
 		if i.scheduled() {
-			f = []float32{float32(i.Factor(0, o.Epochs))}
+			f = []float32{float32(i.Factor(0, l.o.Epochs))}
 		}
 		l.factors = append(l.factors, f)
 	}
-	return l, nil
+	return nil
 }
 
 // Describe says line by line what the terms are, with their weights.
@@ -278,10 +282,16 @@ type call struct {
 func (l *Loss) Build(b *engine.Builder, in *train.Batch, out *engine.Outputs) []train.Term {
 	ce := b.One(engine.CrossEntropy{LabelSmoothing: l.o.Smoothing}, out.Logits, in.Target)
 	terms := []train.Term{{Name: "cross_entropy", Weight: float32(l.spec.CE()), Value: ce}}
-	c := &call{calc: calc{b}, l: l, in: in, student: out, teachers: l.forward(b, in)}
+	teachers := l.forward(b, in)
 	if b.Err() != nil {
 		return terms
 	}
+	return append(terms, l.imitate(b, in, out, teachers)...)
+}
+
+// imitate writes the terms that draw the student toward its teachers.
+func (l *Loss) imitate(b *engine.Builder, in *train.Batch, out *engine.Outputs, teachers []*engine.Outputs) (terms []train.Term) {
+	c := &call{calc: calc{b}, l: l, in: in, student: out, teachers: teachers}
 	defer b.Scope("distillation")()
 	if l.s.Teachers == Confidence && len(c.teachers) > 1 {
 		c.confidence = c.confidences(c.teachers, c.labels())

@@ -50,7 +50,7 @@ type Job struct {
 	Teacher *checkpoint.Checkpoint
 	// Others are further teachers beside it: see distill.Settings.Teachers.
 	Others []*checkpoint.Checkpoint
-	KD      distill.Settings
+	KD     distill.Settings
 	// SharedImages gives the teacher the student's images, normalized as its own,
 	// where its file says that it was made for others.
 	SharedImages bool

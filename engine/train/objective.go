@@ -62,6 +62,13 @@ type Batch struct {
 	wide []*engine.Value // the views in float32
 }
 
+// NewBatch returns what [Step.Build] hands to an objective, for whoever writes an
+// objective without a step: its views in the precision of the run, and its classes. The
+// bindings get what the objective binds.
+func NewBatch(b *engine.Builder, views []*engine.Value, target *engine.Value, in engine.Bindings) *Batch {
+	return &Batch{Views: views, Target: target, b: b, in: in}
+}
+
 // View is Views[i] with its elements stored as t, float32 or bfloat16, whatever the
 // precision of the run: for a frozen net that is computed in another.
 func (in *Batch) View(i int, t engine.DType) *engine.Value {

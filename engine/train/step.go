@@ -75,7 +75,7 @@ func (s *Step) Build(b *engine.Builder, images []*engine.Value, classes int, wei
 		return nil, fmt.Errorf("the step takes %d views of its images, %d are given", want, len(images))
 	}
 	w := &WrittenStep{In: make(engine.Bindings), Target: b.Input("target", engine.F32(images[0].Shape[0], classes))}
-	in := &Batch{Target: w.Target, b: b, in: w.In}
+	in := NewBatch(b, nil, w.Target, w.In)
 	in.wide = images
 	for _, x := range images {
 		if s.c.Precision == BFloat16 {
