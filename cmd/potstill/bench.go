@@ -16,7 +16,7 @@ type benchCmd struct {
 
 // benchFlags are common to train and kernels.
 type benchFlags struct {
-	Arch    []string      `default:"cnn-dwpw,cnn-plain,cnn-group,resnet18" help:"Families of nets."`
+	Arch    []string      `default:"cnn-dwpw,cnn-plain,cnn-group,resnet18" help:"Families of nets, or YAML files of nets; operators is a net of those that the study's nets lack."`
 	Base    int           `placeholder:"N" help:"Base width of every net, if not its family's own."`
 	Size    int           `default:"128" help:"Height and width of the images."`
 	Batch   int           `default:"32" help:"Images a step."`

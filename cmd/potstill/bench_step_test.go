@@ -84,3 +84,23 @@ func TestStepCaseNets(t *testing.T) {
 		}
 	}
 }
+
+// The net of operators has those that the study's nets lack, and each is right on
+// the CPU.
+func TestBenchOperators(t *testing.T) {
+	v := decode(t, succeeds(t, "bench", "kernels", "--arch", "operators", "--base", "2", "--size", "16", "--batch", "3", "--time", "1ms", "--check", "--json").out)
+	seen := make(map[string]bool)
+	for _, x := range v["rows"].([]any) {
+		row := x.(map[string]any)
+		seen[row["op"].(string)] = true
+		if e := row["error"].(float64); !(e < 1e-4) {
+			t.Errorf("%v %v is off by %g", row["op"], row["in"], e)
+		}
+	}
+	for _, op := range []string{"Concat", "Slice", "ChannelShuffle", "Mul", "MulBackward", "LayerNorm", "LayerNormBackward", "GroupNorm", "LocalResponseNorm",
+		"LocalResponseNormBackward", "Pad2D", "Pad2DBackward", "ScaleShift", "PReLU", "StochasticDepth", "AvgPool2D", "MaxPool2DBackward", "AdaptiveAvgPool2D", "Flatten"} {
+		if !seen[op] {
+			t.Errorf("%s is not measured", op)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"runtime"
@@ -101,7 +102,13 @@ func (c *benchTrainCmd) Run(a *app) error {
 
 // net builds a net of the family, or of a YAML file.
 func (c *benchFlags) net(family string) (*layers.Model, error) {
-	n, err := layers.Open(layers.Arch{Family: family, Classes: c.Classes, Base: c.Base})
+	var n *layers.Net
+	var err error
+	if family == operatorsNet {
+		n, err = newOperatorsNet(c.Classes, cmp.Or(c.Base, 16))
+	} else {
+		n, err = layers.Open(layers.Arch{Family: family, Classes: c.Classes, Base: c.Base})
+	}
 	if err != nil {
 		return nil, err
 	}
