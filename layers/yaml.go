@@ -177,7 +177,7 @@ func (m *Module) decodeNode(n *yamldoc.Node) error {
 	if err != nil {
 		return n.Errorf("kind", "%s: %v", m.Name, err)
 	}
-	fields, known := make(map[string]reflect.Value), []string{"kind", "from", "tensors", "fake"}
+	fields, known := make(map[string]reflect.Value), []string{"kind", "from", "tensors"}
 	settings(kind, func(key string, f reflect.Value) { fields[key], known = f, append(known, key) })
 	err = n.Each(func(key string, v *yamldoc.Node) error {
 		switch f, ok := fields[key]; {
@@ -205,7 +205,7 @@ func (m *Module) decodeNode(n *yamldoc.Node) error {
 		case ok:
 			return v.Decode(f.Addr().Interface())
 		}
-		return n.Errorf(key+"#", "%s: unknown key %s of a %s; known are %s", m.Name, short(key), name, strings.Join(known, ", "))
+		return n.Errorf(key+"#", "%s: unknown key %s of a %s; known are %s", m.Name, short(key), name, strings.Join(append(known, "fake"), ", "))
 	})
 	m.Kind = kind.Interface().(Kind)
 	return err
