@@ -46,7 +46,12 @@ func (c *distillCmd) AfterApply(k *kong.Context) error {
 	if err := cmp.Or(c.runFlags.check(set), c.imageFlags.check(set), c.initFlags.check(set)); err != nil {
 		return err
 	}
-	if c.Teacher != "" {
+	if c.KD != "" {
+		if err := set.without("with --kd, which has the settings of each method, as in kd:T=4,alpha=0.9", "T", "alpha"); err != nil {
+			return err
+		}
+	}
+	if len(c.Teacher) > 0 {
 		return set.without("with --teacher, which is trained already", "teacher-arch", "teacher-base", "teacher-epochs")
 	}
 	return nil
