@@ -56,12 +56,6 @@ func (f *features) review(p paired) (term, error) {
 	for k := range len(list) + 1 {
 		q := list[min(k, len(list)-1)]
 		s, t := f.student.At(q.student).Shape, f.teachers[0].At(q.teacher).Shape
-		if k > 0 && k < len(list) {
-			above := f.student.At(list[k-1].student).Shape
-			if above[1]%s[1] != 0 || above[2]%s[2] != 0 {
-				return nil, fmt.Errorf("features of %dx%d are not enlarged to %dx%d by whole factors; choose other stages", s[1], s[2], above[1], above[2])
-			}
-		}
 		l, err := f.level(fmt.Sprintf("distillation.reviewkd.%d", k+1), s[3], middle, t[3], k < len(list))
 		if err != nil {
 			return nil, err
@@ -134,15 +128,36 @@ func (r *review) build(c *call) *engine.Value {
 	return c.One(engine.Add{}, sum...)
 }
 
-// enlarged repeats the pixels of a map until it has h rows of w: whole multiples of
-// what it has.
-func (c calc) enlarged(x *engine.Value, h, w int) *engine.Value {
-	n, own, across, channels, _ := x.NHWC()
-	if own == h && across == w {
+// enlarged repeats the pixels of a map [N,h,w,C] until it has H rows of W: pixel (i, j)
+// is that at (⌊i·h/H⌋, ⌊j·w/W⌋), PyTorch's interpolation "nearest".
+func (c *call) enlarged(x *engine.Value, height, width int) *engine.Value {
+	n, h, w, channels, _ := x.NHWC()
+	to := engine.F32(n, height, width, channels)
+	switch {
+	case h == height && w == width:
 		return x
+	case height%h == 0 && width%w == 0: // a mean's gradient, times the pixels of a window
+		op := engine.AdaptiveAvgPool2DBackward{Adaptive: engine.Adaptive{Size: engine.Pair{h, w}}, X: to}
+		return c.scale(c.One(op, x), float32(height/h*(width/w)))
 	}
-	op := engine.AdaptiveAvgPool2DBackward{Adaptive: engine.Adaptive{Size: engine.Pair{own, across}}, X: engine.F32(n, h, w, channels)}
-	return c.scale(c.One(op, x), float32(h/own*(w/across)))
+	flat := c.shape(c.One(engine.Flatten{}, x), n*channels, h*w)
+	flat = c.product(flat, c.nearest(h, w, height, width))
+	return c.One(engine.FlattenBackward{X: to}, c.shape(flat, n, channels*height*width))
+}
+
+// nearest is the matrix [h·w,H·W] whose columns choose a pixel each.
+func (c *call) nearest(h, w, height, width int) *engine.Value {
+	name := fmt.Sprintf("distillation.nearest.%dx%d.%dx%d", h, w, height, width)
+	if v := c.Graph().Input(name); v != nil {
+		return v
+	}
+	data := make([]float32, h*w*height*width)
+	for i := range height {
+		for j := range width {
+			data[(i*h/height*w+j*w/width)*height*width+i*width+j] = 1
+		}
+	}
+	return c.in.Bind(name, engine.F32(h*w, height*width), engine.Bytes(data))
 }
 
 // pyramid is the loss of a level.

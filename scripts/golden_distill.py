@@ -202,9 +202,10 @@ class Chain(nn.Module):
         return results
 
 
-chain = Chain()
-goal = list(ft) + [F.adaptive_avg_pool2d(ft[1], 1)]
-projected("reviewkd", fs, ft, chain, lambda x: review.hcl_loss(chain(x), goal))
+for gs, gt in [(fs, ft), (maps(70, (5, 4, 7, 7), (5, 6, 3, 3)), maps(80, (5, 5, 7, 7), (5, 8, 3, 3)))]:
+    chain = Chain()
+    goal = list(gt) + [F.adaptive_avg_pool2d(gt[1], 1)]
+    projected("reviewkd", gs, gt, chain, lambda x: review.hcl_loss(chain(x), goal))
 
 with open("distill/testdata/golden.json", "w") as f:
     def short(x):

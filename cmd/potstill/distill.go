@@ -24,6 +24,9 @@ type distillCmd struct {
 	T                float64  `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature of plain kd."`
 	Alpha            float64  `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss of plain kd."`
 	DOT              *float64 `name:"dot" placeholder:"DELTA" group:"Distillation:" help:"With --optimizer sgd: give the labels and the teacher a momentum each, --momentum less and plus DELTA, as 0.075 (arXiv:2305.09651)."`
+	Compare          string   `placeholder:"METHOD,METHOD,…" group:"Distillation:" help:"Run short pilots with each of these losses, and with no teacher, on the same seeds, print the gains, and stop."`
+	PilotEpochs      int      `placeholder:"N" group:"Distillation:" help:"Epochs of a pilot; a tenth of --epochs if not given."`
+	PilotSeeds       int      `default:"3" group:"Distillation:" help:"Seeds of the pilots, from --seed on."`
 	ShareImages      bool     `group:"Distillation:" help:"Give the teacher the student's images, normalized as its own, where its file says that it was made for another size; else it gets its own, of the same pictures, cropped and flipped alike."`
 	Teacher          []string `sep:"none" placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher. Given several times, their losses are averaged."`
 	TeacherShares    string   `enum:"equal,confidence" default:"equal" placeholder:"equal|confidence" group:"Distillation:" help:"How several teachers are weighted: equal, or confidence, image by image by how sure each is of its class."`
@@ -56,8 +59,10 @@ Example:
 
 // Run distills.
 func (c *distillCmd) Run(a *app) error {
-	if err := c.choose(a, "out/distill"); err != nil {
-		return err
+	if c.Compare == "" {
+		if err := c.choose(a, "out/distill"); err != nil {
+			return err
+		}
 	}
 	start, err := c.initFlags.load(a)
 	if err != nil {
@@ -89,6 +94,10 @@ func (c *distillCmd) Run(a *app) error {
 				j.Others = teachers[1:]
 			}
 			j.SharedImages = c.ShareImages
+			if c.Compare != "" {
+				j.KD, j.Config.Optimizer.DOT = c.settings(), c.DOT
+				return c.compare(a, b, j)
+			}
 			return c.run(a, b, j)
 		})
 	})

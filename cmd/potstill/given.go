@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -44,6 +45,16 @@ func (c *trainCmd) AfterApply(k *kong.Context) error {
 func (c *distillCmd) AfterApply(k *kong.Context) error {
 	set := flagsOf(k)
 	if err := cmp.Or(c.runFlags.check(set), c.imageFlags.check(set), c.initFlags.check(set)); err != nil {
+		return err
+	}
+	if c.Compare != "" {
+		if len(c.Teacher) == 0 {
+			return errors.New("--compare takes a teacher that is trained: name it with --teacher")
+		}
+		if err := set.without("with --compare, which writes nothing", "out", "resume", "force", "save-every", "log-steps", "kd", "T", "alpha"); err != nil {
+			return err
+		}
+	} else if err := set.without("without --compare", "pilot-epochs", "pilot-seeds"); err != nil {
 		return err
 	}
 	if c.KD != "" {

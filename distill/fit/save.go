@@ -132,7 +132,7 @@ func (s *session) checkpoint(snap *train.Snapshot, whole bool) (*checkpoint.Chec
 	c := &checkpoint.Checkpoint{
 		Net: s.model.Net(), Classes: s.j.Data.Classes, Preprocess: s.j.Preprocess, History: s.history,
 	}
-	if c.Metrics, err = metrics(snap); err != nil {
+	if c.Metrics, err = figures(snap); err != nil {
 		return nil, err
 	}
 	if c.State, err = stateOf(s.model, snap); err != nil {
@@ -157,9 +157,9 @@ func (s *session) checkpoint(snap *train.Snapshot, whole bool) (*checkpoint.Chec
 	return c, err
 }
 
-// metrics returns the figures of the snapshot's last epoch, nil before the
+// figures returns those of the snapshot's last epoch, nil before the
 // first is done. They hold no times.
-func metrics(snap *train.Snapshot) (map[string]float64, error) {
+func figures(snap *train.Snapshot) (map[string]float64, error) {
 	var p struct {
 		History []train.EpochInfo `json:"history"`
 	}

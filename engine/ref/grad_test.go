@@ -83,6 +83,7 @@ func gradCases() []gradCase {
 		{op: engine.GlobalAvgPool{}, in: []engine.Spec{x}},
 		{op: engine.GlobalAvgPool{KeepDims: true}, in: []engine.Spec{x}},
 		{op: engine.Flatten{}, in: []engine.Spec{x}},
+		{op: engine.FlattenBackward{X: f32(2, 2, 2, 3)}, in: []engine.Spec{f32(2, 12)}},
 		{op: engine.Reshape{Shape: []int{10, 12}}, in: []engine.Spec{x}},
 		{op: engine.LinearBackwardData{}, in: []engine.Spec{f32(3, 5), f32(4, 5)}},
 		{op: engine.LinearBackwardWeight{}, in: []engine.Spec{f32(5, 3), f32(5, 4)}},
