@@ -56,24 +56,44 @@ func best(a *app, atLeast time.Duration, f func() error) (time.Duration, error) 
 	return shortest, err
 }
 
+// matrixShapes are the images and weights of the products that matrixLimit
+// times, a larger one where the one before was too short to be at full speed.
+var matrixShapes = [][2][]int{
+	{{1, 32, 32, 256}, {1, 1, 256, 256}}, {{8, 32, 32, 256}, {1, 1, 256, 256}}, {{64, 32, 32, 1024}, {1, 1, 1024, 1024}},
+}
+
+// fullSpeed is how long a product takes at least in which neither its begin nor
+// its end counts for much.
+const fullSpeed = time.Millisecond
+
 func matrixLimit(a *app, b engine.Backend, dtype engine.DType, atLeast time.Duration) (gflops float64, err error) {
-	op := engine.Conv2D{}
-	in := []engine.Spec{engine.F32(8, 32, 32, 256), engine.F32(1, 1, 256, 256)}
-	if g, ok := b.(*gpu.Backend); ok && g.Device().Multiprocessors >= 16 { // enough work for all of them
-		in = []engine.Spec{engine.F32(64, 32, 32, 1024), engine.F32(1, 1, 1024, 1024)}
+	for _, s := range matrixShapes {
+		t, flops, err := matrixTime(a, b, engine.Spec{Shape: s[0], DType: dtype}, engine.F32(s[1]...), atLeast)
+		if err != nil {
+			return 0, err
+		}
+		gflops = max(gflops, flops/t.Seconds()/1e9)
+		if t >= fullSpeed {
+			break
+		}
 	}
-	in[0].DType = dtype
+	return gflops, nil
+}
+
+// matrixTime returns the shortest time of one product, and its operations.
+func matrixTime(a *app, b engine.Backend, x, w engine.Spec, atLeast time.Duration) (t time.Duration, flops float64, err error) {
+	op, in := engine.Conv2D{}, []engine.Spec{x, w}
 	out, err := op.Infer(in)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	k, err := newKernelRun(b, op, in, out)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, k.close()) }()
-	t, err := best(a, atLeast, k.run)
-	return float64(op.Cost(in, out)) / t.Seconds() / 1e9, err
+	t, err = best(a, atLeast, k.run)
+	return t, float64(op.Cost(in, out)), err
 }
 
 // copyBytes is beyond the caches of any processor's core and most sockets.

@@ -73,6 +73,8 @@ type Backend struct {
 
 	flag cuda.Ptr // of AllFinite: a word, 0 before the first call
 
+	wanted map[sourceKey]bool // of Warm: what would be compiled; nil in a backend that has a device
+
 	slabs              []cuda.Ptr // of counters, the last of which has slabLeft words that are not given out
 	slabLeft, slabSize int
 

@@ -33,7 +33,7 @@ type bench struct {
 	flush    cuda.Ptr // larger than the cache
 	flushed  int
 	clean    func() error // reads as much other memory
-	fills    int // of flush, that take as long as ahead
+	fills    int          // of flush, that take as long as ahead
 	from, to *cuda.Event
 }
 
