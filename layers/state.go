@@ -149,5 +149,6 @@ func (n *Net) CheckState(s StateDict) error {
 			return fmt.Errorf("tensor %s is not one of %s", s[i].Name, n)
 		}
 	}
-	return nil
+	_, err = n.Quantizers(s)
+	return err
 }

@@ -36,6 +36,8 @@ const (
 	kChannelwiseBackward
 	kChannelwiseTotal
 	kRowwise
+	kFakeQuant
+	kFakeQuantBackward
 	kSoftmax
 	kSoftmaxBackward
 	kMSE
@@ -104,7 +106,7 @@ var kernelNames = [kernelCount]string{
 	"widen", "narrow", "fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
 	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
 	"pad2d", "pad2d_backward", "local_response", "local_response_backward",
-	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
+	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "fake_quant", "fake_quant_backward", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
@@ -179,6 +181,7 @@ type (
 		stride       int64
 		rows, chunks int64
 		prelu, one   int64
+		lo, hi, gain float64
 	}
 	softmaxArgs struct {
 		x, dy, y  ptr

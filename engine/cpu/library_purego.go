@@ -115,7 +115,7 @@ var kernels = [2 * kernelCount]func(args ptr, task int64){
 	widen[float32], narrow[float32], fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle,
 	pad2d, pad2dBackward, localResponse, localResponseBackward,
-	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
+	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, fakeQuant, fakeQuantBackward, softmax, softmaxBackward,
 	mse, mseTotal, mseBackward,
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, bnApply, bnGrad, bnGradApply, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,

@@ -35,7 +35,7 @@ typedef float elem;
   X(channel_shuffle) X(pad2d) X(pad2d_backward)                                \
   X(local_response) X(local_response_backward) X(stochastic_depth)             \
   X(pointwise) X(channelwise) X(channelwise_backward) X(channelwise_total)     \
-  X(rowwise) X(softmax) X(softmax_backward)                                    \
+  X(rowwise) X(fake_quant) X(fake_quant_backward) X(softmax) X(softmax_backward) \
   X(mse) X(mse_total) X(mse_backward)                                          \
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
@@ -177,6 +177,7 @@ typedef struct {
   int64_t stride;              // from one image's w to the next's
   int64_t rows, chunks;        // rows a task, tasks an image
   int64_t prelu, one;          // w are slopes; it is one for all channels
+  double lo, hi, gain;         // of engine.FakeQuant
 } channel_args;
 
 typedef struct {

@@ -18,6 +18,7 @@
 #include "layernorm.h"
 #include "groupnorm.h"
 #include "channelwise.h"
+#include "fakequant.h"
 #include "softmax.h"
 #include "mse.h"
 #include "gemm.h"
