@@ -123,6 +123,9 @@ var kernels = [2 * kernelCount]func(args ptr, task int64){
 	nil, nil, nil, nil, nil, nil, nil, nil, nil, // no rgb and no wino: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
 	nil, // no chain: see compiled
+	quantize, dequantize, lookup, qadd, qmul, qconcat, qflatten, qmaxPool, qavgPool,
+	nil, // no qpack: see compiled
+	qconv, qdepthwise,
 
 	kernelCount + kWiden:  widen[half.BFloat16],
 	kernelCount + kNarrow: narrow[half.BFloat16],
