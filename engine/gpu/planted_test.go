@@ -87,7 +87,8 @@ func TestPlanted(t *testing.T) {
 // TestSuiteOrders runs the suite in other legal orders, each in a process of its
 // own: the threads of a block and the blocks of a grid from the last to the first
 // and a stream's work only when somebody waits for it, and the threads of a block
-// interleaved.
+// interleaved. And it runs it as on a card of 132 multiprocessors, an H100 or an
+// H200, for which work is cut into other parts.
 func TestSuiteOrders(t *testing.T) {
 	o := fakeOptions(t)
 	o.NoLibraries = true
@@ -96,11 +97,15 @@ func TestSuiteOrders(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	for _, order := range orders[1:] {
-		t.Run(order, func(t *testing.T) {
+	for name, env := range map[string][]string{
+		"reverse":             {"FAKE_ORDER=reverse", "FAKE_QUEUE=lazy"},
+		"interleave":          {"FAKE_ORDER=interleave", "FAKE_QUEUE=lazy"},
+		"132 multiprocessors": {"FAKE_MULTIPROCESSORS=132"},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteOrders$/^child$", "-test.v", "-test.timeout=15m")
-			cmd.Env = append(os.Environ(), ordersEnv+"="+order, "FAKE_ORDER="+order, "FAKE_QUEUE=lazy")
+			cmd.Env = append(append(os.Environ(), ordersEnv+"="+name), env...)
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
