@@ -35,6 +35,15 @@ func (b *NetBuilder) Share(role, tensor string) {
 	m.Tensors[role] = tensor
 }
 
+// Fake gives the module last added a quantizer.
+func (b *NetBuilder) Fake(role string, f Fake) {
+	m := &b.net.Modules[len(b.net.Modules)-1]
+	if m.Fake == nil {
+		m.Fake = make(map[string]Fake)
+	}
+	m.Fake[role] = f
+}
+
 // Net returns the net whose logits are the output of the given module, or says
 // in one line what is wrong with it.
 func (b *NetBuilder) Net(output string) (*Net, error) {

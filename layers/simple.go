@@ -24,7 +24,18 @@ func init() {
 	Register(ReLU6{})
 	Register(Flatten{})
 	Register(Dropout{P: 0.5})
+	Register(Identity{})
 }
+
+// Identity is PyTorch's nn.Identity: x passes. With a quantizer of its output it is
+// where an image, or a value that others read as it was, is rounded.
+type Identity struct{ unary }
+
+// Build implements Kind.
+func (Identity) Build(c *Call) *engine.Value { return c.In[0] }
+
+// Keep implements Kind.
+func (k Identity) Keep([][]int, []int) (Kind, error) { return k, nil }
 
 // ReLU is PyTorch's nn.ReLU: max(x, 0).
 type ReLU struct{ unary }

@@ -28,7 +28,8 @@ type qconvolution struct {
 
 const (
 	qblock       = 96      // pixels of a task, at most
-	qblockBytes  = 1 << 18 // of the rows that a task gathers, unless they are few
+	qblockBytes  = 1 << 20 // of the rows that a task gathers, in int16, unless they are few
+	qtasks       = 8       // at least, where there is enough to do
 	qblockPixels = 6       // that are computed together
 	qwindow      = 512     // taps of a depthwise convolution whose sums floats hold
 )
@@ -54,13 +55,17 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	}
 	k := ceilDiv(int(a.k), 4) * 4
 	pixels := g.n * g.oh * g.ow
-	block := min(max(qblockBytes/(2*k), qblockPixels), qblock)
-	if each := ceilDiv(pixels, 8); block > each { // enough tasks for some threads
-		block = max(each, min(qblockPixels, pixels))
+	// A block's rows stay in the cache while all of the weights go by, once: so blocks
+	// are large, and where they are few, tasks are parts of the outputs.
+	blocks := ceilDiv(pixels, max(min(qblockBytes/(2*k), qblock)/qblockPixels*qblockPixels, qblockPixels))
+	if few := ceilDiv(g.og, 64); blocks*g.groups < qtasks && k*g.og < 1<<18 {
+		blocks = max(blocks, min(ceilDiv(qtasks, g.groups*few), ceilDiv(pixels, qblockPixels))) // the weights are small
 	}
+	block := ceilDiv(ceilDiv(pixels, blocks), qblockPixels) * qblockPixels
+	blocks = ceilDiv(pixels, block)
 	a.block, a.splits = int64(block), 1
-	if blocks := ceilDiv(pixels, block) * g.groups; blocks < 8 {
-		a.splits = int64(min(ceilDiv(8, blocks), ceilDiv(g.og, 64)))
+	if n := blocks * g.groups; n < qtasks {
+		a.splits = int64(min(ceilDiv(qtasks, n), ceilDiv(g.og, 64)))
 	}
 	q.tasks = ceilDiv(pixels, block) * g.groups * int(a.splits)
 	q.bytes = g.groups * ceilDiv(g.og, 16) * 16 * (4 + 2*k)

@@ -68,11 +68,35 @@ static void qpack(const void *args, int64_t g) {
   }
 }
 
+// n codes as elements of a row.
+INLINE void qcopy(qelem *to, const uint8_t *from, int64_t n) {
+#if defined(PS_VNNI) // in pieces of one size, the last two of which may overlap
+  if (n >= 16) {
+    for (int64_t i = 0; i + 16 <= n; i += 16) memcpy(to + i, from + i, 16);
+    memcpy(to + n - 16, from + n - 16, 16);
+  } else if (n >= 8) {
+    memcpy(to, from, 8);
+    memcpy(to + n - 8, from + n - 8, 8);
+  } else if (n >= 4) {
+    memcpy(to, from, 4);
+    memcpy(to + n - 4, from + n - 4, 4);
+  } else {
+    for (int64_t i = 0; i < n; i++) to[i] = from[i];
+  }
+#else
+  for (int64_t i = 0; i < n; i++) to[i] = from[i];
+#endif
+}
+
+// A pixel of y.
+typedef struct {
+  int64_t image, i, j;
+} qpixel;
+
 // The row of a pixel of a group, at most a->k elements and the rest of a step.
-INLINE void qgather(const qconv_args *a, qelem *row, int64_t pixel, int64_t g) {
-  const int64_t j = pixel % a->ow, i = pixel / a->ow % a->oh, image = pixel / a->ow / a->oh;
-  const uint8_t *x = a->x + image * a->h * a->w_ * a->c + g * a->cg;
-  const int64_t h0 = i * a->sh - a->top, w0 = j * a->sw - a->left;
+INLINE void qgather(const qconv_args *a, qelem *row, qpixel at, int64_t g) {
+  const uint8_t *x = a->x + at.image * a->h * a->w_ * a->c + g * a->cg;
+  const int64_t h0 = at.i * a->sh - a->top, w0 = at.j * a->sw - a->left;
   const int whole = a->dilw == 1 && a->groups == 1 && w0 >= 0 && w0 + a->kw <= a->w_; // a kernel's row lies in one piece
   qelem *end = row + qsteps(a) * QSTEP;
   for (int64_t u = 0; u < a->kh; u++) {
@@ -81,17 +105,9 @@ INLINE void qgather(const qconv_args *a, qelem *row, int64_t pixel, int64_t g) {
     const int64_t pieces = whole || !inside ? 1 : a->kw, n = whole || !inside ? a->kw * a->cg : a->cg;
     for (int64_t v = 0; v < pieces; v++, row += n) {
       const int64_t w = w0 + v * a->dilw;
-      if (!inside || (!whole && (w < 0 || w >= a->w_))) {
+      if (inside && (whole || (w >= 0 && w < a->w_))) qcopy(row, x + (h * a->w_ + w) * a->c, n);
+      else
         for (int64_t c = 0; c < n; c++) row[c] = (qelem)a->xzero;
-        continue;
-      }
-      const uint8_t *p = x + (h * a->w_ + w) * a->c;
-#if defined(PS_VNNI)
-      if (n == 3) row[0] = p[0], row[1] = p[1], row[2] = p[2];
-      else memcpy(row, p, n);
-#else
-      for (int64_t c = 0; c < n; c++) row[c] = p[c];
-#endif
     }
   }
   while (row < end) *row++ = 0;
@@ -149,6 +165,7 @@ static void qconv(const void *args, int64_t task) {
   if (v0 == v1) return;
   const qelem *rows[QBLOCK + QROWS];
   qelem *scratch = (qelem *)ps_scratch();
+  qpixel at = {p0 / (a->oh * a->ow), p0 / a->ow % a->oh, p0 % a->ow};
   for (int64_t p = p0; p < p1; p++) {
 #if defined(PS_VNNI)
     if (a->direct) {
@@ -156,9 +173,13 @@ static void qconv(const void *args, int64_t task) {
       continue;
     }
 #endif
-    qgather(a, scratch, p, g);
+    qgather(a, scratch, at, g);
     rows[p - p0] = scratch;
     scratch += qsteps(a) * QSTEP;
+    if (++at.j == a->ow) {
+      at.j = 0;
+      if (++at.i == a->oh) at.i = 0, at.image++;
+    }
   }
   for (int i = 0; i < QROWS; i++) rows[p1 - p0 + i] = rows[p1 - p0 - 1];
   int64_t v = v0;

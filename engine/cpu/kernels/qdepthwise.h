@@ -49,6 +49,22 @@ INLINE void qdw_pixel(const qconv_args *a, const uint8_t *x, int64_t h0, int64_t
   qdw_store(a, at, n, sum, bias - as_ints(inside) * splat_int(a->xzero), m);
 }
 
+// The pixels [j0, j1) of a row whose 3x3 windows lie in the picture, one beside the
+// other: each column of x is read once, and is part of three sums.
+INLINE void qdw_slide3(const qconv_args *a, const uint8_t *x, int64_t j0, int64_t j1, int64_t c, int64_t n, int64_t at, vi bias, vf m) {
+  vf w[9], all = splat(0), last = splat(0), before = splat(0);
+  for (int t = 0; t < 9; t++) all += w[t] = load_weights(a->w + t * a->c + c, n);
+  bias -= as_ints(all) * splat_int(a->xzero);
+  const int64_t row = a->dilh * a->w_ * a->c;
+  const uint8_t *p = x + (j0 - a->left) * a->c + c;
+  for (int64_t j = j0 - 2; j < j1; j++, p += a->c) {
+    const vf u = as_floats(load_codes(p, n)), v = as_floats(load_codes(p + row, n)), z = as_floats(load_codes(p + 2 * row, n));
+    if (j >= j0) qdw_store(a, at + j * a->c, n, before + (u * w[2] + v * w[5] + z * w[8]), bias, m);
+    before = last + (u * w[1] + v * w[4] + z * w[7]);
+    last = u * w[0] + v * w[3] + z * w[6];
+  }
+}
+
 // The pixels [j0, j1) of a row whose 3x3 windows lie in the picture.
 INLINE void qdw_run3(const qconv_args *a, const uint8_t *x, int64_t j0, int64_t j1, int64_t c, int64_t n, int64_t at, vi bias, vf m) {
   vf w[9], all = splat(0);
@@ -87,7 +103,10 @@ static void qdepthwise(const void *args, int64_t task) {
       memcpy(&bias, a->bias + c, min64(n, VL) * 4);
       const vf m = load_n(a->m + c, n);
       for (int64_t j = 0; j < j0; j++) qdw_pixel(a, x, h0, j * a->sw - a->left, u0, u1, c, n, at + j * a->c, bias, m);
-      if (j0 < j1) {
+      if (j0 < j1 && a->sw == 1 && a->dilw == 1) {
+        if (n >= VL) qdw_slide3(a, x + h0 * a->w_ * a->c, j0, j1, c, VL, at, bias, m);
+        else qdw_slide3(a, x + h0 * a->w_ * a->c, j0, j1, c, n, at, bias, m);
+      } else if (j0 < j1) {
         if (n >= VL) qdw_run3(a, x + h0 * a->w_ * a->c, j0, j1, c, VL, at, bias, m);
         else qdw_run3(a, x + h0 * a->w_ * a->c, j0, j1, c, n, at, bias, m);
       }

@@ -1,5 +1,17 @@
 // Pools of codes: engine.QMaxPool2D and QAvgPool2D have the formulas.
 
+typedef uint8_t v16 __attribute__((vector_size(16)));
+typedef uint8_t v16_unaligned __attribute__((vector_size(16), aligned(1), may_alias));
+
+INLINE v16 larger(v16 a, v16 b) {
+#if defined(__SSE2__)
+  return (v16)_mm_max_epu8((__m128i)a, (__m128i)b);
+#else
+  const v16 m = (v16)(a > b);
+  return (m & a) | (~m & b);
+#endif
+}
+
 // A task is a row of windows of one picture.
 static void qmaxpool(const void *args, int64_t task) {
   const qpool_args *a = args;
@@ -8,12 +20,22 @@ static void qmaxpool(const void *args, int64_t task) {
   uint8_t *y = a->y + task * a->ow * a->c;
   for (int64_t j = 0; j < a->ow; j++, y += a->c) {
     const pool_span *col = &a->col_spans[j];
-    memset(y, 0, a->c);
-    for (int64_t r = row->first; r < row->end; r += a->dilh)
-      for (int64_t s = col->first; s < col->end; s += a->dilw) {
-        const uint8_t *p = x + (r * a->w + s) * a->c;
-        for (int64_t c = 0; c < a->c; c++) y[c] = p[c] > y[c] ? p[c] : y[c];
-      }
+    int64_t c = 0;
+    for (; c + 16 <= a->c; c += 16) {
+      v16 best = {0};
+      for (int64_t r = row->first; r < row->end; r += a->dilh)
+        for (int64_t s = col->first; s < col->end; s += a->dilw) best = larger(best, *(const v16_unaligned *)(x + (r * a->w + s) * a->c + c));
+      *(v16_unaligned *)(y + c) = best;
+    }
+    for (; c < a->c; c++) {
+      uint8_t best = 0;
+      for (int64_t r = row->first; r < row->end; r += a->dilh)
+        for (int64_t s = col->first; s < col->end; s += a->dilw) {
+          const uint8_t v = x[(r * a->w + s) * a->c + c];
+          if (v > best) best = v;
+        }
+      y[c] = best;
+    }
   }
 }
 

@@ -15,12 +15,15 @@ type array struct {
 	i     []int64
 	ints  bool
 	splat bool
+	// dtype is the type of an initializer, coding that of codes which f was decoded of.
+	dtype  string
+	coding *coding
 }
 
 // fromTensor takes a tensor of a file over.
 func fromTensor(t *onnxread.Tensor) *array {
 	ints := t.Int != nil || t.Float == nil && named.Size(t.DType) > 0 && isInteger(t.DType)
-	return &array{name: t.Name, shape: t.Shape, f: t.Float, i: t.Int, ints: ints}
+	return &array{name: t.Name, shape: t.Shape, f: t.Float, i: t.Int, ints: ints, dtype: t.DType}
 }
 
 func isInteger(dtype string) bool {

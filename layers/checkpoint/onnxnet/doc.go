@@ -30,6 +30,6 @@
 //
 // What a CNN classifier cannot hold is refused in one line that names the node
 // and its operator: products of two tensors that both depend on the image
-// (attention), crops and resizes of the image, QuantizeLinear of activations,
+// (attention), crops and resizes of the image, DynamicQuantizeLinear,
 // loops and conditions. There is no engine for tensors of any rank behind this.
 package onnxnet

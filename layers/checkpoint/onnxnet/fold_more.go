@@ -133,7 +133,6 @@ func foldDequantize(f *folder, n *onnxread.Node, _ int, in []*array) (*array, er
 	if err := needs(in, 2); err != nil {
 		return nil, err
 	}
-	x, scale := in[0], in[1]
 	var zero *array
 	if len(in) > 2 {
 		zero = in[2]
@@ -141,13 +140,18 @@ func foldDequantize(f *folder, n *onnxread.Node, _ int, in []*array) (*array, er
 	if n.Int("block_size", 0) != 0 {
 		return nil, fmt.Errorf("codes in blocks are not read")
 	}
-	if !x.ints {
+	if !in[0].ints {
 		return nil, fmt.Errorf("its codes are floats")
 	}
+	return f.dequantized(in[0], in[1], zero, n.Int("axis", 1))
+}
+
+// dequantized decodes the codes x; zero may be nil.
+func (f *folder) dequantized(x, scale, zero *array, axis int) (*array, error) {
 	each, count := 1, scale.len() // elements of one scale that follow each other; scales
 	if len(scale.shape) == 1 && count > 1 {
-		axis, err := axisOf(n.Int("axis", 1), len(x.shape))
-		if err != nil {
+		var err error
+		if axis, err = axisOf(axis, len(x.shape)); err != nil {
 			return nil, err
 		}
 		if x.shape[axis] != count {
@@ -161,7 +165,13 @@ func foldDequantize(f *folder, n *onnxread.Node, _ int, in []*array) (*array, er
 	if err := f.take(x.len()); err != nil {
 		return nil, err
 	}
-	out := &array{shape: x.shape, f: make([]float32, x.len())}
+	out := &array{name: x.name, shape: x.shape, f: make([]float32, x.len())}
+	if x.dtype == "int8" || x.dtype == "uint8" {
+		if k, err := codingOf(scale, zero, axis); err == nil {
+			k.signed = x.dtype == "int8"
+			out.coding = k.centered()
+		}
+	}
 	for k := range out.f {
 		c := k / max(each, 1) % count
 		v := x.int(k)

@@ -135,6 +135,9 @@ func newFunction(m *onnxread.Model, inputs []*onnxread.Tensor, p placement) (*fu
 		if v.a == nil && v.c == nil {
 			return nil, named.Refused("", "its output %s is not made", named.Plain(out.Name))
 		}
+		if v.a != nil && v.a.coded != nil {
+			return nil, named.Refused("", "its output %s is one of codes", named.Plain(out.Name))
+		}
 		if v.a != nil {
 			own := *v.a
 			v.a = &own

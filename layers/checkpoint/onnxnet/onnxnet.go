@@ -184,6 +184,9 @@ func (t *translator) builder(in layers.Input) (*layers.NetBuilder, error) {
 			from[i] = f.String()
 		}
 		b.Add(m.name, kind, from...)
+		for role, k := range m.fakes {
+			b.Fake(role, k.fake())
+		}
 		for _, w := range m.data {
 			if len(w.shape) < 2 || len(w.data) == 0 {
 				continue // vectors are often one constant where they are equal by chance
@@ -224,7 +227,7 @@ func (t *translator) state(n *layers.Net) (layers.StateDict, error) {
 	done := make(map[string]bool)
 	for i := range n.Modules {
 		m, made := &n.Modules[i], t.mods[i]
-		for _, p := range m.Kind.Params() {
+		for _, p := range m.Params() {
 			name := m.Tensor(p.Role)
 			if done[name] {
 				continue // shared
@@ -235,6 +238,9 @@ func (t *translator) state(n *layers.Net) (layers.StateDict, error) {
 			switch {
 			case k >= 0:
 				e.Shape, e.Data = made.data[k].shape, made.data[k].data
+			case made.quantizer(p.Role) != nil:
+				e.Data = made.quantizer(p.Role)
+				e.Shape = []int{len(e.Data)}
 			case p.Role == "num_batches_tracked":
 				e.Shape, e.Int = []int{}, []int64{0}
 			}
@@ -246,4 +252,18 @@ func (t *translator) state(n *layers.Net) (layers.StateDict, error) {
 		}
 	}
 	return s, n.CheckState(s)
+}
+
+// quantizer returns the scales or the zero points of a module's quantizer, by the role
+// of their tensor.
+func (m *mod) quantizer(role string) []float32 {
+	for of, k := range m.fakes {
+		switch role {
+		case layers.ScaleRole(of):
+			return k.scale
+		case layers.ZeroRole(of):
+			return k.zero
+		}
+	}
+	return nil
 }

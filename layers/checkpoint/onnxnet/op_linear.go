@@ -134,6 +134,12 @@ func (t *translator) weights(w matrix, order []int) (weight, error) {
 	k, m := w.size()
 	out := weight{role: "weight", shape: []int{m, k}, from: w.c}
 	plain := w.scale == 1
+	if output := 1; plain {
+		if w.transposed {
+			output = 0
+		}
+		out.codes = w.c.coding.along(output)
+	}
 	for i, at := range order {
 		plain = plain && i == at
 	}

@@ -1,8 +1,11 @@
 package onnxnet
 
 import (
+	"maps"
 	"math"
 	"slices"
+
+	"github.com/potstill/potstill/layers"
 )
 
 // A tidier joins modules that are one: what a translation node by node leaves.
@@ -47,6 +50,8 @@ func (x *tidier) join(m *mod) bool {
 		return x.scaledParts(m)
 	case prev == nil || x.readers(prev) != 1:
 		return false
+	case m.kind == "Identity":
+		return x.rounding(m, prev)
 	case m.kind == "ScaleShift":
 		return x.scale(m, prev)
 	case m.kind == "Flatten":
@@ -55,6 +60,24 @@ func (x *tidier) join(m *mod) bool {
 		return x.pad(m, prev)
 	}
 	return false
+}
+
+// rounding joins a quantizer with the module whose output it rounds.
+func (x *tidier) rounding(m, prev *mod) bool {
+	k, own := m.fakes[layers.FakeOutput], prev.fakes[layers.FakeOutput]
+	if own != nil && (k == nil || !k.equal(own)) {
+		return false
+	}
+	if k != nil {
+		all := maps.Clone(prev.fakes)
+		if all == nil {
+			all = make(map[string]*coding)
+		}
+		all[layers.FakeOutput] = k
+		prev.fakes = all
+	}
+	x.replace(m, prev)
+	return true
 }
 
 // readers returns how many read a module's output.
@@ -117,6 +140,7 @@ func (m *mod) role(role string) []float32 {
 
 // setRole gives a role other values, of one a channel.
 func (m *mod) setRole(role string, v []float32) {
+	delete(m.fakes, role) // whose numbers are others now
 	m.data = slices.DeleteFunc(slices.Clone(m.data), func(w weight) bool { return w.role == role })
 	m.data = append(m.data, weight{role: role, shape: []int{len(v)}, data: v})
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/onnxread"
 )
@@ -24,6 +25,8 @@ type mod struct {
 	set  map[string]any // settings, by their keys in files
 	in   []*mod         // nil stands for the image
 	data []weight
+	// fakes are quantizers, by their role.
+	fakes map[string]*coding
 	// The sizes of its output.
 	n, h, w, c int
 	flat       bool
@@ -35,7 +38,8 @@ type weight struct {
 	role  string
 	shape []int
 	data  []float32
-	from  *array // the constant that it is, unchanged; nil for what was computed
+	codes *coding // of data, with a scale for each index of the first axis, or one
+	from  *array  // the constant that it is, unchanged; nil for what was computed
 }
 
 // A translator turns a graph into modules for images of one size.
@@ -128,7 +132,7 @@ var operators map[string]operator
 
 func init() {
 	operators = make(map[string]operator)
-	for _, table := range []map[string]operator{shapeOperators, windowOperators, normOperators, linearOperators, elementOperators} {
+	for _, table := range []map[string]operator{shapeOperators, windowOperators, normOperators, linearOperators, elementOperators, quantizeOperators} {
 		for name, op := range table {
 			operators[name] = op
 		}
@@ -143,8 +147,8 @@ var refusals = make(map[string]struct{ reason, fix string })
 
 func init() {
 	for _, r := range []struct{ operators, reason, fix string }{
-		{"QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger",
-			"what is computed of the image is in 8 bits there", "export the model in float32, and quantize it here"},
+		{"DynamicQuantizeLinear QLinearMatMul ConvInteger MatMulInteger",
+			"it computes on codes whose range is no part of the file, or in no form that is taken", "quantize the model with QuantizeLinear and DequantizeLinear (QDQ), or export it in float32 and quantize it here"},
 		{"ConvTranspose Resize Upsample DepthToSpace GridSample MaxUnpool",
 			"it makes images larger or turns channels into pixels, which no classifier here does", fixSimplify},
 		{"ArgMax ArgMin TopK NonMaxSuppression NonZero OneHot", "it makes places of numbers, not logits", "end the model with its logits"},
@@ -188,6 +192,9 @@ func (t *translator) emit(n *onnxread.Node, like *act, kind string, set map[stri
 		if w.from != nil && m.path == "" {
 			m.path = pathOf(w.from.name, w.role)
 		}
+		if w.codes != nil && w.role == layers.FakeWeight {
+			m.fakes = map[string]*coding{w.role: w.codes}
+		}
 	}
 	t.mods = append(t.mods, m)
 	return m
@@ -209,7 +216,7 @@ func (t *translator) tensor(role string, c *array, shape ...int) (weight, error)
 	if volume(shape) != len(data) {
 		return weight{}, fmt.Errorf("its %s has the shape %v, where %v is needed", role, c.shape, shape)
 	}
-	return weight{role: role, shape: shape, data: data, from: c}, nil
+	return weight{role: role, shape: shape, data: data, from: c, codes: c.coding.along(0)}, nil
 }
 
 // filled returns n times a number.

@@ -46,6 +46,8 @@ type act struct {
 	n, h, w, c int
 	flat       bool
 	axes       []axis
+	// coded is set where the tensor is one of codes, which the numbers stand for.
+	coded *coding
 }
 
 // shape returns the tensor's shape in ONNX.

@@ -1,0 +1,190 @@
+package onnxnet
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/onnxread"
+)
+
+// quantizeOperators go from numbers to codes and back. A tensor of codes is one of the
+// numbers that they stand for: QuantizeLinear becomes a quantizer (layers.Fake) of the
+// module before it, and DequantizeLinear nothing.
+var quantizeOperators = map[string]operator{"QuantizeLinear": quantizeLinear, "DequantizeLinear": dequantizeLinear, "QLinearConv": qlinearConv}
+
+// A coding is how numbers are coded: q stands for (q-zero)·scale, with one scale, or
+// one for each element of an axis.
+type coding struct {
+	scale, zero []float32
+	signed      bool
+	bits        int
+	axis        int
+}
+
+// codingOf returns the coding that constants describe; nil zero points are zeros in
+// uint8.
+func codingOf(scale, zero *array, axis int) (*coding, error) {
+	if scale == nil || len(scale.shape) > 1 || scale.len() == 0 {
+		return nil, fmt.Errorf("its scale is no constant")
+	}
+	k := &coding{bits: 8, axis: axis}
+	for i := range scale.len() {
+		k.scale = append(k.scale, float32(scale.at(i)))
+		z := 0
+		if zero != nil {
+			if zero.len() != scale.len() {
+				return nil, fmt.Errorf("%d zero points for %d scales", zero.len(), scale.len())
+			}
+			z = zero.int(i)
+		}
+		k.zero = append(k.zero, float32(z))
+	}
+	if zero != nil {
+		switch zero.dtype {
+		case "int8":
+			k.signed = true
+		case "uint8":
+		default:
+			return nil, fmt.Errorf("codes of the type %s; int8 and uint8 are taken", zero.dtype)
+		}
+	}
+	return k, nil
+}
+
+// equal reports whether two codings are one.
+func (k *coding) equal(o *coding) bool {
+	return slices.Equal(k.scale, o.scale) && slices.Equal(k.zero, o.zero) && k.signed == o.signed
+}
+
+// fake returns the quantizer with this coding.
+func (k *coding) fake() layers.Fake {
+	return layers.Fake{Bits: k.bits, Signed: k.signed, PerChannel: len(k.scale) > 1,
+		Symmetric: !slices.ContainsFunc(k.zero, func(z float32) bool { return z != 0 })}
+}
+
+// along returns the coding where it has one scale, or those of the given axis; else
+// nil.
+func (k *coding) along(axis int) *coding {
+	if k == nil || len(k.scale) > 1 && k.axis != axis {
+		return nil
+	}
+	return k
+}
+
+// centered returns the coding of a weight as one of int8, where codes of uint8 lie
+// around 128.
+func (k *coding) centered() *coding {
+	if k.signed || slices.ContainsFunc(k.zero, func(z float32) bool { return z != 128 }) {
+		return k
+	}
+	c := *k
+	c.signed, c.zero = true, make([]float32, len(k.zero))
+	return &c
+}
+
+// rounded adds a module that rounds a tensor's numbers to those of a coding.
+func (t *translator) rounded(n *onnxread.Node, a *act, k *coding) ([]value, error) {
+	if len(k.scale) != 1 {
+		return nil, fmt.Errorf("its numbers have %d scales; what is computed of the image has one", len(k.scale))
+	}
+	out := t.pointwise(n, a, "Identity", nil)
+	out[0].a.from.fakes = map[string]*coding{layers.FakeOutput: k}
+	out[0].a.coded = k
+	return out, nil
+}
+
+func quantizeLinear(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	a, err := first(in)
+	if err != nil {
+		return nil, err
+	}
+	c, err := constants(in, 1, 2)
+	if err != nil {
+		return nil, err
+	}
+	k, err := codingOf(c[0], c[1], 0)
+	if err != nil {
+		return nil, err
+	}
+	return t.rounded(n, a, k)
+}
+
+func dequantizeLinear(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	a, err := first(in)
+	if err != nil {
+		return nil, err
+	}
+	c, err := constants(in, 1, 2)
+	if err != nil {
+		return nil, err
+	}
+	k, err := codingOf(c[0], c[1], 0)
+	if err != nil {
+		return nil, err
+	}
+	return []value{{a: a.decoded()}}, a.checkCoding(k)
+}
+
+// decoded returns the tensor as one of numbers.
+func (a *act) decoded() *act {
+	b := *a
+	b.coded = nil
+	return &b
+}
+
+// checkCoding reports codes that are read with another coding than they have.
+func (a *act) checkCoding(k *coding) error {
+	switch {
+	case a.coded == nil && a.from == nil:
+		return fmt.Errorf("the image itself is in codes; images in numbers are taken")
+	case a.coded != nil && !a.coded.equal(k):
+		return fmt.Errorf("its codes have been made with another scale or zero point")
+	}
+	return nil
+}
+
+// qlinearConv is a convolution of codes: x, its scale and zero point, w and its, the
+// scale and zero point of the result, and a bias in int32 on the scale of the products.
+func qlinearConv(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	a, err := first(in)
+	if err != nil {
+		return nil, err
+	}
+	c, err := constants(in, 1, 8)
+	if err != nil {
+		return nil, err
+	}
+	x, err := codingOf(c[0], c[1], 0)
+	if err == nil {
+		err = a.checkCoding(x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	y, err := codingOf(c[5], c[6], 0)
+	if err != nil || c[2] == nil {
+		return nil, fmt.Errorf("its weight or its scales are no constants")
+	}
+	weight, err := t.fold.dequantized(c[2], c[3], c[4], 0)
+	if err != nil {
+		return nil, err
+	}
+	conv := []value{{a: a.decoded()}, {c: weight}}
+	if c[7] != nil {
+		scale := &array{shape: []int{len(weight.coding.scale)}}
+		for _, s := range weight.coding.scale {
+			scale.f = append(scale.f, s*x.scale[0])
+		}
+		bias, err := t.fold.dequantized(c[7], scale, nil, 0)
+		if err != nil {
+			return nil, err
+		}
+		conv = append(conv, value{c: bias})
+	}
+	out, err := convolution(t, n, conv)
+	if err != nil {
+		return nil, err
+	}
+	return t.rounded(n, out[0].a, y)
+}
