@@ -116,7 +116,7 @@ func TestStaticFamilies(t *testing.T) {
 				}
 			}
 			for _, l := range r.Layers {
-				if l.Why != "" && !strings.HasPrefix(a.Family, "shuffle") && l.Kind != "Slice" && l.Kind != "ChannelShuffle" {
+				if l.Why != "" && l.Kind != "Slice" && l.Kind != "ChannelShuffle" {
 					t.Errorf("%s, a %s, is computed in float32: %s", l.Layer, l.Kind, l.Why)
 				}
 				if l.Bits == 8 && l.Layer != c.Net.Output && l.SNR < 8 {
