@@ -68,9 +68,9 @@ func relational(of func(c *call, s, t *engine.Value) *engine.Value) func(Item, *
 	return func(i Item, f *features) (term, error) {
 		if i.text("student") == "auto" && i.text("teacher") == "auto" && i.text("stages") == "last" {
 			var p paired
-			own := stages(f.student)
+			own := f.stages(f.student)
 			for _, t := range f.teachers {
-				its := stages(t)
+				its := f.stages(t)
 				if len(own) == 0 || len(its) == 0 {
 					return nil, errNoMaps
 				}

@@ -18,6 +18,8 @@ type features struct {
 	seed     uint64
 	student  *engine.Outputs // of one image
 	teachers []*engine.Outputs
+	graph    *engine.Graph // of them all
+	trunk    map[*engine.Value]bool
 }
 
 // The keys by which the modules are named.
@@ -37,8 +39,8 @@ func (l *Loss) Attach(store *engine.Store, student *layers.Model, height, width 
 	if !slices.ContainsFunc(l.spec.Items, func(i Item) bool { return i.Method.Features }) {
 		return nil
 	}
-	f := &features{store: store, seed: l.o.Seed}
 	b := engine.NewBuilder(engine.NewGraph())
+	f := &features{store: store, seed: l.o.Seed, graph: b.Graph()}
 	image := func(name string, m *layers.Model, h, w int) *engine.Outputs {
 		if in := m.Net().Input; in.Height != 0 {
 			h, w = in.Height, in.Width
@@ -69,39 +71,71 @@ func (l *Loss) Attach(store *engine.Store, student *layers.Model, height, width 
 	return nil
 }
 
-// stages lists the last activation of each resolution: of the modules whose output
-// is an image of one size in a row, the last that is an activation, else the last.
-// Outputs of one pixel are left out.
-func stages(o *engine.Outputs) (names []string) {
-	var last, act string
-	var size [2]int
-	end := func() {
-		if act != "" {
-			last = act
-		}
-		if last != "" {
-			names = append(names, last)
-		}
-		last, act = "", ""
+// trunk returns the values through which every path of their net leads: those over
+// which no later node reaches back. Nil, without a graph, stands for all.
+func trunk(g *engine.Graph) map[*engine.Value]bool {
+	if g == nil {
+		return nil
 	}
-	for _, name := range o.Modules() {
-		v := o.At(name)
-		_, h, w, _, ok := v.NHWC()
-		if !ok || h*w <= 1 {
-			continue
+	made, last := make(map[*engine.Value]int), make(map[*engine.Value]int) // the nodes that make a value, and read it last
+	for at, n := range g.Nodes() {
+		for _, v := range n.In {
+			if _, known := made[v]; !known { // an image, from its first reader on
+				made[v] = at - 1
+			}
+			if v.Variable() == nil {
+				last[v] = at
+			}
 		}
-		if now := [2]int{h, w}; now != size {
-			end()
-			size = now
+		for _, v := range n.Out {
+			made[v] = at
 		}
-		last = name
-		if n := v.Node(); n != nil {
-			if _, ok := n.Op.(engine.Activation); ok {
-				act = name
+	}
+	open := make([]int, len(g.Nodes())+1) // changes of the number of values that reach over a node
+	for v, end := range last {
+		if made[v]+1 < end {
+			open[made[v]+1]++
+			open[end]--
+		}
+	}
+	cut, over := make(map[*engine.Value]bool), 0
+	for at, n := range g.Nodes() {
+		if over += open[at]; over == 0 {
+			for _, v := range n.Out {
+				cut[v] = true
 			}
 		}
 	}
-	end()
+	return cut
+}
+
+// stages lists the last activation of each resolution, of the outputs through which
+// every path of the net leads, or the last such output where none is an activation.
+// Outputs of one pixel are left out.
+func (f *features) stages(o *engine.Outputs) (names []string) {
+	if f.trunk == nil {
+		f.trunk = trunk(f.graph)
+	}
+	at, act := make(map[[2]int]int), make(map[[2]int]bool)
+	for _, name := range o.Modules() {
+		v := o.At(name)
+		_, h, w, _, ok := v.NHWC()
+		if !ok || h*w <= 1 || f.trunk != nil && !f.trunk[v] {
+			continue
+		}
+		size, active := [2]int{h, w}, false
+		if n := v.Node(); n != nil {
+			_, active = n.Op.(engine.Activation)
+		}
+		k, known := at[size]
+		switch {
+		case !known:
+			at[size], act[size] = len(names), active
+			names = append(names, name)
+		case active || !act[size]:
+			names[k], act[size] = name, active
+		}
+	}
 	return names
 }
 
@@ -155,7 +189,7 @@ func (f *features) pairs(i Item, teacher int) ([]pair, error) {
 
 // match pairs the stages of the two nets by size.
 func (f *features) match(t *engine.Outputs) (all []pair, err error) {
-	own, its := stages(f.student), stages(t)
+	own, its := f.stages(f.student), f.stages(t)
 	for _, s := range own {
 		for _, n := range its {
 			a, b := f.student.At(s), t.At(n)

@@ -85,6 +85,26 @@ func TestTaps(t *testing.T) {
 	}
 }
 
+// TestStagesOfFamilies: what is inside of a block is no stage.
+func TestStagesOfFamilies(t *testing.T) {
+	for teacher, want := range map[string]string{
+		"resnet18":           "cnn.1.2 like relu, cnn.2.2 like layer1.1.relu_1, cnn.3.2 like layer2.1.relu_1, cnn.8.2 like layer3.1.relu_1",
+		"resnet50":           "cnn.1.2 like relu, cnn.2.2 like layer1.2.relu_2, cnn.3.2 like layer2.3.relu_2, cnn.8.2 like layer3.5.relu_2",
+		"mobilenet_v2":       "cnn.1.2 like features.2.conv.0.2, cnn.2.2 like features.4.conv.0.2, cnn.3.2 like features.7.conv.0.2, cnn.8.2 like features.14.conv.0.2",
+		"shufflenet_v2_x1_0": "cnn.1.2 like conv1.2, cnn.2.2 like maxpool, cnn.3.2 like stage2.3.shuffle, cnn.8.2 like stage3.7.shuffle",
+		"convnext_tiny":      "cnn.2.2 like features.2.0, cnn.3.2 like features.4.0, cnn.8.2 like features.6.0",
+	} {
+		l, err := attached(t, "at", "cnn-dwpw", teacher, 128)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := l.terms[0].(*attention).pairing(); got != want {
+			t.Errorf("%s: %s", teacher, got)
+		}
+	}
+}
+
 // TestUnpairedNets: nets of no common size are refused in one line with both lists.
 func TestUnpairedNets(t *testing.T) {
 	store := engine.NewStore(ref.New())

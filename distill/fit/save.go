@@ -139,7 +139,9 @@ func (s *session) checkpoint(snap *train.Snapshot, whole bool) (*checkpoint.Chec
 		return nil, err
 	}
 	if !whole {
-		return c, nil
+		// A net with quantizers computes with what the codes of its weights stand for.
+		c.State, err = c.Net.Encode(c.State)
+		return c, err
 	}
 	for _, t := range snap.Tensors {
 		if t.Variable != nil {

@@ -83,6 +83,11 @@ type Options struct {
 	// 4 bits in place of 8, those first whose rounding changes the predictions least
 	// for the bytes that it saves.
 	Under string `yaml:"under"`
+	// Learned makes a net to be trained further: weights stay in float32 and are
+	// rounded wherever they are used, and the steps of weights and activations are
+	// trained with them (LSQ, arXiv:1902.08153). A step that trains from it is
+	// quantization-aware training.
+	Learned bool `yaml:"learned"`
 }
 
 func init() {
@@ -110,6 +115,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("%d images; give a positive number", o.Images)
 	case o.Under != "" && o.Bits != 0:
 		return errors.New("give the bits of weights or the most bytes of the file, not both")
+	case o.Learned && (o.AdaRound || o.CorrectBias):
+		return errors.New("a net that is trained further rounds its weights and finds its biases itself: leave adaround and the correction of biases out")
 	}
 	if o.Under != "" {
 		if _, err := parseBytes(o.Under); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/quant/observe"
@@ -194,6 +195,7 @@ func (w *work) calibrate() error {
 // activation returns the quantizer of a value with an observed range.
 func (w *work) activation(module, role, value string) (layers.Quantizer, error) {
 	f := activationFake()
+	f.Learned = w.o.Learned
 	lo, hi := f.Codes()
 	r := w.ranges[value]
 	s, z, err := observe.Scale(r[0], r[1], int(lo), int(hi), false)
@@ -274,10 +276,10 @@ func (w *work) quantized(done func(module string) bool, acts bool) (*layers.Net,
 	}
 	for _, name := range w.weights {
 		if done == nil || done(name) {
-			s := w.scales[name]
+			s, f := w.scales[name], weightFake(w.bits[name], !w.o.PerTensor)
+			f.Learned = w.o.Learned
 			qs = append(qs, layers.Quantizer{
-				Fake:   weightFake(w.bits[name], !w.o.PerTensor),
-				Module: name, Role: layers.FakeWeight, Scale: s, Zero: make([]float32, len(s)),
+				Fake: f, Module: name, Role: layers.FakeWeight, Scale: s, Zero: make([]float32, len(s)),
 			})
 		}
 	}
@@ -289,6 +291,16 @@ func (w *work) finish() (*checkpoint.Checkpoint, error) {
 	net, state, err := w.quantized(nil, true)
 	if err != nil {
 		return nil, err
+	}
+	left, err := layers.InFloat(net, state)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range left { // what evaluation says counts
+		name, why, _ := strings.Cut(line, ": ")
+		if w.floats[name] == "" {
+			w.floats[name] = why
+		}
 	}
 	if err := w.measure(net, state); err != nil {
 		return nil, err
@@ -312,9 +324,11 @@ func (w *work) finish() (*checkpoint.Checkpoint, error) {
 
 // checkpoint returns the quantized net as it is stored.
 func (w *work) checkpoint(net *layers.Net, state layers.StateDict) (*checkpoint.Checkpoint, error) {
-	state, err := net.Encode(state)
-	if err != nil {
-		return nil, err
+	if !w.o.Learned {
+		var err error
+		if state, err = net.Encode(state); err != nil {
+			return nil, err
+		}
 	}
 	out := &checkpoint.Checkpoint{Net: net, State: state, Classes: w.c.Classes, Preprocess: w.c.Preprocess}
 	detail := fmt.Sprintf("%s, %s of %d images (seed %d)", Int8, w.o.observer(), w.report.Images, w.o.Seed)
@@ -324,7 +338,7 @@ func (w *work) checkpoint(net *layers.Net, state layers.StateDict) (*checkpoint.
 	}{
 		{w.o.PerTensor, "one scale a weight"}, {w.o.Bits != 0, fmt.Sprintf("weights of %d bits", w.o.Bits)},
 		{w.o.Equalize, "equalized"}, {w.o.AdaRound, "adaround"}, {w.o.CorrectBias, "biases corrected"},
-		{w.o.Under != "", "under " + w.o.Under},
+		{w.o.Under != "", "under " + w.o.Under}, {w.o.Learned, "to be trained"},
 	} {
 		if x.on {
 			detail += ", " + x.text

@@ -34,7 +34,8 @@
 // The kinds of steps:
 //
 //	train     a net from its initialization, or from: another step's model
-//	distill   the same under the model of the step named by teacher:
+//	distill   the same under the model of the step named by teacher:, with the loss
+//	          kd: (see distill.Spec), or plain kd with temperature: and alpha:
 //	prune     the model of from: without some channels, then fine-tuning with
 //	          the plain cross-entropy, or under the model of teacher:, which may
 //	          be that of from:; optimizer: stale is the published mode, in which
@@ -43,7 +44,9 @@
 //	          target and criterion: a cut as prune.Options has it
 //	factorize the model of from: with layers taken apart (lowrank.Options),
 //	          tuned as a prune is
-//	quantize  the model of from: by scheme: affine8, affine8-channel, float16
+//	quantize  the model of from: by scheme: affine8, affine8-channel, float16, or
+//	          int8, with the settings of quant.Options; with learned: what trains
+//	          from: it is quantization-aware training
 //	import    a model's file, file:, of any format that potstill reads: its own,
 //	          PyTorch's, ONNX, the study's pickles, safetensors. It may be a
 //	          teacher:, and a from: whatever its classes are, for a file of
