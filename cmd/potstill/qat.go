@@ -9,8 +9,6 @@ import (
 	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/train"
-	"github.com/potstill/potstill/layers"
 )
 
 // qatFlags are the settings of quantization-aware training.
@@ -61,30 +59,6 @@ func (f qatFlags) prepare(a *app, b engine.Backend, j *fit.Job) error {
 	if !f.QATLabels {
 		j.Teacher, j.KD = j.Init, distill.Settings{T: qatTemperature, Alpha: qatAlpha}
 	}
-	if j.Config.Optimizer.Kind != train.SGD {
-		if j.Config.Optimizer.LRScale, err = stepRates(net.Net, net.State); err != nil {
-			return err
-		}
-	}
 	j.Init, j.Net = net, net.Net
 	return nil
-}
-
-// stepRates returns factors of the learning rate for the steps of quantizers. Adam
-// moves every number by about the learning rate, whatever its size: a step has to
-// move in proportion to itself.
-func stepRates(n *layers.Net, s layers.StateDict) (map[string]float64, error) {
-	qs, err := n.Quantizers(s)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string]float64)
-	for _, q := range qs {
-		sum := 0.0
-		for _, v := range q.Scale {
-			sum += float64(v)
-		}
-		out[n.Module(q.Module).Tensor(layers.ScaleRole(q.Role))] = sum / float64(len(q.Scale))
-	}
-	return out, nil
 }

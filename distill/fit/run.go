@@ -125,6 +125,9 @@ func (s *session) build() (*layers.Model, error) {
 		return nil, fmt.Errorf("freeze: nothing of %s is left to train; leave a pattern out", m.Net())
 	}
 	o := &s.j.Config.Optimizer
+	if err := stepRates(o, s.j.Init); err != nil {
+		return nil, err
+	}
 	for _, x := range s.j.LRScales {
 		names := m.Matches(x.Pattern)
 		if len(names) == 0 {

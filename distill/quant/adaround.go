@@ -231,7 +231,7 @@ func (p *rounding) solve(w *work) (err error) {
 		beta, reg := annealed(step)
 		for i := range a {
 			d := 2 * (float64(wg[i]) - p.m.t[i]) * float64(p.scale[i/p.k]) * slope[i]
-			if reg > 0 {
+			if reg > 0 && slope[i] != 0 {
 				u := 2*h[i] - 1
 				d -= reg * beta * math.Pow(math.Abs(u), beta-1) * 2 * sign(u) * slope[i]
 			}
