@@ -96,7 +96,9 @@ type Options struct {
 	ClassWeights []float32
 	// Epochs is the length of the run, for weights that fall over it.
 	Epochs int
-	// Seed draws the first weights of projectors.
+	// Labels are the classes of the training images, for what remembers all of them.
+	Labels []int32
+	// Seed draws the first weights of projectors, and what is drawn in each step.
 	Seed uint64
 }
 
@@ -118,6 +120,9 @@ type teacher struct {
 	model   *layers.Model
 	adapter *adapter        // of the student's images, nil if they suit the teacher
 	view    *data.Transform // of the teacher's own, nil if it gets the student's
+
+	table    []float32 // its logits of all training images, if it is not run: see Loss.Remember
+	recalled []*recalled
 }
 
 // NewLoss returns the loss under teachers that get the student's images as they
@@ -226,6 +231,16 @@ func (l *Loss) Tell(m train.Moment, batch *data.Batch) {
 			f[0] = float32(l.spec.Items[k].Factor(m.Epoch, l.o.Epochs))
 		}
 	}
+	for _, t := range l.terms {
+		if t, ok := t.(interface {
+			tell(m train.Moment, b *data.Batch)
+		}); ok {
+			t.tell(m, batch)
+		}
+	}
+	for _, t := range l.teachers {
+		t.tell(batch)
+	}
 	for _, m := range l.masks {
 		m.tell(batch, l.o.ClassWeights)
 	}
@@ -235,6 +250,10 @@ func (l *Loss) Tell(m train.Moment, batch *data.Batch) {
 func (l *Loss) forward(b *engine.Builder, in *train.Batch) []*engine.Outputs {
 	out, view := make([]*engine.Outputs, len(l.teachers)), 0
 	for k, t := range l.teachers {
+		if t.table != nil {
+			out[k] = t.recall(k, in)
+			continue
+		}
 		i := 0
 		if t.view != nil {
 			view++

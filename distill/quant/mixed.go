@@ -180,8 +180,7 @@ func (w *work) fileSize() (size int64, err error) {
 }
 
 // divergence returns the mean Kullback-Leibler divergence of the predictions with
-// one layer's weight rounded from those in float32, in nats, on the first hundred
-// pictures.
+// one layer's weight rounded from those in float32, in nats, on a few pictures.
 func (w *work) divergence(name string) (float64, error) {
 	net, state, err := w.quantized(func(module string) bool { return module == name }, false)
 	if err != nil {
@@ -210,13 +209,13 @@ func (w *work) divergence(name string) (float64, error) {
 	return sum / float64(n), nil
 }
 
-// predict returns the logits of the first hundred pictures, batch by batch.
+// predict returns the logits of a few pictures, batch by batch.
 func (w *work) predict(net *layers.Net, state layers.StateDict) (out [][]float32, err error) {
 	r, err := newRunner(w.env.Backend, net, state)
 	if err != nil {
 		return nil, err
 	}
-	err = r.run(w.ctx, w.pics[:min(4, len(w.pics))], []string{net.Output}, func(_ int, v map[string]seen) error {
+	err = r.run(w.ctx, few(w.pics), []string{net.Output}, func(_ int, v map[string]seen) error {
 		out = append(out, v[net.Output].data)
 		return nil
 	})
