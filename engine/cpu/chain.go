@@ -54,7 +54,7 @@ const (
 
 // chainAgain is the share of the work that may be done twice, so that threads that
 // are not equally fast end at the same time.
-const chainAgain = 0.05
+const chainAgain = 0.10
 
 // cut chooses tasks and grains. A task is a picture where there are enough of
 // them; else some rows, and what lies between it and the one above is computed
