@@ -3,6 +3,7 @@
 package cuda
 
 import (
+	"context"
 	"fmt"
 	"time"
 	"unsafe"
@@ -34,6 +35,11 @@ type (
 
 // Load returns an error that wraps ErrNotFound: this build has no cgo.
 func Load(o Options) (*Driver, error) { return nil, errNoCgo }
+
+// Precompile returns Load's error.
+func Precompile(ctx context.Context, o Options, arch int, sources []Source) (compiled, kept int, err error) {
+	return 0, 0, errNoCgo
+}
 
 // Libraries says of each library that this build cannot open it.
 func Libraries(o Options) []Library {

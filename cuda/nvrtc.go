@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -65,11 +64,9 @@ func newCompiler(l *loader, store cache, log *slog.Logger) (*compiler, error) {
 	for _, a := range archs[:C.ps_nvrtc_archs(api, &archs[0], C.int(len(archs)))] {
 		c.archs = append(c.archs, int(a))
 	}
-	// Two builds of one version may differ: the file tells them apart.
-	c.id = []string{lib.version, lib.path}
-	if info, err := os.Stat(lib.path); err == nil {
-		c.id = append(c.id, fmt.Sprint(info.Size(), info.ModTime().UnixNano()))
-	}
+	// By its version alone, so that what was compiled on one machine serves on
+	// another with the same NVRTC, wherever that lies there.
+	c.id = []string{lib.version}
 	c.older = sync.OnceValues(func() (*compiler, error) {
 		before := newLoader(l.dirs, lib.number-1)
 		for _, k := range before.libraries { // a name without a version may be this one's

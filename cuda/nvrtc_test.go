@@ -4,7 +4,11 @@ package cuda
 
 import (
 	"errors"
+	"log/slog"
+	"path/filepath"
 	"testing"
+
+	"github.com/potstill/potstill/cuda/fake"
 )
 
 // A device that NVRTC does not know yet runs what the driver makes of PTX. The
@@ -52,5 +56,27 @@ func TestOlderDeviceThanCompiler(t *testing.T) {
 	now.older = func() (*compiler, error) { return nil, errors.New("not there") }
 	if now.of(70) != now {
 		t.Error("an NVRTC that is not there is taken")
+	}
+}
+
+// What one machine compiled serves on another with the same version of NVRTC,
+// wherever that lies, and not with another version.
+func TestCacheIsOfVersion(t *testing.T) {
+	store := cache{t.TempDir()}
+	const source = "typedef struct { int n; } k_args;\n#define KERNEL_BOUNDS\nKERNEL(k)(k_args a) { (void)a; }\n"
+	for i, want := range []bool{false, true, false} {
+		elsewhere := t.TempDir()
+		place(t, filepath.Join(fake.Dir(t), "libnvrtc.so.12"), filepath.Join(elsewhere, "libnvrtc.so.12"))
+		place(t, filepath.Join(fake.Dir(t), "prelude.h"), filepath.Join(elsewhere, "prelude.h"))
+		c, err := newCompiler(newLoader([]string{elsewhere}, 12), store, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 2 {
+			c.id = []string{"another version"}
+		}
+		if _, kept, err := c.cubin("k", source, 90, nil, false); err != nil || kept != want {
+			t.Errorf("compiler %d: taken from the cache: %v (%v), want %v", i, kept, err, want)
+		}
 	}
 }

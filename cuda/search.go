@@ -55,7 +55,7 @@ func systemFolders() []string {
 	dirs := []string{
 		"/usr/lib/" + triple, "/usr/lib64", "/usr/lib",
 		"/usr/lib/" + triple + "/nvidia/current", "/usr/lib/nvidia",
-		"/usr/lib/wsl/lib", "/run/opengl-driver/lib", "/opt/cuda/lib64",
+		"/usr/lib/wsl/lib", "/run/opengl-driver/lib", "/usr/local/nvidia/lib64", "/opt/cuda/lib64",
 	}
 	if triple == "" {
 		dirs = slices.DeleteFunc(dirs, func(d string) bool { return strings.HasPrefix(d, "/usr/lib//") || d == "/usr/lib/" })

@@ -16,6 +16,13 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// A Source is a text that Precompile compiles: its name in messages, the text,
+// and options as Context.Compile takes them.
+type Source struct {
+	Name, Text string
+	Options    []string
+}
+
 // A Library says what became of one of the libraries.
 type Library struct {
 	Name    string // "libcuda", "libnvrtc", "libcudnn", "libcublasLt"

@@ -1,6 +1,6 @@
-// Package distill has the loss by which a student learns from a teacher. It is
-// a train.Objective; package fit runs a training with it, from images to a
-// checkpoint.
+// Package distill has the losses by which a student learns from teachers: a sum of
+// methods on logits and on features (see [Spec] and docs/distillation.md). It is a
+// train.Objective; package fit runs a training with it, from images to a checkpoint.
 //
 // # Knowledge distillation
 //

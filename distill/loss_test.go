@@ -31,8 +31,11 @@ func lossOf(t *testing.T, s Settings, smoothing float32, teacherSees, studentSee
 	if err := store.Set(teacher.Variables()[0], engine.Bytes([]float32{1, 0, 0, 0, 1, 0, 0, 0, 1})); err != nil {
 		t.Fatal(err)
 	}
-	loss := NewLoss(s, teacher, smoothing)
-	if err := loss.Prepare(store, studentSees, teacherSees); err != nil {
+	loss, err := NewLoss(s, []*layers.Model{teacher}, Options{Smoothing: smoothing})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := loss.Prepare(store, 0, studentSees, teacherSees); err != nil {
 		t.Fatal(err)
 	}
 	n := len(logits) / 3

@@ -66,6 +66,11 @@ func (op AdaptiveAvgPool2DBackward) Infer(in []Spec) ([]Spec, error) {
 	return op.inferBackward(in[0], op.X)
 }
 
+// Backward implements Differentiable.
+func (op AdaptiveAvgPool2DBackward) Backward(b *Builder, _ *Node, dOut []*Value) ([]*Value, error) {
+	return []*Value{b.One(AdaptiveAvgPool2D{op.Adaptive}, dOut[0])}, nil
+}
+
 // AdaptiveMaxPool2D is PyTorch's nn.AdaptiveMaxPool2d: the largest x of each
 // window, x [N,H,W,C] to [N,Size[0],Size[1],C]. A NaN wins.
 type AdaptiveMaxPool2D struct{ Adaptive }

@@ -1,6 +1,9 @@
 package engine
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // Linear is PyTorch's nn.Linear: y = x·w + b, with x [N,I], w [I,O] (the
 // transpose of PyTorch's weight), optionally b [O], and y [N,O]. With x
@@ -37,7 +40,8 @@ func (op Linear) Backward(b *Builder, n *Node, dOut []*Value) ([]*Value, error) 
 	return []*Value{dx, dw[0]}, nil
 }
 
-// LinearBackwardData is dx = dy·wᵀ, from dy [N,O] and w [I,O] to dx [N,I].
+// LinearBackwardData is dx = dy·wᵀ, from dy [N,O] and w [I,O] to dx [N,I]. Losses
+// use it as the product of a matrix and the transpose of another.
 type LinearBackwardData struct{}
 
 // Infer implements Op.
@@ -53,8 +57,15 @@ func (op LinearBackwardData) Cost(in, out []Spec) int64 {
 	return 2 * int64(out[0].Len()) * int64(in[0].Shape[1])
 }
 
+// Backward implements Differentiable.
+func (op LinearBackwardData) Backward(b *Builder, n *Node, dOut []*Value) ([]*Value, error) {
+	y, w, d := n.In[0], n.In[1], dOut[0]
+	return []*Value{b.One(Linear{}, d, w), b.One(LinearBackwardWeight{}, d, y)}, nil
+}
+
 // LinearBackwardWeight is dw = xᵀ·dy, db = Σ_n dy, from x [N,I] and dy [N,O] to
-// dw [I,O] and, if Bias, db [O].
+// dw [I,O] and, if Bias, db [O]. Without Bias it is differentiable: the product of
+// the transpose of a matrix and another.
 type LinearBackwardWeight struct{ Bias bool }
 
 // Infer implements Op.
@@ -75,4 +86,13 @@ func (op LinearBackwardWeight) Infer(in []Spec) ([]Spec, error) {
 // Cost implements Coster.
 func (op LinearBackwardWeight) Cost(in, out []Spec) int64 {
 	return 2 * int64(out[0].Len()) * int64(in[0].Shape[0])
+}
+
+// Backward implements Differentiable.
+func (op LinearBackwardWeight) Backward(b *Builder, n *Node, dOut []*Value) ([]*Value, error) {
+	if op.Bias {
+		return nil, errors.New("with a bias the operator has no gradient")
+	}
+	x, y, d := n.In[0], n.In[1], dOut[0]
+	return []*Value{b.One(LinearBackwardData{}, y, d), b.One(Linear{}, x, d)}, nil
 }

@@ -35,3 +35,8 @@ func (op FlattenBackward) Infer(in []Spec) ([]Spec, error) {
 	}
 	return []Spec{op.X}, nil
 }
+
+// Backward implements Differentiable.
+func (op FlattenBackward) Backward(b *Builder, _ *Node, dOut []*Value) ([]*Value, error) {
+	return []*Value{b.One(Flatten{}, dOut[0])}, nil
+}

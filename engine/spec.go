@@ -11,7 +11,8 @@ import (
 type DType uint8
 
 // The element types. Float32 is what every operator computes in. BFloat16, the
-// upper half of a float32, stores the activations of mixed precision; the others
+// upper half of a float32, stores the activations of mixed precision; Uint8, Int8 and
+// Int32 are activations, weights and sums of nets in integers (see Codes); the others
 // serve pixels, counters and bookkeeping.
 const (
 	Float32 DType = iota
@@ -19,12 +20,14 @@ const (
 	Uint32
 	Uint8
 	BFloat16
+	Int8
+	Int32
 )
 
 var dtypes = [...]struct {
 	name string
 	size int
-}{Float32: {"float32", 4}, Int64: {"int64", 8}, Uint32: {"uint32", 4}, Uint8: {"uint8", 1}, BFloat16: {"bfloat16", 2}}
+}{Float32: {"float32", 4}, Int64: {"int64", 8}, Uint32: {"uint32", 4}, Uint8: {"uint8", 1}, BFloat16: {"bfloat16", 2}, Int8: {"int8", 1}, Int32: {"int32", 4}}
 
 // Size returns the bytes of one element.
 func (d DType) Size() int { return dtypes[d].size }
@@ -86,7 +89,7 @@ func (s Spec) NHWC() (n, h, w, c int, ok bool) {
 // Bytes returns the memory of s as bytes, without a copy: the form in which
 // host data are bound to a program's inputs. The elements of bfloat16 tensors are
 // uint16 (half.BFloat16).
-func Bytes[T float32 | int64 | uint32 | uint16 | uint8](s []T) []byte {
+func Bytes[T float32 | int64 | uint32 | uint16 | uint8 | int8 | int32](s []T) []byte {
 	if len(s) == 0 {
 		return nil
 	}

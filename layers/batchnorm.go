@@ -66,8 +66,13 @@ func (n *Net) folds(m *Module) bool {
 		return false
 	}
 	conv := n.Module(m.In[0])
-	if conv == nil || conv.Name == n.Output {
+	if conv == nil || conv.Name == n.Output || m.Fake[FakeInput] != (Fake{}) {
 		return false
+	}
+	for _, role := range []string{FakeWeight, FakeOutput} {
+		if _, ok := conv.Fake[role]; ok {
+			return false // what is rounded is not the folded weight, or not the sum
+		}
 	}
 	if _, ok := conv.Kind.(Conv2d); !ok {
 		return false
@@ -88,13 +93,13 @@ func (n *Net) readers(name string) []*Module {
 
 // shares reports whether another module uses one of m's tensors.
 func (n *Net) shares(m *Module) bool {
-	for _, p := range m.Kind.Params() {
+	for _, p := range m.Params() {
 		for i := range n.Modules {
 			o := &n.Modules[i]
 			if o.Name == m.Name {
 				continue
 			}
-			for _, q := range o.Kind.Params() {
+			for _, q := range o.Params() {
 				if o.Tensor(q.Role) == m.Tensor(p.Role) {
 					return true
 				}
@@ -134,6 +139,9 @@ func (n *Net) fold(at int, s StateDict) (StateDict, error) {
 	}
 	kind.Bias = true
 	conv.Kind = kind
+	if f, ok := bn.Fake[FakeOutput]; ok {
+		conv.setFake(FakeOutput, f, &bn)
+	}
 	n.replace(bn.Name, conv.Name)
 	n.Modules = slices.Delete(n.Modules, at, at+1)
 	n.StateOrder = slices.DeleteFunc(n.StateOrder, func(name string) bool { return name == bn.Name })

@@ -106,6 +106,9 @@ func (w *objectWriter) module(m *Module, previous string) {
 	if len(m.Tensors) > 0 {
 		w.member("tensors", m.Tensors)
 	}
+	if len(m.Fake) > 0 {
+		w.member("fake", m.Fake)
+	}
 	w.end()
 }
 
@@ -226,6 +229,8 @@ func decodeModule(text []byte, previous string) (Module, error) {
 			err = f.decode(&m.In)
 		case f.key == "tensors":
 			err = m.decodeTensors(f.value)
+		case f.key == "fake":
+			err = m.decodeFakes(f.value)
 		case ok:
 			err = f.decode(field.Addr().Interface())
 		default:
@@ -256,6 +261,42 @@ func (m *Module) decodeTensors(text []byte) error {
 			return err
 		}
 		m.Tensors[f.key] = name
+	}
+	return nil
+}
+
+func (m *Module) decodeFakes(text []byte) error {
+	roles, err := readObject(text)
+	if err != nil {
+		return err
+	}
+	m.Fake = make(map[string]Fake, len(roles))
+	for _, r := range roles {
+		settings, err := readObject(r.value)
+		if err != nil {
+			return err
+		}
+		var q Fake
+		for _, f := range settings {
+			switch f.key {
+			case "bits":
+				err = f.decode(&q.Bits)
+			case "signed":
+				err = f.decode(&q.Signed)
+			case "symmetric":
+				err = f.decode(&q.Symmetric)
+			case "per_channel":
+				err = f.decode(&q.PerChannel)
+			case "learned":
+				err = f.decode(&q.Learned)
+			default:
+				err = fmt.Errorf("unknown key %s of a quantizer", short(f.key))
+			}
+			if err != nil {
+				return err
+			}
+		}
+		m.Fake[r.key] = q
 	}
 	return nil
 }

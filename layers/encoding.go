@@ -21,7 +21,8 @@ type Codes struct {
 	// for Half two, the lower one first.
 	Bytes []byte
 	// Ranges are, for MinMax, (min, max): one pair, or one a channel. They are
-	// float32 values, but for those of the study's pickles, which have float64.
+	// float32 values, but for those of the study's pickles, which have float64. For
+	// Scaled they are the scales, one or one a channel.
 	Ranges []float64
 }
 
@@ -33,6 +34,10 @@ const (
 	MinMax = "minmax"
 	// Half is IEEE 754's binary16.
 	Half = "float16"
+	// Scaled is that of a module's own quantizer of its weight (Fake): w = q·s,
+	// rounded to float32, with signed codes q of 2 to 8 bits. Codes of at most four
+	// bits lie two in a byte, the first in the lower half.
+	Scaled = "scaled"
 )
 
 // Check reports an encoding that is not understood.
@@ -41,8 +46,9 @@ func (e Encoding) Check() error {
 	case e == Encoding{}:
 	case e.Rule == Half && e == Encoding{Rule: Half, Bits: 16}:
 	case e.Rule == MinMax && e.Bits == 8:
+	case e.Rule == Scaled && e.Bits >= 2 && e.Bits <= 8:
 	default:
-		return fmt.Errorf("the encoding %+v is not understood; there are %s in 8 bits and %s in 16", e, MinMax, Half)
+		return fmt.Errorf("the encoding %+v is not understood; there are %s in 8 bits, %s in 16 and %s in 2 to 8", e, MinMax, Half, Scaled)
 	}
 	return nil
 }

@@ -21,7 +21,7 @@ func (m *Model) Freeze(patterns ...string) error {
 	for i := range m.net.Modules {
 		mod := &m.net.Modules[i]
 		params, frozen := 0, true
-		for _, p := range mod.Kind.Params() {
+		for _, p := range mod.Params() {
 			if !p.Buffer {
 				params++
 				frozen = frozen && !m.values[mod.Tensor(p.Role)].Trainable

@@ -49,7 +49,7 @@ func InPlaceOf(chains map[string][]Step) Rewrite {
 				made, from = append(made, m), m.Name
 			}
 			state = slices.DeleteFunc(state, func(e Entry) bool {
-				return slices.ContainsFunc(old.Kind.Params(), func(p Param) bool { return old.Tensor(p.Role) == e.Name })
+				return slices.ContainsFunc(old.Params(), func(p Param) bool { return old.Tensor(p.Role) == e.Name })
 			})
 			out.replace(old.Name, from)
 			out.Modules = slices.Replace(out.Modules, i, i+1, made...)
@@ -75,7 +75,7 @@ func InPlaceOf(chains map[string][]Step) Rewrite {
 // entries returns the tensors of a step for its module.
 func (x *Step) entries(m *Module) ([]Entry, error) {
 	var list []Entry
-	for _, p := range m.Kind.Params() {
+	for _, p := range m.Params() {
 		shape := p.Layout.Torch(p.Spec.Shape)
 		data := x.Tensors[p.Role]
 		if len(data) != p.Spec.Len() {

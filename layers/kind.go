@@ -62,9 +62,10 @@ type Call struct {
 	values map[string]*engine.Variable
 }
 
-// Param returns the tensor of a role.
+// Param returns the tensor of a role, rounded where the module has a quantizer
+// for it.
 func (c *Call) Param(role string) *engine.Value {
-	return c.Variable(c.values[c.module.Tensor(role)])
+	return c.fake(role, c.Variable(c.values[c.module.Tensor(role)]))
 }
 
 // Stream returns a number that tells the random numbers of this module from

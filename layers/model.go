@@ -141,7 +141,7 @@ func (n *Net) build(b *engine.Builder, x *engine.Value, values map[string]*engin
 			}
 		}
 		restore := b.Scope(m.Name)
-		o.Add(m.Name, m.Kind.Build(&c))
+		o.Add(m.Name, c.build())
 		restore()
 		if b.Err() != nil {
 			break

@@ -53,6 +53,9 @@ type Module struct {
 	// Tensors names the tensors of some roles. A role that is not listed has
 	// the tensor Name + "." + role. Two modules that name one tensor share it.
 	Tensors map[string]string
+	// Fake has quantizers by what they round: Weight, a tensor of the kind, the
+	// FakeInput or the FakeOutput. It is never changed once a net has it.
+	Fake map[string]Fake
 	// Kind is what is computed.
 	Kind Kind
 }
@@ -260,7 +263,10 @@ func (m *Module) check(seen map[string]bool) error {
 	if err := m.Kind.Check(len(m.In)); err != nil {
 		return fmt.Errorf("%s: %w", m.Name, err)
 	}
-	roles := m.Kind.Params()
+	if err := m.checkFakes(); err != nil {
+		return fmt.Errorf("%s: %w", m.Name, err)
+	}
+	roles := m.Params()
 	for role, tensor := range m.Tensors {
 		if err := checkName(tensor); err != nil {
 			return fmt.Errorf("%s: %w", m.Name, err)
@@ -323,7 +329,7 @@ func (n *Net) checkStateOrder() error {
 		seen[name] = true
 	}
 	for i := range n.Modules {
-		if m := &n.Modules[i]; !seen[m.Name] && len(m.Kind.Params()) > 0 {
+		if m := &n.Modules[i]; !seen[m.Name] && len(m.Params()) > 0 {
 			return fmt.Errorf("the order of the state_dict lacks %s", m.Name)
 		}
 	}
@@ -344,7 +350,7 @@ func (n *Net) params() ([]tensor, error) {
 	at := make(map[string]int)
 	total := 0
 	for _, m := range n.ordered() {
-		for _, p := range m.Kind.Params() {
+		for _, p := range m.Params() {
 			name := m.Tensor(p.Role)
 			if i, ok := at[name]; ok {
 				if _, named := m.Tensors[p.Role]; !named {

@@ -44,7 +44,7 @@ func ReplaceHead(classes int, seed uint64) Rewrite {
 		}
 		state := slices.Clone(s)
 		for _, t := range ts {
-			if m := out.Module(head.Name); slices.ContainsFunc(m.Kind.Params(), func(p Param) bool { return m.Tensor(p.Role) == t.name }) {
+			if m := out.Module(head.Name); slices.ContainsFunc(m.Params(), func(p Param) bool { return m.Tensor(p.Role) == t.name }) {
 				*state.Find(t.name) = t.start(seed)
 			}
 		}

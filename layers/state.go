@@ -52,10 +52,13 @@ func (s Slot) Entry(raw []byte) (Entry, error) {
 	if len(raw) != v.Bytes() {
 		return e, fmt.Errorf("tensor %s: %d bytes, it has %d", v.Name, len(raw), v.Bytes())
 	}
-	if v.DType == engine.Int64 {
+	switch v.DType {
+	case engine.Int64:
 		e.Int = make([]int64, v.Len())
 		copy(engine.Bytes(e.Int), raw)
 		return e, nil
+	case engine.Int32, engine.Int8, engine.Uint8:
+		return e, fmt.Errorf("tensor %s: %v is of a net in integers, which has no state of its own", v.Name, v.DType)
 	}
 	inside := make([]float32, v.Len())
 	copy(engine.Bytes(inside), raw)
@@ -71,12 +74,35 @@ func (s Slot) Entry(raw []byte) (Entry, error) {
 // Raw returns the bytes by which a store holds the entry, which must be the
 // slot's: the reverse of Entry.
 func (s Slot) Raw(e *Entry) []byte {
-	if s.Variable.DType == engine.Int64 {
+	n := s.Variable.Len()
+	inside := make([]float32, n)
+	switch s.Variable.DType {
+	case engine.Int64:
 		return engine.Bytes(slices.Clone(e.Int))
+	case engine.Int32:
+		return engine.Bytes(convert[int32](e.Int))
+	case engine.Uint8:
+		return engine.Bytes(convert[uint8](e.Int))
+	case engine.Int8: // whose layout changes as floats, which hold them exactly
+		s.Layout.ToEngine(inside, convert[float32](e.Int), e.Shape)
+		return engine.Bytes(convert[int8](inside))
 	}
-	inside := make([]float32, s.Variable.Len())
 	s.Layout.ToEngine(inside, e.Data, e.Shape)
 	return engine.Bytes(inside)
+}
+
+// convert converts numbers that fit.
+func convert[T int8 | uint8 | int32 | float32, S int64 | float32](from []S) []T {
+	to := make([]T, len(from))
+	for i, v := range from {
+		to[i] = T(v)
+	}
+	return to
+}
+
+// integral reports whether an entry of a type has integers.
+func integral(t engine.DType) bool {
+	return t == engine.Int64 || t == engine.Int32 || t == engine.Int8 || t == engine.Uint8
 }
 
 // State copies the model's values from store.
@@ -137,9 +163,9 @@ func (n *Net) CheckState(s StateDict) error {
 			return fmt.Errorf("tensor %s %v of %s is missing", t.name, shape, n)
 		case !slices.Equal(e.Shape, shape):
 			return fmt.Errorf("tensor %s is %v, %s needs %v", t.name, e.Shape, n, shape)
-		case t.Spec.DType == engine.Int64 && len(e.Int) != t.Spec.Len():
+		case integral(t.Spec.DType) && len(e.Int) != t.Spec.Len():
 			return fmt.Errorf("tensor %s has %d integers for its shape %v", t.name, len(e.Int), shape)
-		case t.Spec.DType != engine.Int64 && len(e.Data) != t.Spec.Len():
+		case !integral(t.Spec.DType) && len(e.Data) != t.Spec.Len():
 			return fmt.Errorf("tensor %s has %d values for its shape %v", t.name, len(e.Data), shape)
 		}
 		delete(byName, t.name)
@@ -149,5 +175,6 @@ func (n *Net) CheckState(s StateDict) error {
 			return fmt.Errorf("tensor %s is not one of %s", s[i].Name, n)
 		}
 	}
-	return nil
+	_, err = n.Quantizers(s)
+	return err
 }

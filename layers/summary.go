@@ -43,6 +43,34 @@ type LayerSummary struct {
 	Params int    `json:"params"`
 	MACs   int64  `json:"macs"`
 	Bytes  int64  `json:"bytes"` // of the layer's tensors, buffers included
+	// Quantizers are the layer's: see Summary.AddQuantizers.
+	Quantizers []QuantizerSummary `json:"quantizers,omitempty"`
+}
+
+// A QuantizerSummary tells of a quantizer.
+type QuantizerSummary struct {
+	Of     string  `json:"of"` // weight, input or output
+	Bits   int     `json:"bits"`
+	Scales int     `json:"scales"` // one, or one a channel
+	Min    float64 `json:"min"`    // the least number that a code stands for
+	Max    float64 `json:"max"`
+}
+
+// AddQuantizers adds the quantizers of the net and their ranges in a state of it.
+func (s *Summary) AddQuantizers(n *Net, state StateDict) error {
+	all, err := n.Quantizers(state)
+	if err != nil {
+		return err
+	}
+	for _, q := range all {
+		for i := range s.Layers {
+			if l := &s.Layers[i]; l.Name == q.Module {
+				least, most := q.Range()
+				l.Quantizers = append(l.Quantizers, QuantizerSummary{Of: q.Role, Bits: q.Bits, Scales: len(q.Scale), Min: least, Max: most})
+			}
+		}
+	}
+	return nil
 }
 
 // Summary lists the modules in the order of their execution for one image of
@@ -74,7 +102,7 @@ func (m *Model) Summary(inH, inW int) (Summary, error) {
 		if strings.Contains(row.Type, "Conv") {
 			uses = int64(y.Len() / row.Output[0])
 		}
-		for _, p := range mod.Kind.Params() {
+		for _, p := range mod.Params() {
 			if !p.Buffer {
 				s.MultAdds += uses * int64(p.Spec.Len())
 			}

@@ -118,6 +118,7 @@ func (n *Net) ties() (*Ties, error) {
 	for i := range n.Modules {
 		t.module, t.at = i, &n.Modules[i]
 		t.at.Kind.Tie(t)
+		t.tieScales()
 		shape := shapes[t.at.Name].Shape
 		if got, want := len(t.values[t.at.Name]), shape[len(shape)-1]; got != want {
 			return nil, fmt.Errorf("%s: a %s ties %d channels of %d", t.at.Name, KindName(t.at.Kind), got, want)

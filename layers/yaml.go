@@ -194,10 +194,18 @@ func (m *Module) decodeNode(n *yamldoc.Node) error {
 				m.Tensors[role] = tensor
 				return err
 			})
+		case key == "fake":
+			m.Fake = make(map[string]Fake)
+			return v.Each(func(role string, q *yamldoc.Node) error {
+				var f Fake
+				err := q.Decode(&f)
+				m.Fake[role] = f
+				return err
+			})
 		case ok:
 			return v.Decode(f.Addr().Interface())
 		}
-		return n.Errorf(key+"#", "%s: unknown key %s of a %s; known are %s", m.Name, short(key), name, strings.Join(known, ", "))
+		return n.Errorf(key+"#", "%s: unknown key %s of a %s; known are %s", m.Name, short(key), name, strings.Join(append(known, "fake"), ", "))
 	})
 	m.Kind = kind.Interface().(Kind)
 	return err
@@ -262,7 +270,7 @@ func (n *Net) complete(classes int) (at string, err error) {
 			return m.Name, err
 		}
 		seen[m.Name] = true
-		for _, p := range m.Kind.Params() {
+		for _, p := range m.Params() {
 			if p.Spec.Len() > maxParams {
 				return m.Name, fmt.Errorf("%s: the net has more than %d weights", m.Name, maxParams)
 			}
@@ -270,7 +278,7 @@ func (n *Net) complete(classes int) (at string, err error) {
 			c.values[name] = &engine.Variable{Name: name, Spec: p.Spec}
 		}
 		restore := b.Scope(m.Name)
-		values[m.Name] = m.Kind.Build(&c)
+		values[m.Name] = c.build()
 		restore()
 		if err := b.Err(); err != nil {
 			return m.Name, err
@@ -363,12 +371,19 @@ func (m *Module) yaml(previous string, head bool) (string, error) {
 	}
 	if len(m.Tensors) > 0 {
 		var tensors []string
-		for _, p := range m.Kind.Params() {
+		for _, p := range m.Params() {
 			if t, ok := m.Tensors[p.Role]; ok {
 				tensors = append(tensors, plain(p.Role)+": "+plain(t))
 			}
 		}
 		parts = append(parts, "tensors: {"+strings.Join(tensors, ", ")+"}")
+	}
+	if len(m.Fake) > 0 {
+		text, jsonErr := json.Marshal(m.Fake) // which is YAML too
+		if jsonErr != nil {
+			err = jsonErr
+		}
+		parts = append(parts, "fake: "+string(text))
 	}
 	if len(parts) == 1 {
 		return name, err

@@ -138,7 +138,7 @@ func (c *benchKernelsCmd) against(a *app, rows []*kernelRow) (r *againstDevice, 
 func (c *benchKernelsCmd) measure(a *app, b engine.Backend, rows []*kernelRow, of func(*kernelRow) *kernelFigures) (l limits, err error) {
 	a.console.begin("measuring the limits of "+b.Name(), 0)
 	defer a.console.end()
-	if l, err = measureLimits(a, b, c.Time); err != nil {
+	if l, err = measureLimits(a, b, c.dtype(), c.Time); err != nil {
 		return l, err
 	}
 	a.console.begin("measuring kernels on "+b.Name(), len(rows))
@@ -259,6 +259,11 @@ func (c *benchKernelsCmd) time(a *app, b engine.Backend, r *kernelRow, l limits,
 		return err
 	}
 	defer func() { err = errors.Join(err, k.close()) }()
+	if g, ok := b.(*gpu.Backend); ok {
+		if err := k.rotate(cacheTimes*g.Device().L2, engine.FreeMemory(b)/2); err != nil {
+			return err
+		}
+	}
 	t, err := k.time(a.ctx, c.Time/10)
 	if err != nil {
 		return err

@@ -12,8 +12,9 @@ import (
 
 // limits are what the machine does at its best in the same run.
 type limits struct {
-	// MatrixGFLOPS is what a large matrix product through the backend reaches:
-	// a pointwise convolution whose operands stay in the caches. It bounds what
+	// MatrixGFLOPS is what a large matrix product through the backend reaches, in
+	// the precision that is measured: a pointwise convolution whose operands stay
+	// in the caches. It bounds what
 	// other kernels can be hoped to reach; it is a little below what the
 	// processor's multipliers could do.
 	MatrixGFLOPS float64 `json:"matrix_gflops"`
@@ -23,8 +24,8 @@ type limits struct {
 }
 
 // measureLimits takes the best of several runs of each.
-func measureLimits(a *app, b engine.Backend, atLeast time.Duration) (l limits, err error) {
-	if l.MatrixGFLOPS, err = matrixLimit(a, b, atLeast); err != nil {
+func measureLimits(a *app, b engine.Backend, t engine.DType, atLeast time.Duration) (l limits, err error) {
+	if l.MatrixGFLOPS, err = matrixLimit(a, b, t, atLeast); err != nil {
 		return l, fmt.Errorf("measuring a matrix product: %w", err)
 	}
 	if g, ok := b.(*gpu.Backend); ok {
@@ -32,7 +33,7 @@ func measureLimits(a *app, b engine.Backend, atLeast time.Duration) (l limits, e
 		if err != nil {
 			return l, err
 		}
-		bytes := min(copyBytes, free/4)
+		bytes := min(deviceCopyBytes, free/4)
 		t, err := g.MeasureCopy(bytes)
 		l.CopyGBs = 2 * float64(bytes) / t.Seconds() / 1e9
 		return l, err
@@ -55,27 +56,51 @@ func best(a *app, atLeast time.Duration, f func() error) (time.Duration, error) 
 	return shortest, err
 }
 
-func matrixLimit(a *app, b engine.Backend, atLeast time.Duration) (gflops float64, err error) {
-	op := engine.Conv2D{}
-	in := []engine.Spec{engine.F32(8, 32, 32, 256), engine.F32(1, 1, 256, 256)}
-	if g, ok := b.(*gpu.Backend); ok && g.Device().Multiprocessors >= 16 { // enough work for all of them
-		in = []engine.Spec{engine.F32(64, 32, 32, 1024), engine.F32(1, 1, 1024, 1024)}
+// matrixShapes are the images and weights of the products that matrixLimit
+// times, a larger one where the one before was too short to be at full speed.
+var matrixShapes = [][2][]int{
+	{{1, 32, 32, 256}, {1, 1, 256, 256}}, {{8, 32, 32, 256}, {1, 1, 256, 256}}, {{64, 32, 32, 1024}, {1, 1, 1024, 1024}},
+}
+
+// fullSpeed is how long a product takes at least in which neither its begin nor
+// its end counts for much.
+const fullSpeed = time.Millisecond
+
+func matrixLimit(a *app, b engine.Backend, dtype engine.DType, atLeast time.Duration) (gflops float64, err error) {
+	for _, s := range matrixShapes {
+		t, flops, err := matrixTime(a, b, engine.Spec{Shape: s[0], DType: dtype}, engine.F32(s[1]...), atLeast)
+		if err != nil {
+			return 0, err
+		}
+		gflops = max(gflops, flops/t.Seconds()/1e9)
+		if t >= fullSpeed {
+			break
+		}
 	}
+	return gflops, nil
+}
+
+// matrixTime returns the shortest time of one product, and its operations.
+func matrixTime(a *app, b engine.Backend, x, w engine.Spec, atLeast time.Duration) (t time.Duration, flops float64, err error) {
+	op, in := engine.Conv2D{}, []engine.Spec{x, w}
 	out, err := op.Infer(in)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	k, err := newKernelRun(b, op, in, out)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer func() { err = errors.Join(err, k.close()) }()
-	t, err := best(a, atLeast, k.run)
-	return float64(op.Cost(in, out)) / t.Seconds() / 1e9, err
+	t, err = best(a, atLeast, k.run)
+	return t, float64(op.Cost(in, out)), err
 }
 
 // copyBytes is beyond the caches of any processor's core and most sockets.
 const copyBytes = 256 << 20
+
+// deviceCopyBytes is beyond the cache of any card, many times over.
+const deviceCopyBytes = 1 << 30
 
 func copyLimit(a *app, threads int, atLeast time.Duration) (float64, error) {
 	src, dst := make([]byte, copyBytes), make([]byte, copyBytes)

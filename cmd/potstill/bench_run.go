@@ -14,15 +14,23 @@ import (
 type kernelRun struct {
 	backend engine.Backend
 	kernel  engine.Kernel
+	op      engine.Op
+	in, out []engine.Tensor // of the first set
+	sets    []tensorSet
+	buffers []engine.Buffer
+	bytes   int // of a set
+}
+
+// A tensorSet is what one run works on.
+type tensorSet struct {
 	in, out []engine.Tensor
 	ws      engine.Tensor
-	buffers []engine.Buffer
 }
 
 // newKernelRun compiles op and fills its inputs with numbers in (0, 1]. An
 // output that lives in an input's memory does so here too.
 func newKernelRun(b engine.Backend, op engine.Op, in, out []engine.Spec) (_ *kernelRun, err error) {
-	k := &kernelRun{backend: b}
+	k := &kernelRun{backend: b, op: op}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.close())
@@ -31,34 +39,77 @@ func newKernelRun(b engine.Backend, op engine.Op, in, out []engine.Spec) (_ *ker
 	if k.kernel, err = b.Compile(op, in, out); err != nil {
 		return nil, err
 	}
+	if err := k.add(in, out); err != nil {
+		return nil, err
+	}
+	k.in, k.out = k.sets[0].in, k.sets[0].out
+	for _, b := range k.buffers {
+		k.bytes += b.Bytes()
+	}
+	return k, nil
+}
+
+// add makes another set of tensors.
+func (k *kernelRun) add(in, out []engine.Spec) (err error) {
+	var set tensorSet
 	for _, s := range in {
 		t, err := k.alloc(s)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if err := fill(t); err != nil {
-			return nil, err
+			return err
 		}
-		k.in = append(k.in, t)
+		set.in = append(set.in, t)
 	}
-	updater, _ := op.(engine.Updater)
+	updater, _ := k.op.(engine.Updater)
 	for i, s := range out {
 		if updater != nil && updater.Alias(i) >= 0 {
-			t := k.in[updater.Alias(i)]
+			t := set.in[updater.Alias(i)]
 			t.Spec = s
-			k.out = append(k.out, t)
+			set.out = append(set.out, t)
 			continue
 		}
 		t, err := k.alloc(s)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		k.out = append(k.out, t)
+		set.out = append(set.out, t)
 	}
 	if n := k.kernel.Workspace(); n > 0 {
-		k.ws, err = k.alloc(engine.Spec{Shape: []int{n}, DType: engine.Uint8})
+		if set.ws, err = k.alloc(engine.Spec{Shape: []int{n}, DType: engine.Uint8}); err != nil {
+			return err
+		}
 	}
-	return k, err
+	k.sets = append(k.sets, set)
+	return nil
+}
+
+// cacheTimes is how many times a device's cache the tensors of a measurement
+// are together: of what a run reads, the cache then holds nothing.
+const cacheTimes = 4
+
+// rotate adds sets of tensors until there are so many bytes of them, a set for
+// each run of a recording, or no more memory that may be taken.
+func (k *kernelRun) rotate(bytes, most int) error {
+	specs := func(ts []engine.Tensor) (s []engine.Spec) {
+		for _, t := range ts {
+			s = append(s, t.Spec)
+		}
+		return s
+	}
+	for n := len(k.sets); n < recorded && n*k.bytes < bytes && (n+1)*k.bytes <= most; n++ {
+		if err := k.add(specs(k.in), specs(k.out)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enqueue enqueues the i-th run.
+func (k *kernelRun) enqueue(i int) error {
+	s := k.sets[i%len(k.sets)]
+	return k.kernel.Enqueue(s.in, s.out, s.ws)
 }
 
 func (k *kernelRun) alloc(s engine.Spec) (engine.Tensor, error) {
@@ -70,10 +121,11 @@ func (k *kernelRun) alloc(s engine.Spec) (engine.Tensor, error) {
 	return engine.Tensor{Spec: s, Buf: buf}, nil
 }
 
-// fill writes an input. Pseudo-random values keep branches from being
-// predicted; variances and the like must be positive.
+// fill writes an input: floats of either type that are not zero, and zeros, such
+// as indices and counters, elsewhere. Pseudo-random values keep branches from
+// being predicted; variances and the like must be positive.
 func fill(t engine.Tensor) error {
-	if t.DType != engine.Float32 {
+	if t.DType != engine.Float32 && t.DType != engine.BFloat16 {
 		return t.Write(make([]byte, t.Bytes()))
 	}
 	v := make([]float32, t.Len())
@@ -81,6 +133,13 @@ func fill(t engine.Tensor) error {
 	for i := range v {
 		x = x*1664525 + 1013904223 // Numerical Recipes' generator
 		v[i] = float32(x>>8+1) / (1 << 24)
+	}
+	if t.DType == engine.BFloat16 {
+		h := make([]uint16, len(v))
+		for i, f := range v {
+			h[i] = uint16(math.Float32bits(f) >> 16)
+		}
+		return t.Write(engine.Bytes(h))
 	}
 	return t.Write(engine.Bytes(v))
 }
@@ -98,8 +157,8 @@ func (k *kernelRun) time(ctx context.Context, atLeast time.Duration) (_ time.Dur
 		return measure(ctx, atLeast, k.run)
 	}
 	r, err := b.Record(func() error {
-		for range recorded {
-			if err := k.kernel.Enqueue(k.in, k.out, k.ws); err != nil {
+		for i := range recorded {
+			if err := k.enqueue(i); err != nil {
 				return err
 			}
 		}
@@ -158,7 +217,7 @@ func download(t engine.Tensor) (ref.Array, error) {
 
 // run does the work once and waits for it.
 func (k *kernelRun) run() error {
-	if err := k.kernel.Enqueue(k.in, k.out, k.ws); err != nil {
+	if err := k.enqueue(0); err != nil {
 		return err
 	}
 	return k.backend.Sync()

@@ -37,6 +37,14 @@ type inferPrecisionFlag struct {
 // bfloat16 reports whether precision is mixed.
 func (p precisionFlag) bfloat16() bool { return p.Precision == "bfloat16" }
 
+// dtype returns how activations are stored.
+func (p precisionFlag) dtype() engine.DType {
+	if p.bfloat16() {
+		return engine.BFloat16
+	}
+	return engine.Float32
+}
+
 // device is auto, cpu, cuda or cuda:N.
 type device string
 

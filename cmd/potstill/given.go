@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -46,7 +47,22 @@ func (c *distillCmd) AfterApply(k *kong.Context) error {
 	if err := cmp.Or(c.runFlags.check(set), c.imageFlags.check(set), c.initFlags.check(set)); err != nil {
 		return err
 	}
-	if c.Teacher != "" {
+	if c.Compare != "" {
+		if len(c.Teacher) == 0 {
+			return errors.New("--compare takes a teacher that is trained: name it with --teacher")
+		}
+		if err := set.without("with --compare, which writes nothing", "out", "resume", "force", "save-every", "log-steps", "kd", "T", "alpha"); err != nil {
+			return err
+		}
+	} else if err := set.without("without --compare", "pilot-epochs", "pilot-seeds"); err != nil {
+		return err
+	}
+	if c.KD != "" {
+		if err := set.without("with --kd, which has the settings of each method, as in kd:T=4,alpha=0.9", "T", "alpha"); err != nil {
+			return err
+		}
+	}
+	if len(c.Teacher) > 0 {
 		return set.without("with --teacher, which is trained already", "teacher-arch", "teacher-base", "teacher-epochs")
 	}
 	return nil

@@ -41,6 +41,7 @@ type commands struct {
 	Explain   explainCmd   `cmd:"" help:"Print the plan of a model's training step or inference."`
 	Bench     benchCmd     `cmd:"" help:"Measure training, or every kernel, on this machine."`
 	Cache     cacheCmd     `cmd:"" help:"Show, prune or clear what is kept of decoded images."`
+	Warm      warmCmd      `cmd:"" help:"Compile the kernels that nets need on a CUDA device, ahead of time."`
 	Devices   devicesCmd   `cmd:"" help:"List what potstill can compute on."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 

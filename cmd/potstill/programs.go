@@ -180,7 +180,11 @@ func (s programSpec) step(bd *engine.Builder, p *program, images *engine.Value) 
 		c.Precision = train.BFloat16
 	}
 	if s.teacher != nil {
-		c.Objective = distill.NewLoss(distill.DefaultSettings(), s.teacher, 0)
+		loss, err := distill.NewLoss(distill.DefaultSettings(), []*layers.Model{s.teacher}, distill.Options{})
+		if err != nil {
+			return err
+		}
+		c.Objective = loss
 	}
 	classes := s.net.Net().Classes()
 	step := train.NewStep(s.net, c)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/potstill/potstill/layers"
@@ -150,6 +151,9 @@ func (c *summaryCmd) Run(a *app) error {
 	}
 	s := fileSummary{Summary: sum, Net: m.Net()}
 	if i != nil {
+		if err := s.AddQuantizers(i.Net, i.State); err != nil {
+			return err
+		}
 		s.File, s.FileBytes, s.Quant, s.Classes = i.Path, i.Bytes, i.Scheme(), i.Classes
 		s.Preprocess, s.Metrics, s.History = &i.Preprocess, i.Metrics, i.History
 		s.Format, s.SHA256, s.Sealed, s.Parts, s.Renamed, s.Notes = i.Format, i.SHA256, i.Sealed, i.Parts, i.Renamed, i.Notes
@@ -169,6 +173,12 @@ func (s fileSummary) print(a *app) error {
 	if err := table(a.out, rows); err != nil {
 		return err
 	}
+	if rows := s.quantizers(); len(rows) > 1 {
+		fmt.Fprintln(a.out)
+		if err := table(a.out, rows); err != nil {
+			return err
+		}
+	}
 	fmt.Fprintf(a.out, "\nmultiply-adds, as torchinfo counts them (with biases and norms): %s\n", thousands(s.MultAdds))
 	fmt.Fprintf(a.out, "MB, as torchsummary counts them: input %.2f, forward and backward %.2f, parameters %.2f, all %.2f\n",
 		s.InputMB, s.ForwardBackwardMB, s.ParamsMB, s.TotalMB)
@@ -181,4 +191,15 @@ func (s fileSummary) print(a *app) error {
 // dims writes a shape as in 16x128x128.
 func dims(shape []int) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(shape), "[]"), " ", "x")
+}
+
+// quantizers returns a table of the layers' quantizers.
+func (s fileSummary) quantizers() [][]string {
+	rows := [][]string{{"layer", "quantized", "bits", "scales", "from", "to"}}
+	for _, l := range s.Layers {
+		for _, q := range l.Quantizers {
+			rows = append(rows, []string{l.Name, q.Of, strconv.Itoa(q.Bits), strconv.Itoa(q.Scales), fmt.Sprintf("%.4g", q.Min), fmt.Sprintf("%.4g", q.Max)})
+		}
+	}
+	return rows
 }

@@ -65,6 +65,8 @@ func weights(quant string) string {
 		return "8-bit codes, a range an output channel; vectors in 32 bits (affine8-channel)"
 	case checkpoint.Float16:
 		return "float16"
+	case checkpoint.Quantized:
+		return "codes of the net's quantizers"
 	case checkpoint.Mixed:
 		return "mixed: 8-bit codes, float16 and float32"
 	}

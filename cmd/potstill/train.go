@@ -20,6 +20,7 @@ type trainCmd struct {
 	Arch string `default:"cnn-dwpw" help:"Family of the net (potstill summary --help lists them), or a YAML file of a net of your own."`
 	archFlags
 	initFlags
+	qatFlags
 	dataFlags
 	runFlags
 	imageFlags
@@ -32,11 +33,13 @@ type trainCmd struct {
 func (trainCmd) Help() string {
 	return `The best weights by validation accuracy go to DIR/best.safetensors, the last ones with all that --resume
 needs to DIR/last.safetensors, the figures of every epoch to DIR/metrics.jsonl and, as a table, to DIR/metrics.csv. A DIR that holds a run is refused,
-unless --resume or --force is given; without --out it is the first free one of out/train, out/train-2 and so on.
+unless --resume or --force is given; without --out it is the first free one of out/train, out/train-2 and so on. With --qat
+a trained net is trained on with rounded weights and activations (docs/quantization.md).
 
 Example:
 
-    potstill train --arch cnn-dwpw --data food11 --size 128 --epochs 30 --schedule cosine --out out/dwpw`
+    potstill train --arch cnn-dwpw --data food11 --size 128 --epochs 30 --schedule cosine --out out/dwpw
+    potstill train --qat --init out/dwpw/best.safetensors --data food11 --epochs 3 --lr 1e-4 --schedule cosine --out out/dwpw-int8`
 }
 
 // Run trains.
@@ -46,6 +49,9 @@ func (c *trainCmd) Run(a *app) error {
 	}
 	start, err := c.initFlags.load(a)
 	if err != nil {
+		return err
+	}
+	if err := c.qatFlags.check(c.initFlags); err != nil {
 		return err
 	}
 	net, err := netToTrain(c.Arch, c.archFlags, start, anyClasses)
@@ -60,6 +66,9 @@ func (c *trainCmd) Run(a *app) error {
 		return c.dataFlags.resized(c.commonResize(p)).with(a, func(ds *data.Dataset) error {
 			j, err := c.job(ds, start, p)
 			if err != nil {
+				return err
+			}
+			if err := c.qatFlags.prepare(a, b, &j); err != nil {
 				return err
 			}
 			return c.logged(a, func(w io.Writer) error {

@@ -28,6 +28,8 @@
 //
 //	FAKE_MEMORY    bytes of device memory (default 256 MiB)
 //	FAKE_DEVICES   number of devices (default 1)
+//	FAKE_MULTIPROCESSORS
+//	               of a device (default 4; an H100 has 132)
 //	FAKE_DRIVER    version of the driver (default 13000)
 //	FAKE_ORDER     "reverse" runs threads and blocks from the last to the first,
 //	               "interleave" has all threads of a block come to their next

@@ -137,6 +137,10 @@ DEVICE int has_contrast(u32 order) {
 	return 0;
 }
 
+#define MEAN_THREADS 512
+#undef KERNEL_BOUNDS
+#define KERNEL_BOUNDS __launch_bounds__(MEAN_THREADS)
+
 /* The mean luma of each crop as it comes to the contrast: a block an image. */
 KERNEL(augment_mean)(augment_args a) {
 	__shared__ u64 sums[32];
@@ -159,6 +163,9 @@ KERNEL(augment_mean)(augment_args a) {
 }
 
 #endif
+
+#undef KERNEL_BOUNDS
+#define KERNEL_BOUNDS __launch_bounds__(THREADS)
 
 /* A block is THREADS pixels of one image: a tile. */
 KERNEL(augment)(augment_args a) {

@@ -2,7 +2,8 @@
  * the factors that each image or each pixel has for itself. x is rows of channels.
  *
  * With -DGATE the numbers are activations, a vector for each image; with -DPRELU
- * they are slopes, and with -DONE there is one slope for all channels. */
+ * they are slopes, and with -DONE there is one slope for all channels. With
+ * -DFAKE they are the scales of engine.FakeQuant, and the shifts its zero points. */
 
 #include "columns.cuh"
 
@@ -17,7 +18,18 @@ DEVICE void load_factors(const float *p, float *v) {
 }
 #endif
 
-/* y = x·w + b, or PReLU. A null w or b is left out. */
+#ifdef ONE
+#define SHIFT_OF(c) 0
+#else
+#define SHIFT_OF(c) (c)
+#endif
+
+/* The nearest integer, halves to the even one, without a negative zero; v between
+ * two bounds, a NaN itself. */
+DEVICE float nearest(float v) { return rintf(v) + 0.f; }
+DEVICE float between(float v, float least, float most) { return v < least ? least : v > most ? most : v; }
+
+/* y = x·w + b, or PReLU, or FakeQuant. A null w or b is left out. */
 typedef struct {
 	const real *x;
 	const factor *w;
@@ -25,6 +37,7 @@ typedef struct {
 	real *y;
 	u32 items;             /* vectors of WIDTH channels */
 	fastdiv by_row, by_image; /* vectors of a row, rows of an image */
+	float lo, hi;             /* codes */
 } channelwise_args;
 
 KERNEL(channelwise)(channelwise_args a) {
@@ -43,12 +56,15 @@ KERNEL(channelwise)(channelwise_args a) {
 #endif
 		if (a.b) {
 			UNROLL
-			for (int l = 0; l < WIDTH; l++) b[l] = a.b[c + l];
+			for (int l = 0; l < WIDTH; l++) b[l] = a.b[SHIFT_OF(c + l)];
 		}
 		UNROLL
 		for (int l = 0; l < WIDTH; l++) {
 #ifdef PRELU
 			v[l] = v[l] > 0.f ? v[l] : v[l] * w[l];
+#elif defined(FAKE)
+			float z = a.b ? b[l] : 0.f;
+			v[l] = __fmul_rn(nearest(between(__fdiv_rn(v[l], w[l]), a.lo - z, a.hi - z)), w[l]);
 #else
 			if (a.w) v[l] *= w[l];
 			if (a.b) v[l] += b[l];
@@ -59,7 +75,7 @@ KERNEL(channelwise)(channelwise_args a) {
 }
 
 /* dx, where it is wanted, and parts of Σdy·x and Σdy; for PReLU only where x is
- * not positive. Blocks are `chunks` along the rows of each image. */
+ * not positive; for FakeQuant of Σdy·t·gain. Blocks are `chunks` along the rows of each image. */
 typedef struct {
 	const real *x, *dy;
 	const factor *w;
@@ -68,6 +84,8 @@ typedef struct {
 	i64 rows, chunk; /* of an image, and of a block */
 	int chunks, parts;
 	columns c;
+	const float *b; /* of FakeQuant, as are lo, hi and gain */
+	float lo, hi, gain;
 } channelwise_grad_args;
 
 KERNEL(channelwise_grad)(channelwise_grad_args a) {
@@ -97,6 +115,14 @@ KERNEL(channelwise_grad)(channelwise_grad_args a) {
 			UNROLL
 			for (int l = 0; l < WIDTH; l++) {
 				s.sum[l] += g[l];
+#ifdef FAKE
+				float z = a.b ? a.b[SHIFT_OF(at.k * WIDTH + l)] : 0.f, least = a.lo - z, most = a.hi - z;
+				float u = __fdiv_rn(v[l], w[l]), r = nearest(u);
+				float t = r < least ? least : r > most ? most : r - u;
+				s.dot[l] = fmaf(g[l], t * a.gain, s.dot[l]);
+				if (r < least || r > most) g[l] = 0.f;
+				continue;
+#endif
 #ifdef PRELU
 				if (v[l] > 0.f) continue;
 #endif

@@ -37,16 +37,6 @@
 #endif
 #endif
 
-/* GLOBAL(type, name, n): an array in device memory that is zero when the module
- * is loaded. */
-#ifndef GLOBAL
-#if ON_DEVICE
-#define GLOBAL(type, name, n) static __device__ type name[n]
-#else
-#define GLOBAL(type, name, n) static type name[n]
-#endif
-#endif
-
 /* DYNAMIC_SHARED(type, name) declares name as the launch's shared memory,
  * aligned to 16 bytes. */
 #ifndef DYNAMIC_SHARED
@@ -339,7 +329,8 @@ DEVICE void fence(void) {
 
 /* Whether this block is the last of so many to come here: it then sees all that
  * the others wrote before, and the counter, which must have been zero, is zero
- * again. All threads of the block must call; flag points to a shared int.
+ * again. A counter comes with the launch's arguments: one of the module's would
+ * be shared by streams. All threads of the block must call; flag points to a shared int.
  *
  * The barriers order the block's threads and thread 0, whose fences stand between
  * them and the counter on both sides: that orders the threads of all blocks, as

@@ -5,6 +5,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -82,17 +83,15 @@ KERNEL(reduce)(reduce_args a) {
 	a.y[4 * n + t] = warp_max(v);
 }
 
-GLOBAL(u32, arrived, 2);
-
-typedef struct { u32 *values, *out; } last_args;
+typedef struct { u32 *values, *out, *arrived; } last_args;
 /* the last block sums what all blocks wrote */
 KERNEL(last)(last_args a) {
 	__shared__ int flag;
 	if (thread_index() == 0) a.values[blockIdx.x] = blockIdx.x + 1;
-	if (!last_block(arrived + 1, gridDim.x, &flag)) return;
+	if (!last_block(a.arrived + 1, gridDim.x, &flag)) return;
 	if (thread_index() > 0) return;
 	for (u32 b = 0; b < gridDim.x; b++) a.out[0] += a.values[b];
-	a.out[1] += arrived[0] + arrived[1] + 1;
+	a.out[1] += a.arrived[0] + a.arrived[1] + 1;
 }
 `
 
@@ -162,7 +161,8 @@ type (
 		n    int32
 		by   kernels.FastDiv
 	}
-	pairArgs struct{ x, y cuda.Ptr }
+	pairArgs   struct{ x, y cuda.Ptr }
+	tripleArgs struct{ x, y, z cuda.Ptr }
 )
 
 func one(n int) [3]int { return [3]int{n, 1, 1} }
@@ -383,9 +383,9 @@ func checkReduction(t *testing.T, d *device, block [3]int, x []float32, sums boo
 func TestLastBlock(t *testing.T) {
 	d := open(t)
 	const blocks, runs = 37, 3
-	values, out := upload(d, make([]uint32, blocks)), upload(d, make([]uint32, 2))
+	values, out, counters := upload(d, make([]uint32, blocks)), upload(d, make([]uint32, 2)), upload(d, make([]uint32, 2))
 	for range runs {
-		run(d, "last", one(blocks), one(64), pairArgs{values, out})
+		run(d, "last", one(blocks), one(64), tripleArgs{values, out, counters})
 	}
 	got := download[uint32](d, out, 2)
 	if got[0] != runs*blocks*(blocks+1)/2 || got[1] != runs {
@@ -393,7 +393,13 @@ func TestLastBlock(t *testing.T) {
 	}
 }
 
+// variable finds a variable in device memory.
+var variable = regexp.MustCompile(`(?m)^(?:static )?(?:__device__|__managed__) +\w[^(\n]*;`)
+
 func TestSource(t *testing.T) {
+	if variable.FindString("static __device__ u32 arrived[2];\n") == "" {
+		t.Error("a variable is not found")
+	}
 	names := kernels.Names()
 	if !slices.IsSorted(names) || !slices.Contains(names, "depthwise") {
 		t.Errorf("Names() = %v", names)
@@ -408,6 +414,9 @@ func TestSource(t *testing.T) {
 		}
 		if strings.Contains(text, "#include \"") {
 			t.Errorf("source %s still includes a file", name)
+		}
+		if v := variable.FindString(text); v != "" {
+			t.Errorf("source %s has a variable of the module's, which all streams share: %s", name, v)
 		}
 	}
 	if _, err := kernels.Source("none"); err == nil || !strings.Contains(err.Error(), "none.cu") {

@@ -131,14 +131,12 @@ KERNEL(depthwise_data)(depthwise_data_args a) {
 
 #define CHANNELS 32 /* of a block: a warp's */
 #define WARPS 8
-#define MAX_COUNTERS 4096
-
-GLOBAL(u32, finished, MAX_COUNTERS);
 
 typedef struct {
 	const real *x, *dy;
 	float *partial; /* [taps][tiles][blocks][CHANNELS], if blocks > 1 */
 	float *dw, *db; /* db may be null */
+	u32 *finished;  /* [taps][tiles] counters that are zero, if blocks > 1 */
 	geometry g;
 	u32 rows, chunk; /* rows of all y, rows of a block */
 	int taps;        /* KH·KW; with db one more */
@@ -213,7 +211,7 @@ KERNEL(depthwise_weight)(depthwise_weight_args a) {
 	if (a.blocks > 1) {
 		float *p = a.partial + (i64)which * a.blocks * CHANNELS + lane;
 		if (warp == 0) p[(i64)block * CHANNELS] = v;
-		if (!last_block(finished + which, (u32)a.blocks, &flag)) return;
+		if (!last_block(a.finished + which, (u32)a.blocks, &flag)) return;
 		v = 0.f;
 		UNROLL8
 		for (int b = warp; b < a.blocks; b += WARPS) v += p[(i64)b * CHANNELS];

@@ -262,12 +262,11 @@ KERNEL(depthwise3x3_stride2_data)(depthwise3x3_data_args a) {
 
 #define SUMS 10
 
-GLOBAL(u32, finished, 4096); /* no more tiles than that */
-
 typedef struct {
 	const real *x, *dy;
 	float *partial; /* [tiles][blocks][SUMS][tile] vecs */
 	float *dw, *db; /* db may be null */
+	u32 *finished;  /* [tiles] counters that are zero */
 	march g;
 	int blocks; /* that share a tile */
 } depthwise3x3_weight_args;
@@ -394,7 +393,7 @@ DEVICE void weight_gradient(depthwise3x3_weight_args a, int stride, vec *shared,
 		for (int i = 1; i < width; i++) v = add_vec(v, s[i * a.g.tile]);
 		((vec *)a.partial)[((i64)tile * a.blocks + block) * sums + q] = v;
 	}
-	if (last_block(finished + tile, (u32)a.blocks, flag)) add_blocks(a, (int)tile, shared);
+	if (last_block(a.finished + tile, (u32)a.blocks, flag)) add_blocks(a, (int)tile, shared);
 }
 
 KERNEL(depthwise3x3_weight)(depthwise3x3_weight_args a) {

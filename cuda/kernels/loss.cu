@@ -17,6 +17,7 @@ typedef struct {
 	float *y;             /* the loss, or backwards dx [N,K] */
 	float *ce, *kl;       /* the two losses by themselves, or null; forwards only */
 	float *part;          /* two floats a block; forwards only */
+	u32 *arrived;         /* a counter that is zero; forwards only */
 	int n, k;
 	float eps, temperature; /* ε, T */
 	float w_ce, w_kl;       /* weights of the two losses */
@@ -62,8 +63,6 @@ DEVICE row_sums sums_of(loss_args a, const float *x, const float *target, const 
 
 DEVICE const float *row_of(const float *x, i64 row, int k) { return x ? x + row * k : x; }
 
-GLOBAL(u32, arrived, 1);
-
 /* The mean over the rows: each block adds its rows, the last block the blocks,
  * in the order of their numbers. */
 KERNEL(loss)(loss_args a) {
@@ -81,7 +80,7 @@ KERNEL(loss)(loss_args a) {
 	ce = block_sum(lane == 0 ? ce : 0.f, shared);
 	kl = block_sum(lane == 0 ? kl : 0.f, shared);
 	if (thread_index() == 0) a.part[2 * blockIdx.x] = ce, a.part[2 * blockIdx.x + 1] = kl;
-	if (!last_block(arrived, gridDim.x, &last)) return;
+	if (!last_block(a.arrived, gridDim.x, &last)) return;
 	ce = kl = 0.f;
 	for (int i = thread_index(); i < (int)gridDim.x; i += thread_count()) ce += a.part[2 * i], kl += a.part[2 * i + 1];
 	ce = block_sum(ce, shared) / (float)a.n;

@@ -8,11 +8,10 @@ typedef struct {
 	real *dx;           /* backwards only */
 	float *y;           /* the loss; forwards only */
 	float *part;        /* of each block; forwards only */
+	u32 *arrived;       /* a counter that is zero; forwards only */
 	i64 items;          /* vectors of WIDTH elements */
 	float scale;        /* 1/n */
 } mse_args, mse_backward_args;
-
-GLOBAL(u32, arrived, 1);
 
 #define EACH_ITEM(i) for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += (i64)gridDim.x * blockDim.x)
 
@@ -30,7 +29,7 @@ KERNEL(mse)(mse_args a) {
 	}
 	sum = block_sum(sum, shared);
 	if (thread_index() == 0) a.part[blockIdx.x] = sum;
-	if (!last_block(arrived, gridDim.x, &last)) return;
+	if (!last_block(a.arrived, gridDim.x, &last)) return;
 	sum = 0.f;
 	for (int i = thread_index(); i < (int)gridDim.x; i += thread_count()) sum += a.part[i];
 	sum = block_sum(sum, shared);

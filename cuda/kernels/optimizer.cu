@@ -188,13 +188,12 @@ typedef struct {
 	const float *g[CLIP_TENSORS];
 	float *part;         /* the sum of squares of every block, of all launches */
 	float *norm, *scale; /* null in all but the last launch */
+	u32 *arrived;        /* a counter that is zero */
 	int n[CLIP_TENSORS], first[CLIP_TENSORS];
 	int count;
 	int before; /* blocks of the launches before this one */
 	float max_norm;
 } clip_args;
-
-GLOBAL(u32, arrived, 1);
 
 /* norm = √Σg², scale = min(1, max_norm/(norm + 1e-6)), or 1 without a maximum.
  * The last block to finish adds the blocks' sums in the order of their numbers,
@@ -214,7 +213,7 @@ KERNEL(clip)(clip_args a) {
 	}
 	sum = block_sum(sum, shared);
 	if (threadIdx.x == 0) a.part[a.before + (int)blockIdx.x] = sum;
-	if (!a.norm || !last_block(arrived, gridDim.x, &last)) return;
+	if (!a.norm || !last_block(a.arrived, gridDim.x, &last)) return;
 	double s = 0;
 	for (int i = (int)threadIdx.x; i < a.before + (int)gridDim.x; i += THREADS) s += (double)a.part[i];
 	total[threadIdx.x] = s;

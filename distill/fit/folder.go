@@ -177,8 +177,8 @@ func (j *Job) sources() (paths []string) {
 	if j.Init != nil {
 		paths = append(paths, j.Init.Path)
 	}
-	if j.Teacher != nil {
-		paths = append(paths, j.Teacher.Path)
+	for _, t := range j.teachers() {
+		paths = append(paths, t.Path)
 	}
 	return paths
 }

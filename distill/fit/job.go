@@ -1,7 +1,6 @@
 package fit
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -49,7 +48,9 @@ type Job struct {
 	LRScales []LRScale
 	// Teacher, if not nil, is distilled from, with the settings KD.
 	Teacher *checkpoint.Checkpoint
-	KD      distill.Settings
+	// Others are further teachers beside it: see distill.Settings.Teachers.
+	Others []*checkpoint.Checkpoint
+	KD     distill.Settings
 	// SharedImages gives the teacher the student's images, normalized as its own,
 	// where its file says that it was made for others.
 	SharedImages bool
@@ -159,16 +160,18 @@ func (j *Job) prepare() error {
 	if n := j.Net.Classes(); n != len(classes) {
 		return fmt.Errorf("the model has %d classes, the data %s %d; give the model %d", n, j.Data.Name, len(classes), len(classes))
 	}
-	if j.Teacher != nil {
-		if err := j.Teacher.CheckDataset(j.Data); err != nil {
+	for _, c := range j.teachers() {
+		if err := c.CheckDataset(j.Data); err != nil {
 			return fmt.Errorf("teacher: %w", err)
 		}
+	}
+	if j.Teacher != nil {
 		if err := j.KD.Validate(); err != nil {
 			return err
 		}
 		j.KD = j.KD.Normalized()
 	}
-	for _, c := range []*checkpoint.Checkpoint{j.Init, j.Teacher} {
+	for _, c := range append(j.teachers(), j.Init) {
 		if c == nil || c == j.Init && j.Resume { // then Init is not used
 			continue
 		}
@@ -183,6 +186,14 @@ func (j *Job) prepare() error {
 		return err
 	}
 	return j.checkSize()
+}
+
+// teachers returns all of them, none without a first.
+func (j *Job) teachers() []*checkpoint.Checkpoint {
+	if j.Teacher == nil {
+		return nil
+	}
+	return append([]*checkpoint.Checkpoint{j.Teacher}, j.Others...)
 }
 
 // Check reports what is known to be wrong with the job before it is run, beside
@@ -218,8 +229,10 @@ func (j *Job) checkChannels() error {
 		}
 		return fmt.Errorf("%s takes images of %d channels; %s", name, n, hint)
 	}
-	if j.Teacher != nil && j.Teacher.Net.Input.Channels != channels && j.Teacher.Net.Input.Channels != 1 {
-		return fmt.Errorf("%s: the teacher takes images of %d channels; %s", cmp.Or(j.Teacher.Path, j.Teacher.Net.String()), j.Teacher.Net.Input.Channels, hint)
+	for _, t := range j.teachers() {
+		if n := t.Net.Input.Channels; n != channels && n != 1 {
+			return fmt.Errorf("%s: the teacher takes images of %d channels; %s", nameOf(t), n, hint)
+		}
 	}
 	return nil
 }
@@ -288,7 +301,11 @@ func (j *Job) history() ([]checkpoint.Event, error) {
 		j.Net, c.Epochs, c.Batch, kind, c.Optimizer.LR, c.Seed)
 	if j.Teacher != nil {
 		e.Kind = "distill"
-		e.Detail += fmt.Sprintf("; teacher %s, T=%g, alpha=%g", j.Teacher.Net, j.KD.T, j.KD.Alpha)
+		e.Detail += "; teacher " + j.Teacher.Net.String()
+		for _, t := range j.Others {
+			e.Detail += " and " + t.Net.String()
+		}
+		e.Detail += ", " + j.KD.String()
 	}
 	if len(j.Freeze) > 0 {
 		e.Detail += "; frozen: " + strings.Join(j.Freeze, ", ")

@@ -29,6 +29,7 @@ import (
 const (
 	helperDir   = "POTSTILL_TEST_DIR"
 	helperStop  = "POTSTILL_TEST_STOP"  // the step after which the process will be stopped
+	helperKD    = "POTSTILL_TEST_KD"    // the loss under the teacher
 	helperLimit = "POTSTILL_TEST_LIMIT" // set: after the first epoch no file may grow beyond 1,000 bytes
 )
 
@@ -64,6 +65,9 @@ func helper(dir string, limit bool) error {
 		j.Teacher = nil
 	} else if err != nil {
 		return err
+	}
+	if j.KD.Spec = os.Getenv(helperKD); j.KD.Spec != "" {
+		imitate(&j)
 	}
 	_, missing := os.Stat(filepath.Join(dir, LastFile))
 	j.Resume = missing == nil
@@ -118,10 +122,11 @@ func trainProcess(t *testing.T, dir string, steps int, sig os.Signal, env ...str
 }
 
 func TestKilledAndResumed(t *testing.T) {
-	for _, name := range []string{"plain", "distilled"} {
+	for name, kd := range map[string]string{"plain": "", "distilled": "", "projectors": projected} {
 		t.Run(name, func(t *testing.T) {
 			whole, dir := t.TempDir(), t.TempDir()
-			if name == "distilled" {
+			t.Setenv(helperKD, kd)
+			if name != "plain" {
 				teacher := drawn(t, layers.Arch{Family: "cnn-plain", Base: 4, Classes: 10}, 3)
 				for _, d := range []string{whole, dir} {
 					if _, err := checkpoint.Save(filepath.Join(d, "teacher.safetensors"), teacher); err != nil {

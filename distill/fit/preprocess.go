@@ -30,13 +30,13 @@ func (j *Job) tellPreprocess() {
 	}
 }
 
-// teacherPreprocess returns how the teacher's images are prepared, and says
+// teacherPreprocess returns how a teacher's images are prepared, and says
 // where they are not as the student's. A teacher whose file says nothing gets the
 // student's images as they are.
-func (j *Job) teacherPreprocess() checkpoint.Preprocess {
-	p, own := j.Teacher.Preprocess, j.Preprocess
-	if p.Gray = j.Teacher.Net.Input.Channels == 1; p.Gray != own.Gray {
-		if !j.Teacher.Declares() { // the student's normalization is of other channels
+func (j *Job) teacherPreprocess(teacher *checkpoint.Checkpoint) checkpoint.Preprocess {
+	p, own := teacher.Preprocess, j.Preprocess
+	if p.Gray = teacher.Net.Input.Channels == 1; p.Gray != own.Gray {
+		if !teacher.Declares() { // the student's normalization is of other channels
 			own.Gray, own.Mean, own.Std = p.Gray, nil, nil
 			return own
 		}
@@ -45,9 +45,9 @@ func (j *Job) teacherPreprocess() checkpoint.Preprocess {
 		}
 		return p
 	}
-	if !j.Teacher.Declares() {
+	if !teacher.Declares() {
 		if len(own.Mean) > 0 && !j.Resume {
-			j.tell(fmt.Sprintf("%s does not say how its images are normalized: it gets the student's (minus %g, divided by %g)", nameOf(j.Teacher), own.Mean, own.Std))
+			j.tell(fmt.Sprintf("%s does not say how its images are normalized: it gets the student's (minus %g, divided by %g)", nameOf(teacher), own.Mean, own.Std))
 		}
 		return own
 	}
@@ -60,13 +60,13 @@ func (j *Job) teacherPreprocess() checkpoint.Preprocess {
 	if j.SharedImages {
 		if !j.Resume {
 			j.tell(fmt.Sprintf("the teacher %s was made for other images (%s): it gets the student's (%s), normalized as its own",
-				nameOf(j.Teacher), crop(p), crop(own)))
+				nameOf(teacher), crop(p), crop(own)))
 		}
 		p.Size, p.Width, p.Resize = own.Size, own.Width, own.Resize
 		return p
 	}
 	if log := j.Logger; log != nil && !j.Resume {
-		log.Info(fmt.Sprintf("the teacher %s gets its own images of the same pictures: %s", nameOf(j.Teacher), p.Transform().Describe()))
+		log.Info(fmt.Sprintf("the teacher %s gets its own images of the same pictures: %s", nameOf(teacher), p.Transform().Describe()))
 	}
 	return p
 }

@@ -77,6 +77,9 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 		}
 	}
 	j.tellPreprocess()
+	if err := j.examine(ctx, b); err != nil {
+		return nil, err
+	}
 	store := engine.NewStore(b)
 	defer func() { err = errors.Join(err, store.Close()) }()
 	if err := s.teach(store); err != nil {
@@ -122,6 +125,9 @@ func (s *session) build() (*layers.Model, error) {
 		return nil, fmt.Errorf("freeze: nothing of %s is left to train; leave a pattern out", m.Net())
 	}
 	o := &s.j.Config.Optimizer
+	if err := stepRates(o, s.j.Init); err != nil {
+		return nil, err
+	}
 	for _, x := range s.j.LRScales {
 		names := m.Matches(x.Pattern)
 		if len(names) == 0 {
@@ -140,22 +146,45 @@ func (s *session) build() (*layers.Model, error) {
 // path returns that of a file in the job's folder.
 func (s *session) path(name string) string { return filepath.Join(s.j.Dir, name) }
 
-// teach puts the teacher, if there is one, into the store and the objective.
+// teach puts the teachers, if there are any, into the store and the objective.
 func (s *session) teach(store *engine.Store) error {
 	j := s.j
 	if j.Teacher == nil {
 		return nil
 	}
-	teacher, err := j.Teacher.Restore(store)
-	if err != nil {
-		return fmt.Errorf("teacher: %w", err)
+	var models []*layers.Model
+	for _, c := range j.teachers() {
+		m, err := c.Restore(store)
+		if err != nil {
+			return fmt.Errorf("teacher: %w", err)
+		}
+		models = append(models, m)
 	}
-	loss := distill.NewLoss(j.KD, teacher, j.Config.LabelSmoothing)
-	if err := loss.Prepare(store, j.Preprocess, j.teacherPreprocess()); err != nil {
+	c := j.Config
+	o := distill.Options{Smoothing: c.LabelSmoothing, Mixed: c.MixupAlpha > 0 || c.CutMixAlpha > 0, ClassWeights: c.ClassWeights, Epochs: c.Epochs, Seed: c.Seed}
+	if c.BalancedWeights {
+		o.ClassWeights = j.Data.Train.BalancedWeights(len(j.Data.Classes))
+	}
+	loss, err := distill.NewLoss(j.KD, models, o)
+	if err != nil {
 		return err
 	}
+	for k, t := range j.teachers() {
+		if err := loss.Prepare(store, k, j.Preprocess, j.teacherPreprocess(t)); err != nil {
+			return err
+		}
+	}
+	h, w := j.Preprocess.Transform().OutSize(j.Data.Train.Image(0).H, j.Data.Train.Image(0).W)
+	if err := loss.Attach(store, s.model, h, w); err != nil {
+		return err
+	}
+	if log := j.Logger; log != nil && !j.Resume {
+		for _, line := range loss.Describe() {
+			log.Info("loss: " + line)
+		}
+	}
 	j.Config.Objective = loss
-	s.ident.distilled(j.Teacher, j.KD, loss.Views())
+	s.ident.distilled(j.teachers(), j.KD, loss.Views())
 	return nil
 }
 

@@ -25,6 +25,7 @@ import (
 // An identity is the part of a run that its trainer cannot know: the loss.
 type identity struct {
 	Teacher string            `json:"teacher,omitempty"` // SHA-256 of its state
+	Others  []string          `json:"other_teachers,omitempty"`
 	KD      *distill.Settings `json:"kd,omitempty"`
 	// Views are the further preparations of the images, in words.
 	Views  []string `json:"views,omitempty"`
@@ -39,11 +40,22 @@ type position struct {
 	Trainer json.RawMessage `json:"trainer"`
 }
 
-// distilled adds the teacher.
-func (i *identity) distilled(teacher *checkpoint.Checkpoint, kd distill.Settings, views []data.Transform) {
+// distilled adds the teachers.
+func (i *identity) distilled(teachers []*checkpoint.Checkpoint, kd distill.Settings, views []data.Transform) {
+	i.Teacher, i.KD = stateHash(teachers[0]), &kd
+	for _, t := range teachers[1:] {
+		i.Others = append(i.Others, stateHash(t))
+	}
+	for _, v := range views {
+		i.Views = append(i.Views, v.Describe())
+	}
+}
+
+// stateHash is the SHA-256 of a model's state, in hexadecimal.
+func stateHash(c *checkpoint.Checkpoint) string {
 	h := sha256.New()
 	var word [8]byte
-	for _, e := range teacher.State {
+	for _, e := range c.State {
 		_, _ = io.WriteString(h, e.Name+"\x00")
 		data := e.Data
 		for _, n := range e.Int {
@@ -54,10 +66,7 @@ func (i *identity) distilled(teacher *checkpoint.Checkpoint, kd distill.Settings
 			_, _ = h.Write(word[:4]) // never fails
 		}
 	}
-	i.Teacher, i.KD = hex.EncodeToString(h.Sum(nil)), &kd
-	for _, v := range views {
-		i.Views = append(i.Views, v.Describe())
-	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // differs says in what the loss of a run differs from that of the run before.
@@ -67,7 +76,7 @@ func (i identity) differs(now identity) error {
 		return fmt.Errorf("the run had no teacher and has one now; leave it out, or start a new run")
 	case i.Teacher != "" && now.Teacher == "":
 		return fmt.Errorf("the run had a teacher and has none now; name it, or start a new run")
-	case i.Teacher != now.Teacher:
+	case i.Teacher != now.Teacher || !slices.Equal(i.Others, now.Others):
 		return fmt.Errorf("the run had another teacher; name that one, or start a new run")
 	case !slices.Equal(i.Freeze, now.Freeze):
 		return fmt.Errorf("frozen was %q and is %q now; name the same, or start a new run", i.Freeze, now.Freeze)
@@ -76,7 +85,7 @@ func (i identity) differs(now identity) error {
 	case !slices.Equal(i.Views, now.Views):
 		return fmt.Errorf("the teacher's images were prepared as %q and are as %q now (--share-images gives it the student's); prepare them the same, or start a new run", i.Views, now.Views)
 	case i.KD != nil && now.KD != nil && *i.KD != *now.KD:
-		return fmt.Errorf("the distillation was %+v and is %+v now; use the old settings, or start a new run", *i.KD, *now.KD)
+		return fmt.Errorf("the distillation was %v and is %v now; use the old settings, or start a new run", *i.KD, *now.KD)
 	}
 	return nil
 }
@@ -123,14 +132,16 @@ func (s *session) checkpoint(snap *train.Snapshot, whole bool) (*checkpoint.Chec
 	c := &checkpoint.Checkpoint{
 		Net: s.model.Net(), Classes: s.j.Data.Classes, Preprocess: s.j.Preprocess, History: s.history,
 	}
-	if c.Metrics, err = metrics(snap); err != nil {
+	if c.Metrics, err = figures(snap); err != nil {
 		return nil, err
 	}
 	if c.State, err = stateOf(s.model, snap); err != nil {
 		return nil, err
 	}
 	if !whole {
-		return c, nil
+		// A net with quantizers computes with what the codes of its weights stand for.
+		c.State, err = c.Net.Encode(c.State)
+		return c, err
 	}
 	for _, t := range snap.Tensors {
 		if t.Variable != nil {
@@ -146,9 +157,9 @@ func (s *session) checkpoint(snap *train.Snapshot, whole bool) (*checkpoint.Chec
 	return c, err
 }
 
-// metrics returns the figures of the snapshot's last epoch, nil before the
+// figures returns those of the snapshot's last epoch, nil before the
 // first is done. They hold no times.
-func metrics(snap *train.Snapshot) (map[string]float64, error) {
+func figures(snap *train.Snapshot) (map[string]float64, error) {
 	var p struct {
 		History []train.EpochInfo `json:"history"`
 	}

@@ -1,6 +1,8 @@
-// Package quant makes a trained net's file smaller by storing its weights in
-// fewer bits. The net still computes in float32, with what the stored weights
-// decode to: weights only, after training, without calibration.
+// Package quant quantizes trained nets. Static gives a net quantizers of weights
+// and activations (layers.Fake), with ranges that are found on images, and repairs
+// what that costs; docs/quantization.md has the formulas. Quantize stores weights
+// alone in fewer bits: the net still computes in float32, with what they decode to,
+// and needs no images.
 //
 //	affine8          8-bit codes, one range a tensor
 //	affine8-channel  8-bit codes, one range an output channel; biases and

@@ -32,7 +32,7 @@ func TestSavedAndLoaded(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := checkpointtest.Logits(t, c.Restore)
-		for _, scheme := range Schemes() {
+		for _, scheme := range weightSchemes() {
 			t.Run(family+"/"+scheme, func(t *testing.T) {
 				q, r, err := Quantize(c, scheme)
 				if err != nil {

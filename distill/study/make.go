@@ -121,7 +121,7 @@ func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 	for _, e := range out.Result.History {
 		o.Epochs = append(o.Epochs, report.Epoch{
 			Epoch: e.Epoch, TrainLoss: e.TrainLoss, TrainAccuracy: &e.TrainAccuracy, ValLoss: &e.ValLoss,
-			ValAccuracy: &e.ValAccuracy, LR: e.LR, ImagesPerSecond: e.ImagesPerSecond,
+			ValAccuracy: &e.ValAccuracy, LR: e.LR, ImagesPerSecond: e.ImagesPerSecond, Terms: e.Terms,
 		})
 	}
 	return nil

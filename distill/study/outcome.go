@@ -165,6 +165,9 @@ func (c *content) method(m compress.Method) {
 	case nil:
 	case *quant.Options:
 		c.Kind, c.Scheme = "quantise", m.Scheme
+		if m.Scheme == quant.Int8 {
+			c.Method = m
+		}
 	case *prune.Options:
 		switch {
 		case m.Ranked():

@@ -196,7 +196,9 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 	if trains(s.Kind) {
 		settings := yamldoc.Keys(reflect.TypeFor[Settings]())
 		if s.Kind != kindDistill && s.Teacher == "" {
-			settings = slices.DeleteFunc(settings, func(k string) bool { return k == "temperature" || k == "alpha" || k == "teacher_precision" })
+			settings = slices.DeleteFunc(settings, func(k string) bool {
+				return slices.Contains([]string{"kd", "dot", "temperature", "alpha", "teacher_precision"}, k)
+			})
 		}
 		allowed = append(allowed, settings...)
 	}

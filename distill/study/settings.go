@@ -41,6 +41,8 @@ type Settings struct {
 	Freeze         []string  `yaml:"freeze"`   // patterns of tensors that are not trained: see layers.Model.Freeze
 	Sparsity       *float64  `yaml:"sparsity"` // strength of the penalty on scales of batch norms: see distill.Sparse
 	LRScale        []string  `yaml:"lr_scale"` // PATTERN=FACTOR: tensors that learn faster or more slowly
+	KD             *string   `yaml:"kd"`       // the loss of distill, as distill.Spec has it; else plain kd
+	DOT            *float64  `yaml:"dot"`      // Δ of the two momentum buffers of distill: see train.OptimizerConfig
 	Temperature    *float64  `yaml:"temperature"`
 	Alpha          *float64  `yaml:"alpha"`
 	TeacherPrec    *string   `yaml:"teacher_precision"` // of the teacher's activations: float32, bfloat16, or as precision
@@ -193,7 +195,17 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 		k := distill.DefaultSettings()
 		t.KD = &distill.Settings{T: float32(or(float64(k.T), s.Temperature, d.Temperature)),
 			Alpha: float32(or(float64(k.Alpha), s.Alpha, d.Alpha)), Precision: or("", s.TeacherPrec, d.TeacherPrec)}
-		if t.KD.T == 0 { // which distill.Settings takes for the default, where alpha is 0 too
+		if text := or("", s.KD, d.KD); text != "" && s.Temperature == nil && s.Alpha == nil {
+			t.KD.Spec = text
+			*t.KD = t.KD.Normalized()
+		} else if s.KD != nil {
+			return t, fmt.Errorf("distillation: kd has the settings of each method; leave out temperature and alpha")
+		}
+		c.Optimizer.DOT = s.DOT
+		if s.DOT == nil {
+			c.Optimizer.DOT = d.DOT
+		}
+		if t.KD.Spec == "" && t.KD.T == 0 { // which distill.Settings takes for the default, where alpha is 0 too
 			return t, fmt.Errorf("distillation: the temperature must be positive, not 0")
 		}
 		if err := t.KD.Validate(); err != nil {
@@ -306,7 +318,7 @@ func (t training) validate(s DataSpec) error {
 // trains, the settings.
 var kindKeys = map[string][]string{
 	kindTrain:    {"arch", "base", "widths", "from"},
-	kindDistill:  {"arch", "base", "widths", "from", "teacher", "temperature", "alpha", "teacher_precision"},
+	kindDistill:  {"arch", "base", "widths", "from", "teacher", "kd", "dot", "temperature", "alpha", "teacher_precision"},
 	kindPrune:    {"from", "rate", "rounds", "curve"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
 	kindImport:   {"file", "arch", "weights", "input"},

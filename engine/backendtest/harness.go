@@ -42,6 +42,9 @@ type testCase struct {
 	fused bool
 	// optional marks what a backend may refuse with ErrUnsupported.
 	optional bool
+	// compiled says why only a backend with compiled kernels runs the case; "":
+	// all do.
+	compiled string
 	// prepare computes inputs that depend on others, in place.
 	prepare func(in []ref.Array)
 	// accept rejects inputs for which the result is a matter of rounding, such
@@ -67,33 +70,6 @@ func suite() (stems []string, cases map[string][]testCase) {
 		}
 	}
 	return stems, cases
-}
-
-// Run holds b to the reference. Each case is a subtest, named operator/shapes.
-// A fused operator that b does not claim, and an optional one (Augment) that it
-// does not support, are not tested; bfloat16 that it does not claim
-// (engine.MixedPrecision) must be refused. With names of operators, only the
-// cases of these are run, and nothing else.
-func Run(t *testing.T, b engine.Backend, only ...string) {
-	if len(only) == 0 {
-		checkBackend(t, b)
-	}
-	stems, cases := suite()
-	for _, name := range only {
-		if cases[name] == nil {
-			t.Errorf("there are no cases of %s", name)
-		}
-	}
-	for _, stem := range stems {
-		if len(only) > 0 && !slices.Contains(only, stem) {
-			continue
-		}
-		t.Run(stem, func(t *testing.T) {
-			for _, c := range cases[stem] {
-				t.Run(c.label, func(t *testing.T) { c.check(t, b) })
-			}
-		})
-	}
 }
 
 // checkBackend tests what is not one operator's.

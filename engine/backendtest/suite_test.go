@@ -16,3 +16,36 @@ func TestRefWithoutFusion(t *testing.T) {
 	}
 	Run(t, ref.New(ref.WithoutFusion()))
 }
+
+// TestNoCaseIsLost shows that every case runs somewhere: the zero Suite, which
+// TestRef and the CPU's tests run, has them all, and an interpreted one lacks
+// those alone that say why, and has others of the same operator.
+func TestNoCaseIsLost(t *testing.T) {
+	_, all := suite()
+	_, run := Suite{}.cases()
+	_, few := Suite{Interpreted: true}.cases()
+	left := 0
+	for stem, cases := range all {
+		if len(run[stem]) != len(cases) {
+			t.Errorf("%s: the zero Suite has %d of %d cases", stem, len(run[stem]), len(cases))
+		}
+		have := make(map[string]bool)
+		for _, c := range few[stem] {
+			have[c.label] = true
+		}
+		if len(have) == 0 {
+			t.Errorf("%s: an interpreted backend runs no case", stem)
+		}
+		for _, c := range cases {
+			if have[c.label] == (c.compiled != "") {
+				t.Errorf("%s/%s: run by an interpreted backend: %v, which is told %q", stem, c.label, have[c.label], c.compiled)
+			}
+			if !have[c.label] {
+				left++
+			}
+		}
+	}
+	if left == 0 {
+		t.Error("an interpreted backend leaves nothing out")
+	}
+}

@@ -36,6 +36,8 @@ const (
 	kChannelwiseBackward
 	kChannelwiseTotal
 	kRowwise
+	kFakeQuant
+	kFakeQuantBackward
 	kSoftmax
 	kSoftmaxBackward
 	kMSE
@@ -87,6 +89,18 @@ const (
 	kSumSq
 	kClip
 	kChain
+	kQuantize
+	kDequantize
+	kLookup
+	kQAdd
+	kQMul
+	kQConcat
+	kQFlatten
+	kQMaxPool
+	kQAvgPool
+	kQPack
+	kQConv
+	kQDepthwise
 	kernelCount
 )
 
@@ -104,12 +118,13 @@ var kernelNames = [kernelCount]string{
 	"widen", "narrow", "fill", "add", "act", "act_backward", "maxpool", "maxpool_backward", "avgpool", "avgpool_backward",
 	"globalpool", "globalpool_backward", "transpose", "dropout", "strip", "channel_shuffle",
 	"pad2d", "pad2d_backward", "local_response", "local_response_backward",
-	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
+	"stochastic_depth", "pointwise", "channelwise", "channelwise_backward", "channelwise_total", "rowwise", "fake_quant", "fake_quant_backward", "softmax", "softmax_backward", "mse", "mse_total", "mse_backward",
 	"cross_entropy", "cross_entropy_backward", "kldiv", "kldiv_backward", "bn_stats", "bn_finish", "bn_apply", "bn_grad", "bn_grad_finish",
 	"bn_grad_apply", "bn_fold", "bn_apply_act", "bn_grad_act", "bn_grad_apply_act",
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
 	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb_pad", "rgb", "rgb_weight", "wino_weight", "wino_input", "wino", "wino_dy", "wino_grad", "wino_grad_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip", "chain",
+	"quantize", "dequantize", "lookup", "qadd", "qmul", "qconcat", "qflatten", "qmaxpool", "qavgpool", "qpack", "qconv", "qdepthwise",
 }
 
 // The arguments of the kernels, field for field as in kernels.h, where they
@@ -179,6 +194,7 @@ type (
 		stride       int64
 		rows, chunks int64
 		prelu, one   int64
+		lo, hi, gain float64
 	}
 	softmaxArgs struct {
 		x, dy, y  ptr
@@ -261,6 +277,30 @@ type (
 		x, dy, gamma, beta, mu, r, y, part, coef ptr
 		m, c, groups, rows, chunks               int64
 		eps                                      float64
+	}
+	codesArgs struct {
+		x, b, y                     ptr
+		n, each, c, yc, y0, pixels  int64
+		xzero, bzero, yzero, lo, hi int64
+		m, mb                       float64
+	}
+	qpoolArgs struct {
+		x, y                        ptr
+		rowSpans, colSpans          ptr
+		h, w, c, oh, ow, dilh, dilw int64
+		xzero, yzero, lo, hi        int64
+		m                           float64
+	}
+	qconvArgs struct {
+		x, w, bias, m, packed, y     ptr
+		n, h                         int64
+		wd                           int64 `c:"w_"`
+		c, oh, ow, o, kh, kw, sh, sw int64
+		top, left, dilh, dilw        int64
+		groups, cg, og, k            int64
+		direct, floats               int64
+		xzero, yzero, lo, hi         int64
+		block, splits                int64
 	}
 	packArgs struct {
 		w, dst                                        ptr

@@ -24,6 +24,7 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 		"igemm_args": igemmArgs{}, "wgrad_args": wgradArgs{}, "reduce_args": reduceArgs{}, "rgb_args": rgbArgs{}, "wino_args": winoArgs{}, "wino_grad_args": winoGradArgs{}, "wino_weight_args": winoWeightArgs{},
 		"depthwise_args": depthwiseArgs{}, "optim_args": optimArgs{}, "mix_args": mixArgs{}, "clip_args": clipArgs{},
 		"softmax_args": softmaxArgs{}, "mse_args": mseArgs{}, "channel_args": channelArgs{}, "depth_args": depthArgs{}, "pointwise_args": pointwiseArgs{},
+		"codes_args": codesArgs{}, "qpool_args": qpoolArgs{}, "qconv_args": qconvArgs{},
 		"chain_link": chainLink{}, "chain_args": chainArgs{},
 	}
 	text, err := os.ReadFile("kernels/kernels.h")

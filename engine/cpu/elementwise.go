@@ -14,14 +14,7 @@ func init() {
 		}
 	})
 	lowersCompiledAlone(func(op engine.Add, _, out []engine.Spec) lowering {
-		n, tasks := cut(out[0])
-		return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-			x, w := make([]ptr, len(in)), make([]float64, len(in))
-			for k := range in {
-				x[k], w[k] = at(in[k]), float64(op.Weight(k))
-			}
-			push(q, kAdd.of(out[0].DType), tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: n})
-		}
+		return lowerAdd(op, out[0])
 	})
 	lowersAlone(func(_ engine.Cast, in, _ []engine.Spec) lowering { return lowerCast(kWiden, in[0]) })
 	lowersBFloat16(func(_ engine.Cast, in, out []engine.Spec) (int, lowering, error) {
@@ -52,6 +45,18 @@ func init() {
 
 // cut returns the elements of a tensor and into how many tasks they are cut.
 func cut(s engine.Spec) (n int64, tasks int) { return int64(s.Len()), ceilDiv(s.Len(), spanFloats) }
+
+// lowerAdd lowers a weighted sum.
+func lowerAdd(op engine.Add, y engine.Spec) lowering {
+	n, tasks := cut(y)
+	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
+		x, w := make([]ptr, len(in)), make([]float64, len(in))
+		for k := range in {
+			x[k], w[k] = at(in[k]), float64(op.Weight(k))
+		}
+		push(q, kAdd.of(out[0].DType), tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: n})
+	}
+}
 
 // lowerCast lowers kWiden or kNarrow for activations of a type.
 func lowerCast(k kernelID, stored engine.Spec) lowering {

@@ -19,15 +19,12 @@ const compiled = true
 // can run, the best first.
 func Variants() []string {
 	var v []string
-	switch kernels.Level() {
-	case 4:
-		v = append(v, "avx512bf16fma", "avx512bf16", "avx512", "avx2")
-	case 3:
-		v = append(v, "avx512bf16", "avx512", "avx2")
-	case 2:
-		v = append(v, "avx512", "avx2")
-	case 1:
-		v = append(v, "avx2")
+	level := kernels.Level()
+	wide, narrow := kernels.VNNI()
+	for _, s := range instructionSets {
+		if s.level <= level && (!s.vnni || wide && s.level > 1 || narrow && s.level == 1) {
+			v = append(v, s.name)
+		}
 	}
 	if runtime.GOARCH == "arm64" {
 		return append(v, "neon")
@@ -35,9 +32,28 @@ func Variants() []string {
 	return append(v, "generic")
 }
 
-// level is the number of a variant in C.
-func level(variant string) int {
-	return map[string]int{"avx512bf16fma": 4, "avx512bf16": 3, "avx512": 2, "avx2": 1}[variant]
+// An instructionSet is one of x86-64, with its number in C.
+type instructionSet struct {
+	name  string
+	level int
+	vnni  bool // products of codes are computed by VNNI
+}
+
+// instructionSets are in the order of their speed. Every processor with AVX512_BF16 has
+// AVX512_VNNI as well.
+var instructionSets = []instructionSet{
+	{"avx512bf16fma", 4, true}, {"avx512bf16", 3, true}, {"avx512vnni", 2, true}, {"avx512", 2, false}, {"avx2vnni", 1, true}, {"avx2", 1, false},
+}
+
+// setOf returns the instruction set of a variant; that of another processor's has
+// level 0.
+func setOf(variant string) instructionSet {
+	for _, s := range instructionSets {
+		if s.name == variant {
+			return s
+		}
+	}
+	return instructionSet{}
 }
 
 // A library is a pool of threads with its table of kernels.
@@ -53,7 +69,8 @@ func openLibrary(variant string, threads int) (*library, error) {
 			return nil, fmt.Errorf("the build is broken: kernel %d is %s in C, %s in Go", i, names[i], name)
 		}
 	}
-	pool := kernels.NewPool(threads, level(variant))
+	set := setOf(variant)
+	pool := kernels.NewPool(threads, set.level, set.vnni)
 	if pool == nil {
 		return nil, errors.New("the system refuses another thread")
 	}

@@ -115,7 +115,7 @@ var kernels = [2 * kernelCount]func(args ptr, task int64){
 	widen[float32], narrow[float32], fill, add, act, actBackward, maxPool, maxPoolBackward, avgPool, avgPoolBackward,
 	globalPool, globalPoolBackward, transpose, dropout, strip, channelShuffle,
 	pad2d, pad2dBackward, localResponse, localResponseBackward,
-	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, softmax, softmaxBackward,
+	stochasticDepth, pointwise, channelwise, channelwiseBackward, channelwiseTotal, rowwise, fakeQuant, fakeQuantBackward, softmax, softmaxBackward,
 	mse, mseTotal, mseBackward,
 	crossEntropy, crossEntropyBackward, klDiv, klDivBackward, bnStats, bnFinish, bnApply, bnGrad, bnGradFinish,
 	bnGradApply, bnFold, bnApply, bnGrad, bnGradApply, layerNorm, layerNormBackward, normTotal, groupNormStats, groupNormFinish,
@@ -123,6 +123,9 @@ var kernels = [2 * kernelCount]func(args ptr, task int64){
 	nil, nil, nil, nil, nil, nil, nil, nil, nil, // no rgb and no wino: see compiled
 	depthwise, depthwiseData, depthwiseWeight, adam, sgd, mixSpans, sumSq, clip,
 	nil, // no chain: see compiled
+	quantize, dequantize, lookup, qadd, qmul, qconcat, qflatten, qmaxPool, qavgPool,
+	nil, // no qpack: see compiled
+	qconv, qdepthwise,
 
 	kernelCount + kWiden:  widen[half.BFloat16],
 	kernelCount + kNarrow: narrow[half.BFloat16],

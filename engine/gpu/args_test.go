@@ -50,6 +50,11 @@ var arguments = map[string]map[string]any{
 	"pointwise": {"pointwise_args": pointwiseArgs{}},
 	"mse":       {"mse_args": mseArgs{}},
 	"softmax":   {"softmax_args": softmaxArgs{}},
+	"quantize":  {"quantize_args": quantizeArgs{}, "dequantize_args": dequantizeArgs{}, "lookup_args": lookupArgs{}},
+	"qadd":      {"qadd_args": qaddArgs{}, "qmul_args": qmulArgs{}},
+	"qconcat":   {"qconcat_args": qconcatArgs{}, "qflatten_args": qflattenArgs{}},
+	"qpool":     {"qmaxpool_args": qpoolArgs{}, "qavgpool_args": qpoolArgs{}},
+	"qconv2d":   {"qconv2d_args": qconv2DArgs{}, "qpack_args": qpackArgs{}},
 	"split_sum": {"split_sum_args": splitSumArgs{}},
 }
 

@@ -73,6 +73,11 @@ type Backend struct {
 
 	flag cuda.Ptr // of AllFinite: a word, 0 before the first call
 
+	wanted map[sourceKey]bool // of Warm: what would be compiled; nil in a backend that has a device
+
+	slabs              []cuda.Ptr // of counters, the last of which has slabLeft words that are not given out
+	slabLeft, slabSize int
+
 	live   map[*buffer]struct{}
 	graphs map[*recording]struct{}
 	lost   error // wraps ErrLost
@@ -249,6 +254,9 @@ func (b *Backend) Close() error {
 	}
 	if b.flag != 0 {
 		do(func() error { return b.ctx.Free(b.flag) })
+	}
+	for _, p := range b.slabs {
+		do(func() error { return b.ctx.Free(p) })
 	}
 	b.closeLibraries(do)
 	for _, m := range b.modules {

@@ -153,7 +153,7 @@ func (b *Backend) decide(c *Choice, op engine.Op, in, out []engine.Spec, cs []ca
 	if b.forced > 0 {
 		return b.force(op, in, out, cs)
 	}
-	if len(cs) == 1 {
+	if len(cs) == 1 || b.wanted != nil {
 		return 0, nil
 	}
 	key := choiceKey(op, in, out) + ", " + among(cs)

@@ -121,6 +121,9 @@ func (b *Backend) lowerProduct(op engine.Op, in, out []engine.Spec) (lowering, e
 	if err != nil {
 		return lowering{}, err
 	}
+	if b.wanted != nil {
+		b.wantLayouts(op, in, out)
+	}
 	cs, libraries := []candidate{{name: "potstill", deterministic: true, low: ours}}, b.libraryCandidates(op, in, out)
 	// Where libraries have tensor cores, no cut of ours comes near.
 	if len(libraries) == 0 || in[0].DType == engine.Float32 && !b.options.TF32 {

@@ -12,9 +12,8 @@ import (
 // What depthwise.cu and depthwise3x3.cu define.
 const (
 	depthwiseThreads  = 256
-	depthwiseChannels = 32   // of a block of depthwise_weight
-	depthwiseWarps    = 8    // of it
-	depthwiseCounters = 4096 // groups of blocks that end a sum together
+	depthwiseChannels = 32 // of a block of depthwise_weight
+	depthwiseWarps    = 8  // of it
 )
 
 // isDepthwise reports whether each output channel of op sees one input channel
@@ -80,11 +79,11 @@ type (
 		g         depthwiseGeometry
 	}
 	depthwiseWeightArgs struct {
-		x, dy, partial, dw, db        cuda.Ptr
-		g                             depthwiseGeometry
-		rows, chunk                   uint32
-		taps, tiles, blocks           int32
-		byOH, byBlocks, byTiles, byKW kernels.FastDiv
+		x, dy, partial, dw, db, finished cuda.Ptr
+		g                                depthwiseGeometry
+		rows, chunk                      uint32
+		taps, tiles, blocks              int32
+		byOH, byBlocks, byTiles, byKW    kernels.FastDiv
 	}
 )
 
@@ -169,7 +168,7 @@ func (b *Backend) lowerDepthwiseBackwardData(op engine.Conv2DBackwardData, in, o
 // launch, whose last blocks end the sums in a fixed order.
 func (b *Backend) lowerDepthwiseBackwardWeight(op engine.Conv2DBackwardWeight, in, out []engine.Spec) (lowering, error) {
 	s := depthwiseOf(op.Conv2D, in[0], op.W, in[1])
-	if m, ok := b.planMarch(s, b.costWeight(s)); ok && m.tiles <= depthwiseCounters {
+	if m, ok := b.planMarch(s, b.costWeight(s)); ok {
 		return b.lowerDepthwise3x3Weight(s, m)
 	}
 	g, _, _, err := s.geometry(s.oh, s.ow, s.o, 1)
@@ -186,9 +185,6 @@ func (b *Backend) lowerDepthwiseBackwardWeight(op engine.Conv2DBackwardWeight, i
 	}
 	// Blocks for every multiprocessor eight times, but no less than a row a warp.
 	blocks := min(ceilDiv(8*b.device.Multiprocessors, taps*tiles), ceilDiv(rows, depthwiseWarps))
-	if taps*tiles > depthwiseCounters {
-		blocks = 1
-	}
 	chunk := max(ceilDiv(rows, max(blocks, 1)), 1)
 	blocks = max(ceilDiv(rows, chunk), 1)
 	a := depthwiseWeightArgs{g: g, rows: uint32(rows), chunk: uint32(chunk), taps: int32(taps), tiles: int32(tiles), blocks: int32(blocks),
@@ -196,6 +192,9 @@ func (b *Backend) lowerDepthwiseBackwardWeight(op engine.Conv2DBackwardWeight, i
 	ws := 0
 	if blocks > 1 {
 		ws = 4 * taps * tiles * blocks * depthwiseChannels
+		if a.finished, err = b.counters(taps * tiles); err != nil {
+			return lowering{}, err
+		}
 	}
 	grid := [3]int{taps * tiles * blocks, 1, 1}
 	return lowering{ws: ws, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {

@@ -33,9 +33,9 @@ type (
 		g         marchArgs
 	}
 	depthwise3x3WeightArgs struct {
-		x, dy, partial, dw, db cuda.Ptr
-		g                      marchArgs
-		blocks                 int32
+		x, dy, partial, dw, db, finished cuda.Ptr
+		g                                marchArgs
+		blocks                           int32
 	}
 )
 
@@ -203,7 +203,11 @@ func (b *Backend) lowerDepthwise3x3Weight(s depthwiseShape, m marchPlan) (loweri
 		return lowering{}, err
 	}
 	blocks, tile := b.share(m), int(m.args.tile)
-	a := depthwise3x3WeightArgs{g: m.args, blocks: int32(blocks)}
+	finished, err := b.counters(m.tiles)
+	if err != nil {
+		return lowering{}, err
+	}
+	a := depthwise3x3WeightArgs{g: m.args, blocks: int32(blocks), finished: finished}
 	vec := 4 * m.lanes
 	shared := marchSums * tile * int(m.args.width) * vec
 	return lowering{ws: m.tiles * blocks * marchSums * tile * vec, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {

@@ -1,25 +1,40 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
 )
 
-// openLibraries opens cuDNN and cuBLASLt where they are.
+// openLibraries opens cuBLASLt and cuDNN where they are, in this order: cuDNN
+// opens cuBLASLt itself, by its bare name, and where the loader does not know the
+// folder that has it, it may end the process. An open library is found by its
+// name. What is missing is said once, as a warning: training works without, but
+// not as fast.
 func (b *Backend) openLibraries() {
 	if b.options.NoLibraries {
 		return
 	}
-	var err error
-	if b.dnn, err = b.ctx.NewDNN(b.stream); err != nil {
-		b.dnn = nil
-		b.log.Info("convolutions without cuDNN", "device", b.Name(), "reason", err)
-	}
-	if b.blas, err = b.ctx.NewBLAS(); err != nil {
+	var noBLAS, noDNN error
+	if b.blas, noBLAS = b.ctx.NewBLAS(); noBLAS != nil {
 		b.blas = nil
-		b.log.Info("matrix products without cuBLASLt", "device", b.Name(), "reason", err)
+	}
+	if b.dnn, noDNN = b.ctx.NewDNN(b.stream); noDNN != nil {
+		b.dnn = nil
+	}
+	if err := errors.Join(noBLAS, noDNN); err != nil {
+		missing := "cuBLASLt and cuDNN are missing"
+		switch {
+		case noDNN == nil:
+			missing = "cuBLASLt is missing"
+		case noBLAS == nil:
+			missing = "cuDNN is missing"
+		}
+		b.log.Warn(missing+": convolutions and matrix products run on Potstill's own kernels, which are slower", "device", b.Name(),
+			"reason", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	if b.options.TF32 && (b.dnn != nil || b.blas != nil) {
 		b.log.Info("float32 products of cuDNN and cuBLASLt round their operands to TF32", "device", b.Name())

@@ -1,14 +1,19 @@
 package gpu
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/potstill/potstill/cuda"
+	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/engine"
 )
 
@@ -188,6 +193,16 @@ func TestRandomOrder(t *testing.T) {
 	}
 }
 
+// TestCublasLtIsOpenBeforeCudnn: cuDNN opens it by its bare name.
+func TestCublasLtIsOpenBeforeCudnn(t *testing.T) {
+	if b := openBackend(t, fakeOptions(t)); b.dnn == nil || b.blas == nil {
+		t.Fatal("cuDNN or cuBLASLt is missing")
+	}
+	if n := fake.Calls(t, "cudnnCreate before cuBLASLt"); n != 0 {
+		t.Errorf("cuDNN was made ready %d times without cuBLASLt", n)
+	}
+}
+
 // TestLibraryThatIsMissing shows that ours remain.
 func TestLibraryThatIsMissing(t *testing.T) {
 	b := openBackend(t, fakeOptions(t))
@@ -199,6 +214,37 @@ func TestLibraryThatIsMissing(t *testing.T) {
 	c, err := b.Compile(engine.Conv2D{}, in, infer(t, engine.Conv2D{}, in))
 	if err != nil || c == nil || len(b.Choices()) != 0 {
 		t.Errorf("%v, %v, %v", c, err, b.Choices())
+	}
+}
+
+// TestMissingLibrariesAreSaidOnce: one warning, which says what it means.
+func TestMissingLibrariesAreSaidOnce(t *testing.T) {
+	alone := t.TempDir()
+	for _, name := range []string{"libcuda.so.1", "libnvrtc.so.12", "prelude.h"} {
+		text, err := os.ReadFile(filepath.Join(fake.Dir(t), name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(alone, name), text, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var said bytes.Buffer
+	b, err := New(Options{Search: []string{alone}, CacheDir: t.TempDir(), Logger: slog.New(slog.NewTextHandler(&said, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.dnn != nil || b.blas != nil {
+		t.Skip("this machine has cuDNN or cuBLASLt where the loader finds it")
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	text := said.String()
+	for _, part := range []string{"level=WARN", "cuBLASLt and cuDNN are missing", "own kernels, which are slower", "pip install"} {
+		if strings.Count(text, part) == 0 || strings.Count(text, "missing") != 1 {
+			t.Errorf("%q does not say %q, or says that they are missing more than once", text, part)
+		}
 	}
 }
 

@@ -17,9 +17,9 @@ const lossThreads = 256
 
 // lossArgs are the arguments of loss.cu, field for field.
 type lossArgs struct {
-	x, target, teacher, dloss, y, ce, kl, part cuda.Ptr
-	n, k                                       int32
-	eps, temperature, wCE, wKL                 float32
+	x, target, teacher, dloss, y, ce, kl, part, arrived cuda.Ptr
+	n, k                                                int32
+	eps, temperature, wCE, wKL                          float32
 }
 
 // lowerLoss lowers the losses and their gradients, all to one launch.
@@ -60,6 +60,9 @@ func (b *Backend) lossBlocks(n int32) int { return b.resident(int(n), lossThread
 func (b *Backend) lowerLossForward(a *lossArgs, bind func(in, out []cuda.Ptr)) (lowering, error) {
 	f, err := b.function("loss", "loss")
 	if err != nil {
+		return lowering{}, err
+	}
+	if a.arrived, err = b.counters(1); err != nil {
 		return lowering{}, err
 	}
 	blocks := b.lossBlocks(a.n)

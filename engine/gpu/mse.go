@@ -9,9 +9,9 @@ func init() { lowers((*Backend).lowerMSE, engine.MSE{}, engine.MSEBackward{}) }
 
 // mseArgs are the arguments of mse.cu, field for field.
 type mseArgs struct {
-	x, target, dloss, dx, y, part cuda.Ptr
-	items                         int64
-	scale                         float32
+	x, target, dloss, dx, y, part, arrived cuda.Ptr
+	items                                  int64
+	scale                                  float32
 }
 
 func (b *Backend) lowerMSE(op engine.Op, in, _ []engine.Spec) (lowering, error) {
@@ -27,6 +27,9 @@ func (b *Backend) lowerMSE(op engine.Op, in, _ []engine.Spec) (lowering, error) 
 	}
 	a := &mseArgs{items: int64(x.Len() / width), scale: 1 / float32(x.Len())}
 	if name == "mse" {
+		if a.arrived, err = b.counters(1); err != nil {
+			return lowering{}, err
+		}
 		return lowering{ws: 4 * blocks[0], enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
 			a.x, a.target, a.y, a.part = in[0], in[1], out[0], ws
 			return launch(b, f, blocks, [3]int{elementThreads, 1, 1}, 0, a)

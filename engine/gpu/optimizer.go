@@ -39,11 +39,11 @@ type (
 		beta1, beta2, eps float32
 	}
 	clipArgs struct {
-		g                 [clipTensors]cuda.Ptr
-		part, norm, scale cuda.Ptr
-		n, first          [clipTensors]int32
-		count, before     int32
-		maxNorm           float32
+		g                          [clipTensors]cuda.Ptr
+		part, norm, scale, arrived cuda.Ptr
+		n, first                   [clipTensors]int32
+		count, before              int32
+		maxNorm                    float32
 	}
 )
 
@@ -168,10 +168,14 @@ func (b *Backend) lowerClip(op engine.ClipScale, in []engine.Spec) (lowering, er
 	if err != nil {
 		return lowering{}, err
 	}
+	counter, err := b.counters(1)
+	if err != nil {
+		return lowering{}, err
+	}
 	var args []clipArgs
 	gs, err := groups(in, clipTensors, clipStretch, func(g, i int, first, n int32) {
 		if g == len(args) {
-			args = append(args, clipArgs{maxNorm: op.MaxNorm})
+			args = append(args, clipArgs{arrived: counter, maxNorm: op.MaxNorm})
 		}
 		a := &args[g]
 		a.first[i], a.n[i], a.count = first, n, int32(i+1)

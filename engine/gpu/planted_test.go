@@ -9,11 +9,13 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/cuda/kernels"
-	"github.com/potstill/potstill/engine/backendtest"
 )
 
 // plantedEnv names the bug that TestPlanted's child process plants.
 const plantedEnv = "POTSTILL_TEST_PLANTED"
+
+// ordersEnv marks TestSuiteOrders' child processes.
+const ordersEnv = "POTSTILL_TEST_ORDER"
 
 // A plant is a bug: an edit of a kernel's source that the suite must find, by a
 // failing case of the operator.
@@ -45,9 +47,10 @@ func TestPlanted(t *testing.T) {
 				b.source = p.read
 			}
 		}
-		t.Run("child", func(t *testing.T) { backendtest.Run(t, b) })
+		t.Run("child", func(t *testing.T) { interpreted.Run(t, b) })
 		return
 	}
+	t.Parallel()
 	names := make(map[string]bool)
 	for _, p := range plants {
 		if names[p.name] {
@@ -65,7 +68,7 @@ func TestPlanted(t *testing.T) {
 			for _, order := range orders {
 				out, err := child(t, p.name, p.op, order)
 				if err != nil && failed.Match(out) {
-					t.Logf("found by %d cases in order %q", len(failed.FindAll(out, -1)), order)
+					t.Logf("found in order %q", order)
 					return
 				}
 				if err != nil || order == orders[len(orders)-1] {
@@ -81,17 +84,35 @@ func TestPlanted(t *testing.T) {
 	})
 }
 
-// TestSuiteOrders runs the suite in other legal orders: the threads of a block
-// and the blocks of a grid from the last to the first and a stream's work only
-// when somebody waits for it, and the threads of a block interleaved.
+// TestSuiteOrders runs the suite in other legal orders, each in a process of its
+// own: the threads of a block and the blocks of a grid from the last to the first
+// and a stream's work only when somebody waits for it, and the threads of a block
+// interleaved. And it runs it as on a card of 132 multiprocessors, an H100 or an
+// H200, for which work is cut into other parts.
 func TestSuiteOrders(t *testing.T) {
-	for _, order := range orders[1:] {
-		t.Run(order, func(t *testing.T) {
-			t.Setenv("FAKE_ORDER", order)
-			t.Setenv("FAKE_QUEUE", "lazy")
-			o := fakeOptions(t)
-			o.NoLibraries = true
-			backendtest.Run(t, openBackend(t, o))
+	o := fakeOptions(t)
+	o.NoLibraries = true
+	if os.Getenv(ordersEnv) != "" {
+		t.Run("child", func(t *testing.T) { interpreted.Run(t, openBackend(t, o)) })
+		return
+	}
+	t.Parallel()
+	for name, env := range map[string][]string{
+		"reverse":             {"FAKE_ORDER=reverse", "FAKE_QUEUE=lazy"},
+		"interleave":          {"FAKE_ORDER=interleave", "FAKE_QUEUE=lazy"},
+		"132 multiprocessors": {"FAKE_MULTIPROCESSORS=132"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestSuiteOrders$/^child$", "-test.v", "-test.timeout=15m")
+			cmd.Env = append(append(os.Environ(), ordersEnv+"="+name), env...)
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if n := strings.Count(string(out), "--- PASS: TestSuiteOrders/child/"); n < 1000 {
+				t.Errorf("only %d cases were run", n)
+			}
 		})
 	}
 }
@@ -108,9 +129,10 @@ func (p plant) read(name string) (string, error) {
 	return p.planted(text)
 }
 
-// child runs the cases of an operator in a process with a bug, the threads in an order.
+// child runs the cases of an operator in a process with a bug, the threads in an
+// order, up to the first case that fails.
 func child(t *testing.T, name, op, order string) ([]byte, error) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPlanted$/^child$/^"+op+"$", "-test.timeout=5m")
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestPlanted$/^child$/^"+op+"$", "-test.failfast", "-test.timeout=5m")
 	cmd.Env = append(os.Environ(), plantedEnv+"="+name, "FAKE_ORDER="+order)
 	return cmd.CombinedOutput()
 }

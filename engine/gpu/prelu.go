@@ -28,27 +28,11 @@ func (b *Backend) lowerPReLUBackward(_ engine.Op, in, _ []engine.Spec) (lowering
 	if err != nil {
 		return lowering{}, err
 	}
-	if in[1].Shape[0] == 1 {
-		return b.lowerOneSlope(g)
-	}
-	total, err := b.columnTotal(g)
+	total, err := b.factorTotal(g, in[1])
 	return lowering{ws: g.ws(), enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
 		if err := g.run(in[0], in[2], in[1], out[0], ws); err != nil {
 			return err
 		}
-		return total(ws, out[1], 0)
-	}}, err
-}
-
-// lowerOneSlope adds up the parts of all channels.
-func (b *Backend) lowerOneSlope(g *channelwiseGrad) (lowering, error) {
-	f, err := b.function("channelwise", "slope_total", g.defines...)
-	a := &slopeTotalArgs{n: int64(g.parts * g.c)}
-	return lowering{ws: g.ws(), enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
-		if err := g.run(in[0], in[2], in[1], out[0], ws); err != nil {
-			return err
-		}
-		a.part, a.dw = ws, out[1]
-		return launch(b, f, [3]int{1, 1, 1}, [3]int{normThreads, 1, 1}, 0, a)
+		return total(ws, out[1])
 	}}, err
 }

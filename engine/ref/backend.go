@@ -200,6 +200,10 @@ func Decode(s engine.Spec, data []byte) Array {
 			a.V[i] = float64(ne.Uint32(b))
 		case engine.Uint8:
 			a.V[i] = float64(b[0])
+		case engine.Int8:
+			a.V[i] = float64(int8(b[0]))
+		case engine.Int32:
+			a.V[i] = float64(int32(ne.Uint32(b)))
 		case engine.BFloat16:
 			a.V[i] = float64(half.BFloat16(ne.Uint16(b)).Float32())
 		}
@@ -221,6 +225,10 @@ func (a Array) Encode() []byte {
 			data = ne.AppendUint32(data, uint32(v))
 		case engine.Uint8:
 			data = append(data, byte(v))
+		case engine.Int8:
+			data = append(data, byte(int8(v)))
+		case engine.Int32:
+			data = ne.AppendUint32(data, uint32(int32(v)))
 		case engine.BFloat16:
 			data = ne.AppendUint16(data, uint16(half.ToBFloat16(float32(v))))
 		}

@@ -40,8 +40,8 @@ func (o *attention) Build(b *engine.Builder, in *Batch, out *engine.Outputs) []T
 	mse := b.One(engine.MSE{}, attentionMap(b, student), attentionMap(b, teacher))
 	warm := in.Bind("warm", engine.F32(), engine.Bytes(o.warm))
 	return []Term{
-		{"cross_entropy", 1, b.One(engine.CrossEntropy{}, out.Logits, in.Target)},
-		{"attention", o.beta / float32(h*w), b.One(engine.Mul{}, mse, warm)},
+		{Name: "cross_entropy", Weight: 1, Value: b.One(engine.CrossEntropy{}, out.Logits, in.Target)},
+		{Name: "attention", Weight: o.beta / float32(h*w), Value: b.One(engine.Mul{}, mse, warm)},
 	}
 }
 

@@ -223,6 +223,8 @@ func (c Config) Validate() error {
 		return errors.New("class weights and label smoothing cannot be combined; leave out one of the two")
 	case len(c.ClassWeights) > 0 && c.BalancedWeights:
 		return errors.New("class weights are given, or computed from the training images, not both")
+	case c.Optimizer.DOT != nil && (c.ClipNorm > 0 || c.Accumulate > 1):
+		return errors.New("optimizer: dot's two gradients are neither clipped nor accumulated; leave out dot, clip norm and accumulate")
 	case c.Patience < 0 || c.SaveEvery < 0:
 		return fmt.Errorf("patience and save-every must not be negative: %d, %d", c.Patience, c.SaveEvery)
 	}

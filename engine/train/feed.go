@@ -10,6 +10,7 @@ import (
 type feed struct {
 	hyper   [][]float32 // of the optimizer, for each group of parameters
 	factors []float64   // of the learning rate, likewise
+	bare    []bool      // without weight decay, likewise
 	first   []float32   // 1 at the first batch of an accumulation
 	decay   []float32   // of the average
 	counter []uint32    // of dropout: seed and batch number, low halves first
@@ -22,11 +23,11 @@ func newFeed(seed uint64) feed {
 	}
 }
 
-// group returns what the optimizer is told of a group of parameters. The groups
-// of all programs are the same.
-func (f *feed) group(i int, factor float64) []float32 {
+// group returns what the optimizer is told of a group of parameters, bare if there
+// is no weight decay. The groups of all programs are the same.
+func (f *feed) group(i int, factor float64, bare bool) []float32 {
 	if i == len(f.hyper) {
-		f.hyper, f.factors = append(f.hyper, make([]float32, engine.HyperLen)), append(f.factors, factor)
+		f.hyper, f.factors, f.bare = append(f.hyper, make([]float32, engine.HyperLen)), append(f.factors, factor), append(f.bare, bare)
 	}
 	return f.hyper[i]
 }
@@ -50,6 +51,9 @@ func (s *Step) Tell(m Moment, batch *data.Batch) {
 	f := &s.feed
 	for g, factor := range f.factors {
 		s.c.Optimizer.hyper(f.hyper[g], m.LR*factor, m.Update)
+		if f.bare[g] {
+			f.hyper[g][engine.HyperWeightDecay] = 0
+		}
 	}
 	u := float32(m.Update)
 	f.decay[0] = min(s.c.EMA, (1+u)/(10+u))

@@ -39,6 +39,13 @@ type Term struct {
 	Weight float32
 	// Value is a scalar, a mean over the batch.
 	Value *engine.Value
+	// Factor is a scalar that multiplies the value in the loss and changes from
+	// step to step, as a warm-up does (see [Batch.Bind]); nil is 1. What is logged is
+	// the value alone.
+	Factor *engine.Value
+	// Imitation marks a term that draws the net toward a teacher: under
+	// OptimizerConfig.DOT these terms have a momentum of their own.
+	Imitation bool
 }
 
 // A Batch is what an objective is given of a batch.
@@ -53,6 +60,13 @@ type Batch struct {
 	in engine.Bindings
 
 	wide []*engine.Value // the views in float32
+}
+
+// NewBatch returns what [Step.Build] hands to an objective, for whoever writes an
+// objective without a step: its views in the precision of the run, and its classes. The
+// bindings get what the objective binds.
+func NewBatch(b *engine.Builder, views []*engine.Value, target *engine.Value, in engine.Bindings) *Batch {
+	return &Batch{Views: views, Target: target, b: b, in: in}
 }
 
 // View is Views[i] with its elements stored as t, float32 or bfloat16, whatever the
@@ -109,17 +123,20 @@ type CrossEntropy struct {
 
 // Build implements Objective.
 func (o CrossEntropy) Build(b *engine.Builder, in *Batch, out *engine.Outputs) []Term {
-	return []Term{{"cross_entropy", 1, b.One(engine.CrossEntropy{LabelSmoothing: o.LabelSmoothing}, out.Logits, in.Target)}}
+	return []Term{{Name: "cross_entropy", Weight: 1, Value: b.One(engine.CrossEntropy{LabelSmoothing: o.LabelSmoothing}, out.Logits, in.Target)}}
 }
 
 // sum writes the loss that the terms make.
 func sum(b *engine.Builder, terms []Term) *engine.Value {
-	if len(terms) == 1 && terms[0].Weight == 1 {
+	if len(terms) == 1 && terms[0].Weight == 1 && terms[0].Factor == nil {
 		return terms[0].Value
 	}
 	op, in := engine.Add{}, make([]*engine.Value, len(terms))
 	for i, t := range terms {
 		op.Weights, in[i] = append(op.Weights, t.Weight), t.Value
+		if t.Factor != nil {
+			in[i] = b.One(engine.Mul{}, t.Value, t.Factor)
+		}
 	}
 	return b.One(op, in...)
 }

@@ -45,7 +45,7 @@ func (o *taught) Build(b *engine.Builder, in *Batch, out *engine.Outputs) []Term
 	b.Apply(engine.EMA{K: 1}, decay, ce, b.Variable(o.mean))
 	projected := b.One(engine.Linear{}, out.Logits, b.Variable(o.projector))
 	kl := b.One(engine.KLDiv{T: 2}, projected, o.teacher.Build(b, in.Views[1], false).Logits)
-	return []Term{{"cross_entropy", 0.25, ce}, {"teacher", 0.5, kl}}
+	return []Term{{Name: "cross_entropy", Weight: 0.25, Value: ce}, {Name: "teacher", Weight: 0.5, Value: kl}}
 }
 
 func (o *taught) Tell(m Moment, b *data.Batch) {
@@ -192,7 +192,7 @@ func (o sameNames) State() []*engine.Variable { return []*engine.Variable{o.v} }
 type vector struct{ Stateless }
 
 func (vector) Build(_ *engine.Builder, _ *Batch, out *engine.Outputs) []Term {
-	return []Term{{"logits", 1, out.Logits}}
+	return []Term{{Name: "logits", Weight: 1, Value: out.Logits}}
 }
 
 func TestObjectivesThatCannotBe(t *testing.T) {

@@ -42,6 +42,15 @@ type OptimizerConfig struct {
 	Eps         *float64    `json:"eps"`      // of Adam, from 0 up; nil means 1e-8
 	Momentum    float64     `json:"momentum"` // of SGD, in [0, 1)
 	Nesterov    bool        `json:"nesterov"`
+	// DOT, if not nil, is the Δ of the Distillation-Oriented Trainer (Zhao, Cui, Song
+	// and Liang, arXiv:2305.09651) for SGD with momentum μ. The gradients of the terms
+	// that imitate a teacher (Term.Imitation) and those of the others, the task's, each
+	// have a momentum buffer, in PyTorch's rule with λ as weight decay:
+	//
+	//	a ← (μ-Δ)·a + g_task + λ·p    k ← (μ+Δ)·k + g_imitation    p ← p - lr·(a+k)
+	//
+	// A parameter that has one of the two gradients alone is moved as by SGD.
+	DOT *float64 `json:"dot,omitempty"`
 	// LRScale multiplies the learning rate of the variables that it names, as
 	// PyTorch's parameter groups do; of the others the factor is 1.
 	LRScale map[string]float64 `json:"lr_scale,omitempty"`
@@ -83,6 +92,10 @@ func (c OptimizerConfig) Validate() error {
 		return fmt.Errorf("optimizer: momentum must be in [0, 1): %v", c.Momentum)
 	case c.Nesterov && c.Momentum == 0:
 		return fmt.Errorf("optimizer: nesterov needs a momentum")
+	case c.DOT != nil && (c.Kind != SGD || c.Nesterov):
+		return fmt.Errorf("optimizer: the two momentum buffers of dot belong to %s without nesterov; name it, or leave dot out", SGD)
+	case c.DOT != nil && !(*c.DOT > 0 && *c.DOT <= c.Momentum && c.Momentum+*c.DOT < 1):
+		return fmt.Errorf("optimizer: dot's delta is above 0, at most the momentum, and below 1 together with it: delta %v, momentum %v", *c.DOT, c.Momentum)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.LRScale)) {
 		if f := c.LRScale[name]; !(f >= 0) || math.IsInf(f, 0) {
@@ -98,6 +111,8 @@ func (c OptimizerConfig) slots() []string {
 	switch {
 	case c.Kind == AdamW || c.Kind == Adam:
 		return []string{"exp_avg", "exp_avg_sq"}
+	case c.DOT != nil:
+		return []string{"momentum_buffer", "momentum_kd_buffer"}
 	case c.Kind == SGD && c.Momentum != 0:
 		return []string{"momentum_buffer"}
 	}

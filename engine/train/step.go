@@ -75,7 +75,7 @@ func (s *Step) Build(b *engine.Builder, images []*engine.Value, classes int, wei
 		return nil, fmt.Errorf("the step takes %d views of its images, %d are given", want, len(images))
 	}
 	w := &WrittenStep{In: make(engine.Bindings), Target: b.Input("target", engine.F32(images[0].Shape[0], classes))}
-	in := &Batch{Target: w.Target, b: b, in: w.In}
+	in := NewBatch(b, nil, w.Target, w.In)
 	in.wide = images
 	for _, x := range images {
 		if s.c.Precision == BFloat16 {
@@ -137,9 +137,12 @@ func (s *Step) BuildUpdate(b *engine.Builder) (*WrittenStep, error) {
 
 // descend writes what becomes of the loss.
 func (s *Step) descend(b *engine.Builder, w *WrittenStep, weight float32) error {
-	if s.c.Optimizer.Kind == Stale {
+	switch {
+	case s.c.Optimizer.Kind == Stale:
 		s.average(b, w)
 		return nil
+	case s.c.Optimizer.DOT != nil:
+		return s.dot(b, w)
 	}
 	grads, err := s.gradients(b, w.Loss)
 	if err != nil {
@@ -238,13 +241,7 @@ func (s *Step) update(b *engine.Builder, w *WrittenStep, grads []*engine.Value) 
 		slots[i] = s.pick(b, nil, slot)
 	}
 	for i, g := range s.groups() {
-		name := "hyper"
-		if i > 0 {
-			name = fmt.Sprintf("hyper.%d", i)
-		}
-		hyper := b.Input(name, engine.F32(engine.HyperLen))
-		w.In[hyper] = engine.Bytes(s.feed.group(i, g.factor))
-		in := []*engine.Value{hyper, scale}
+		in := []*engine.Value{s.hyper(b, w, i, g.factor, false), scale}
 		for _, list := range append([][]*engine.Value{params, grads}, slots...) {
 			for _, k := range g.at {
 				in = append(in, list[k])
@@ -253,6 +250,17 @@ func (s *Step) update(b *engine.Builder, w *WrittenStep, grads []*engine.Value) 
 		b.Apply(s.c.Optimizer.op(len(g.at)), in...)
 	}
 	s.average(b, w)
+}
+
+// hyper declares what the optimizer is told of the group of parameters of a number.
+func (s *Step) hyper(b *engine.Builder, w *WrittenStep, i int, factor float64, bare bool) *engine.Value {
+	name := "hyper"
+	if i > 0 {
+		name = fmt.Sprintf("hyper.%d", i)
+	}
+	v := b.Input(name, engine.F32(engine.HyperLen))
+	w.In[v] = engine.Bytes(s.feed.group(i, factor, bare))
+	return v
 }
 
 // average moves the averages of the weights toward what the step has left in

@@ -218,7 +218,7 @@ func (o distill) Frozen() []*engine.Variable { return o.teacher.vars }
 func (o distill) Build(b *engine.Builder, in *Batch, out *engine.Outputs) []Term {
 	soft := b.One(engine.KLDiv{T: 4}, out.Logits, o.teacher.Build(b, in.Views[0], o.train).Logits)
 	hard := b.One(engine.CrossEntropy{}, out.Logits, in.Target)
-	return []Term{{"hard", 0.5, hard}, {"soft", 0.5, soft}}
+	return []Term{{Name: "hard", Weight: 0.5, Value: hard}, {Name: "soft", Weight: 0.5, Value: soft}}
 }
 
 func TestASecondNetInTheLoss(t *testing.T) {

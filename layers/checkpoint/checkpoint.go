@@ -16,7 +16,11 @@
 //	                 or more axes; vectors in F32
 //	float16          F16; F32 where a value is beyond ±65504
 //
-// The arithmetic is that of package affine. The ranges of the codes lie in one
+// The weight of a module with a quantizer of its own (layers.Fake) may be stored as
+// the quantizer's codes: I8 of the weight's shape, or for codes of at most four bits
+// I8 [⌈n/2⌉] with two in a byte. Scales and zero points are F32 tensors of the net.
+//
+// The arithmetic of the other codes is that of package affine. The ranges of the codes lie in one
 // F32 tensor [ranges,2] of (min, max), named "affine/range", in the order of
 // the state_dict, a tensor's channels in order; ranges that float32 cannot hold,
 // as the study's pickles have them, in an F64 tensor "affine/range64". The
@@ -161,7 +165,7 @@ func (c *Checkpoint) file() (*safetensors.File, error) {
 	if err := c.Net.CheckState(c.State); err != nil {
 		return nil, err
 	}
-	if err := checkCodes(c.State); err != nil {
+	if err := checkCodes(c.Net, c.State); err != nil {
 		return nil, err
 	}
 	m, err := c.Net.Model()

@@ -84,6 +84,9 @@ func decode(c *layers.Codes, shape []int) ([]float32, error) {
 	if err := c.Encoding.Check(); err != nil {
 		return nil, err
 	}
+	if c.Encoding.Rule == layers.Scaled {
+		return decodeScaled(c, shape)
+	}
 	if want := n * c.Encoding.Bits / 8; len(c.Bytes) != want {
 		return nil, fmt.Errorf("%d bytes of codes for %d values, %d are needed", len(c.Bytes), n, want)
 	}
@@ -105,6 +108,26 @@ func decode(c *layers.Codes, shape []int) ([]float32, error) {
 	return out, affine.DecodeChannels8(c.Bytes, lo, hi, out)
 }
 
+// decodeScaled returns the numbers that codes of a quantizer stand for.
+func decodeScaled(c *layers.Codes, shape []int) ([]float32, error) {
+	scales := 1
+	if c.Encoding.PerChannel {
+		scales = shape[0]
+	}
+	if len(c.Ranges) != scales {
+		return nil, fmt.Errorf("it has %d scales, %d are needed", len(c.Ranges), scales)
+	}
+	q, err := layers.UnpackCodes(c.Bytes, product(shape), c.Encoding.Bits)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float32, len(q))
+	for i, v := range q {
+		out[i] = float32(v) * float32(c.Ranges[i/(len(q)/scales)])
+	}
+	return out, nil
+}
+
 // words returns the 16-bit words of which b holds the lower byte first.
 func words(b []byte) []uint16 {
 	out := make([]uint16, len(b)/2)
@@ -114,8 +137,9 @@ func words(b []byte) []uint16 {
 	return out
 }
 
-// checkCodes makes sure that the codes of a state are those of its values.
-func checkCodes(s layers.StateDict) error {
+// checkCodes makes sure that the codes of a state are those of its values, and that
+// codes of a quantizer have its scales.
+func checkCodes(n *layers.Net, s layers.StateDict) error {
 	for i := range s {
 		e := &s[i]
 		if e.Codes == nil {
@@ -124,6 +148,12 @@ func checkCodes(s layers.StateDict) error {
 		v, err := decode(e.Codes, e.Shape)
 		if err == nil && !slices.Equal(v, e.Data) {
 			err = errors.New("its codes stand for other values than it has")
+		}
+		if err == nil && e.Codes.Encoding.Rule == layers.Scaled {
+			scale := s.Find(n.ScaleOf(e.Name))
+			if scale == nil || !slices.EqualFunc(e.Codes.Ranges, scale.Data, func(a float64, b float32) bool { return a == float64(b) }) {
+				err = errors.New("its codes have other scales than its quantizer")
+			}
 		}
 		if err != nil {
 			return fmt.Errorf("tensor %s: %w", e.Name, err)
@@ -146,6 +176,9 @@ func Scheme(s layers.StateDict) string {
 	coded := slices.ContainsFunc(s, func(e layers.Entry) bool { return e.Codes != nil })
 	if !coded {
 		return Float32
+	}
+	if slices.ContainsFunc(s, func(e layers.Entry) bool { return e.Encoding().Rule == layers.Scaled }) {
+		return Quantized
 	}
 	for _, scheme := range []string{Affine8, Affine8PerChannel, Float16} {
 		if !slices.ContainsFunc(s, func(e layers.Entry) bool { return !stored(&e, scheme) }) {

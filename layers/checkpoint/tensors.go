@@ -20,6 +20,9 @@ const (
 	Float16           = "float16"
 	// Mixed is what Scheme says of a state that is stored in none of these.
 	Mixed = "mixed"
+	// Quantized is what Scheme says of a state with weights in codes of the net's own
+	// quantizers (layers.Fake).
+	Quantized = "quantized"
 )
 
 // The tensors with the ranges of all 8-bit tensors, [ranges,2] of (min, max):
@@ -71,6 +74,12 @@ func (p *packer) add(e *layers.Entry) {
 		p.tensors = append(p.tensors, safetensors.FromInt64(e.Name, e.Shape, e.Int))
 	case c == nil:
 		p.tensors = append(p.tensors, safetensors.FromFloat32(e.Name, e.Shape, e.Data))
+	case c.Encoding.Rule == layers.Scaled: // the type says it, and the net has the rest
+		shape := e.Shape
+		if c.Encoding.Bits <= 4 {
+			shape = []int{len(c.Bytes)}
+		}
+		p.tensors = append(p.tensors, safetensors.FromInt8(e.Name, shape, c.Bytes))
 	case c.Encoding.Rule == layers.Half: // the type of the tensor says it
 		p.tensors = append(p.tensors, safetensors.FromFloat16Bits(e.Name, e.Shape, words(c.Bytes)))
 	default:
@@ -112,6 +121,8 @@ func (p *packer) commonest() int {
 // An unpacker reads the tensors of a file.
 type unpacker struct {
 	tensors map[string]*safetensors.Tensor
+	all     []safetensors.Tensor
+	net     *layers.Net
 	codings []coding
 	ranges  map[string][]float64 // that are left, by the name of their tensor
 }
@@ -119,7 +130,7 @@ type unpacker struct {
 // unpack returns the state that the tensors of a file store, in the order of the
 // net's state_dict. It is strict, as layers.Model.Load is.
 func unpack(m *layers.Model, tensors []safetensors.Tensor, codings []coding) (layers.StateDict, error) {
-	u := &unpacker{tensors: make(map[string]*safetensors.Tensor, len(tensors)), codings: codings, ranges: make(map[string][]float64)}
+	u := &unpacker{tensors: make(map[string]*safetensors.Tensor, len(tensors)), all: tensors, net: m.Net(), codings: codings, ranges: make(map[string][]float64)}
 	for i := range tensors {
 		u.tensors[tensors[i].Name] = &tensors[i]
 	}
@@ -133,7 +144,7 @@ func unpack(m *layers.Model, tensors []safetensors.Tensor, codings []coding) (la
 			continue // Check tells which is missing
 		}
 		delete(u.tensors, t.Name)
-		e, err := u.entry(t, slot.Variable.DType)
+		e, err := u.entry(t, &slot)
 		if err != nil {
 			return nil, fmt.Errorf("tensor %s: %w", t.Name, err)
 		}
@@ -191,13 +202,18 @@ func (u *unpacker) readRanges() error {
 	return nil
 }
 
-// entry returns the entry of type d that t stores.
-func (u *unpacker) entry(t *safetensors.Tensor, d engine.DType) (e layers.Entry, err error) {
+// entry returns the slot's entry that t stores.
+func (u *unpacker) entry(t *safetensors.Tensor, slot *layers.Slot) (e layers.Entry, err error) {
 	e = layers.Entry{Name: t.Name, Shape: append([]int{}, t.Shape...)}
 	switch {
-	case d == engine.Int64:
+	case slot.Variable.DType == engine.Int64:
 		e.Int, err = safetensors.Int64s(t)
 		return e, err
+	case t.DType == safetensors.I8:
+		e.Shape = slot.Shape()
+		if e.Codes, err = u.scaled(t, e.Shape); err != nil {
+			return e, err
+		}
 	case t.DType == safetensors.F16:
 		e.Codes = &layers.Codes{Encoding: layers.Encoding{Rule: layers.Half, Bits: 16}, Bytes: t.Data}
 	case t.DType == safetensors.U8:
@@ -235,4 +251,30 @@ func (u *unpacker) codes(t *safetensors.Tensor) (*layers.Codes, error) {
 	codes := &layers.Codes{Encoding: c.Encoding, Bytes: t.Data, Ranges: u.ranges[c.Ranges][:n:n]}
 	u.ranges[c.Ranges] = u.ranges[c.Ranges][n:]
 	return codes, nil
+}
+
+// scaled returns the codes of a weight that has a quantizer.
+func (u *unpacker) scaled(t *safetensors.Tensor, shape []int) (*layers.Codes, error) {
+	name := u.net.ScaleOf(t.Name)
+	at := slices.IndexFunc(u.all, func(x safetensors.Tensor) bool { return x.Name == name })
+	if name == "" || at < 0 {
+		return nil, fmt.Errorf("it is of type i8, and the net has no quantizer with a scale for it")
+	}
+	scale, err := safetensors.Float32s(&u.all[at])
+	if err != nil {
+		return nil, err
+	}
+	f := u.net.FakeOf(t.Name)
+	want := shape
+	if f.Bits <= 4 {
+		want = []int{(product(shape) + 1) / 2}
+	}
+	if !slices.Equal(t.Shape, want) {
+		return nil, fmt.Errorf("it is %v, its codes of %d bits need %v", t.Shape, f.Bits, want)
+	}
+	c := &layers.Codes{Encoding: layers.Encoding{Rule: layers.Scaled, Bits: f.Bits, PerChannel: f.PerChannel}, Bytes: t.Data}
+	for _, v := range scale {
+		c.Ranges = append(c.Ranges, float64(v))
+	}
+	return c, nil
 }

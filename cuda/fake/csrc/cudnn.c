@@ -49,6 +49,9 @@ API cudnnStatus_t cudnnCreate(cudnnHandle_t *handle);
 cudnnStatus_t cudnnCreate(cudnnHandle_t *handle) {
 	CALL();
 	NEED(handle, CUDNN_STATUS_BAD_PARAM_NULL_POINTER);
+	// The real one opens cuBLASLt by its bare name, and may abort where that is not found.
+	if (!dlopen("fake-libcublasLt.so.12", RTLD_NOW | RTLD_NOLOAD))
+		fakeInjected("cudnnCreate before cuBLASLt");
 	// The real one opens its parts by their bare names.
 	if (!dlopen("fake-libcudnn_graph.so.9", RTLD_NOW | RTLD_NOLOAD))
 		return dnn_fail(CUDNN_STATUS_SUBLIBRARY_LOADING_FAILED, "libcudnn_graph.so.9 is not open");

@@ -214,6 +214,11 @@ DEVICE double rsqrt(double x) { return 1.0 / sqrt(x); }
 #define __frcp_rn(a) (1.0f / (float)(a))
 #define __frsqrt_rn(a) rsqrtf(a)
 #define __fdividef(a, b) ((float)(a) / (float)(b))
+static inline int fake_dp4a(int a, int b, int c) {
+	for (int i = 0; i < 32; i += 8) c += (signed char)(a >> i) * (signed char)(b >> i);
+	return c;
+}
+#define __dp4a(a, b, c) fake_dp4a(a, b, c)
 #define __saturatef(x) ({ float fake_s = (x); fake_s > 0 ? (fake_s < 1 ? fake_s : 1.0f) : 0.0f; })
 #define __float2int_rn(x) ((int)__builtin_rintf(x))
 #define __float2int_rz(x) ((int)(float)(x))

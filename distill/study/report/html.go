@@ -32,6 +32,7 @@ type page struct {
 	Links                 []rowLinks
 	Chart                 template.HTML
 	ChartNote             string
+	Differences           []differenceView
 	Panels                []panelView
 	FirstSeed             string
 	Confusions            []confusionView
@@ -70,6 +71,12 @@ type confusionCell struct {
 	Diagonal bool
 }
 
+// A differenceView is the chart of a table's rows beside its first.
+type differenceView struct {
+	Label string
+	SVG   template.HTML
+}
+
 type mistakeView struct {
 	Step, File, True, Predicted, Prob string
 	Image                             template.URL // data URI, or "" without pixels
@@ -102,6 +109,13 @@ func renderHTML(r *Results) ([]byte, error) {
 	}
 	for _, t := range r.moreTables() {
 		p.More = append(p.More, viewOf(t))
+	}
+	for _, d := range newDifferenceCharts(r) {
+		svg, err := inlineSVG(d, d.label())
+		if err != nil {
+			return nil, err
+		}
+		p.Differences = append(p.Differences, differenceView{clean(d.label()), template.HTML(svg)})
 	}
 	for _, n := range newPanels(r) {
 		v := panelView{Name: r.nameOf(n.history.Step), Caption: trainingCaption(n.history)}

@@ -1,7 +1,10 @@
 package report
 
 import (
+	"image/color"
+	"maps"
 	"math"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -44,11 +47,29 @@ func newPanels(r *Results) []panel {
 	return panels
 }
 
-func (p panel) size() (w, h vg.Length) { return 440, 168 }
+// terms returns the names of the loss's terms, in order.
+func (p panel) terms() []string { return slices.Sorted(maps.Keys(p.history.Epochs[0].Terms)) }
+
+// What a panel is high, and its row of the loss's terms.
+const (
+	panelHeight vg.Length = 168
+	termsHeight vg.Length = 132
+)
+
+func (p panel) size() (w, h vg.Length) {
+	if len(p.terms()) > 1 {
+		return 440, panelHeight + termsHeight
+	}
+	return 440, panelHeight
+}
 
 // draw draws training in the first color, dashed, and validation in the
 // second, solid.
 func (p panel) draw(c draw.Canvas) {
+	if len(p.terms()) > 1 {
+		p.drawTerms(draw.Crop(c, 0, 0, 2, -(panelHeight + 2)))
+		c = draw.Crop(c, 0, 0, termsHeight, 0)
+	}
 	var loss, accuracy [2]plotter.XYs
 	add := func(to *plotter.XYs, epoch int, y *float64, scale float64) {
 		if y != nil {
@@ -73,21 +94,44 @@ func (p panel) draw(c draw.Canvas) {
 	p.drawHalf(draw.Crop(c, half+6, 0, 2, -2), "accuracy, %", accuracy, p.accuracy[0], p.accuracy[1])
 }
 
+// drawTerms draws each term of the loss relative to its largest size, so that terms of
+// different sizes show how far they fall.
+func (p panel) drawTerms(c draw.Canvas) {
+	x := c.Min.X
+	write := func(text string, color color.Color) {
+		style := textStyle(9.5, color, false)
+		c.FillText(style, vg.Point{X: x, Y: c.Max.Y}, text)
+		x += style.Width(text) + 10
+	}
+	write("terms of the loss, of their largest:", muted)
+	q := p.newHalf(0, 1)
+	for k, name := range p.terms() {
+		var xys plotter.XYs
+		largest := 0.0
+		for _, e := range p.history.Epochs {
+			largest = max(largest, math.Abs(e.Terms[name]))
+		}
+		for _, e := range p.history.Epochs {
+			if v, ok := e.Terms[name]; ok && largest > 0 {
+				xys = append(xys, plotter.XY{X: float64(e.Epoch), Y: v / largest})
+				q.Y.Min = min(q.Y.Min, v/largest)
+			}
+		}
+		color := series[k%len(series)]
+		write(name, color)
+		if len(xys) > 0 {
+			q.Add(&plotter.Line{XYs: xys, LineStyle: draw.LineStyle{Color: color, Width: 1.6}})
+		}
+	}
+	c.Max.Y -= 16
+	q.Add(frame{})
+	q.Draw(c)
+}
+
 func (p panel) drawHalf(c draw.Canvas, name string, xys [2]plotter.XYs, lo, hi float64) {
 	c.FillText(textStyle(9.5, muted, false), vg.Point{X: c.Min.X, Y: c.Max.Y}, name)
 	c.Max.Y -= 16
-	q := newPlot(9.5)
-	first, last := p.history.Epochs[0].Epoch, p.history.Epochs[len(p.history.Epochs)-1].Epoch
-	q.X.Min, q.X.Max = float64(min(first, last)), float64(max(first, last))
-	if q.X.Min == q.X.Max {
-		q.X.Min, q.X.Max = q.X.Min-1, q.X.Max+1
-		q.X.Tick.Marker = plot.ConstantTicks{{Value: float64(first), Label: short(float64(first))}}
-	} else {
-		q.X.Tick.Marker = ticks(q.X.Min, q.X.Max, 5, 1, short)
-	}
-	q.X.Tick.Length = 3
-	q.Y.Min, q.Y.Max = lo, hi
-	q.Y.Tick.Marker = ticks(lo, hi, 4, 0, short)
+	q := p.newHalf(lo, hi)
 	for i, pts := range xys {
 		if len(pts) == 0 {
 			continue
@@ -103,6 +147,23 @@ func (p panel) drawHalf(c draw.Canvas, name string, xys [2]plotter.XYs, lo, hi f
 	}
 	q.Add(frame{})
 	q.Draw(c)
+}
+
+// newHalf is an empty plot over the epochs, with a range of the y axis.
+func (p panel) newHalf(lo, hi float64) *plot.Plot {
+	q := newPlot(9.5)
+	first, last := p.history.Epochs[0].Epoch, p.history.Epochs[len(p.history.Epochs)-1].Epoch
+	q.X.Min, q.X.Max = float64(min(first, last)), float64(max(first, last))
+	if q.X.Min == q.X.Max {
+		q.X.Min, q.X.Max = q.X.Min-1, q.X.Max+1
+		q.X.Tick.Marker = plot.ConstantTicks{{Value: float64(first), Label: short(float64(first))}}
+	} else {
+		q.X.Tick.Marker = ticks(q.X.Min, q.X.Max, 5, 1, short)
+	}
+	q.X.Tick.Length = 3
+	q.Y.Min, q.Y.Max = lo, hi
+	q.Y.Tick.Marker = ticks(lo, hi, 4, 0, short)
+	return q
 }
 
 // frame reserves room for half a point at the rim of a plot, so that points on

@@ -417,6 +417,9 @@ func TestSeeds(t *testing.T) {
 	if strings.Contains(string(page), "one seed") || strings.Contains(md, "one seed") {
 		t.Error("three seeds are called one")
 	}
+	if want := "Compression: test accuracy less that of big model, in points"; !strings.Contains(string(page), want) {
+		t.Errorf("report.html lacks the chart %q", want)
+	}
 	c := newSizeChart(r, true)
 	svg, err := renderSVG(c)
 	if err != nil {

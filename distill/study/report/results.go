@@ -162,6 +162,9 @@ type Epoch struct {
 	ValAccuracy     *float64 `json:"val_accuracy"`
 	LR              float64  `json:"lr"` // learning rate at the end of the epoch
 	ImagesPerSecond float64  `json:"images_per_second"`
+	// Terms are those of the training loss by name, before they are weighted, where it
+	// has several.
+	Terms map[string]float64 `json:"terms,omitempty"`
 }
 
 // Confusion counts the pictures of each class by predicted class.

@@ -16,6 +16,12 @@ import "unsafe"
 // bfloat16 are computed by multiply-adds of float32.
 func Level() int { return int(C.ps_level()) }
 
+// VNNI returns which forms of VNNI the processor has: that of AVX-512, and that of AVX2.
+func VNNI() (wide, narrow bool) {
+	v := int(C.ps_vnni())
+	return v&2 != 0, v&1 != 0
+}
+
 // Names returns the names of the kernels, in the order of their numbers.
 func Names() []string {
 	names := make([]string, C.ps_kernel_count())
@@ -29,10 +35,15 @@ func Names() []string {
 type Pool struct{ pool *C.ps_pool }
 
 // NewPool returns a pool of so many threads, the caller of Run among them, with the
-// kernels of a level, those of level 0 where this build has no such level. It returns
-// nil if the system refuses a thread.
-func NewPool(threads, level int) *Pool {
-	p := C.ps_pool_new(C.int(threads), C.int(level))
+// kernels of a level, those of level 0 where this build has no such level. With vnni,
+// products of codes are computed by the level's form of VNNI, which the machine must
+// have. It returns nil if the system refuses a thread.
+func NewPool(threads, level int, vnni bool) *Pool {
+	with := C.int(0)
+	if vnni {
+		with = 1
+	}
+	p := C.ps_pool_new(C.int(threads), C.int(level), with)
 	if p == nil {
 		return nil
 	}

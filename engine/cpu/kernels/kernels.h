@@ -35,7 +35,7 @@ typedef float elem;
   X(channel_shuffle) X(pad2d) X(pad2d_backward)                                \
   X(local_response) X(local_response_backward) X(stochastic_depth)             \
   X(pointwise) X(channelwise) X(channelwise_backward) X(channelwise_total)     \
-  X(rowwise) X(softmax) X(softmax_backward)                                    \
+  X(rowwise) X(fake_quant) X(fake_quant_backward) X(softmax) X(softmax_backward) \
   X(mse) X(mse_total) X(mse_backward)                                          \
   X(cross_entropy) X(cross_entropy_backward) X(kldiv) X(kldiv_backward)        \
   X(bn_stats) X(bn_finish) X(bn_apply) X(bn_grad) X(bn_grad_finish)            \
@@ -48,7 +48,12 @@ typedef float elem;
   X(wino_weight) X(wino_input) X(wino)                                         \
   X(wino_dy) X(wino_grad) X(wino_grad_weight)                                  \
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
-  X(adam) X(sgd) X(mix) X(sumsq) X(clip) X(chain)
+  X(adam) X(sgd) X(mix) X(sumsq) X(clip) X(chain)                              \
+  X(quantize) X(dequantize) X(lookup) X(qadd) X(qmul) X(qconcat) X(qflatten)   \
+  X(qmaxpool) X(qavgpool) X(qpack) X(qconv) X(qdepthwise)
+
+// The kernels that are there with VNNI, too.
+#define PS_VNNI_KERNELS(X) X(qpack) X(qconv)
 
 // The kernels that are there for activations in bfloat16 too, under the number
 // behind the last of PS_KERNELS that they have in it.
@@ -177,6 +182,7 @@ typedef struct {
   int64_t stride;              // from one image's w to the next's
   int64_t rows, chunks;        // rows a task, tasks an image
   int64_t prelu, one;          // w are slopes; it is one for all channels
+  double lo, hi, gain;         // of engine.FakeQuant
 } channel_args;
 
 typedef struct {
@@ -466,6 +472,42 @@ typedef struct {
   int64_t slots, slot; // threads; floats of one's memory
 } chain_args;
 
+// Codes in uint8. A code q of x stands for (q-xzero)·m or for q-xzero times what a
+// multiplier says: see engine's ops of the kernels' names.
+typedef struct {
+  const void *x, *b;
+  void *y;
+  int64_t n, each; // elements or rows, and how many of them a task has
+  int64_t c, yc, y0, pixels;
+  int64_t xzero, bzero, yzero, lo, hi;
+  double m, mb;
+} codes_args;
+
+typedef struct {
+  const uint8_t *x;
+  uint8_t *y;
+  const pool_span *row_spans, *col_spans; // oh and ow of them
+  int64_t h, w, c, oh, ow, dilh, dilw;
+  int64_t xzero, yzero, lo, hi;
+  double m;
+} qpool_args;
+
+typedef struct {
+  const uint8_t *x;
+  const int8_t *w; // [k][o]
+  const int32_t *bias;
+  const float *m;
+  void *packed; // biases and weights, as qpack leaves them
+  void *y;
+  int64_t n, h, w_, c, oh, ow, o, kh, kw, sh, sw, top, left, dilh, dilw;
+  int64_t groups, cg, og; // channels of a group
+  int64_t k;              // kh·kw·cg
+  int64_t direct;         // a pixel of y reads one pixel of x, at the same place, of a multiple of four channels
+  int64_t floats;         // y is float32
+  int64_t xzero, yzero, lo, hi;
+  int64_t block, splits; // pixels a task, of qdepthwise rows; parts of the outputs
+} qconv_args;
+
 // One kernel launch of a command list.
 typedef struct {
   int64_t kernel, tasks;
@@ -479,6 +521,7 @@ float *ps_scratch(void);
 // The kernels of each instruction set, for activations in float32 and in bfloat16.
 // The latter have those of PS_STORED alone.
 extern const ps_kernel ps_generic[], ps_avx2[], ps_avx512[];
+extern const ps_kernel ps_vnni256[], ps_vnni512[]; // of PS_VNNI_KERNELS
 extern const ps_kernel ps_generic_bf16[], ps_avx2_bf16[], ps_avx512_bf16[], ps_avx512bf16_bf16[];
 
 // Zeros that padding points at; a tap's reduction is at most this long.

@@ -20,6 +20,9 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #if defined(__x86_64__)
 #define RELAX() __builtin_ia32_pause()
@@ -132,7 +135,7 @@ static const ps_kernel *kernels_of(int level, int bf16) {
   return bf16 ? ps_generic_bf16 : ps_generic;
 }
 
-ps_pool *ps_pool_new(int n, int level) {
+ps_pool *ps_pool_new(int n, int level, int with_vnni) {
   ps_pool *p = calloc(1, sizeof *p);
   if (!p) return NULL;
   for (int i = 0; i < PS_KERNEL_COUNT; i++) {
@@ -142,6 +145,12 @@ ps_pool *ps_pool_new(int n, int level) {
 #if defined(__x86_64__)
   static const int products[] = {ps_k_pack, ps_k_igemm, ps_k_wgrad}; // which agree on how weights are packed
   for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512_bf16[products[i]];
+#endif
+#if defined(__x86_64__)
+  static const int vnni[] = {PS_VNNI_KERNELS(PS_NUMBER)};
+  for (unsigned i = 0; with_vnni && i < sizeof vnni / sizeof *vnni; i++) p->table[vnni[i]] = (level >= 2 ? ps_vnni512 : ps_vnni256)[i];
+#else
+  (void)with_vnni;
 #endif
   atomic_store(&p->ticket, IDLE_TICKET);
   p->spins = measure_spins();
@@ -238,6 +247,24 @@ int ps_level(void) {
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
   return 0;
+}
+
+#if defined(__x86_64__)
+// AVX-VNNI is bit 4 of EAX in part 1 of leaf 7 of CPUID. Older compilers have no name for it.
+static int ps_avxvnni(void) {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || a < 1) return 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
+}
+#endif
+
+int ps_vnni(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return (__builtin_cpu_supports("avx512vnni") ? 2 : 0) + (ps_avxvnni() ? 1 : 0);
+#else
+  return 0;
+#endif
 }
 
 #define NAME(name) #name,

@@ -128,7 +128,9 @@ func (r *Result) forgets(c *checkpoint.Checkpoint, keepsCodes bool) {
 		lost = append(lost, "class names")
 	}
 	lost = append(lost, "preprocessing", "history")
-	if !keepsCodes && slices.ContainsFunc(c.State, func(e layers.Entry) bool { return e.Encoding().Rule == layers.MinMax }) {
+	if !keepsCodes && slices.ContainsFunc(c.State, func(e layers.Entry) bool {
+		return e.Encoding().Rule == layers.MinMax || e.Encoding().Rule == layers.Scaled
+	}) {
 		lost = append(lost, "8-bit codes (the weights are those that they stand for)")
 	}
 	r.Notes = append(r.Notes, "the format has no place for "+strings.Join(lost, ", "))
@@ -146,7 +148,7 @@ func tensors(s layers.StateDict) []named.Tensor {
 		case c == nil:
 		case c.Encoding.Rule == layers.Half:
 			t.DType = "float16"
-		case !c.Encoding.PerChannel:
+		case c.Encoding.Rule == layers.MinMax && !c.Encoding.PerChannel:
 			t.Coded, t.Codes, t.Min, t.Max = true, c.Bytes, c.Ranges[0], c.Ranges[1]
 		}
 		out = append(out, t)

@@ -116,6 +116,11 @@ func FromInt32(name string, shape []int, v []int32) Tensor {
 	return build(name, I32, shape, v, func(b []byte, n int32) { binary.LittleEndian.PutUint32(b, uint32(n)) })
 }
 
+// FromInt8 returns an I8 tensor with a copy of the values, a byte each.
+func FromInt8(name string, shape []int, v []byte) Tensor {
+	return build(name, I8, shape, v, func(b []byte, n byte) { b[0] = n })
+}
+
 // FromUint8 returns a U8 tensor with a copy of the values.
 func FromUint8(name string, shape []int, v []uint8) Tensor {
 	return build(name, U8, shape, v, func(b []byte, n uint8) { b[0] = n })

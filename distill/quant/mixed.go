@@ -1,0 +1,192 @@
+package quant
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// parseBytes reads a number of bytes, as 98496, 98496B, 96KB or 1.5MB; a KB is 1000.
+func parseBytes(text string) (int64, error) {
+	t := strings.ToUpper(strings.TrimSpace(text))
+	unit := 1.0
+	for _, u := range []struct {
+		name string
+		n    float64
+	}{{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"KIB", 1 << 10}, {"MIB", 1 << 20}, {"B", 1}} {
+		if rest, ok := strings.CutSuffix(t, u.name); ok {
+			t, unit = strings.TrimSpace(rest), u.n
+			break
+		}
+	}
+	v, err := strconv.ParseFloat(t, 64)
+	if err != nil || !(v*unit >= 1) || v*unit > 1<<50 {
+		return 0, fmt.Errorf("%q is no number of bytes; give one as 98496B or 96KB", text)
+	}
+	return int64(v * unit), nil
+}
+
+// chooseBits returns the bits of every layer's weight; 32 stands for float32.
+func (w *work) chooseBits() (map[string]int, error) {
+	out := make(map[string]int)
+	for i := range w.net.Modules {
+		m := &w.net.Modules[i]
+		if roleOf(m.Kind) != weighted {
+			continue
+		}
+		out[m.Name] = cmp.Or(w.o.Bits, 8)
+		if slices.ContainsFunc(w.o.Float, func(p string) bool { return layers.Fits(p, m.Name) }) {
+			out[m.Name] = 32
+		}
+	}
+	for _, p := range w.o.Float {
+		if !slices.ContainsFunc(w.net.Modules, func(m layers.Module) bool { return out[m.Name] == 32 && layers.Fits(p, m.Name) }) {
+			return nil, fmt.Errorf("no convolution and no linear layer is named %s; potstill summary lists the layers", p)
+		}
+	}
+	return out, nil
+}
+
+// fewBits are those that a layer gets when there is no room for 8.
+const fewBits = 4
+
+// fit gives layers 4 bits until the file is no larger than was asked for: those
+// first whose rounding to 4 bits alone moves the predictions least, by their
+// Kullback-Leibler divergence from the net's in float32 on the pictures, for each
+// byte that it saves. The size is that of the file as it is written.
+func (w *work) fit() error {
+	limit, err := parseBytes(w.o.Under)
+	if err != nil {
+		return err
+	}
+	size, err := w.fileSize()
+	if err != nil {
+		return err
+	}
+	if size <= limit {
+		return nil
+	}
+	type move struct {
+		name       string
+		cost, gain float64
+	}
+	var moves []move
+	for _, name := range w.weights {
+		if w.bits[name] == 32 {
+			continue
+		}
+		n := float64(len(tensor(w.net, w.state, name, "weight").Data))
+		w.bits[name] = fewBits
+		if err := w.weightScales(); err != nil {
+			return err
+		}
+		d, err := w.divergence(name)
+		if err != nil {
+			return err
+		}
+		w.bits[name] = 8
+		moves = append(moves, move{name, d, n / 2})
+	}
+	slices.SortStableFunc(moves, func(a, b move) int { return cmp.Compare(a.cost/a.gain, b.cost/b.gain) })
+	for _, m := range moves {
+		if size <= limit {
+			break
+		}
+		w.bits[m.name] = fewBits
+		if err := w.weightScales(); err != nil {
+			return err
+		}
+		if size, err = w.fileSize(); err != nil {
+			return err
+		}
+		w.report.Notes = append(w.report.Notes, fmt.Sprintf("%s has %d bits (divergence alone: %.3g nats)", m.name, fewBits, m.cost))
+	}
+	if size > limit {
+		return fmt.Errorf("with %d bits in all layers the file has %d bytes; it cannot have %d or fewer", fewBits, size, limit)
+	}
+	return nil
+}
+
+// fileSize writes the net as it is quantized now, and returns the bytes.
+func (w *work) fileSize() (size int64, err error) {
+	net, state, err := w.quantized(nil, true)
+	if err != nil {
+		return 0, err
+	}
+	out, err := w.checkpoint(net, state)
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp(w.env.Dir, "quantize")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	return checkpoint.Save(filepath.Join(dir, "q.safetensors"), out)
+}
+
+// divergence returns the mean Kullback-Leibler divergence of the predictions with
+// one layer's weight rounded from those in float32, in nats, on the first hundred
+// pictures.
+func (w *work) divergence(name string) (float64, error) {
+	net, state, err := w.quantized(func(module string) bool { return module == name }, false)
+	if err != nil {
+		return 0, err
+	}
+	if w.logits == nil {
+		if w.logits, err = w.predict(w.net, w.float()); err != nil {
+			return 0, err
+		}
+	}
+	rough, err := w.predict(net, state)
+	if err != nil {
+		return 0, err
+	}
+	sum, n := 0.0, 0
+	for i, a := range w.logits {
+		k := len(a) / w.pics[i].n
+		for r := 0; r < len(a); r += k {
+			p, q := logSoftmax(a[r:r+k]), logSoftmax(rough[i][r:r+k])
+			for j := range p {
+				sum += math.Exp(p[j]) * (p[j] - q[j])
+			}
+			n++
+		}
+	}
+	return sum / float64(n), nil
+}
+
+// predict returns the logits of the first hundred pictures, batch by batch.
+func (w *work) predict(net *layers.Net, state layers.StateDict) (out [][]float32, err error) {
+	r, err := newRunner(w.env.Backend, net, state)
+	if err != nil {
+		return nil, err
+	}
+	err = r.run(w.ctx, w.pics[:min(4, len(w.pics))], []string{net.Output}, func(_ int, v map[string]seen) error {
+		out = append(out, v[net.Output].data)
+		return nil
+	})
+	return out, errors.Join(err, r.close())
+}
+
+func logSoftmax(x []float32) []float64 {
+	top := slices.Max(x)
+	sum := 0.0
+	for _, v := range x {
+		sum += math.Exp(float64(v - top))
+	}
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(v-top) - math.Log(sum)
+	}
+	return out
+}

@@ -1,0 +1,152 @@
+package quant
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+const (
+	// usualImages are the images of a calibration unless Options say otherwise.
+	usualImages = 256
+	// pictureBatch is how many go through a net at a time.
+	pictureBatch = 32
+)
+
+// pictures are the images of a calibration, prepared: [n,h,w,c] each.
+type pictures struct {
+	n, h, w, c int
+	pix        []float32
+}
+
+// drawPictures draws images of the training part without replacement, in an order
+// that the seed decides, through the checkpoint's own preprocessing without random
+// stages.
+func drawPictures(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, images int, seed uint64) ([]pictures, int, error) {
+	s := env.Train()
+	if env.Backend == nil || s == nil || s.Len() == 0 {
+		return nil, 0, errors.New("ranges of activations are found on training images, of which there are none; give them with --calibrate")
+	}
+	l, err := data.NewLoader(s, max(c.Net.Classes(), len(env.Data.Classes)), data.LoaderOptions{
+		Batch: min(pictureBatch, images), Shuffle: true, Augment: c.Preprocess.Transform(), Seed: seed, Eval: true,
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	batches := l.Epoch(ctx, 0, 0)
+	defer batches.Close()
+	var out []pictures
+	taken := 0
+	for taken < images {
+		b, err := batches.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		n := min(b.N, images-taken)
+		out = append(out, pictures{n, b.H, b.W, b.C, slices.Clone(b.Images[:n*b.H*b.W*b.C])})
+		taken += n
+	}
+	return out, taken, nil
+}
+
+// A runner runs a net in evaluation on pictures and shows what its modules make.
+type runner struct {
+	model *layers.Model
+	store *engine.Store
+}
+
+func newRunner(b engine.Backend, n *layers.Net, s layers.StateDict) (*runner, error) {
+	m, err := n.Model()
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{model: m, store: engine.NewStore(b)}
+	if err := m.Load(r.store, s); err != nil {
+		return nil, errors.Join(err, r.store.Close())
+	}
+	return r, nil
+}
+
+func (r *runner) close() error { return r.store.Close() }
+
+// A seen value is what a module makes of a batch, [n,h,w,c] or [n,c].
+type seen struct {
+	shape []int
+	data  []float32
+}
+
+// channels is the size of the last axis.
+func (v seen) channels() int { return v.shape[len(v.shape)-1] }
+
+// run runs batches of pictures, and calls each with what the named modules make
+// of every one of them, in the order of the pictures; the values are its own.
+func (r *runner) run(ctx context.Context, all []pictures, names []string, each func(batch int, v map[string]seen) error) (err error) {
+	type compiled struct {
+		prog   *engine.Program
+		images *engine.Value
+		outs   *engine.Outputs
+	}
+	progs := make(map[[4]int]*compiled)
+	defer func() {
+		for _, p := range progs {
+			err = errors.Join(err, p.prog.Close())
+		}
+	}()
+	for i, b := range all {
+		key := [4]int{b.n, b.h, b.w, b.c}
+		p := progs[key]
+		if p == nil {
+			g := engine.NewBuilder(engine.NewGraph())
+			p = &compiled{images: g.Input("images", engine.F32(b.n, b.h, b.w, b.c))}
+			p.outs = r.model.Build(g, p.images, false)
+			if err := g.Err(); err != nil {
+				return err
+			}
+			var wanted []*engine.Value
+			for _, name := range names {
+				if v := p.outs.At(name); v != nil && !slices.Contains(wanted, v) {
+					wanted = append(wanted, v)
+				}
+			}
+			var err error
+			if p.prog, err = g.Graph().Compile(r.store.Backend(), engine.Options{Store: r.store, Outputs: wanted}); err != nil {
+				return err
+			}
+			progs[key] = p
+		}
+		if err := p.prog.Run(ctx, engine.Bindings{p.images: engine.Bytes(b.pix)}); err != nil {
+			return err
+		}
+		got := make(map[string]seen)
+		for _, name := range names {
+			if name == layers.Image {
+				got[name] = seen{[]int{b.n, b.h, b.w, b.c}, b.pix}
+				continue
+			}
+			v := p.outs.At(name)
+			if v == nil {
+				return fmt.Errorf("there is no module %s", name)
+			}
+			host := make([]float32, v.Len())
+			if err := p.prog.Read(v, engine.Bytes(host)); err != nil {
+				return err
+			}
+			got[name] = seen{v.Shape, host}
+		}
+		if err := each(i, got); err != nil {
+			return err
+		}
+	}
+	return nil
+}
