@@ -96,7 +96,9 @@ type Options struct {
 	ClassWeights []float32
 	// Epochs is the length of the run, for weights that fall over it.
 	Epochs int
-	// Seed draws the first weights of projectors.
+	// Labels are the classes of the training images, for what remembers all of them.
+	Labels []int32
+	// Seed draws the first weights of projectors, and what is drawn in each step.
 	Seed uint64
 }
 
@@ -224,6 +226,13 @@ func (l *Loss) Tell(m train.Moment, batch *data.Batch) {
 	for k, f := range l.factors {
 		if f != nil {
 			f[0] = float32(l.spec.Items[k].Factor(m.Epoch, l.o.Epochs))
+		}
+	}
+	for _, t := range l.terms {
+		if t, ok := t.(interface {
+			tell(m train.Moment, b *data.Batch)
+		}); ok {
+			t.tell(m, batch)
 		}
 	}
 	for _, m := range l.masks {

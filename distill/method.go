@@ -61,7 +61,7 @@ func (logits) state() []*engine.Variable { return nil }
 var methods []*Method
 
 func init() { // which the methods' own functions refer to
-	methods = []*Method{&kdMethod, &dkdMethod, &distMethod, &fitnetMethod, &atMethod, &spMethod, &pktMethod, &rkdMethod, &reviewMethod}
+	methods = []*Method{&kdMethod, &dkdMethod, &distMethod, &fitnetMethod, &atMethod, &spMethod, &pktMethod, &rkdMethod, &crdMethod, &reviewMethod}
 }
 
 // Methods returns all methods.

@@ -16,6 +16,7 @@ import (
 type features struct {
 	store    *engine.Store
 	seed     uint64
+	labels   []int32         // of the training images
 	student  *engine.Outputs // of one image
 	teachers []*engine.Outputs
 	graph    *engine.Graph // of them all
@@ -40,7 +41,7 @@ func (l *Loss) Attach(store *engine.Store, student *layers.Model, height, width 
 		return nil
 	}
 	b := engine.NewBuilder(engine.NewGraph())
-	f := &features{store: store, seed: l.o.Seed, graph: b.Graph()}
+	f := &features{store: store, seed: l.o.Seed, labels: l.o.Labels, graph: b.Graph()}
 	image := func(name string, m *layers.Model, h, w int) *engine.Outputs {
 		if in := m.Net().Input; in.Height != 0 {
 			h, w = in.Height, in.Width

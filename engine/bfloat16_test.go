@@ -79,6 +79,8 @@ func TestElementTypes(t *testing.T) {
 		{Flatten{}, []Spec{x}, []Spec{half(2, 100)}},
 		{Reshape{Shape: []int{4, 50}}, []Spec{x}, []Spec{half(4, 50)}},
 		{Reshape{Shape: []int{4, 51}}, []Spec{x}, nil},
+		{Detach{}, []Spec{x}, []Spec{x}},
+		{Detach{}, []Spec{x, x}, nil},
 		{Linear{}, []Spec{half(2, 3), F32(3, 5), F32(5)}, []Spec{half(2, 5)}},
 		{LinearBackwardWeight{}, []Spec{half(2, 3), half(2, 5)}, []Spec{F32(3, 5)}},
 		{LinearBackwardWeight{}, []Spec{half(2, 3), F32(2, 5)}, nil},

@@ -18,6 +18,9 @@ func Grad(g *Graph, loss *Value, wrt []*Value) ([]*Value, error) {
 	}
 	nodes := g.nodes
 	for _, n := range nodes {
+		if _, stops := n.Op.(Detach); stops {
+			continue
+		}
 		for _, v := range n.In {
 			if t.needs[v] {
 				for _, o := range n.Out {

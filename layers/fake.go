@@ -256,6 +256,43 @@ func (q *Quantizer) check() error {
 	return nil
 }
 
+// WithoutFakes is the rewrite that takes all quantizers out of a net, and leaves the
+// weights as these round them.
+func WithoutFakes(n *Net, s StateDict) (*Net, StateDict, error) {
+	out, state := n.clone(), slices.Clone(s)
+	if s != nil {
+		var err error
+		if state, err = n.Encode(s); err != nil {
+			return nil, nil, err
+		}
+	}
+	gone := make(map[string]bool)
+	for i := range out.Modules {
+		m := &out.Modules[i]
+		if len(m.Fake) == 0 {
+			continue
+		}
+		m.Tensors = maps.Clone(m.Tensors)
+		for role := range m.Fake {
+			for _, r := range []string{ScaleRole(role), ZeroRole(role)} {
+				gone[m.Tensor(r)] = true
+				delete(m.Tensors, r)
+			}
+		}
+		m.Fake = nil
+	}
+	if s == nil {
+		return out, nil, out.Validate()
+	}
+	state = slices.DeleteFunc(state, func(e Entry) bool { return gone[e.Name] })
+	for i := range state {
+		if state[i].Encoding().Rule == Scaled {
+			state[i].Codes = nil
+		}
+	}
+	return out, state, out.Validate()
+}
+
 // SetFakes returns the rewrite that gives modules, by name, quantizers in place of
 // those that they have, and the values of their tensors.
 func SetFakes(quantizers []Quantizer) Rewrite {

@@ -365,10 +365,25 @@ func (x *integrator) integer(m *Module) (why string) {
 		return x.moved(m, x.op(m.Name, engine.QMaxPool2D{Window: op.Window}, in[0]), codes[0])
 	case engine.AvgPool2D, engine.GlobalAvgPool:
 		return x.mean(m, op, in[0], codes[0])
+	case engine.Slice, engine.ChannelShuffle, engine.AdaptiveMaxPool2D:
+		if _, ok := m.Fake[FakeOutput]; !ok {
+			x.through(m, codes[0])
+			return ""
+		}
+		return "there is no " + engine.OpName(op) + " in integers"
 	default:
 		return "there is no " + engine.OpName(op) + " in integers"
 	}
 	return ""
+}
+
+// through computes a module that gives its input's numbers other places in float32,
+// from and to the same codes.
+func (x *integrator) through(m *Module, c engine.Codes) {
+	x.left = append(x.left, m.Name+": it moves numbers, which changes none of them")
+	x.keep(m)
+	v := x.values[m.Name]
+	v.c, v.codes = c, x.op(m.Name+".quantize", engine.Quantize{Y: c}, v.float)
 }
 
 // moved notes the output of a module that leaves codes as they are.

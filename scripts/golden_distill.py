@@ -3,10 +3,10 @@ values of losses and their gradients with respect to the student, in float64, fr
 reference implementations.
 
     pip install torch numpy
-    python scripts/golden_distill.py MDISTILLER DIST_KD LOGIT_STANDARDIZATION
+    python scripts/golden_distill.py MDISTILLER DIST_KD LOGIT_STANDARDIZATION REPDISTILLER
 
 The arguments are checkouts of megvii-research/mdistiller at a08d46f, hunto/DIST_KD at
-2418f18 and sunshangquan/logit-standardization-KD at f6e5aa5. Of several teachers there is
+2418f18, sunshangquan/logit-standardization-KD at f6e5aa5 and HobbitLong/RepDistiller at b84f547. Of several teachers there is
 no such function: the weights are written out here from the paper, as is the paper's form
 of attention transfer. The Go tests need none of these programs.
 """
@@ -21,7 +21,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 torch.set_default_dtype(torch.float64)
-MDISTILLER, DIST, STANDARD = sys.argv[1:4]
+MDISTILLER, DIST, STANDARD, REP = sys.argv[1:5]
 
 
 def load(path, package):
@@ -207,6 +207,28 @@ for gs, gt in [(fs, ft), (maps(70, (5, 4, 7, 7), (5, 6, 3, 3)), maps(80, (5, 5, 
     goal = list(gt) + [F.adaptive_avg_pool2d(gt[1], 1)]
     projected("reviewkd", gs, gt, chain, lambda x: review.hcl_loss(chain(x), goal))
 
+# CRD: three steps with given negatives, of 16 images.
+memory = load(REP + "/crd/memory.py", "crd")
+memory.AliasMethod.cuda = lambda self: None
+criterion = load(REP + "/crd/criterion.py", "crd")
+option = types.SimpleNamespace(s_dim=6, t_dim=8, feat_dim=4, n_data=16, nce_k=5, nce_t=0.0625, nce_m=0.5)
+crd = criterion.CRDLoss(option)
+named = weights(crd)
+crd.contrast.memory_v1.copy_(numbers(200, 0.5, 16, 4))
+crd.contrast.memory_v2.copy_(numbers(201, 0.5, 16, 4))
+contrast = {"weights": named, "memory": [m.flatten().tolist() for m in (crd.contrast.memory_v1, crd.contrast.memory_v2)], "steps": []}
+for step in range(3):
+    g = torch.Generator().manual_seed(300 + step)
+    own = torch.randperm(16, generator=g)[:5]
+    negative = torch.randint(0, 16, (5, 5), generator=g)
+    a, b = maps(310 + step, (5, 6, 2, 2))[0].requires_grad_(True), maps(320 + step, (5, 8, 2, 2))[0]
+    value = crd(pool(a), pool(b), own, torch.cat([own.unsqueeze(1), negative], 1))[0]
+    grads = torch.autograd.grad(value, [a] + list(crd.parameters()))
+    last = lambda x: x.permute(0, 2, 3, 1).flatten().tolist()
+    contrast["steps"].append({"own": own.tolist(), "negatives": negative.tolist(), "student": last(a.detach()), "teacher": last(b), "value": value.item(),
+                              "gradient": last(grads[0]), "weight_gradients": {n: x.flatten().tolist() for (n, _), x in zip(crd.named_parameters(), grads[1:])}})
+contrast["after"] = [m.flatten().tolist() for m in (crd.contrast.memory_v1, crd.contrast.memory_v2)]
+
 with open("distill/testdata/golden.json", "w") as f:
     def short(x):
         if isinstance(x, float):
@@ -217,5 +239,5 @@ with open("distill/testdata/golden.json", "w") as f:
             return {k: short(v) for k, v in x.items()}
         return x
 
-    json.dump({"torch": torch.__version__, "logits": short(cases), "features": short(features)}, f, separators=(",", ":"))
+    json.dump({"torch": torch.__version__, "logits": short(cases), "features": short(features), "contrast": short(contrast)}, f, separators=(",", ":"))
     f.write("\n")

@@ -34,7 +34,7 @@ type convertCmd struct {
 	InsertBatchNorm bool `name:"insert-batchnorm" group:"Training:" help:"Put a batch norm behind every convolution that none follows, with the statistics of the images of --calibrate: exporters fold them away, and training wants them. What the net computes stays the same."`
 
 	KeepBatchNorm bool   `group:"ONNX:" help:"Keep batch norms instead of folding them into convolutions."`
-	Calibrate     string `placeholder:"PATH" group:"ONNX:" help:"Images, as --data takes them, that show onnx-int8 the ranges of activations, and --insert-batchnorm their statistics; the training part is used."`
+	Calibrate     string `placeholder:"PATH" group:"ONNX:" help:"Images, as --data takes them, that show --insert-batchnorm the statistics of activations; the training part is used."`
 	Images        int    `default:"256" group:"ONNX:" help:"How many of them."`
 	Cache         string `placeholder:"DIR" env:"POTSTILL_CACHE" group:"ONNX:" help:"Where decoded images are kept; else the user's cache folder."`
 	deviceFlags
@@ -61,7 +61,7 @@ Examples:
     potstill convert resnet18-f37072fd.pth resnet18.safetensors --resize 256 --size 224 --normalize imagenet
     potstill convert out/student/best.safetensors student.onnx
     potstill convert model.onnx model.safetensors --input 3x224x224 --insert-batchnorm --calibrate food11
-    potstill convert out/student/best.safetensors student-int8.onnx --to onnx-int8 --calibrate food11`
+    potstill convert out/student-int8.safetensors student-int8.onnx --to onnx-int8`
 }
 
 // A converted is the JSON form of the result.
@@ -105,16 +105,10 @@ func (c *convertCmd) Run(a *app) error {
 		i.Notes = append(i.Notes, fmt.Sprintf("%d batch norms were put in", n))
 	}
 	o := export.Options{ONNX: onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Version: theVersion()}}
-	if o.ONNX.Calibration, err = c.calibrate(a, format, model); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(filepath.Dir(c.Out), 0o777); err != nil {
 		return fmt.Errorf("the output folder cannot be made: %w; choose another place", err)
 	}
 	r, err := export.Write(c.Out, format, model, o)
-	if err != nil && format == export.ONNXInt8 && c.Calibrate == "" {
-		return fmt.Errorf("%w with --calibrate", err)
-	}
 	if err != nil {
 		return err
 	}
@@ -193,19 +187,6 @@ func classNames(path string, n int) ([]string, error) {
 		return nil, fmt.Errorf("--classes %s: it has %d names, the model %d classes; give one a line, in the order of the logits", path, len(names), n)
 	}
 	return names, nil
-}
-
-// calibrate measures the ranges of activations, where they are wanted.
-func (c *convertCmd) calibrate(a *app, format string, model *checkpoint.Checkpoint) (r onnx.Ranges, err error) {
-	if c.Calibrate == "" || format != export.ONNXInt8 {
-		return nil, nil
-	}
-	o := onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Int8: onnx.QDQ}
-	err = c.withImages(a, model, func(b engine.Backend, images iter.Seq2[[]float32, error]) error {
-		r, err = onnx.Calibrate(a.ctx, b, model, o, images)
-		return err
-	})
-	return r, err
 }
 
 // normed puts batch norms in.

@@ -122,7 +122,8 @@ type fileSummary struct {
 	SHA256     string                 `json:"sha256,omitempty"`
 	Sealed     bool                   `json:"sealed,omitempty"`
 	Parts      []checkpoint.Part      `json:"parts,omitempty"`
-	Quant      string                 `json:"quant,omitempty"` // how the file stores the tensors
+	Quant      string                 `json:"quant,omitempty"`      // how the file stores the tensors
+	Arithmetic string                 `json:"arithmetic,omitempty"` // what it is evaluated in
 	Classes    []string               `json:"classes,omitempty"`
 	Preprocess *checkpoint.Preprocess `json:"preprocess,omitempty"`
 	Metrics    map[string]float64     `json:"metrics,omitempty"`
@@ -152,6 +153,9 @@ func (c *summaryCmd) Run(a *app) error {
 	s := fileSummary{Summary: sum, Net: m.Net()}
 	if i != nil {
 		if err := s.AddQuantizers(i.Net, i.State); err != nil {
+			return err
+		}
+		if s.Arithmetic, err = arithmetic(i.Checkpoint); err != nil {
 			return err
 		}
 		s.File, s.FileBytes, s.Quant, s.Classes = i.Path, i.Bytes, i.Scheme(), i.Classes

@@ -20,12 +20,13 @@ func (s fileSummary) printFile(a *app) error {
 		{"format", s.Format},
 		{"architecture", fmt.Sprintf("%s, images of %d channels", describeArch(s.Arch), s.Arch.InChannels)},
 		{"weights", weights(s.Quant)},
+		{"computes in", s.Arithmetic},
 		{"images", prepared(s.Preprocess)},
 		{"classes", strings.Join(s.Classes, ", ")},
 		{"SHA-256", sum},
 	}
 	if len(s.Classes) == 0 {
-		rows[5][1] = "without names"
+		rows[6][1] = "without names"
 	}
 	if v, ok := s.Metrics["val_accuracy"]; ok {
 		rows = append(rows, []string{"validation", percent(v)})

@@ -39,6 +39,17 @@ func Calls(t testing.TB, call string) int {
 	return n
 }
 
+// Moved returns how many bytes of device memory kernels have read and written
+// since it was called last, each byte counted once a launch, with FAKE_RACES.
+func Moved(t testing.TB) (read, written int) {
+	t.Helper()
+	n, err := moved(Dir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n[0], n[1]
+}
+
 // Alive counts what lives in the driver, with what lived still when its context
 // was released. Graphs counts captured and instantiated ones.
 type Alive struct{ Memory, Host, Streams, Events, Modules, Graphs, Contexts int }

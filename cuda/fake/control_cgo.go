@@ -21,6 +21,11 @@ static void fake_alive(void *h, long n[7]) {
 	if (f)
 		f(n);
 }
+static void fake_moved(void *h, long n[2]) {
+	void (*f)(long *) = (void (*)(long *))dlsym(h, "fakeMoved");
+	if (f)
+		f(n);
+}
 static void fake_close(void *h) { dlclose(h); }
 */
 import "C"
@@ -77,6 +82,16 @@ func live(dir string) (n [7]int, err error) {
 		for i := range c {
 			n[i] = int(c[i])
 		}
+		return nil
+	})
+	return n, err
+}
+
+func moved(dir string) (n [2]int, err error) {
+	err = with(dir, func(h unsafe.Pointer) error {
+		var c [2]C.long
+		C.fake_moved(h, &c[0])
+		n = [2]int{int(c[0]), int(c[1])}
 		return nil
 	})
 	return n, err

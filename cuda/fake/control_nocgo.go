@@ -9,3 +9,5 @@ func plant(dir, _ string, _, _ int) error { return errNotLoaded(dir) }
 func calls(dir, _ string) (int, error) { return 0, errNotLoaded(dir) }
 
 func live(dir string) (n [7]int, err error) { return n, errNotLoaded(dir) }
+
+func moved(dir string) (n [2]int, err error) { return n, errNotLoaded(dir) }

@@ -34,6 +34,11 @@
 //	FAKE_ORDER     "reverse" runs threads and blocks from the last to the first,
 //	               "interleave" has all threads of a block come to their next
 //	               barrier or shuffle before one goes on behind it
+//	FAKE_RACES     not 0: a launch fails in which two threads come to one place of
+//	               shared or device memory, one of them to write, and no
+//	               barrier, __syncwarp or atomic with a fence orders them. It is
+//	               read when a kernel is compiled, too: such kernels are ten
+//	               times slower and want a folder of cached kernels of their own
 //	FAKE_QUEUE     "lazy" does a stream's work only when somebody waits for it
 //	FAKE_FAIL      failures, "call:code:after,…", as [Fail] injects them
 //	CC             the C compiler

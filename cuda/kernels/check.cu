@@ -38,5 +38,5 @@ KERNEL(all_finite)(all_finite_args a) {
 			for (int j = i; j < n; j++) ok &= finite(ld(x + j));
 		}
 	}
-	if (!ok) *a.bad = 1u; /* whoever writes it writes the same */
+	if (!ok) atomicOr(a.bad, 1u);
 }

@@ -319,13 +319,7 @@ DEVICE float block_max(float v, float *shared) {
 }
 
 /* What was written before is seen by whoever sees what is written after. */
-DEVICE void fence(void) {
-#if ON_DEVICE
-	__threadfence();
-#else
-	__sync_synchronize();
-#endif
-}
+DEVICE void fence(void) { __threadfence(); }
 
 /* Whether this block is the last of so many to come here: it then sees all that
  * the others wrote before, and the counter, which must have been zero, is zero

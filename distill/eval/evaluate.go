@@ -113,9 +113,12 @@ func withEvaluator(b engine.Backend, c *checkpoint.Checkpoint, o Options, f func
 	if o.Batch == 0 {
 		o.Batch = evalBatch
 	}
+	if _, integers := c.Net.Quantized(); integers && o.Precision == train.BFloat16 {
+		return fmt.Errorf("%s: it computes in integers, and has no activations in %s; leave the precision out", c.Path, o.Precision)
+	}
 	store := engine.NewStore(b)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	m, err := c.Restore(store)
+	m, err := c.Infer(store)
 	if err != nil {
 		return err
 	}

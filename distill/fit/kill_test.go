@@ -122,7 +122,7 @@ func trainProcess(t *testing.T, dir string, steps int, sig os.Signal, env ...str
 }
 
 func TestKilledAndResumed(t *testing.T) {
-	for name, kd := range map[string]string{"plain": "", "distilled": "", "projectors": projected} {
+	for name, kd := range map[string]string{"plain": "", "distilled": "", "projectors": projected, "memory": remembered} {
 		t.Run(name, func(t *testing.T) {
 			whole, dir := t.TempDir(), t.TempDir()
 			t.Setenv(helperKD, kd)

@@ -16,6 +16,9 @@ import (
 // projected is a loss with projectors, a schedule and the classes of mixed images.
 const projected = "fitnet:w=10+reviewkd+dkd:warmup=2"
 
+// remembered is a loss with a memory of all training images.
+const remembered = "crd:K=8,dim=8+kd:w=1"
+
 // imitate mixes the images of a job and gives labels and teacher a momentum each.
 func imitate(j *Job) {
 	j.Config.MixupAlpha = 0.5
@@ -27,6 +30,11 @@ func init() {
 		j := distilled(t, ds, dir)
 		j.KD = distill.Settings{Spec: projected}
 		imitate(&j)
+		return j
+	}
+	jobs["memory"] = func(t *testing.T, ds *data.Dataset, dir string) Job {
+		j := distilled(t, ds, dir)
+		j.KD = distill.Settings{Spec: remembered}
 		return j
 	}
 	jobs["two teachers"] = func(t *testing.T, ds *data.Dataset, dir string) Job {

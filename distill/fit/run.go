@@ -162,6 +162,9 @@ func (s *session) teach(store *engine.Store) error {
 	}
 	c := j.Config
 	o := distill.Options{Smoothing: c.LabelSmoothing, Mixed: c.MixupAlpha > 0 || c.CutMixAlpha > 0, ClassWeights: c.ClassWeights, Epochs: c.Epochs, Seed: c.Seed}
+	for i := range j.Data.Train.Len() {
+		o.Labels = append(o.Labels, int32(j.Data.Train.Label(i)))
+	}
 	if c.BalancedWeights {
 		o.ClassWeights = j.Data.Train.BalancedWeights(len(j.Data.Classes))
 	}

@@ -124,20 +124,23 @@ func (w *work) products(name string) (list []*products, err error) {
 	p := newPatches(m.Kind, tensor(w.net, w.state, name, "weight"), w.o.Seed)
 	defer func() { err = errors.Join(err, p.close()) }()
 	per := (adaSamples + len(w.pics) - 1) / len(w.pics)
-	var made []seen
-	err = plain.run(w.ctx, w.pics, []string{name}, func(_ int, got map[string]seen) error { made = append(made, got[name]); return nil })
-	if err != nil {
-		return nil, err
-	}
-	err = rough.run(w.ctx, w.pics, []string{in}, func(i int, got map[string]seen) error {
-		x := got[in]
-		if round != nil {
-			x.data = roundActivation(x.data, round)
+	for i := range w.pics {
+		batch := w.pics[i : i+1]
+		var made seen
+		err := plain.run(w.ctx, batch, []string{name}, func(_ int, got map[string]seen) error { made = got[name]; return nil })
+		if err != nil {
+			return nil, err
 		}
-		return p.add(w, x, made[i], per)
-	})
-	if err != nil {
-		return nil, err
+		err = rough.run(w.ctx, batch, []string{in}, func(_ int, got map[string]seen) error {
+			x := got[in]
+			if round != nil {
+				x.data = roundActivation(x.data, round)
+			}
+			return p.add(w, x, made, per)
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	if err := p.flush(w); err != nil {
 		return nil, err
@@ -231,7 +234,7 @@ func (p *rounding) solve(w *work) (err error) {
 		beta, reg := annealed(step)
 		for i := range a {
 			d := 2 * (float64(wg[i]) - p.m.t[i]) * float64(p.scale[i/p.k]) * slope[i]
-			if reg > 0 {
+			if reg > 0 && slope[i] != 0 {
 				u := 2*h[i] - 1
 				d -= reg * beta * math.Pow(math.Abs(u), beta-1) * 2 * sign(u) * slope[i]
 			}

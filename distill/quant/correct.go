@@ -55,7 +55,7 @@ func (w *work) correctBias() (err error) {
 		}
 		b.Data = fixed
 		tensor(net, state, name, "bias").Data = fixed
-		if err := r.model.Load(r.store, state); err != nil {
+		if err := errors.Join(r.free(), r.model.Load(r.store, state)); err != nil {
 			return err
 		}
 	}

@@ -59,10 +59,23 @@ func (w *work) chooseBits() (map[string]int, error) {
 // fewBits are those that a layer gets when there is no room for 8.
 const fewBits = 4
 
-// fit gives layers 4 bits until the file is no larger than was asked for: those
-// first whose rounding to 4 bits alone moves the predictions least, by their
-// Kullback-Leibler divergence from the net's in float32 on the pictures, for each
-// byte that it saves. The size is that of the file as it is written.
+// floatDivergence is the divergence, in nats, from which on a layer with 8 bits stays
+// in float32, if there is room.
+const floatDivergence = 0.01
+
+// A move gives a layer other bits: what it costs in divergence, and the bytes that it
+// saves, or takes.
+type move struct {
+	name        string
+	cost, bytes float64
+}
+
+// fit chooses the bits of layers under a budget of bytes. Sensitive is a layer whose
+// rounding alone moves the predictions far, by their Kullback-Leibler divergence from
+// the net's in float32 on the pictures. Where the file with 8 bits is too large, layers
+// get 4: those first that lose least for each byte that they save. Where there is
+// room, layers that lose more than floatDivergence with 8 bits stay in float32, those
+// first that lose most. The size is that of the file as it is written.
 func (w *work) fit() error {
 	limit, err := parseBytes(w.o.Under)
 	if err != nil {
@@ -72,31 +85,44 @@ func (w *work) fit() error {
 	if err != nil {
 		return err
 	}
-	if size <= limit {
-		return nil
+	if size > limit {
+		return w.shrink(size, limit)
 	}
-	type move struct {
-		name       string
-		cost, gain float64
+	moves, err := w.moves(8)
+	if err != nil {
+		return err
 	}
-	var moves []move
-	for _, name := range w.weights {
-		if w.bits[name] == 32 {
+	for _, m := range slices.Backward(moves) {
+		if m.cost < floatDivergence {
 			continue
 		}
-		n := float64(len(tensor(w.net, w.state, name, "weight").Data))
-		w.bits[name] = fewBits
-		if err := w.weightScales(); err != nil {
-			return err
+		w.bits[m.name] = 32
+		err := errors.Join(w.calibrate(), w.weightScales())
+		if err == nil {
+			size, err = w.fileSize()
 		}
-		d, err := w.divergence(name)
 		if err != nil {
 			return err
 		}
-		w.bits[name] = 8
-		moves = append(moves, move{name, d, n / 2})
+		if size <= limit {
+			w.report.Notes = append(w.report.Notes, fmt.Sprintf("%s stays in float32 (divergence with 8 bits: %.3g nats)", m.name, m.cost))
+			continue
+		}
+		w.bits[m.name] = 8
+		if err := errors.Join(w.calibrate(), w.weightScales()); err != nil {
+			return err
+		}
 	}
-	slices.SortStableFunc(moves, func(a, b move) int { return cmp.Compare(a.cost/a.gain, b.cost/b.gain) })
+	return nil
+}
+
+// shrink gives layers 4 bits until the file has no more than limit bytes.
+func (w *work) shrink(size, limit int64) error {
+	moves, err := w.moves(fewBits)
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(moves, func(a, b move) int { return cmp.Compare(a.cost/a.bytes, b.cost/b.bytes) })
 	for _, m := range moves {
 		if size <= limit {
 			break
@@ -114,6 +140,25 @@ func (w *work) fit() error {
 		return fmt.Errorf("with %d bits in all layers the file has %d bytes; it cannot have %d or fewer", fewBits, size, limit)
 	}
 	return nil
+}
+
+// moves returns what every layer alone costs with so many bits, the least first.
+func (w *work) moves(bits int) ([]move, error) {
+	var out []move
+	for _, name := range w.weights {
+		w.bits[name] = bits
+		if err := w.weightScales(); err != nil {
+			return nil, err
+		}
+		d, err := w.divergence(name)
+		if err != nil {
+			return nil, err
+		}
+		w.bits[name] = 8
+		out = append(out, move{name, d, float64(len(tensor(w.net, w.state, name, "weight").Data)) / 2})
+	}
+	slices.SortStableFunc(out, func(a, b move) int { return cmp.Compare(a.cost, b.cost) })
+	return out, w.weightScales()
 }
 
 // fileSize writes the net as it is quantized now, and returns the bytes.
@@ -135,8 +180,7 @@ func (w *work) fileSize() (size int64, err error) {
 }
 
 // divergence returns the mean Kullback-Leibler divergence of the predictions with
-// one layer's weight rounded from those in float32, in nats, on the first hundred
-// pictures.
+// one layer's weight rounded from those in float32, in nats, on a few pictures.
 func (w *work) divergence(name string) (float64, error) {
 	net, state, err := w.quantized(func(module string) bool { return module == name }, false)
 	if err != nil {
@@ -165,13 +209,13 @@ func (w *work) divergence(name string) (float64, error) {
 	return sum / float64(n), nil
 }
 
-// predict returns the logits of the first hundred pictures, batch by batch.
+// predict returns the logits of a few pictures, batch by batch.
 func (w *work) predict(net *layers.Net, state layers.StateDict) (out [][]float32, err error) {
 	r, err := newRunner(w.env.Backend, net, state)
 	if err != nil {
 		return nil, err
 	}
-	err = r.run(w.ctx, w.pics[:min(4, len(w.pics))], []string{net.Output}, func(_ int, v map[string]seen) error {
+	err = r.run(w.ctx, few(w.pics), []string{net.Output}, func(_ int, v map[string]seen) error {
 		out = append(out, v[net.Output].data)
 		return nil
 	})

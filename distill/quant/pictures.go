@@ -17,8 +17,14 @@ import (
 const (
 	// usualImages are the images of a calibration unless Options say otherwise.
 	usualImages = 256
-	// pictureBatch is how many go through a net at a time.
+	// pictureBatch is how many small pictures go through a net at a time, and
+	// largeBatch how many of more than largePixels: what all layers make of them is
+	// in memory at once.
 	pictureBatch = 32
+	largeBatch   = 8
+	largePixels  = 128 * 128
+	// fewPictures are enough to compare two nets by.
+	fewPictures = 100
 )
 
 // pictures are the images of a calibration, prepared: [n,h,w,c] each.
@@ -35,8 +41,12 @@ func drawPictures(ctx context.Context, env compress.Env, c *checkpoint.Checkpoin
 	if env.Backend == nil || s == nil || s.Len() == 0 {
 		return nil, 0, errors.New("ranges of activations are found on training images, of which there are none; give them with --calibrate")
 	}
+	batch := pictureBatch
+	if h, w := c.Preprocess.Transform().OutSize(s.Bounds(0)); h*w > largePixels {
+		batch = largeBatch
+	}
 	l, err := data.NewLoader(s, max(c.Net.Classes(), len(env.Data.Classes)), data.LoaderOptions{
-		Batch: min(pictureBatch, images), Shuffle: true, Augment: c.Preprocess.Transform(), Seed: seed, Eval: true,
+		Batch: min(batch, images), Shuffle: true, Augment: c.Preprocess.Transform(), Seed: seed, Eval: true,
 	})
 	if err != nil {
 		return nil, 0, err
@@ -60,10 +70,29 @@ func drawPictures(ctx context.Context, env compress.Env, c *checkpoint.Checkpoin
 	return out, taken, nil
 }
 
+// few returns the first batches, with fewPictures or all there are.
+func few(all []pictures) []pictures {
+	n := 0
+	for i, p := range all {
+		if n += p.n; n >= fewPictures {
+			return all[:i+1]
+		}
+	}
+	return all
+}
+
 // A runner runs a net in evaluation on pictures and shows what its modules make.
 type runner struct {
 	model *layers.Model
 	store *engine.Store
+	progs map[string]*compiled // by shape of the batch and modules
+}
+
+// A compiled net shows what some of its modules make of batches of one shape.
+type compiled struct {
+	prog   *engine.Program
+	images *engine.Value
+	outs   *engine.Outputs
 }
 
 func newRunner(b engine.Backend, n *layers.Net, s layers.StateDict) (*runner, error) {
@@ -71,14 +100,49 @@ func newRunner(b engine.Backend, n *layers.Net, s layers.StateDict) (*runner, er
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{model: m, store: engine.NewStore(b)}
+	r := &runner{model: m, store: engine.NewStore(b), progs: make(map[string]*compiled)}
 	if err := m.Load(r.store, s); err != nil {
 		return nil, errors.Join(err, r.store.Close())
 	}
 	return r, nil
 }
 
-func (r *runner) close() error { return r.store.Close() }
+func (r *runner) close() error { return errors.Join(r.free(), r.store.Close()) }
+
+// free frees what has been compiled.
+func (r *runner) free() (err error) {
+	for key, p := range r.progs {
+		err = errors.Join(err, p.prog.Close())
+		delete(r.progs, key)
+	}
+	return err
+}
+
+// program returns the net compiled for a shape and modules.
+func (r *runner) program(b *pictures, names []string) (*compiled, error) {
+	key := fmt.Sprint(b.n, b.h, b.w, b.c, names)
+	if p := r.progs[key]; p != nil {
+		return p, nil
+	}
+	g := engine.NewBuilder(engine.NewGraph())
+	p := &compiled{images: g.Input("images", engine.F32(b.n, b.h, b.w, b.c))}
+	p.outs = r.model.Build(g, p.images, false)
+	if err := g.Err(); err != nil {
+		return nil, err
+	}
+	var wanted []*engine.Value
+	for _, name := range names {
+		if v := p.outs.At(name); v != nil && !slices.Contains(wanted, v) {
+			wanted = append(wanted, v)
+		}
+	}
+	var err error
+	if p.prog, err = g.Graph().Compile(r.store.Backend(), engine.Options{Store: r.store, Outputs: wanted}); err != nil {
+		return nil, err
+	}
+	r.progs[key] = p
+	return p, nil
+}
 
 // A seen value is what a module makes of a batch, [n,h,w,c] or [n,c].
 type seen struct {
@@ -91,39 +155,11 @@ func (v seen) channels() int { return v.shape[len(v.shape)-1] }
 
 // run runs batches of pictures, and calls each with what the named modules make
 // of every one of them, in the order of the pictures; the values are its own.
-func (r *runner) run(ctx context.Context, all []pictures, names []string, each func(batch int, v map[string]seen) error) (err error) {
-	type compiled struct {
-		prog   *engine.Program
-		images *engine.Value
-		outs   *engine.Outputs
-	}
-	progs := make(map[[4]int]*compiled)
-	defer func() {
-		for _, p := range progs {
-			err = errors.Join(err, p.prog.Close())
-		}
-	}()
+func (r *runner) run(ctx context.Context, all []pictures, names []string, each func(batch int, v map[string]seen) error) error {
 	for i, b := range all {
-		key := [4]int{b.n, b.h, b.w, b.c}
-		p := progs[key]
-		if p == nil {
-			g := engine.NewBuilder(engine.NewGraph())
-			p = &compiled{images: g.Input("images", engine.F32(b.n, b.h, b.w, b.c))}
-			p.outs = r.model.Build(g, p.images, false)
-			if err := g.Err(); err != nil {
-				return err
-			}
-			var wanted []*engine.Value
-			for _, name := range names {
-				if v := p.outs.At(name); v != nil && !slices.Contains(wanted, v) {
-					wanted = append(wanted, v)
-				}
-			}
-			var err error
-			if p.prog, err = g.Graph().Compile(r.store.Backend(), engine.Options{Store: r.store, Outputs: wanted}); err != nil {
-				return err
-			}
-			progs[key] = p
+		p, err := r.program(&b, names)
+		if err != nil {
+			return err
 		}
 		if err := p.prog.Run(ctx, engine.Bindings{p.images: engine.Bytes(b.pix)}); err != nil {
 			return err

@@ -98,13 +98,14 @@ func (w *work) noise(net *layers.Net, state layers.StateDict, names []string) (s
 		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, rough.close()) }()
-	for i := range w.pics { // one batch at a time: the outputs of all layers are large
+	pics := few(w.pics)
+	for i := range pics { // one batch at a time: the outputs of all layers are large
 		var want map[string]seen
-		err := plain.run(w.ctx, w.pics[i:i+1], names, func(_ int, got map[string]seen) error { want = got; return nil })
+		err := plain.run(w.ctx, pics[i:i+1], names, func(_ int, got map[string]seen) error { want = got; return nil })
 		if err != nil {
 			return nil, nil, err
 		}
-		err = rough.run(w.ctx, w.pics[i:i+1], names, func(_ int, got map[string]seen) error {
+		err = rough.run(w.ctx, pics[i:i+1], names, func(_ int, got map[string]seen) error {
 			for name, v := range got {
 				for k, y := range want[name].data {
 					d := float64(y) - float64(v.data[k])
@@ -116,9 +117,6 @@ func (w *work) noise(net *layers.Net, state layers.StateDict, names []string) (s
 		})
 		if err != nil {
 			return nil, nil, err
-		}
-		if i == 3 { // a hundred pictures tell enough
-			break
 		}
 	}
 	return signal, noise, nil

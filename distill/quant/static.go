@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/quant/observe"
@@ -290,6 +291,16 @@ func (w *work) finish() (*checkpoint.Checkpoint, error) {
 	net, state, err := w.quantized(nil, true)
 	if err != nil {
 		return nil, err
+	}
+	left, err := layers.InFloat(net, state)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range left { // what evaluation says counts
+		name, why, _ := strings.Cut(line, ": ")
+		if w.floats[name] == "" {
+			w.floats[name] = why
+		}
 	}
 	if err := w.measure(net, state); err != nil {
 		return nil, err

@@ -116,6 +116,9 @@ func TestStaticFamilies(t *testing.T) {
 				}
 			}
 			for _, l := range r.Layers {
+				if l.Why != "" && !strings.HasPrefix(a.Family, "shuffle") && l.Kind != "Slice" && l.Kind != "ChannelShuffle" {
+					t.Errorf("%s, a %s, is computed in float32: %s", l.Layer, l.Kind, l.Why)
+				}
 				if l.Bits == 8 && l.Layer != c.Net.Output && l.SNR < 8 {
 					t.Errorf("%s: signal to noise of %.1f dB", l.Layer, l.SNR)
 				}
@@ -337,6 +340,18 @@ func TestUnder(t *testing.T) {
 		if l.Bits == 4 {
 			four++
 		}
+	}
+	// A layer that 8 bits would ruin stays in float32, where there is room: its
+	// channels have one scale and one of them is far larger than the others.
+	o.PerTensor, o.Under = true, "10MB"
+	c.State = cloneState(c.State)
+	fc := c.State.Find("fc.weight")
+	for i := range fc.Data[:len(fc.Data)/10] {
+		fc.Data[i] = 0
+	}
+	fc.Data[0] = -300
+	if _, r := size(o); !slices.ContainsFunc(r.Layers, func(l Layer) bool { return l.Layer == "fc" && l.Bits == 0 && l.Why != "" }) {
+		t.Errorf("fc has codes; notes %q", r.Notes)
 	}
 	if n > 180000 || whole <= 180000 || four == 0 || four == len(r.Layers) || len(r.Notes) != four {
 		t.Errorf("%d bytes, %d before, %d layers with 4 bits, notes %q", n, whole, four, r.Notes)

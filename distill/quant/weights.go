@@ -67,7 +67,7 @@ func narrowed(row []float32, s float32, bits int) float32 {
 // biasRoom widens the scales of a weight so that its bias, in steps of the sum's
 // scale s·input, fits into 32 bits with room for the sum.
 func biasRoom(scale, bias []float32, input float32) {
-	const most = 1 << 30
+	const most = 1 << 29
 	for c, b := range bias {
 		i := min(c, len(scale)-1)
 		if need := float32(math.Abs(float64(b)) / (most * float64(input))); scale[i] < need {

@@ -44,7 +44,9 @@
 //	          target and criterion: a cut as prune.Options has it
 //	factorize the model of from: with layers taken apart (lowrank.Options),
 //	          tuned as a prune is
-//	quantize  the model of from: by scheme: affine8, affine8-channel, float16
+//	quantize  the model of from: by scheme: affine8, affine8-channel, float16, or
+//	          int8, with the settings of quant.Options; with learned: what trains
+//	          from: it is quantization-aware training
 //	import    a model's file, file:, of any format that potstill reads: its own,
 //	          PyTorch's, ONNX, the study's pickles, safetensors. It may be a
 //	          teacher:, and a from: whatever its classes are, for a file of

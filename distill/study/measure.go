@@ -37,11 +37,15 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string)
 	}
 	store := engine.NewStore(s.b)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	m, err := c.Restore(store)
+	m, err := c.Net.Model() // what is described; what is measured may compute in integers
 	if err != nil {
 		return err
 	}
-	ev, err := train.NewEvaluator(m, store, c.Net.Classes(), train.EvalOptions{
+	run, err := c.Infer(store)
+	if err != nil {
+		return err
+	}
+	ev, err := train.NewEvaluator(run, store, c.Net.Classes(), train.EvalOptions{
 		Batch: cmp.Or(s.o.Batch, evalBatch), Transform: c.Preprocess.Transform(), Workers: s.o.Workers,
 	})
 	if err != nil {
@@ -64,7 +68,7 @@ func (s *session) measure(ctx context.Context, u *unit, o *outcome, path string)
 	}
 	if evaluation {
 		o.Confusion, o.Mistakes = o.Val.Confusion, wrong[:min(len(wrong), maxMistakes)]
-		if err := s.cost(ctx, u, o, c, m, ev); err != nil {
+		if err := s.cost(ctx, u, o, c, run, ev); err != nil {
 			return err
 		}
 	} else if o.Test != nil { // a matrix is large where there are many classes

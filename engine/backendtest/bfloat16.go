@@ -181,7 +181,8 @@ func mixedElements() (cases []testCase) {
 			testCase{label: label, op: engine.Dropout{P: 0.3, Stream: 5}, in: []input{x, given(engine.DropoutCounter, 4123456789, 17, 3987654321, 5)}})
 	}
 	x := randn(2, 3, 5, 7)
-	cases = append(cases, testCase{label: x.String(), op: engine.Reshape{Shape: []int{14, 15}}, in: []input{x}},
+	cases = append(cases, testCase{label: x.String(), op: engine.Detach{}, in: []input{x}},
+		testCase{label: x.String(), op: engine.Reshape{Shape: []int{14, 15}}, in: []input{x}},
 		testCase{label: x.String(), op: engine.Flatten{}, in: []input{x}},
 		testCase{label: x.String(), op: engine.FlattenBackward{X: x.Spec}, in: []input{randn(2, 3*5*7)}})
 	for _, c := range [][]int{{3, 16, 1}, {16, 32}, {8, 24, 20}, {44, 89}, {2, 6}} {

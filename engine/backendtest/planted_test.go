@@ -410,6 +410,7 @@ func placeBugs() []bug {
 			}
 			return want, nil
 		}},
+		{name: "a detached tensor from the end", stem: "Detach", eval: then(func(_ engine.Op, _, out []ref.Array) { slices.Reverse(out[0].V) })},
 		{name: "reshaped from the end", stem: "Reshape", eval: then(func(_ engine.Op, _, out []ref.Array) { slices.Reverse(out[0].V) })},
 		{name: "NHWC flattened as it lies", stem: "Flatten", eval: then(func(_ engine.Op, in, out []ref.Array) { out[0].V = in[0].V })},
 	}

@@ -323,6 +323,25 @@ func (c *Checkpoint) Restore(store *engine.Store) (*layers.Model, error) {
 	return m, nil
 }
 
+// Infer is Restore for what evaluates the model: one whose net has quantizers of its
+// activations computes in integers (layers.Integers), with the same answer on every
+// backend. Others are restored as they are; weights in codes compute as the float32
+// numbers that these stand for.
+func (c *Checkpoint) Infer(store *engine.Store) (*layers.Model, error) {
+	n, s, err := layers.Integers(c.Net, c.State)
+	if err != nil {
+		return nil, c.named(err)
+	}
+	m, err := n.Model()
+	if err == nil {
+		err = m.Load(store, s)
+	}
+	if err != nil {
+		return nil, c.named(err)
+	}
+	return m, nil
+}
+
 // Rewrite returns a copy of the model as a rewrite leaves it, with the same
 // class names, preprocessing and history. It has no metrics, for they were
 // measured on another net, and no state of a training run.

@@ -11,13 +11,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"iter"
 	"log"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
+	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
@@ -232,28 +233,36 @@ func trained(dir, name, model, spec string, n int) (err error) {
 		images = append(images, batch...)
 	}
 	tensors := []safetensors.Tensor{safetensors.FromInt64("labels", []int{n}, labels)}
-	calibration := func() iter.Seq2[[]float32, error] { return onnx.Images(ctx, ds.Train, t, calibrationImages) }
 	whole := k.c
-	for _, quant := range slices.Compact([]string{whole.Scheme(), checkpoint.Affine8PerChannel, checkpoint.Affine8}) {
+	for _, scheme := range slices.Compact([]string{whole.Scheme(), checkpoint.Affine8PerChannel, checkpoint.Affine8}) {
 		coded := *whole
-		if quant != whole.Scheme() {
-			if coded.State, err = checkpoint.Quantize(whole.State, quant); err != nil {
+		if scheme != whole.Scheme() {
+			if coded.State, err = checkpoint.Quantize(whole.State, scheme); err != nil {
 				return err
 			}
 		}
 		k.c = &coded
-		logits, err := k.precisions(ctx, o, images, n, calibration())
+		logits, err := k.precisions(o, images, n)
 		if err != nil {
 			return err
 		}
-		tensors = append(tensors, safetensors.FromFloat32("logits"+quant, []int{n, len(logits) / n}, logits))
+		tensors = append(tensors, safetensors.FromFloat32("logits"+scheme, []int{n, len(logits) / n}, logits))
+	}
+	if whole.Scheme() == checkpoint.Float32 {
+		if k.c, _, err = quant.Static(ctx, compress.Env{Backend: k.backend, Data: ds}, whole, quant.Options{Scheme: quant.Int8, Images: calibrationImages}); err != nil {
+			return err
+		}
+		o.Int8 = onnx.QDQ
+		if err := k.export("-qdq", o, claim{Logits: "logits", Agree: 0.95}); err != nil {
+			return err
+		}
 	}
 	return k.save(images, n, o.Size, o.Size, 3, tensors...)
 }
 
 // precisions writes the model in all precisions and returns its logits: those of
 // the float engine, on decoded weights where the model's are stored in 8 bits.
-func (k *checker) precisions(ctx context.Context, o onnx.Options, images []float32, n int, calibration iter.Seq2[[]float32, error]) (logits []float32, err error) {
+func (k *checker) precisions(o onnx.Options, images []float32, n int) (logits []float32, err error) {
 	const batch = 50
 	each := len(images) / n
 	for i := 0; i < n; i += batch {
@@ -273,12 +282,5 @@ func (k *checker) precisions(ctx context.Context, o onnx.Options, images []float
 		}
 		o.Int8 = onnx.NoInt8
 	}
-	if err := k.export(quant, o, near); err != nil {
-		return nil, err
-	}
-	if o.Calibration, err = onnx.Calibrate(ctx, k.backend, k.c, o, calibration); err != nil {
-		return nil, err
-	}
-	o.Int8 = onnx.QDQ
-	return logits, k.export(quant+"-qdq", o, claim{Logits: near.Logits, Agree: 0.95})
+	return logits, k.export(quant, o, near)
 }

@@ -68,6 +68,15 @@ static void fail_at(CUresult code, const char *what, int line) {
 	fake_escape();
 }
 
+void fake_kernel_failed(const char *what) {
+	fail_at(LAUNCH_FAILED, what, 0);
+	__builtin_unreachable();
+}
+
+int fake_thread(void) { return b.current; }
+
+int fake_on_stack(const char *p) { return p >= stacks && p < stacks + (size_t)THREADS * STACK; }
+
 static void kernel_fail(int code, const char *format, unsigned long value, const char *type, int line) {
 	char what[200];
 	snprintf(what, sizeof what, format, value, type);
@@ -221,6 +230,7 @@ static unsigned long sync_threads(int line, int kind, unsigned long value) {
 	}
 	unsigned long all = (unsigned long)b.threads, r = kind == 2 ? b.votes == all : kind == 3 ? b.votes != 0 : b.votes;
 	b.arrived = 0;
+	fake_race_barrier();
 	for (int k = 0; k < b.threads; k++) {
 		int u = id_of(k);
 		b.result[u] = r;
@@ -233,6 +243,12 @@ static unsigned long sync_threads(int line, int kind, unsigned long value) {
 // complete gives each lane of a slot its result.
 static void complete(int w, slot *s, int current) {
 	unsigned long ballot = 0;
+	if (s->kind == SYNC) {
+		fake_race_warp_barrier();
+		for (int l = 0; l < 32; l++)
+			if (s->arrived >> l & 1)
+				fake_race_warp_lane(w * 32 + l);
+	}
 	for (int l = 0; l < 32; l++)
 		if (s->arrived >> l & 1 && b.value[w * 32 + l] && (s->kind == BALLOT || s->kind == ALL))
 			ballot |= 1ul << l;
@@ -307,7 +323,7 @@ static unsigned long warp(int line, int kind, unsigned mask, unsigned long value
 	return b.result[t];
 }
 
-const fake_calls fake_kernel_calls = { sync_threads, warp, kernel_fail };
+const fake_calls fake_kernel_calls = { sync_threads, warp, kernel_fail, &fake_watch_calls };
 
 // Blocks and grids.
 
@@ -339,6 +355,7 @@ static CUresult run_blocks(void *p) {
 	if (used > DYNAMIC + GUARD)
 		used = DYNAMIC + GUARD;
 	b.now->dynamic = dynamic;
+	fake_race_launch((unsigned)n, m->shared, m->shared_end, dynamic, g->shared);
 	for (unsigned long i = 0; i < n; i++) {
 		unsigned long k = b.reverse ? n - 1 - i : i;
 		b.now->block = (fake_uint3){ (unsigned)(k % x), (unsigned)(k / x % y), (unsigned)(k / (x * y)) };
@@ -346,6 +363,8 @@ static CUresult run_blocks(void *p) {
 			memset(m->shared, POISON, (size_t)(m->shared_end - m->shared));
 		if (g->shared)
 			memset(dynamic, POISON, used);
+		if (fake_races())
+			fake_race_block((unsigned)k);
 		run_block();
 		if (!g->shared)
 			continue;
@@ -374,6 +393,7 @@ CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], c
 	b.now->grid_dim = (fake_uint3){ grid[0], grid[1], grid[2] };
 	struct grid g = { f, grid, shared };
 	CUresult rc = fake_guarded(f->name, run_blocks, &g);
+	fake_race_end();
 	b.now = 0;
 	return rc;
 }

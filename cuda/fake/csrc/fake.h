@@ -153,10 +153,16 @@ typedef struct fake_now {
 	fake_uint3 thread, block, block_dim, grid_dim;
 	void *dynamic;
 } fake_now;
+typedef struct fake_watch { // see cuda_races.c
+	void (*access)(unsigned long at, unsigned long size, int write);
+	void (*atomic)(unsigned long at, int begins);
+	void (*fence)(void);
+} fake_watch;
 typedef struct fake_calls {
 	unsigned long (*sync_threads)(int line, int kind, unsigned long value);
 	unsigned long (*warp)(int line, int kind, unsigned mask, unsigned long value, int lane, int width);
 	void (*fail)(int code, const char *what, unsigned long value, const char *type, int line);
+	const fake_watch *watch;
 } fake_calls;
 typedef struct fake_kernel {
 	void (*entry)(const void *args);
@@ -187,5 +193,21 @@ CUresult fake_guarded(const char *name, CUresult (*fn)(void *), void *arg);
 void fake_escape(void) __attribute__((noreturn));
 void fake_where(char *text, size_t size);
 extern const fake_calls fake_kernel_calls;
+// fake_thread is the number in its block of the thread that runs.
+// fake_on_stack says whether p lies on a thread's stack. fake_kernel_failed
+// leaves the kernel for good, with what went wrong.
+int fake_thread(void);
+int fake_on_stack(const char *p);
+void fake_kernel_failed(const char *what) __attribute__((noreturn));
+
+// Races: what a launch, a block, a barrier and a __syncwarp() of a warp tell.
+extern const fake_watch fake_watch_calls;
+int fake_races(void);
+void fake_race_launch(unsigned blocks, char *shared, char *shared_end, char *dynamic, size_t dynamic_bytes);
+void fake_race_block(unsigned block);
+void fake_race_end(void);
+void fake_race_barrier(void);
+void fake_race_warp_barrier(void);
+void fake_race_warp_lane(int thread);
 
 #endif

@@ -55,6 +55,11 @@ typedef struct {
 	unsigned long (*sync_threads)(int line, int kind, unsigned long value);
 	unsigned long (*warp)(int line, int kind, unsigned mask, unsigned long value, int lane, int width);
 	void (*fail)(int code, const char *what, unsigned long value, const char *type, int line);
+	const struct {
+		void (*access)(unsigned long at, unsigned long size, int write);
+		void (*atomic)(unsigned long at, int begins);
+		void (*fence)(void);
+	} *watch;
 } fake_calls_t;
 __attribute__((visibility("hidden"))) fake_now_t fake_now;
 __attribute__((visibility("hidden"))) const fake_calls_t *fake_calls;
@@ -122,7 +127,13 @@ typedef struct {
 #define __shfl_xor_sync(mask, v, lane, ...) FAKE_SHUFFLE(4, mask, v, lane, FAKE_SELECT(, ##__VA_ARGS__, 32))
 #define __shfl_down_sync(mask, v, lane, ...) FAKE_SHUFFLE(5, mask, v, lane, FAKE_SELECT(, ##__VA_ARGS__, 32))
 #define __shfl_up_sync(mask, v, lane, ...) FAKE_SHUFFLE(6, mask, v, lane, FAKE_SELECT(, ##__VA_ARGS__, 32))
+#ifdef FAKE_RACES
+#define __threadfence() fake_calls->watch->fence()
+#define FAKE_IN_ATOMIC(p, begins) fake_calls->watch->atomic((unsigned long)(p), begins)
+#else
 #define __threadfence() ((void)0)
+#define FAKE_IN_ATOMIC(p, begins) ((void)0)
+#endif
 #define __threadfence_block() ((void)0)
 #define __trap() fake_calls->fail(719, "__trap()%.0lu%s", 0, "", __LINE__)
 
@@ -144,14 +155,49 @@ FAKE_CHECK(type_mismatch_v1, 716, "address %#lx for %s")
 FAKE_CHECK(shift_out_of_bounds, 719, "shift by too much%.0lu of %s")
 FAKE_CHECK(divrem_overflow, 719, "division by zero%.0lu of %s")
 
+// What the compiler's -fsanitize=thread calls at each access to memory (see
+// cuda_races.c).
+#ifdef FAKE_RACES
+#define FAKE_HOOK __attribute__((visibility("hidden"), used, no_sanitize("thread")))
+FAKE_HOOK void fake_access(unsigned long at, unsigned long size, int write);
+FAKE_HOOK void fake_access(unsigned long at, unsigned long size, int write) {
+	if (fake_calls)
+		fake_calls->watch->access(at, size, write);
+}
+#define FAKE_ACCESS(name, size, write)                  \
+	FAKE_HOOK void __tsan_##name(unsigned long at);     \
+	FAKE_HOOK void __tsan_##name(unsigned long at) { fake_access(at, size, write); }
+#define FAKE_ACCESSES(size)                                                                     \
+	FAKE_ACCESS(read##size, size, 0) FAKE_ACCESS(write##size, size, 1)                          \
+	FAKE_ACCESS(unaligned_read##size, size, 0) FAKE_ACCESS(unaligned_write##size, size, 1)
+FAKE_ACCESSES(1)
+FAKE_ACCESSES(2)
+FAKE_ACCESSES(4)
+FAKE_ACCESSES(8)
+FAKE_ACCESSES(16)
+FAKE_HOOK void __tsan_read_range(unsigned long at, unsigned long size);
+FAKE_HOOK void __tsan_read_range(unsigned long at, unsigned long size) { fake_access(at, size, 0); }
+FAKE_HOOK void __tsan_write_range(unsigned long at, unsigned long size);
+FAKE_HOOK void __tsan_write_range(unsigned long at, unsigned long size) { fake_access(at, size, 1); }
+FAKE_HOOK void __tsan_init(void);
+FAKE_HOOK void __tsan_init(void) {}
+FAKE_HOOK void __tsan_func_entry(void *caller);
+FAKE_HOOK void __tsan_func_entry(void *caller) { (void)caller; }
+FAKE_HOOK void __tsan_func_exit(void);
+FAKE_HOOK void __tsan_func_exit(void) {}
+#endif
+
 // Atomics, on integers only: sums of floats must not depend on the order.
 #define FAKE_ATOMIC(p, v, expr)                                                                            \
 	({                                                                                                     \
 		__auto_type fake_p = (p);                                                                          \
 		_Static_assert(_Generic(*fake_p, int: 1, unsigned: 1, unsigned long long: 1, default: 0),          \
 			"atomics are on int, unsigned and unsigned long long");                                        \
-		__typeof__(*fake_p) fake_old = *fake_p, fake_new = (v);                                            \
+		__typeof__(*fake_p) fake_new = (v);                                                                \
+		FAKE_IN_ATOMIC(fake_p, 1);                                                                         \
+		__typeof__(*fake_p) fake_old = *fake_p;                                                            \
 		*fake_p = (expr);                                                                                  \
+		FAKE_IN_ATOMIC(fake_p, 0);                                                                         \
 		fake_old;                                                                                          \
 	})
 #define atomicAdd(p, v) FAKE_ATOMIC(p, v, fake_old + fake_new)

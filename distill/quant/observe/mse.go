@@ -35,11 +35,11 @@ func (m *mse) Range() (lo, hi float32, err error) {
 		try(lo*f, hi*f)
 	}
 	if !m.o.Symmetric {
-		a, b := bestLo, bestHi
+		b := bestHi
 		for k := range steps {
 			try(lo*(1-float32(k)/steps), b)
 		}
-		a = bestLo
+		a := bestLo
 		for k := range steps {
 			try(a, hi*(1-float32(k)/steps))
 		}

@@ -56,7 +56,8 @@ var extensions = map[string]string{
 // FormatOf returns the format that the name of a file stands for, for a model
 // that is stored by the given scheme: .safetensors is potstill's own, .pt, .pth and
 // .bin PyTorch's, .pkl the study's 8-bit pickle, or the 16-bit one for a float16
-// model, and .onnx ONNX, with the codes of an 8-bit model.
+// model, and .onnx ONNX, with the codes of an 8-bit model, in
+// 8 bits throughout for one with quantizers.
 func FormatOf(path, scheme string) (string, error) {
 	f, ok := extensions[strings.ToLower(filepath.Ext(path))]
 	switch {
@@ -67,6 +68,8 @@ func FormatOf(path, scheme string) (string, error) {
 		return Study16, nil
 	case f == ONNX && (scheme == checkpoint.Affine8 || scheme == checkpoint.Affine8PerChannel):
 		return ONNXCodes, nil
+	case f == ONNX && scheme == checkpoint.Quantized:
+		return ONNXInt8, nil
 	}
 	return f, nil
 }

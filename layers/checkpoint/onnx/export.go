@@ -12,7 +12,6 @@ import (
 type exporter struct {
 	*net
 	o        Options
-	pixels   Range // of the images
 	arch     layers.Arch
 	model    *layers.Net
 	size     int
@@ -33,6 +32,10 @@ type exporter struct {
 
 // export translates the model of c.
 func export(c *checkpoint.Checkpoint, o Options) (*exporter, error) {
+	c, err := prepared(c, o)
+	if err != nil {
+		return nil, err
+	}
 	m, err := c.Net.Model()
 	if err != nil {
 		return nil, err
@@ -57,7 +60,7 @@ func exportModel(m *layers.Model, c *checkpoint.Checkpoint, o Options) (*exporte
 		return nil, err
 	}
 	x := &exporter{
-		net: n, o: o, pixels: pixelRange(c.Preprocess), arch: m.Arch(), model: m.Net(), size: size,
+		net: n, o: o, arch: m.Arch(), model: m.Net(), size: size,
 		entries: make(map[*engine.Variable]*layers.Entry),
 		pending: make(map[*engine.Value]*engine.Node),
 		reads:   make(map[*engine.Value]string),
@@ -69,9 +72,6 @@ func exportModel(m *layers.Model, c *checkpoint.Checkpoint, o Options) (*exporte
 	}
 	for _, slot := range m.Slots() {
 		x.entries[slot.Variable] = c.State.Find(slot.Variable.Name)
-	}
-	if err := x.quantize(n.input); err != nil {
-		return nil, err
 	}
 	for _, node := range n.graph.Nodes() {
 		if err := x.translate(node); err != nil {
@@ -93,6 +93,8 @@ func (x *exporter) translate(n *engine.Node) (err error) {
 			return nil
 		}
 		err = x.conv(n, nil)
+	case engine.FakeQuant:
+		return x.fakeQuant(n, op)
 	case engine.BatchNorm:
 		if conv := x.pending[n.In[0]]; conv != nil {
 			err = x.conv(conv, n)
@@ -155,7 +157,8 @@ func (x *exporter) translate(n *engine.Node) (err error) {
 	if err != nil {
 		return err
 	}
-	return x.quantize(n.Out[0])
+	x.carry(n.Out[0])
+	return nil
 }
 
 // folds reports whether the convolution n goes into the BatchNorm behind it.

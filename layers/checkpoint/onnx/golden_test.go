@@ -248,30 +248,145 @@ func (weighted) Build(c *layers.Call) *engine.Value {
 	return y
 }
 
-// logits runs c's model on the tests' images by the reference.
-func logits(t *testing.T, m *layers.Model, c *checkpoint.Checkpoint) []float32 {
+// logits runs c's model on the tests' images by the reference, in integers where it
+// has ranges of activations.
+func logits(t *testing.T, c *checkpoint.Checkpoint) []float32 {
 	t.Helper()
-	backend := ref.New()
-	store := engine.NewStore(backend)
-	if err := m.Load(store, c.State); err != nil {
-		t.Fatal(err)
-	}
-	n, err := newNet(m, 3, testSize)
+	n, s, err := layers.Integers(c.Net, c.State)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := n.graph.Compile(backend, engine.Options{Store: store, Outputs: []*engine.Value{n.logits}})
+	return outputs(t, n, s)[n.Output]
+}
+
+// outputs returns what the modules of a net that are in float32 make of the tests'
+// images, by the reference.
+func outputs(t *testing.T, n *layers.Net, s layers.StateDict) map[string][]float32 {
+	t.Helper()
+	m, err := n.Model()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Run(context.Background(), engine.Bindings{n.input: engine.Bytes(pixels(3))}); err != nil {
+	store := engine.NewStore(ref.New())
+	if err := m.Load(store, s); err != nil {
 		t.Fatal(err)
 	}
-	out := make([]float32, n.logits.Len())
-	if err := p.Read(n.logits, engine.Bytes(out)); err != nil {
+	b := engine.NewBuilder(engine.NewGraph())
+	x := b.Input("images", engine.F32(3, testSize, testSize, n.Input.Channels))
+	o := m.Build(b, x, false)
+	if err := b.Err(); err != nil {
 		t.Fatal(err)
+	}
+	var names []string
+	var values []*engine.Value
+	for _, name := range o.Modules() {
+		if v := o.At(name); v.DType == engine.Float32 && v.Node() != nil {
+			names, values = append(names, name), append(values, v)
+		}
+	}
+	p, err := b.Graph().Compile(store.Backend(), engine.Options{Store: store, Outputs: values})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Run(context.Background(), engine.Bindings{x: engine.Bytes(pixels(3))}); err != nil {
+		t.Fatal(err)
+	}
+	out := make(map[string][]float32)
+	for i, v := range values {
+		x := make([]float32, v.Len())
+		if err := p.Read(v, engine.Bytes(x)); err != nil {
+			t.Fatal(err)
+		}
+		out[names[i]] = x
 	}
 	return out
+}
+
+// pixels returns n images of the tests' formula, NHWC.
+func pixels(n int) []float32 {
+	const hw = testSize * testSize
+	out := make([]float32, n*hw*3)
+	for i := range out {
+		b, ch, p := i/(3*hw), i/hw%3, i%hw
+		out[(b*hw+p)*3+ch] = float32(i*7919%256) / 255
+	}
+	return out
+}
+
+// quantized gives a net whose batch norms are folded quantizers: per channel of
+// weights, and of what a module makes the range on the tests' images, widened to
+// multiples of 1/16, so that what is written does not depend on the last bit of an
+// activation, which differs between processors.
+func quantized(t *testing.T, c *checkpoint.Checkpoint) *checkpoint.Checkpoint {
+	t.Helper()
+	n, s, err := layers.FoldBatchNorm(c.Net, c.State)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := outputs(t, n, s)
+	var qs []layers.Quantizer
+	for i := range n.Modules {
+		m := &n.Modules[i]
+		switch m.Kind.(type) {
+		case layers.Conv2d, layers.Linear:
+			w := s.Find(m.Tensor("weight"))
+			q := layers.Quantizer{Module: m.Name, Role: layers.FakeWeight, Fake: layers.Fake{Bits: 8, Signed: true, Symmetric: true, PerChannel: true}}
+			for each := len(w.Data) / w.Shape[0]; len(q.Scale) < w.Shape[0]; {
+				most := float32(1e-3)
+				for _, v := range w.Data[len(q.Scale)*each : (len(q.Scale)+1)*each] {
+					most = max(most, v, -v)
+				}
+				q.Scale = append(q.Scale, most/127)
+			}
+			qs = append(qs, q)
+			if m.In[0] == layers.Image {
+				qs = append(qs, layers.Quantizer{Module: m.Name, Role: layers.FakeInput, Fake: layers.Fake{Bits: 8}, Scale: []float32{1. / 255}, Zero: []float32{0}})
+			}
+			if m.Name == n.Output || clampsNext(n, m.Name) {
+				continue
+			}
+		case layers.MaxPool2d, layers.AdaptiveMaxPool2d, layers.Flatten, layers.Dropout, layers.Slice, layers.ChannelShuffle:
+			continue
+		case layers.Add:
+			if clampsNext(n, m.Name) {
+				continue
+			}
+		default:
+			if m.Name == n.Output || len(m.In) == 1 && m.In[0] == layers.Image {
+				continue
+			}
+		}
+		least, most := 0.0, 0.0
+		for _, v := range values[m.Name] {
+			least, most = min(least, float64(v)), max(most, float64(v))
+		}
+		least, most = math.Floor(least*16)/16, math.Ceil(most*16+1)/16
+		scale := float32((most - least) / 255)
+		qs = append(qs, layers.Quantizer{Module: m.Name, Role: layers.FakeOutput, Fake: layers.Fake{Bits: 8}, Scale: []float32{scale},
+			Zero: []float32{float32(math.Round(-least / float64(scale)))}})
+	}
+	out := *c
+	if out.Net, out.State, err = layers.SetFakes(qs)(n, s); err != nil {
+		t.Fatal(err)
+	}
+	return &out
+}
+
+// clampsNext reports whether a clamp alone reads a module.
+func clampsNext(n *layers.Net, name string) bool {
+	readers, clamps := 0, false
+	for i := range n.Modules {
+		for _, from := range n.Modules[i].In {
+			if from == name {
+				readers++
+				switch n.Modules[i].Kind.(type) {
+				case layers.ReLU, layers.ReLU6, layers.Hardtanh:
+					clamps = true
+				}
+			}
+		}
+	}
+	return readers == 1 && clamps
 }
 
 // TestGolden: the export is the committed file, byte for byte, and the logits that
@@ -288,9 +403,9 @@ func TestGolden(t *testing.T) {
 	for _, g := range goldenCases(t) {
 		c := sample(t, g.model, g.quant)
 		if g.o.Int8 == QDQ {
-			g.o.Calibration = coarse(calibrate(t, c, g.o))
+			c = quantized(t, c)
 		}
-		x, err := exportModel(g.model, c, g.o)
+		x, err := export(c, g.o)
 		if err != nil {
 			t.Errorf("%s: %v", g.file, err)
 			continue
@@ -311,17 +426,8 @@ func TestGolden(t *testing.T) {
 		if err != nil || !bytes.Equal(file, got.Bytes()) {
 			t.Errorf("%s: the export differs from the committed file (%v); if it should, run scripts/onnx_check.sh --golden", g.file, err)
 		}
-		compare(t, g, logits(t, g.model, c), want[g.file])
+		compare(t, g, logits(t, c), want[g.file])
 	}
-}
-
-// coarse widens ranges to multiples of 1/16, so that what is written does not
-// depend on the last bit of an activation, which differs between processors.
-func coarse(r Ranges) Ranges {
-	for name, x := range r {
-		r[name] = Range{float32(math.Floor(float64(x.Min)*16) / 16), float32(math.Ceil(float64(x.Max)*16) / 16)}
-	}
-	return r
 }
 
 func compare(t *testing.T, g goldenCase, got []float32, want [][]float64) {

@@ -75,17 +75,3 @@ func (n *net) soleUser(v *engine.Value) *engine.Node {
 	}
 	return nil
 }
-
-// inner reports whether v is only a step on the way to what the next node
-// makes of it, its BatchNorm or its activation, and so keeps full precision.
-func (n *net) inner(v *engine.Value) bool {
-	u := n.soleUser(v)
-	if u == nil || u.In[0] != v {
-		return false
-	}
-	switch u.Op.(type) {
-	case engine.Activation, engine.BatchNorm:
-		return true
-	}
-	return false
-}

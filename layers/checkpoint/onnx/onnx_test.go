@@ -258,24 +258,28 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-// TestQDQ follows a net of 8 bits throughout.
+// TestQDQ follows a quantized net: convolutions and linear layers read nothing but
+// decoded codes, those of the checkpoint, and nothing stands between one and the
+// clamp behind it.
 func TestQDQ(t *testing.T) {
-	c := sample(t, small(t, "cnn-dwpw"), "")
-	for i := range c.State.Find("cnn.2.0.weight").Data {
-		c.State.Find("cnn.2.0.weight").Data[i] = 0 // only biases are left
-	}
-	var err error
-	if c.State, err = checkpoint.Quantize(c.State, checkpoint.Affine8PerChannel); err != nil {
+	c := quantized(t, sample(t, small(t, "cnn-dwpw"), ""))
+	m := readBack(t, encode(t, c, Options{Int8: QDQ}))
+	m.wired(t)
+	coded, err := c.Net.Encode(c.State)
+	if err != nil {
 		t.Fatal(err)
 	}
-	r := calibrate(t, c, Options{})
-	m := readBack(t, encode(t, c, Options{Int8: QDQ, Calibration: r}))
-	m.wired(t)
-	whole := readBack(t, encode(t, c, Options{}))
+	found := 0
 	for _, n := range m.nodes {
+		if n.op == "Clip" || n.op == "Relu" {
+			if from := m.find(t, n.in[0]); from.op == "DequantizeLinear" {
+				t.Errorf("%s reads codes", n.name)
+			}
+		}
 		if n.op != "Conv" && n.op != "Gemm" {
 			continue
 		}
+		found++
 		x, w, b := m.find(t, n.in[0]), m.find(t, n.in[1]), m.find(t, n.in[2])
 		for _, from := range []readNode{x, w, b} {
 			if from.op != "DequantizeLinear" {
@@ -283,17 +287,10 @@ func TestQDQ(t *testing.T) {
 			}
 		}
 		sx, sw, sb := m.floats(t, x.in[1])[0], m.floats(t, w.in[1]), m.floats(t, b.in[1])
-		want, bias := whole.floats(t, w.name), whole.floats(t, b.name)
-		codes := m.tensors[w.in[0]]
-		if codes.dtype != typeInt8 || m.tensors[b.in[0]].dtype != typeInt32 || len(codes.raw) != len(want) {
-			t.Fatalf("%s: types %d and %d", n.name, codes.dtype, m.tensors[b.in[0]].dtype)
+		if want := coded.Find(w.name); !bytes.Equal(m.tensors[w.in[0]].raw, want.Codes.Bytes) {
+			t.Errorf("%s: the codes are not the checkpoint's", n.name)
 		}
-		for i, q := range codes.raw {
-			o := i / (len(want) / len(sw))
-			if d := math.Abs(float64(int8(q))*float64(sw[o]) - float64(want[i])); d > float64(sw[o])*0.5001 || int8(q) == -128 {
-				t.Fatalf("%s: weight %d is %g off, more than half of %g", n.name, i, d, sw[o])
-			}
-		}
+		bias := c.State.Find(b.name).Data
 		for o, s := range sb {
 			raw := m.tensors[b.in[0]].raw[4*o:]
 			q := int32(uint32(raw[0]) | uint32(raw[1])<<8 | uint32(raw[2])<<16 | uint32(raw[3])<<24)
@@ -302,34 +299,23 @@ func TestQDQ(t *testing.T) {
 			}
 		}
 	}
-	for name, want := range map[string]struct {
-		scale float32
-		zero  byte
-	}{"images": {1.0 / 255, 0}, "cnn.0.2": {6.0 / 255, 0}} {
-		q := m.find(t, name+".quantized")
-		if s := m.floats(t, q.in[1])[0]; s != want.scale || m.tensors[q.in[2]].raw[0] != want.zero {
-			t.Errorf("%s: scale %g, zero point %d", name, s, m.tensors[q.in[2]].raw[0])
-		}
-	}
-	// The pool shares its input's coding; a convolution behind nothing has its own range.
-	if a, b := m.find(t, "cnn.0.2.quantized"), m.find(t, "cnn.0.3.quantized"); !slices.Equal(a.in[1:], b.in[1:]) {
-		t.Errorf("%v and %v", a.in, b.in)
-	}
-	q := m.find(t, "cnn.4.3.quantized")
-	scale, zero := m.floats(t, q.in[1])[0], float64(m.tensors[q.in[2]].raw[0])
-	lo, hi := (0-zero)*float64(scale), (255-zero)*float64(scale)
-	if got := r["cnn.4.3"]; lo > min(float64(got.Min), 0)+float64(scale) || hi < float64(got.Max)-float64(scale) {
-		t.Errorf("codes from %g to %g for %v", lo, hi, got)
+	if found != 18 {
+		t.Errorf("%d layers with weights", found)
 	}
 }
 
-// TestUncalibrated: a net bounded by ReLU6 throughout needs no calibration,
-// another says which range it lacks.
-func TestUncalibrated(t *testing.T) {
-	for family, want := range map[string]string{"cnn-plain": "", "cnn-group-printed": "", "cnn-dwpw": `"cnn.1.3"`, "resnet18": `"relu"`} {
-		err := Encode(&bytes.Buffer{}, sample(t, small(t, family), ""), Options{Int8: QDQ})
-		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want+" is not known; calibrate")) {
-			t.Errorf("%s: %v, want %q", family, err, want)
+// TestUnquantized: what has no ranges of activations is not written in 8 bits, and
+// what has can be written in float32.
+func TestUnquantized(t *testing.T) {
+	c := sample(t, small(t, "resnet18"), "")
+	if err := Encode(&bytes.Buffer{}, c, Options{Int8: QDQ}); err == nil || !strings.Contains(err.Error(), "potstill quantize") {
+		t.Errorf("error %v", err)
+	}
+	m := readBack(t, encode(t, quantized(t, c), Options{}))
+	m.wired(t)
+	for _, n := range m.nodes {
+		if strings.Contains(n.op, "Quantize") {
+			t.Errorf("%s is a %s", n.name, n.op)
 		}
 	}
 }

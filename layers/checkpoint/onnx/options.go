@@ -8,9 +8,6 @@ type Options struct {
 	KeepBatchNorm bool
 	// Int8 says what is written in 8 bits.
 	Int8 Int8
-	// Calibration holds the ranges of activations; QDQ needs it where a net has
-	// activations that no ReLU6 bounds. See Calibrate.
-	Calibration Ranges
 	// Size is the height and width of the images. 0 means the checkpoint's own,
 	// and where it has none, 224.
 	Size int
@@ -24,12 +21,6 @@ type Int8 uint8
 // The choices.
 const (
 	NoInt8   Int8 = iota // nothing: float32 weights
-	QDQ                  // weights and activations, for integer kernels
+	QDQ                  // weights and activations, by the net's quantizers (layers.Fake), for integer kernels
 	Weights8             // weights only, by the checkpoint's own codes
 )
-
-// A Range is the least and the largest value of a tensor.
-type Range struct{ Min, Max float32 }
-
-// Ranges are those of activations, by their names in the file.
-type Ranges map[string]Range

@@ -6,172 +6,178 @@ import (
 	"math"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// A step is how a quantized activation is coded: a ≈ scale·(q-zero), q of 0 to
-// 255, and the names of the initializers that say so.
+// A step is how a quantized activation is coded: the names of its scale and of its
+// zero point, and the scale.
 type step struct {
-	scale     float32
-	zero      uint8
-	scaleName string
-	zeroName  string
-	span      Range
+	scale               float32
+	scaleName, zeroName string
 }
 
-// smallest is the least normal float32; scales are no smaller.
-const smallest = 0x1p-126
-
-// newStep returns the coding of a range, which is widened to hold 0: padding
-// and ReLU's zeros then have a code of their own.
-func newStep(r Range) (step, error) {
-	if !finite(r.Min) || !finite(r.Max) || r.Min > r.Max {
-		return step{}, fmt.Errorf("the range from %g to %g is not one of activations", r.Min, r.Max)
+// prepared returns the model as it is written: for QDQ with batch norms folded, so that
+// its quantizers are those of what is computed; else without quantizers, with the
+// weights that their codes stand for.
+func prepared(c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, error) {
+	any, integers := c.Net.Quantized()
+	switch {
+	case o.Int8 == QDQ && !integers:
+		return nil, fmt.Errorf("the model has no ranges of activations, which a file in 8 bits needs; make one that has them with potstill quantize --scheme int8 --calibrate")
+	case o.Int8 == QDQ:
+		if o.KeepBatchNorm {
+			return nil, fmt.Errorf("a file in 8 bits has its batch norms folded; keep them in a file of another format")
+		}
+		return rewritten(c, layers.FoldBatchNorm)
+	case any:
+		return rewritten(c, layers.WithoutFakes)
 	}
-	lo, hi := math.Min(float64(r.Min), 0), math.Max(float64(r.Max), 0)
-	s := step{span: r, scale: float32(math.Max((hi-lo)/255, smallest))}
-	s.zero = uint8(math.RoundToEven(math.Min(-lo/float64(s.scale), 255)))
-	return s, nil
+	return c, nil
 }
 
-// pixelRange returns the least and the largest value that a pixel can have.
-func pixelRange(p checkpoint.Preprocess) Range {
-	if len(p.Std) == 0 {
-		return Range{0, 1}
+// rewritten is Checkpoint.Rewrite that keeps the metrics, which describe the file.
+func rewritten(c *checkpoint.Checkpoint, r layers.Rewrite) (*checkpoint.Checkpoint, error) {
+	out, err := c.Rewrite(r)
+	if err != nil {
+		return nil, err
 	}
-	r := Range{math.MaxFloat32, -math.MaxFloat32}
-	for i, s := range p.Std {
-		r.Min = min(r.Min, (0-p.Mean[i])/s)
-		r.Max = max(r.Max, (1-p.Mean[i])/s)
-	}
-	return r
+	out.Metrics = c.Metrics
+	return out, nil
 }
 
-// quantize writes v's way through 8 bits, unless it is the result or only a
-// step on the way to another value.
-func (x *exporter) quantize(v *engine.Value) error {
-	if x.o.Int8 != QDQ || v == x.logits || x.inner(v) {
+// fakeQuant writes a quantizer of an activation as a pair of nodes. Those of weights
+// are written with what reads these.
+func (x *exporter) fakeQuant(n *engine.Node, op engine.FakeQuant) error {
+	v := n.In[0]
+	if v.Variable() != nil {
 		return nil
 	}
-	name := x.names[v]
-	s, err := x.step(v)
+	scale, err := x.entry(n.In[1])
 	if err != nil {
 		return err
 	}
-	if s.scaleName == "" {
-		s.scaleName = x.float(name+".scale", nil, s.scale)
-		s.zeroName = x.tensor(name+".zero_point", typeUint8, nil, []byte{s.zero})
+	zero := float32(0)
+	if op.Zero {
+		z, err := x.entry(n.In[2])
+		if err != nil {
+			return err
+		}
+		zero = z.Data[0]
 	}
-	x.steps[v] = s
-	codes, back := x.unique(name+".quantized"), x.unique(name+".dequantized")
-	x.node(node{op: "QuantizeLinear", name: codes, in: []string{name, s.scaleName, s.zeroName}, out: codes})
-	x.node(node{op: "DequantizeLinear", name: back, in: []string{codes, s.scaleName, s.zeroName}, out: back})
-	x.reads[v] = back
+	dtype := int64(typeUint8)
+	switch {
+	case op.Hi-op.Lo != 255:
+		return fmt.Errorf("values in codes of fewer than 8 bits have no form in ONNX here")
+	case op.Lo < 0:
+		dtype = typeInt8
+	}
+	name := x.names[v]
+	s := step{scale: scale.Data[0], scaleName: x.float(name+".scale", nil, scale.Data[0])}
+	s.zeroName = x.tensor(name+".zero_point", dtype, nil, []byte{byte(int32(zero))})
+	x.pair(v, n.Out[0], s)
 	return nil
 }
 
-// step returns the coding of v: its input's, where its values are among those;
-// that of a range that is known; or that of the calibrated range.
-func (x *exporter) step(v *engine.Value) (step, error) {
-	if v == x.input {
-		return newStep(x.pixels)
+// pair writes the way of v through codes; out is read behind it.
+func (x *exporter) pair(v, out *engine.Value, s step) {
+	name := x.names[v]
+	codes, back := x.unique(name+".quantized"), outputName
+	if out != x.logits {
+		back = x.unique(name + ".dequantized")
 	}
+	x.node(node{op: "QuantizeLinear", name: codes, in: []string{x.read(v), s.scaleName, s.zeroName}, out: codes})
+	x.node(node{op: "DequantizeLinear", name: x.unique(name + ".dequantize"), in: []string{codes, s.scaleName, s.zeroName}, out: back})
+	x.reads[out], x.steps[out] = back, s
+}
+
+// carry writes a pair behind an operator that moves or chooses among numbers of one
+// coding and has no quantizer of its own, so that ONNX Runtime computes it, and what
+// reads it, in integers.
+func (x *exporter) carry(v *engine.Value) {
 	n := v.Node()
-	before, quantized := x.steps[n.In[0]]
-	average := false
-	switch op := n.Op.(type) {
-	case engine.Activation:
-		if r, ok := rangeOf(op.F); ok {
-			return newStep(r)
-		}
-	case engine.Softmax:
-		if !op.Log {
-			return newStep(Range{0, 1})
-		}
-	case engine.MaxPool2D, engine.AdaptiveMaxPool2D, engine.Flatten, engine.Slice, engine.ChannelShuffle:
-		if quantized {
-			return before, nil
-		}
-	case engine.GlobalAvgPool, engine.AvgPool2D, engine.AdaptiveAvgPool2D:
-		average = quantized
+	if x.o.Int8 != QDQ || v == x.logits || n == nil || len(n.In) == 0 {
+		return
 	}
-	r, ok := x.o.Calibration[x.names[v]]
-	if !ok && average {
-		r, ok = before.span, true
+	switch n.Op.(type) {
+	case engine.MaxPool2D, engine.AdaptiveMaxPool2D, engine.Flatten, engine.Slice, engine.ChannelShuffle, engine.Concat:
+	default:
+		return
 	}
-	if !ok {
-		return step{}, fmt.Errorf("the range of %q is not known; calibrate the model on some images", x.names[v])
+	s, ok := x.steps[n.In[0]]
+	for _, in := range n.In {
+		ok = ok && x.steps[in] == s
 	}
-	return newStep(r)
+	for _, u := range x.uses[v] {
+		_, own := u.Op.(engine.FakeQuant)
+		ok = ok && !own
+	}
+	if ok {
+		x.pair(v, v, s)
+	}
 }
 
-// rangeOf returns the values that f can have, if they are bounded.
-func rangeOf(f engine.Act) (Range, bool) {
-	if least, most, ok := f.Clamps(); ok {
-		return Range{least, most}, finite(least) && finite(most)
+// quantized writes weights in the codes of their quantizer, and the bias, where what
+// is multiplied has a scale, as int32 on the scale of the products. It returns the
+// names of the decoded tensors.
+func (x *exporter) quantized(w *weights, v *engine.Value) ([]string, error) {
+	op := w.fake.Op.(engine.FakeQuant)
+	scale, err := x.entry(w.fake.In[1])
+	if err != nil {
+		return nil, err
 	}
-	switch f.Fn {
-	case engine.FuncSigmoid, engine.FuncHardSigmoid:
-		return Range{0, 1}, true
-	case engine.FuncTanh, engine.FuncSoftsign, engine.FuncErf:
-		return Range{-1, 1}, true
+	if op.Lo >= 0 || op.Zero {
+		return nil, fmt.Errorf("tensor %s: a quantizer of a weight with a zero point has no form in ONNX here", w.name)
 	}
-	return Range{}, false
-}
-
-// symmetric writes the folded weights as int8 codes around 0, a scale for each
-// output channel, and the bias as int32 on the scale of the products with
-// activations of the given scale. It returns the names of the decoded tensors.
-//
-// A channel's scale is large enough for its bias to have an int32 code.
-func (x *exporter) symmetric(w *weights, activation float32) ([]string, error) {
-	o, each := w.channels()
-	data := w.folded()
-	codes, scales := make([]byte, len(data)), make([]float32, o)
-	for c := range o {
-		largest, least := 0.0, 0.0
-		for _, v := range data[c*each : (c+1)*each] {
-			largest = max(largest, math.Abs(float64(v)))
-		}
-		if w.bias != nil {
-			least = math.Abs(float64(w.bias[c])) / (float64(activation) * (1 << 30))
-		}
-		s := max(float32(largest/127), float32(least), smallest/activation, smallest)
-		for i := c * each; i < (c+1)*each; i++ {
-			q := math.RoundToEven(float64(data[i]) / float64(s))
-			codes[i] = byte(int8(max(-127, min(127, q))))
-		}
-		if !finite(s * activation) {
-			return nil, fmt.Errorf("tensor %s: products of weights up to %g and inputs up to %g are beyond float32", w.name, largest, 255*float64(activation))
-		}
-		scales[c] = s
-	}
+	f := layers.Fake{Bits: codeBits(op), Signed: true, Symmetric: true}
+	raw := layers.PackCodes(f.Round(w.data, scale.Data), 8)
 	name := x.unique(w.name)
-	names := []string{x.dequantized(name, typeInt8, w.shape, codes, scales)}
+	names := []string{x.dequantized(name, typeInt8, w.shape, raw, scale.Data)}
 	if w.bias == nil {
 		return names, nil
 	}
-	raw := make([]byte, 0, 4*o)
-	for c := range scales {
-		scales[c] *= activation
-		q := math.RoundToEven(float64(w.bias[c]) / float64(scales[c]))
-		raw = binary.LittleEndian.AppendUint32(raw, uint32(int32(q)))
+	s, ok := x.steps[v]
+	if !ok {
+		return append(names, x.float(w.biasName, []int{len(w.bias)}, w.bias...)), nil
 	}
-	bias := x.unique(w.biasName)
-	return append(names, x.dequantized(bias, typeInt32, []int{o}, raw, scales)), nil
+	scales := make([]float32, len(w.bias))
+	codes := make([]byte, 0, 4*len(w.bias))
+	for o, b := range w.bias {
+		scales[o] = s.scale * scale.Data[o%len(scale.Data)]
+		q := math.RoundToEven(float64(b) / float64(scales[o]))
+		if !(math.Abs(q) <= 1<<30) {
+			return append(names, x.float(w.biasName, []int{len(w.bias)}, w.bias...)), nil // as layers.Integers has it
+		}
+		codes = binary.LittleEndian.AppendUint32(codes, uint32(int32(q)))
+	}
+	return append(names, x.dequantized(x.unique(w.biasName), typeInt32, []int{len(w.bias)}, codes, scales)), nil
+}
+
+// codeBits returns the size of a signed quantizer's codes.
+func codeBits(op engine.FakeQuant) int {
+	n := 1
+	for lo := op.Lo; lo < -1; lo /= 2 {
+		n++
+	}
+	return n
 }
 
 // dequantized writes codes around zero, their scales and the node that decodes
-// them to the tensor of the given name, which it returns.
+// them to the tensor of the given name, which it returns. There is one scale, or one
+// for each index of the first axis.
 func (x *exporter) dequantized(name string, dtype int64, shape []int, codes []byte, scales []float32) string {
-	o := len(scales)
 	size := len(codes) / max(product(shape), 1)
+	var scaleShape []int
+	var attrs []attr
+	if len(scales) > 1 || shape[0] == 1 {
+		scaleShape, attrs = []int{len(scales)}, []attr{intAttr("axis", 0)}
+	}
 	in := []string{
 		x.tensor(name+".codes", dtype, shape, codes),
-		x.float(name+".scale", []int{o}, scales...),
-		x.tensor(name+".zero_point", dtype, []int{o}, make([]byte, o*size)),
+		x.float(name+".scale", scaleShape, scales...),
+		x.tensor(name+".zero_point", dtype, scaleShape, make([]byte, len(scales)*size)),
 	}
-	x.node(node{op: "DequantizeLinear", name: name, in: in, out: name, attrs: []attr{intAttr("axis", 0)}})
+	x.node(node{op: "DequantizeLinear", name: name, in: in, out: name, attrs: attrs})
 	return name
 }
 

@@ -21,6 +21,7 @@ type weights struct {
 	codes          *layers.Codes // that data decode, nil if they are stored in full
 	factor         []float64     // nil: 1
 	bias           []float32     // folded already; nil: none
+	fake           *engine.Node  // the quantizer of data; nil: none
 }
 
 // channels returns the number of output channels, and of weights in each.
@@ -49,11 +50,16 @@ func (x *exporter) entry(v *engine.Value) (*layers.Entry, error) {
 
 // weights collects those of n, with bn folded in unless it is nil.
 func (x *exporter) weights(n, bn *engine.Node) (*weights, error) {
-	e, err := x.entry(n.In[1])
+	value := n.In[1]
+	fake := value.Node()
+	if fake != nil {
+		value = fake.In[0]
+	}
+	e, err := x.entry(value)
 	if err != nil {
 		return nil, err
 	}
-	w := &weights{name: e.Name, biasName: nodeName(n) + ".bias", shape: e.Shape, data: e.Data, codes: e.Codes}
+	w := &weights{fake: fake, name: e.Name, biasName: nodeName(n) + ".bias", shape: e.Shape, data: e.Data, codes: e.Codes}
 	if len(n.In) > 2 {
 		b, err := x.entry(n.In[2])
 		if err != nil {
@@ -157,11 +163,11 @@ func (x *exporter) affine(v *engine.Value, w *weights) ([]string, error) {
 			}
 		}
 	}
-	switch x.o.Int8 {
-	case QDQ:
-		names, err := x.symmetric(w, x.steps[v].scale)
+	switch {
+	case w.fake != nil:
+		names, err := x.quantized(w, v)
 		return append(in, names...), err
-	case Weights8:
+	case x.o.Int8 == Weights8:
 		name, err := x.codes(w)
 		if err != nil {
 			return nil, fmt.Errorf("tensor %s: %w", w.name, err)
