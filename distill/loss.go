@@ -120,6 +120,9 @@ type teacher struct {
 	model   *layers.Model
 	adapter *adapter        // of the student's images, nil if they suit the teacher
 	view    *data.Transform // of the teacher's own, nil if it gets the student's
+
+	table    []float32 // its logits of all training images, if it is not run: see Loss.Remember
+	recalled []*recalled
 }
 
 // NewLoss returns the loss under teachers that get the student's images as they
@@ -235,6 +238,9 @@ func (l *Loss) Tell(m train.Moment, batch *data.Batch) {
 			t.tell(m, batch)
 		}
 	}
+	for _, t := range l.teachers {
+		t.tell(batch)
+	}
 	for _, m := range l.masks {
 		m.tell(batch, l.o.ClassWeights)
 	}
@@ -244,6 +250,10 @@ func (l *Loss) Tell(m train.Moment, batch *data.Batch) {
 func (l *Loss) forward(b *engine.Builder, in *train.Batch) []*engine.Outputs {
 	out, view := make([]*engine.Outputs, len(l.teachers)), 0
 	for k, t := range l.teachers {
+		if t.table != nil {
+			out[k] = t.recall(k, in)
+			continue
+		}
 		i := 0
 		if t.view != nil {
 			view++

@@ -94,6 +94,9 @@ func (c *distillCmd) Run(a *app) error {
 				j.Others = teachers[1:]
 			}
 			j.SharedImages = c.ShareImages
+			if dir, err := (cacheDirFlag{c.Cache}).dir(); err == nil { // without one, teachers are run in every step
+				j.LogitsDir = filepath.Join(dir, "logits")
+			}
 			if c.Compare != "" {
 				j.KD, j.Config.Optimizer.DOT = c.settings(), c.DOT
 				return c.compare(a, b, j)

@@ -14,7 +14,7 @@ import (
 // quantizeCmd is potstill quantize.
 type quantizeCmd struct {
 	fileFlags
-	Scheme      string   `enum:"affine8,affine8-channel,float16,int8" default:"affine8" help:"Of weights alone, affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16. And int8: weights and activations in 8 bits, with --calibrate."`
+	Scheme      string   `enum:"affine8,affine8-channel,float16,int8" default:"affine8" help:"Of weights alone, affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16. And int8: weights and activations, in integers, with --calibrate."`
 	Calibrate   string   `placeholder:"PATH" help:"int8: images by which the ranges of activations are found, as --data elsewhere; the training part, where there is one."`
 	Observer    string   `enum:",minmax,moving,percentile,entropy,mse" default:"" placeholder:"NAME" help:"int8: how a range is found: minmax, moving, percentile (if not given), entropy or mse."`
 	Percentile  float64  `placeholder:"P" help:"int8: percentage of the values that lie in a range of percentile; 99.999 if not given."`
@@ -37,8 +37,8 @@ type quantizeCmd struct {
 // Help is printed below the flags' summary.
 func (quantizeCmd) Help() string {
 	return `Weights are rounded after training; with the schemes of weights alone the net computes in float32 with what they
-decode to. With int8 what lies between layers is rounded too: batch norms are folded into convolutions, and ranges are
-found on images. docs/quantization.md has the formulas.
+decode to. With int8 it computes in integers: batch norms are folded into convolutions, and the ranges of what lies
+between layers are found on images. docs/quantization.md has the formulas.
 
 Example:
 

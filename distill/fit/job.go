@@ -51,6 +51,9 @@ type Job struct {
 	// Others are further teachers beside it: see distill.Settings.Teachers.
 	Others []*checkpoint.Checkpoint
 	KD     distill.Settings
+	// LogitsDir is where the logits of teachers are kept, so that a teacher is run once
+	// for images that do not change; "": teachers are run in every step.
+	LogitsDir string
 	// SharedImages gives the teacher the student's images, normalized as its own,
 	// where its file says that it was made for others.
 	SharedImages bool

@@ -82,7 +82,7 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	}
 	store := engine.NewStore(b)
 	defer func() { err = errors.Join(err, store.Close()) }()
-	if err := s.teach(store); err != nil {
+	if err := s.teach(ctx, store); err != nil {
 		return nil, err
 	}
 	if err := s.thin(); err != nil {
@@ -147,7 +147,7 @@ func (s *session) build() (*layers.Model, error) {
 func (s *session) path(name string) string { return filepath.Join(s.j.Dir, name) }
 
 // teach puts the teachers, if there are any, into the store and the objective.
-func (s *session) teach(store *engine.Store) error {
+func (s *session) teach(ctx context.Context, store *engine.Store) error {
 	j := s.j
 	if j.Teacher == nil {
 		return nil
@@ -176,6 +176,9 @@ func (s *session) teach(store *engine.Store) error {
 		if err := loss.Prepare(store, k, j.Preprocess, j.teacherPreprocess(t)); err != nil {
 			return err
 		}
+	}
+	if err := s.remember(ctx, store.Backend(), loss); err != nil {
+		return err
 	}
 	h, w := j.Preprocess.Transform().OutSize(j.Data.Train.Image(0).H, j.Data.Train.Image(0).W)
 	if err := loss.Attach(store, s.model, h, w); err != nil {

@@ -16,6 +16,10 @@ type segment struct {
 	// makers and takers are the uses of the group by layers that make what is in the
 	// segment, along the axis of their outputs, and by those that read it.
 	makers, takers []layers.Use
+	// tops are the largest magnitudes of the units' values, and top that of all at
+	// the start; nil where nothing is known of them.
+	tops []float32
+	top  float32
 }
 
 // homogeneous reports whether f(x/s) = f(x)/s for every s > 0 a channel.
@@ -177,15 +181,20 @@ func (s *segment) ranges(state layers.StateDict, uses []layers.Use) []float32 {
 
 // balance scales the units of a segment by s = √(r1/r2), r1 being the largest weight
 // that makes the unit and r2 the largest that reads it: both become √(r1·r2). A unit
-// of which either is 0 stays. It returns the largest |log s|.
+// of which either is 0 stays. No unit's values become larger than the largest were at
+// the start, because all of them share a range. It returns the largest |log s|.
 func (s *segment) balance(state layers.StateDict) float64 {
 	made, read := s.ranges(state, s.makers), s.ranges(state, s.takers)
 	scale := make([]float64, s.group.Size)
 	most := 0.0
 	for u := range scale {
 		scale[u] = 1
-		if made[u] > 0 && read[u] > 0 {
+		if made[u] > 0 && read[u] > 0 && (s.tops == nil || s.tops[u] > 0) {
 			scale[u] = math.Sqrt(float64(made[u]) / float64(read[u]))
+			if s.tops != nil {
+				scale[u] = max(scale[u], float64(s.tops[u])/float64(s.top))
+				s.tops[u] = float32(float64(s.tops[u]) / scale[u])
+			}
 			most = max(most, math.Abs(math.Log(scale[u])))
 		}
 	}
@@ -204,12 +213,22 @@ func (s *segment) balance(state layers.StateDict) float64 {
 // "Data-Free Quantization Through Weight Equalization and Bias Correction",
 // arXiv:1906.04721). It goes over all channel groups again and again, until no
 // channel is scaled by more than a thousandth. It returns the number of segments.
-func Equalize(n *layers.Net, state layers.StateDict) (layers.StateDict, int, error) {
+//
+// Values, where they are given, are the largest magnitudes of the outputs of layers,
+// by layer and channel. Then a channel is scaled up at most until its values are as
+// large as the largest of its segment: without that, a channel of tiny weights and a
+// large bias would take the range of all. One whose values are all 0 stays.
+func Equalize(n *layers.Net, state layers.StateDict, values map[string][]float32) (layers.StateDict, int, error) {
 	list, err := segments(n)
 	if err != nil {
 		return nil, 0, err
 	}
 	out := cloneState(state)
+	if values != nil {
+		for i := range list {
+			list[i].bound(values)
+		}
+	}
 	const sweeps = 40
 	for range sweeps {
 		most := 0.0
@@ -223,6 +242,64 @@ func Equalize(n *layers.Net, state layers.StateDict) (layers.StateDict, int, err
 	return out, len(list), nil
 }
 
+// bound notes how large the units' values are.
+func (s *segment) bound(values map[string][]float32) {
+	s.tops = make([]float32, s.group.Size)
+	for i := range s.makers {
+		u := &s.makers[i]
+		if v := values[u.Module]; u.Role == "weight" && len(v) == len(u.At) {
+			for c, unit := range u.At {
+				if unit >= 0 {
+					s.tops[unit] = max(s.tops[unit], v[c])
+				}
+			}
+		}
+	}
+	s.top = slices.Max(s.tops)
+}
+
+// largest returns the largest magnitudes of the outputs of layers with weights on the
+// pictures, by channel; behind a ReLU that alone reads a layer, where there is one.
+func (w *work) largest() (map[string][]float32, error) {
+	behind := make(map[string]string) // the value that counts for a layer
+	var names []string
+	for i := range w.net.Modules {
+		m := &w.net.Modules[i]
+		if roleOf(m.Kind) != weighted {
+			continue
+		}
+		at, readers := m.Name, 0
+		for k := range w.net.Modules {
+			if r := &w.net.Modules[k]; slices.Contains(r.In, m.Name) {
+				if readers++; roleOf(r.Kind) == clips {
+					at = r.Name
+				}
+			}
+		}
+		if readers > 1 {
+			at = m.Name
+		}
+		behind[m.Name], names = at, append(names, at)
+	}
+	tops := make(map[string][]float32)
+	err := w.observeFloat(names, func(got map[string]seen) {
+		for name, v := range got {
+			c := v.channels()
+			if tops[name] == nil {
+				tops[name] = make([]float32, c)
+			}
+			for i, x := range v.data {
+				tops[name][i%c] = max(tops[name][i%c], x, -x)
+			}
+		}
+	})
+	out := make(map[string][]float32)
+	for name, at := range behind {
+		out[name] = tops[at]
+	}
+	return out, err
+}
+
 // equalize is the step of a quantization. ReLU6 cannot be scaled; where hardly
 // anything reaches 6 it becomes a ReLU first, as its effect is then that of the
 // range alone.
@@ -230,7 +307,11 @@ func (w *work) equalize() error {
 	if err := w.openReLU6(); err != nil {
 		return err
 	}
-	state, n, err := Equalize(w.net, w.state)
+	values, err := w.largest()
+	if err != nil {
+		return err
+	}
+	state, n, err := Equalize(w.net, w.state, values)
 	if err != nil {
 		return err
 	}

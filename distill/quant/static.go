@@ -15,7 +15,7 @@ import (
 )
 
 // Int8 is the scheme of nets with weights in 8 bits or fewer and activations in 8,
-// whose ranges are in the file.
+// whose ranges are in the file: they are evaluated in integers (layers.Integers).
 const Int8 = "int8"
 
 // Static returns a copy of a checkpoint's model with quantizers of its weights and

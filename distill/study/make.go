@@ -97,7 +97,7 @@ func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 		if j.Teacher, err = checkpoint.Load(u.teacher.file()); err != nil {
 			return err
 		}
-		j.KD = *u.train.KD
+		j.KD, j.LogitsDir = *u.train.KD, filepath.Join(s.o.Dir, "logits")
 	}
 	if j.Resume, err = s.resumable(u); err != nil {
 		return err
