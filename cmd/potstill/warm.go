@@ -3,7 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
@@ -21,6 +25,7 @@ type warmCmd struct {
 	SM              int      `name:"sm" placeholder:"NN" help:"For a card that is not here: its compute capability, as 90 of an H100."`
 	Multiprocessors int      `default:"132" placeholder:"N" help:"With --sm: how many it has."`
 	Cache           string   `placeholder:"DIR" help:"Where the kernels are kept; else the user's cache folder."`
+	Sources         string   `placeholder:"DIR" help:"Compile nothing; write the kernels' sources there, a file a variant, its macros in the first line."`
 	precisionFlag
 	jsonFlag
 }
@@ -61,6 +66,9 @@ func (c *warmCmd) Run(a *app) error {
 			return err
 		}
 	}
+	if c.Sources != "" {
+		return c.write(a, d)
+	}
 	a.console.begin("compiling kernels", 0)
 	compiled, kept, err := gpu.Warm(a.ctx, gpu.Options{CacheDir: c.Cache, Logger: a.log}, d, c.plan)
 	a.console.end()
@@ -72,6 +80,28 @@ func (c *warmCmd) Run(a *app) error {
 		return printJSON(a.out, r)
 	}
 	_, err = fmt.Fprintf(a.out, "%d kernels compiled for sm_%d, %d were there already\n", r.Compiled, r.SM, r.Kept)
+	return err
+}
+
+// write writes the sources.
+func (c *warmCmd) write(a *app, d cuda.Device) error {
+	sources, err := gpu.Sources(gpu.Options{Logger: a.log}, d, c.plan)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.Sources, 0o755); err != nil {
+		return err
+	}
+	for _, s := range sources {
+		macros := strings.Join(s.Options, " ")
+		h := fnv.New64a()
+		h.Write([]byte(macros))
+		name := filepath.Join(c.Sources, fmt.Sprintf("%s-%016x.cu", s.Name, h.Sum64()))
+		if err := os.WriteFile(name, []byte("// "+macros+"\n"+s.Text), 0o644); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(a.out, "%d sources in %s\n", len(sources), c.Sources)
 	return err
 }
 

@@ -20,6 +20,11 @@ func TestWarm(t *testing.T) {
 	if again["compiled"].(float64) != 0 || again["kept"] != first["compiled"] {
 		t.Errorf("the second call gives %v, the first %v", again, first)
 	}
+	sources := filepath.Join(t.TempDir(), "sources")
+	succeeds(t, append(args, "--sources", sources)...)
+	if files, err := filepath.Glob(filepath.Join(sources, "*.cu")); err != nil || float64(len(files)) != first["compiled"].(float64) {
+		t.Errorf("%d sources, %v; %v were compiled", len(files), err, first["compiled"])
+	}
 	// A run finds it in the user's cache.
 	cache := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", cache)

@@ -21,7 +21,7 @@
 #define BN_GROUP (32 / VEC)
 
 #undef KERNEL_BOUNDS
-#define KERNEL_BOUNDS __launch_bounds__(BN_THREADS, 4)
+#define KERNEL_BOUNDS __launch_bounds__(BN_THREADS, 2)
 
 /* ---- statistics ---- */
 
@@ -125,6 +125,7 @@ KERNEL(bn_finish)(bn_finish_args a) {
 	size_t row = (size_t)a.width * VEC, tail = a.rows * row + (size_t)c;
 	int rest = c < a.channels && slot == 0 ? (int)(a.m - a.rows * (size_t)a.copies) : 0;
 	double s = 0;
+	UNROLL2
 	for (int i = slot; i < parts; i += BN_SLOTS) {
 		size_t b = (size_t)(i / a.copies), left = a.rows - b * a.chunk;
 		const float *p = a.part + 2 * row * b + (size_t)(i % a.copies) * (size_t)a.channels + (size_t)c;
@@ -133,6 +134,7 @@ KERNEL(bn_finish)(bn_finish_args a) {
 	for (int i = 0; i < rest; i++) s += ld(a.x + tail + (size_t)i * (size_t)a.channels);
 	double mu = bn_total(shared, s) / (double)a.m;
 	double q = 0;
+	UNROLL2
 	for (int i = slot; i < parts; i += BN_SLOTS) {
 		size_t b = (size_t)(i / a.copies), left = a.rows - b * a.chunk;
 		const float *p = a.part + 2 * row * b + (size_t)(i % a.copies) * (size_t)a.channels + (size_t)c;

@@ -1,7 +1,9 @@
 /* What batchnorm.cu and batchnorm_backward.cu share: how a block's threads take
  * the rows of x, and the last sums. */
 
-#define BN_THREADS 256
+/* The most threads of a block. The passes that leave sums have as many, so that
+ * few blocks have enough loads under way; those that write have half of them. */
+#define BN_THREADS 512
 #define BN_ROWS (16 / VEC)
 
 /* The finishing kernels: channels and partial results that a block works on at a

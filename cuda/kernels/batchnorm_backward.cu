@@ -13,7 +13,7 @@
 
 /* Three blocks a multiprocessor: enough loads under way to fill the memory bus. */
 #undef KERNEL_BOUNDS
-#define KERNEL_BOUNDS __launch_bounds__(BN_THREADS, 3)
+#define KERNEL_BOUNDS __launch_bounds__(BN_THREADS)
 
 typedef struct {
 	const real *x, *dy;
@@ -178,6 +178,7 @@ KERNEL(bn_grad_finish)(bn_grad_finish_args f) {
 	int c = (int)(blockIdx.x * BN_CHANNELS + threadIdx.x % BN_CHANNELS), slot = (int)threadIdx.x / BN_CHANNELS;
 	int parts = c < a.channels ? f.blocks * a.copies : 0;
 	double s = 0, d = 0;
+	UNROLL2
 	for (int i = slot; i < parts; i += BN_SLOTS) {
 		const float *p = a.part + 2 * (size_t)f.row * (size_t)(i / a.copies) +
 			(size_t)(i % a.copies) * (size_t)a.channels + (size_t)c;

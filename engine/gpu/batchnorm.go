@@ -13,11 +13,26 @@ func init() {
 		engine.BatchNormActBackward{}, engine.BatchNormEvalBackward{}, engine.FoldBatchNorm{})
 }
 
-// What batchnorm*.cu define: threads of a block, and the channels that a block
-// of a finishing kernel has.
+// What batchnorm*.cu define: the most threads of a block, and the channels that
+// a block of a finishing kernel has.
 const (
-	bnThreads  = 256
+	bnThreads  = 512
 	bnChannels = 8
+)
+
+// A bnShare is how a pass shares out its rows: threads of a block, and blocks a
+// multiprocessor.
+type bnShare struct{ threads, each int }
+
+// Passes that leave partial sums have one block a multiprocessor, so that the
+// second stage, which adds them up, has little to do. By estimate its threads
+// have 32 KiB of loads under way, and an H200's memory needs 22 KiB of each
+// multiprocessor (by its data sheet 4.8 TB/s, times 0.6 µs, over 132).
+var (
+	bnSums     = bnShare{bnThreads, 1}
+	bnApplies  = bnShare{bnThreads / 2, 4}
+	bnGradOfX  = bnShare{bnThreads / 2, 3}
+	bnPoolHalf = 256 // threads of a block of batchnorm_pool.cu
 )
 
 // bnPoolMost is the largest window of a fused pool: a thread keeps a whole one
@@ -47,13 +62,13 @@ type bnGrid struct {
 	vec          int    // elements of a vector
 }
 
-// gridOver cuts rows of width vectors into about `target` blocks, each at least
-// `least` rows a thread.
-func gridOver(rows, width, vec, target, least int) bnGrid {
+// gridOver cuts rows of width vectors into about `target` blocks of so many
+// threads, each at least `least` rows a thread.
+func gridOver(rows, width, vec, threads, target, least int) bnGrid {
 	g := bnGrid{rows: uint64(rows), width: int32(width), copies: 1, vec: vec}
-	g.tall = ceilDiv(width, bnThreads)
+	g.tall = ceilDiv(width, threads)
 	tile := ceilDiv(width, g.tall)
-	lines := bnThreads / tile
+	lines := threads / tile
 	chunk := max(ceilDiv(rows, max(target/g.tall, 1)), lines*least)
 	chunk = ceilDiv(chunk, lines) * lines
 	g.tile, g.lines, g.chunk = int32(tile), int32(lines), uint32(chunk)
@@ -61,15 +76,15 @@ func gridOver(rows, width, vec, target, least int) bnGrid {
 	return g
 }
 
-// bnGridOf is the grid over all of x, with `each` blocks a multiprocessor.
-func (b *Backend) bnGridOf(x engine.Spec, each int) bnGrid {
+// bnGridOf is the grid over all of x.
+func (b *Backend) bnGridOf(x engine.Spec, s bnShare) bnGrid {
 	c, vec := x.Shape[3], 16/x.DType.Size()
 	width := c // vectors of the least common multiple of c and vec
 	for width%2 == 0 && width*vec > c && (width/2)*vec%c == 0 {
 		width /= 2
 	}
 	copies := width * vec / c
-	g := gridOver(x.Len()/c/copies, width, vec, each*b.device.Multiprocessors, 4)
+	g := gridOver(x.Len()/c/copies, width, vec, s.threads, s.each*b.device.Multiprocessors, 4)
 	g.copies = int32(copies)
 	return g
 }
@@ -163,7 +178,7 @@ func (b *Backend) lowerNormalize(op engine.BatchNormAct, x engine.Spec) (lowerin
 	if err != nil {
 		return lowering{}, err
 	}
-	c, g := x.Shape[3], b.bnGridOf(x, 4)
+	c, g := x.Shape[3], b.bnGridOf(x, bnSums)
 	sa := bnStatsArgs{rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines}
 	fa := bnFinishArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, blocks: int32(g.blocks), copies: g.copies, width: g.width,
 		channels: int32(c), eps: op.BatchNorm.Eps, momentum: op.BatchNorm.Momentum}
@@ -205,7 +220,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 	if err != nil {
 		return nil, err
 	}
-	c, g := x.Shape[3], b.bnGridOf(x, 4)
+	c, g := x.Shape[3], b.bnGridOf(x, bnApplies)
 	a := bnApplyArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines, copies: g.copies,
 		channels: int32(c), eval: eval, act: int32(op.F.Fn), eps: op.BatchNorm.Eps}
 	return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
@@ -274,7 +289,7 @@ func (b *Backend) bnPooling(x engine.Spec, w engine.Window, act engine.Act, name
 	if edges {
 		ih, iw = ceilDiv(h, k), ceilDiv(wd, k)
 	}
-	g := gridOver(n*ih*iw, c/lanes, lanes, each*b.device.Multiprocessors, 1)
+	g := gridOver(n*ih*iw, c/lanes, lanes, bnPoolHalf, each*b.device.Multiprocessors, 1)
 	p.grid = g
 	lines := int(g.lines)
 	p.args = bnPoolArgs{windows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines,

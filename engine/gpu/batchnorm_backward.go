@@ -90,14 +90,19 @@ func (b *Backend) bnPasses(x engine.Spec, f engine.Act, fa *bnGradFinishArgs) (b
 	if err != nil {
 		return bnPasses{}, err
 	}
-	g := b.bnGridOf(x, 3)
+	g, w := b.bnGridOf(x, bnSums), b.bnGridOf(x, bnGradOfX)
+	da := new(bnGradArgs) // of dx, whose blocks are smaller
 	a := &fa.in
 	a.rows, a.chunk, a.width, a.tile, a.lines, a.copies = g.rows, g.chunk, g.width, g.tile, g.lines, g.copies
 	fa.blocks, fa.row = int32(g.blocks), int32(g.row())
 	fa.tail = int32(a.m - g.rows*uint64(g.copies))
 	return bnPasses{part: g.partBytes(),
 		sums: func(a *bnGradArgs) error { return launch(b, sums, g.grid(), g.block(), 0, a) },
-		dx:   func(a *bnGradArgs) error { return launch(b, dx, g.grid(), g.block(), 0, a) },
+		dx: func(a *bnGradArgs) error {
+			*da = *a
+			da.chunk, da.tile, da.lines = w.chunk, w.tile, w.lines
+			return launch(b, dx, w.grid(), w.block(), 0, da)
+		},
 	}, nil
 }
 

@@ -39,7 +39,7 @@ type normColumns struct{ vectors, tile, lines int32 }
 // many channels a thread takes.
 func normGrid(x engine.Spec, rows, parts int) (g bnGrid, width int) {
 	width = poolWidth(x)
-	return gridOver(rows, x.Shape[len(x.Shape)-1]/width, width, max(parts, 1), 4), width
+	return gridOver(rows, x.Shape[len(x.Shape)-1]/width, width, normThreads, max(parts, 1), 4), width
 }
 
 func (g bnGrid) columns() normColumns { return normColumns{g.width, g.tile, g.lines} }

@@ -26,25 +26,26 @@ func TestCutsOfTheStudy(t *testing.T) {
 		for _, s := range studyActivations {
 			for _, d := range []engine.DType{engine.Float32, engine.BFloat16} {
 				x := engine.Spec{Shape: s, DType: d}
-				for _, each := range []int{1, 2, 3, 4} {
-					checkGrid(t, fmt.Sprint(x, " on ", n), b.bnGridOf(x, each), each*n)
+				for _, s := range []bnShare{bnSums, bnApplies, bnGradOfX} {
+					checkGrid(t, fmt.Sprint(x, " on ", n), b.bnGridOf(x, s), s)
+					if g := b.bnGridOf(x, s); g.blocks*g.tall > max(s.each*n, g.tall) {
+						t.Errorf("%v on %d: %d blocks, %d a multiprocessor were asked for", x, n, g.blocks*g.tall, s.each)
+					}
 				}
 			}
 		}
 	}
 }
 
-// checkGrid checks a grid for about `target` blocks.
-func checkGrid(t *testing.T, name string, g bnGrid, target int) {
+// checkGrid checks that a grid covers its rows.
+func checkGrid(t *testing.T, name string, g bnGrid, s bnShare) {
 	t.Helper()
 	covered := uint64(g.blocks) * uint64(g.chunk)
 	switch {
 	case covered < g.rows || covered-g.rows >= uint64(g.chunk):
 		t.Errorf("%s: %d blocks of %d rows for %d rows", name, g.blocks, g.chunk, g.rows)
-	case int(g.tile)*g.tall < int(g.width) || g.tile*g.lines > bnThreads || g.lines < 1:
+	case int(g.tile)*g.tall < int(g.width) || int(g.tile*g.lines) > s.threads || g.lines < 1:
 		t.Errorf("%s: %d × %d threads, %d times, for %d vectors", name, g.tile, g.lines, g.tall, g.width)
-	case g.blocks*g.tall > max(target, g.tall):
-		t.Errorf("%s: %d blocks, %d were asked for", name, g.blocks*g.tall, target)
 	}
 }
 

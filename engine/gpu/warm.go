@@ -24,6 +24,10 @@ import (
 // the same version of NVRTC. It returns how many kernels were compiled, and how
 // many were there already.
 func Warm(ctx context.Context, o Options, d cuda.Device, plan func(b engine.Backend) error) (compiled, kept int, err error) {
+	sources, err := Sources(o, d, plan)
+	if err != nil {
+		return 0, 0, err
+	}
 	if o.CacheDir == "" {
 		dir, err := os.UserCacheDir()
 		if err != nil {
@@ -31,10 +35,16 @@ func Warm(ctx context.Context, o Options, d cuda.Device, plan func(b engine.Back
 		}
 		o.CacheDir = filepath.Join(dir, "potstill")
 	}
+	return cuda.Precompile(ctx, cuda.Options{Search: o.Search, CacheDir: o.CacheDir, Logger: o.Logger}, d.Major*10+d.Minor, sources)
+}
+
+// Sources returns what Warm compiles: each source with the macros of a variant,
+// in a fixed order.
+func Sources(o Options, d cuda.Device, plan func(b engine.Backend) error) ([]cuda.Source, error) {
 	b := &Backend{options: o, log: slog.New(slog.DiscardHandler), device: d, source: kernels.Source, products: make(map[string]lowering),
 		cutsFrom: cutsFrom, wanted: make(map[sourceKey]bool)}
 	if err := plan(b); err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	for _, key := range []sourceKey{{"check", ""}, {"check", "-DBF16"}, {"noise", ""}} {
 		b.wanted[key] = true
@@ -46,11 +56,11 @@ func Warm(ctx context.Context, o Options, d cuda.Device, plan func(b engine.Back
 	for _, key := range keys {
 		text, err := kernels.Source(key.source)
 		if err != nil {
-			return 0, 0, err
+			return nil, err
 		}
 		sources = append(sources, cuda.Source{Name: key.source, Text: text, Options: strings.Fields(key.defines)})
 	}
-	return cuda.Precompile(ctx, cuda.Options{Search: o.Search, CacheDir: o.CacheDir, Logger: o.Logger}, d.Major*10+d.Minor, sources)
+	return sources, nil
 }
 
 // wantLayouts adds what stands round a library's product: which library does
