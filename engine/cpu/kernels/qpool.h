@@ -3,7 +3,7 @@
 typedef uint8_t v16 __attribute__((vector_size(16)));
 typedef uint8_t v16_unaligned __attribute__((vector_size(16), aligned(1), may_alias));
 
-INLINE v16 larger(v16 a, v16 b) {
+INLINE v16 larger_codes(v16 a, v16 b) {
 #if defined(__SSE2__)
   return (v16)_mm_max_epu8((__m128i)a, (__m128i)b);
 #else
@@ -24,7 +24,7 @@ static void qmaxpool(const void *args, int64_t task) {
     for (; c + 16 <= a->c; c += 16) {
       v16 best = {0};
       for (int64_t r = row->first; r < row->end; r += a->dilh)
-        for (int64_t s = col->first; s < col->end; s += a->dilw) best = larger(best, *(const v16_unaligned *)(x + (r * a->w + s) * a->c + c));
+        for (int64_t s = col->first; s < col->end; s += a->dilw) best = larger_codes(best, *(const v16_unaligned *)(x + (r * a->w + s) * a->c + c));
       *(v16_unaligned *)(y + c) = best;
     }
     for (; c < a->c; c++) {
