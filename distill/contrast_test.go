@@ -5,13 +5,16 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/gpu"
 	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/engine/train"
 )
@@ -198,49 +201,64 @@ func TestContrastOnCPU(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer b.Close()
-		r := newContrastRun(t)
-		store := engine.NewStore(b)
-		defer store.Close()
-		ds, err := engine.Grad(r.b.Graph(), r.loss, r.wrt)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for v, x := range r.at {
-			if err := store.Set(v.Variable(), narrowed(x)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		outs := append([]*engine.Value{r.loss}, ds...)
-		p, err := r.b.Graph().Compile(b, engine.Options{Store: store, Outputs: outs})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer p.Close()
-		for step := range 3 {
-			r.begin(step)
-			r.in[r.student], r.in[r.teacher] = narrowed(r.at[r.student]), narrowed(r.at[r.teacher])
-			if err := p.Run(context.Background(), r.in); err != nil {
-				t.Fatal(err)
-			}
-			var read [][]float64
-			for _, v := range outs {
-				raw := make([]byte, v.Bytes())
-				if err := p.Read(v, raw); err != nil {
-					t.Fatal(err)
-				}
-				read = append(read, widened(raw))
-			}
-			r.hold(t, variant, 1e-5, read[0][0], read[1:])
-		}
-		r.memories(t, 1e-6, func(v *engine.Value) []float64 {
-			raw := make([]byte, v.Bytes())
-			if err := store.Get(v.Variable(), raw); err != nil {
-				t.Fatal(err)
-			}
-			return widened(raw)
-		})
+		contrastOn(t, b)
 	}
+}
+
+// TestContrastOnGPU does so by the stand-ins of CUDA's libraries.
+func TestContrastOnGPU(t *testing.T) {
+	dir := fake.Dir(t)
+	b, err := gpu.New(gpu.Options{Search: []string{dir}, CacheDir: filepath.Join(dir, "cache"), NoLibraries: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	contrastOn(t, b)
+}
+
+func contrastOn(t *testing.T, b engine.Backend) {
+	t.Helper()
+	defer b.Close()
+	r := newContrastRun(t)
+	store := engine.NewStore(b)
+	defer store.Close()
+	ds, err := engine.Grad(r.b.Graph(), r.loss, r.wrt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for v, x := range r.at {
+		if err := store.Set(v.Variable(), narrowed(x)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	outs := append([]*engine.Value{r.loss}, ds...)
+	p, err := r.b.Graph().Compile(b, engine.Options{Store: store, Outputs: outs})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for step := range 3 {
+		r.begin(step)
+		r.in[r.student], r.in[r.teacher] = narrowed(r.at[r.student]), narrowed(r.at[r.teacher])
+		if err := p.Run(context.Background(), r.in); err != nil {
+			t.Fatal(err)
+		}
+		var read [][]float64
+		for _, v := range outs {
+			raw := make([]byte, v.Bytes())
+			if err := p.Read(v, raw); err != nil {
+				t.Fatal(err)
+			}
+			read = append(read, widened(raw))
+		}
+		r.hold(t, b.Name(), 1e-5, read[0][0], read[1:])
+	}
+	r.memories(t, 1e-6, func(v *engine.Value) []float64 {
+		raw := make([]byte, v.Bytes())
+		if err := store.Get(v.Variable(), raw); err != nil {
+			t.Fatal(err)
+		}
+		return widened(raw)
+	})
 }
 
 // TestNegatives: there are K of them, none of the image's class; no image is there

@@ -256,12 +256,25 @@ func (w *work) weightScales() error {
 		s := weightScales(e.Data, e.Shape[0], w.bits[name], !w.o.PerTensor)
 		if b := tensor(w.net, w.state, name, "bias"); b != nil {
 			if in := w.reads(qs, name); in != nil {
-				biasRoom(s, b.Data, in.Scale[0])
+				b.Data = biasRoom(s, b.Data, in.Scale[0], w.most(name))
 			}
 		}
 		w.scales[name] = s
 	}
 	return nil
+}
+
+// most is the largest magnitude that the rounded output of a layer, or of the ReLU
+// behind it, can have; infinite where it is not rounded.
+func (w *work) most(name string) float32 {
+	for i := range w.net.Modules {
+		m := &w.net.Modules[i]
+		behind := roleOf(m.Kind) == clips && m.In[0] == name
+		if r, ok := w.ranges[m.Name]; ok && (m.Name == name || behind) && slices.Contains(w.outputs, m.Name) {
+			return max(r[0], -r[0], r[1], -r[1])
+		}
+	}
+	return float32(math.Inf(1))
 }
 
 // quantized returns the net with its quantizers: with those of the weights that

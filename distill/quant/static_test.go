@@ -393,3 +393,19 @@ func TestUnder(t *testing.T) {
 		t.Errorf("%d bytes, %d before, %d layers with 4 bits, notes %q", n, whole, four, r.Notes)
 	}
 }
+
+// A bias of 32 bits of steps or more is cut off where it decides the output alone, as
+// that of a channel that a ReLU never lets through, and else widens its scale.
+func TestBiasRoom(t *testing.T) {
+	scale := []float32{0.01}
+	got := biasRoom(scale, []float32{0.5, -1e12, 1e12}, 0.02, 6)
+	const room = 0.01 * 0.02 * (1 << 29)
+	if scale[0] != 0.01 || got[0] != 0.5 || math.Abs(float64(got[1])+room) > 1 || math.Abs(float64(got[2])-room) > 1 {
+		t.Errorf("scale %g, biases %v", scale[0], got)
+	}
+	scale = []float32{1e-12, 0.01}
+	got = biasRoom(scale, []float32{0.5, 0.5}, 0.02, 6)
+	if got[0] != 0.5 || got[1] != 0.5 || scale[1] != 0.01 || math.Abs(0.5/(float64(scale[0])*0.02)-(1<<29)) > 1000 {
+		t.Errorf("scales %g, biases %v", scale, got)
+	}
+}

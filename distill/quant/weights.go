@@ -2,6 +2,7 @@ package quant
 
 import (
 	"math"
+	"slices"
 
 	"github.com/potstill/potstill/distill/quant/observe"
 	"github.com/potstill/potstill/layers"
@@ -64,16 +65,25 @@ func narrowed(row []float32, s float32, bits int) float32 {
 	return best
 }
 
-// biasRoom widens the scales of a weight so that its bias, in steps of the sum's
-// scale s·input, fits into 32 bits with room for the sum.
-func biasRoom(scale, bias []float32, input float32) {
-	const most = 1 << 29
+// biasRoom makes room for a bias, which in steps of the sum's scale s·input must fit
+// into 32 bits with room for the sum. One that is far beyond what the layer's output
+// can hold, values of up to most, is cut off: it decides the output alone. For others
+// the scales of the weight are widened. It returns the bias.
+func biasRoom(scale, bias []float32, input, most float32) []float32 {
+	const steps = 1 << 29
+	out := slices.Clone(bias)
 	for c, b := range bias {
 		i := min(c, len(scale)-1)
-		if need := float32(math.Abs(float64(b)) / (most * float64(input))); scale[i] < need {
-			scale[i] = need
+		room := float64(steps) * float64(scale[i]) * float64(input)
+		switch size := math.Abs(float64(b)); {
+		case size <= room:
+		case room > 4*float64(most):
+			out[c] = float32(math.Copysign(room, float64(b)))
+		default:
+			scale[i] = float32(size / (steps * float64(input)))
 		}
 	}
+	return out
 }
 
 // rounded returns what a weight's codes stand for.
