@@ -411,6 +411,7 @@ type (
 		need         ptr
 		in, out      int64
 		rows         int64
+		grain        int64
 		memory, room int64
 	}
 	chainArgs struct {
@@ -422,7 +423,6 @@ type (
 		count       int64
 		picture     int64
 		tiles, rows int64
-		step        int64
 		slots, slot int64
 	}
 )

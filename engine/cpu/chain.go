@@ -15,8 +15,8 @@ type chain struct {
 	weights    []int // inputs that are packed
 	packed     int   // floats of all packed weights
 
-	tiles, rows, step int // tasks a picture; rows a task; rows at a time
-	slot              int // floats of a thread's memory
+	tiles, rows int // tasks a picture; rows a task
+	slot        int // floats of a thread's memory
 
 	work, again float64 // of a picture; the share of it that is done twice
 }
@@ -45,30 +45,36 @@ func newChain(op engine.Chain, in []engine.Spec, threads int) (*chain, error) {
 	return c, nil
 }
 
-// chainPixels are the pixels at a time that a product is worth calling for.
-const chainPixels = 96
+// chainPixels are the pixels at a time that a product is worth calling for, and
+// chainOthers those that any other link is.
+const (
+	chainPixels = 96
+	chainOthers = 32
+)
 
 // chainAgain is the share of the work that may be done twice, so that threads that
 // are not equally fast end at the same time.
-const chainAgain = 0.05
+const chainAgain = 0.10
 
-// cut chooses tasks and steps. A task is a picture where there are enough of
+// cut chooses tasks and grains. A task is a picture where there are enough of
 // them; else some rows, and what lies between it and the one above is computed
-// twice. At a time go as few rows as keep the products busy, fewer where a
+// twice. A link computes as few rows at a time as are worth a call, fewer where a
 // thread's memory would be more than so many bytes. Results do not depend on it.
 func (c *chain) cut(bytes int) {
-	last := c.links[len(c.links)-1]
-	oh := int(last.rows)
-	c.step = 1
+	oh := int(c.links[len(c.links)-1].rows)
+	least := 1 // rows of y a task
 	for _, l := range c.links {
+		pixels := chainOthers
 		if l.product != nil {
+			pixels = chainPixels
 			each := int(l.rows) * l.width / oh // pixels for a row of the chain's y
-			c.step = max(c.step, ceilDiv(chainPixels, max(each, 1)))
+			least = max(least, ceilDiv(chainPixels, max(each, 1)))
 		}
+		l.grain = int64(ceilDiv(pixels, l.width))
 	}
 	most := 1
 	if c.n < 4*c.threads {
-		most = min(ceilDiv(4*c.threads, c.n), max(oh/c.step, 1))
+		most = min(ceilDiv(4*c.threads, c.n), max(oh/least, 1))
 	}
 	c.cutInto(1)
 	once := c.work
@@ -76,24 +82,26 @@ func (c *chain) cut(bytes int) {
 		c.cutInto(max(c.tiles/2, ceilDiv(c.threads, c.n)))
 	}
 	c.again = c.work/once - 1
-	for 4*c.slot > bytes && c.step > 1 {
-		c.step = ceilDiv(c.step, 2)
+	for 4*c.slot > bytes && c.halve() {
 		c.fit()
 	}
 }
 
-// cutInto cuts a picture into so many tasks, or a few less, with steps that are
-// equally large.
+// halve halves the grains and reports whether there was anything to halve.
+func (c *chain) halve() (halved bool) {
+	for _, l := range c.links {
+		halved = halved || l.grain > 1
+		l.grain = (l.grain + 1) / 2
+	}
+	return halved
+}
+
+// cutInto cuts a picture into so many tasks, or a few less.
 func (c *chain) cutInto(tiles int) {
 	oh := int(c.links[len(c.links)-1].rows)
 	c.rows = ceilDiv(oh, tiles)
 	c.tiles = ceilDiv(oh, c.rows)
-	step := c.step
-	c.step = ceilDiv(c.rows, ceilDiv(c.rows, c.step))
 	c.fit()
-	if tiles == 1 {
-		c.step = step
-	}
 }
 
 // fit gives every link but the last its memory, twice the rows that it must hold,
@@ -103,7 +111,7 @@ func (c *chain) fit() {
 	most := make([]int, last)
 	c.work = 0
 	for t := range c.tiles {
-		c.eachStep(t*c.rows, min((t+1)*c.rows, int(c.links[last].rows)), func(i, keep, from, to int) {
+		c.trace(t*c.rows, min((t+1)*c.rows, int(c.links[last].rows)), func(i, keep, from, to int) {
 			if i < last {
 				most[i] = max(most[i], to-keep)
 			}
@@ -117,33 +125,32 @@ func (c *chain) fit() {
 	}
 }
 
-// eachStep goes through rows [lo, hi) as chain_step of chain.h does, and calls f for
+// trace goes through rows [lo, hi) of y as chain of chain.h does, and calls f for
 // each link with the rows [from, to) that it computes and the first that it holds.
-func (c *chain) eachStep(lo, hi int, f func(link, keep, from, to int)) {
+func (c *chain) trace(lo, hi int, f func(link, keep, from, to int)) {
 	last := len(c.links) - 1
 	have := make([]int, last+1)
-	to := make([]int, last+1)
 	for i, first := last, lo; i >= 0; i-- {
 		have[i] = first
 		first = c.links[i].needs[first].First
 	}
-	for r := lo; r < hi; r += c.step {
-		to[last] = min(r+c.step, hi)
-		for i := last; i > 0; i-- {
-			to[i-1] = max(have[i-1], c.links[i].needs[to[i]-1].End)
+	var pull func(i, to int)
+	pull = func(i, to int) {
+		keep := have[i]
+		if i < last {
+			keep = c.links[i+1].needs[have[i+1]].First
+			have[i] = max(have[i], keep)
 		}
-		for i := range have {
-			if to[i] <= have[i] {
-				continue
+		for have[i] < to {
+			end := min(to, have[i]+int(c.links[i].grain))
+			if i > 0 {
+				pull(i-1, c.links[i].needs[end-1].End)
 			}
-			keep := have[i]
-			if i < last {
-				keep = c.links[i+1].needs[have[i+1]].First
-			}
-			f(i, keep, max(have[i], keep), to[i])
+			f(i, keep, have[i], end)
+			have[i] = end
 		}
-		copy(have, to)
 	}
+	pull(last, hi)
 }
 
 // pushPack enqueues the packing of all weights.
@@ -165,7 +172,7 @@ func (c *chain) push(q *queue, in, out []engine.Tensor, memory, packed unsafe.Po
 	}
 	a := chainArgs{links: keep(&q.memory, links), x: at(in[0]), y: at(out[0]), memory: memory, count: int64(len(links)),
 		busy: keep(&q.memory, make([]int64, c.threads)), picture: int64(c.picture), tiles: int64(c.tiles), rows: int64(c.rows),
-		step: int64(c.step), slots: int64(c.threads), slot: int64(c.slot)}
+		slots: int64(c.threads), slot: int64(c.slot)}
 	push(q, kChain, c.n*c.tiles, a)
 }
 

@@ -50,10 +50,10 @@ static void bna_pool(const bn_args *a, const elem *x, int64_t n, bn_affine f, in
     vi winner = (vi){0};
     for (int32_t u = 0; u < places; u++) {
       const vf y = load(w->y + (u * count + j) * VL);
-      const vi m = beats(y, best);
-      best = pick(m, y, best);
-      at = pick(m, load(w->z + (u * count + j) * VL), at);
-      winner = (m & u) | (~m & winner);
+      const vm m = above(y, best);
+      best = choose(m, y, best);
+      at = choose(m, load(w->z + (u * count + j) * VL), at);
+      winner = choose_int(m, (vi){0} + u, winner);
     }
     store(w->best + j * VL, best);
     store(w->at + j * VL, at);

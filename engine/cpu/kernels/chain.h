@@ -1,7 +1,8 @@
-// Chains of convolutions and pools, depth-first: some rows go through all links
-// before the next rows do. What a link has made lies in memory of the thread, as
-// many rows as the next link still needs; these move to its beginning when it is
-// full. The kernels are those that run alone, told where row 0 would lie.
+// Chains of convolutions and pools, depth-first: a link computes a few rows as soon
+// as it can, so that it finds what it reads in the first cache. What it has made
+// lies in memory of the thread, as many rows as the next link still needs; these
+// move to its beginning when it is full. The kernels are those that run alone, told
+// where row 0 would lie.
 
 // Rows [from, to) of a picture of a product, of all groups.
 static void igemm_rows(const igemm_args *a, int64_t from, int64_t to) {
@@ -54,17 +55,16 @@ static void chain_rows(const chain_link *l, const float *x, float *y, int64_t n,
 #undef CHAIN_ARGS
 }
 
-// What a thread has of a link: rows [base, have) in its memory, of which the
-// next link has computed what it can.
+// What a thread has of a link: rows [base, have) in its memory.
 typedef struct {
   float *memory;
-  int64_t base, have, to;
+  int64_t base, have;
 } chain_state;
 
-// Makes room for rows up to s->to, and returns where row 0 of the link would be.
-// The rows before keep are needed no more.
-static float *chain_room(const chain_link *l, chain_state *s, int64_t keep) {
-  if (s->to - s->base > l->room) {
+// Makes room for rows up to `to`, and returns where row 0 of the link would be. The
+// rows before keep are needed no more.
+static float *chain_room(const chain_link *l, chain_state *s, int64_t keep, int64_t to) {
+  if (to - s->base > l->room) {
     if (s->have > keep)
       memmove(s->memory, s->memory + (keep - s->base) * l->out, (s->have - keep) * l->out * sizeof *s->memory);
     s->base = keep;
@@ -72,22 +72,19 @@ static float *chain_room(const chain_link *l, chain_state *s, int64_t keep) {
   return s->memory - s->base * l->out;
 }
 
-// Takes rows up to s[last].to of picture n through all links.
-static void chain_step(const chain_args *a, chain_state *s, int64_t n) {
+// Computes rows up to `to` of link i for picture n, `grain` at a time, and of the
+// links before it what these need.
+static void chain_pull(const chain_args *a, chain_state *s, int64_t n, int64_t i, int64_t to) {
   const int64_t last = a->count - 1;
-  const chain_link *l = a->links;
-  for (int64_t i = last; i > 0; i--) s[i - 1].to = max64(s[i - 1].have, l[i].need[2 * s[i].to - 1]);
-  for (int64_t i = 0; i <= last; i++) {
-    if (s[i].to <= s[i].have) continue;
-    const float *x = i ? s[i - 1].memory - s[i - 1].base * l[i].in : a->x + n * a->picture;
-    float *y = a->y + n * l[last].rows * l[last].out;
-    if (i < last) {
-      const int64_t keep = l[i + 1].need[2 * s[i + 1].have];
-      y = chain_room(&l[i], &s[i], keep);
-      s[i].have = max64(s[i].have, keep); // nobody needs what is skipped
-    }
-    chain_rows(&l[i], x, y, n, s[i].have, s[i].to);
-    s[i].have = s[i].to;
+  const chain_link *l = &a->links[i];
+  if (i < last) s[i].have = max64(s[i].have, l[1].need[2 * s[i + 1].have]); // nobody needs what is skipped
+  while (s[i].have < to) {
+    const int64_t end = min64(to, s[i].have + l->grain);
+    if (i) chain_pull(a, s, n, i - 1, l->need[2 * end - 1]);
+    const float *x = i ? s[i - 1].memory - s[i - 1].base * l->in : a->x + n * a->picture;
+    float *y = i < last ? chain_room(l, &s[i], l[1].need[2 * s[i + 1].have], end) : a->y + n * l->rows * l->out;
+    chain_rows(l, x, y, n, s[i].have, end);
+    s[i].have = end;
   }
 }
 
@@ -101,12 +98,9 @@ static void chain(const void *args, int64_t task) {
   chain_state s[CHAIN_LINKS];
   int64_t first = lo;
   for (int64_t i = last; i >= 0; i--) {
-    s[i] = (chain_state){a->memory + slot * a->slot + a->links[i].memory, first, first, first};
+    s[i] = (chain_state){a->memory + slot * a->slot + a->links[i].memory, first, first};
     first = a->links[i].need[2 * first];
   }
-  for (int64_t r = lo; r < hi; r += a->step) {
-    s[last].to = min64(r + a->step, hi);
-    chain_step(a, s, n);
-  }
+  chain_pull(a, s, n, last, hi);
   __atomic_store_n(&a->busy[slot], 0, __ATOMIC_RELEASE);
 }

@@ -59,17 +59,19 @@ typedef struct {
   float *whole; // if there is an activation to come, rows of GEMM_VECTORS·VL for float32 results, else null
 } gemm_out;
 
-INLINE void gemm_store(const vf acc[][GEMM_VECTORS], const int m, const int vectors, const panel *p, const gemm_out *o,
+INLINE void gemm_store(const vf acc[][GEMM_VECTORS], const int m, const int vectors, const panel *p, const gemm_out *to,
                        int64_t at) {
+  const gemm_out o = *to; // which the stores below might change, for all that the compiler knows
+  const int64_t start = p->start, cols = p->cols;
   for (int v = 0; v < vectors; v++) {
-    const int64_t n = p->cols - v * VL, col = p->start + v * VL;
+    const int64_t n = cols - v * VL, col = start + v * VL;
     if (n <= 0) break;
-    const vf bias = o->bias ? load_n(o->bias + col, n) : splat(0);
+    const vf bias = o.bias ? load_n(o.bias + col, n) : splat(0);
     for (int i = 0; i < m; i++) {
       vf y = acc[i][v] + bias;
-      if (o->res) y += load_n(o->res[at + i] + col, n);
-      if (o->whole) store_f32(o->whole + ((at + i) * GEMM_VECTORS + v) * VL, y);
-      else store_n(o->y[at + i] + col, n, activate(y, o->act));
+      if (o.res) y += load_n(o.res[at + i] + col, n);
+      if (o.whole) store_f32(o.whole + ((at + i) * GEMM_VECTORS + v) * VL, y);
+      else store_n(o.y[at + i] + col, n, activate(y, o.act));
     }
   }
 }

@@ -454,12 +454,12 @@ typedef struct {
   const int64_t *need;   // for each row of y the first row of x that it needs, and the end
   int64_t in, out;       // floats of a row of x and of y
   int64_t rows;          // of a picture of y
+  int64_t grain;         // how many of them are computed at a time
   int64_t memory, room;  // where y lies in a thread's memory, in floats, and how many rows fit; not of the last link
 } chain_link;
 
-// A task is `rows` rows of one picture of the last link's y, which it makes
-// `step` at a time. It borrows one of `slots` memories for the time: where busy
-// is zero.
+// A task is `rows` rows of one picture of the last link's y. It borrows one of
+// `slots` memories for the time: where busy is zero.
 typedef struct {
   const chain_link *links;
   const float *x;
@@ -469,7 +469,6 @@ typedef struct {
   int64_t count;       // links
   int64_t picture;     // floats of a picture of x
   int64_t tiles, rows; // tasks a picture; rows a task
-  int64_t step;
   int64_t slots, slot; // threads; floats of one's memory
 } chain_args;
 

@@ -1,8 +1,5 @@
 // Max, average and global average pooling over NHWC.
 
-// Whether v takes the place of the largest value so far: if larger, or a NaN.
-INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
-
 // Runs body for the pixels (u, v) of the window of spans r and q.
 #define POOL_WINDOW(a, r, q)                                      \
   for (int64_t u = (r).first; u < (r).end; u += (a)->dilh)        \
@@ -21,15 +18,35 @@ INLINE vi beats(vf v, vf best) { return (v > best) | (v != v); }
     }                                                                 \
   }
 
+// The largest of k×k pixels at x, in rows of so many elements, of all channels.
+INLINE void maxpool_window(const elem *x, const int k, int64_t row, int64_t channels, elem *y) {
+  for (int64_t c = 0; c < channels; c += VL) {
+    const int64_t n = channels - c;
+    vf best = load_n(x + c, n);
+#pragma GCC unroll 3
+    for (int u = 0; u < k; u++)
+#pragma GCC unroll 3
+      for (int v = u == 0; v < k; v++) best = larger(load_n(x + u * row + v * channels + c, n), best);
+    store_n(y + c, n, best);
+  }
+}
+
 // Rows [lo, hi) of y, counted through all pictures.
 static void maxpool_rows(const pool_args *a, int64_t lo, int64_t hi) {
+  const int near = a->dilh == 1 && a->dilw == 1;
   POOL_ROWS(a, lo, hi, {
+    const elem *first = x + (r.first * a->w + q.first) * a->c;
+    if (near && r.end - r.first == 2 && q.end - q.first == 2) {
+      maxpool_window(first, 2, a->w * a->c, a->c, y);
+      continue;
+    }
+    if (near && r.end - r.first == 3 && q.end - q.first == 3) {
+      maxpool_window(first, 3, a->w * a->c, a->c, y);
+      continue;
+    }
     for (int64_t c = 0; c < a->c; c += VL) {
       vf best = splat(-INFINITY);
-      POOL_WINDOW(a, r, q) {
-        const vf p = load_n(x + (u * a->w + v) * a->c + c, a->c - c);
-        best = pick(beats(p, best), p, best);
-      }
+      POOL_WINDOW(a, r, q) best = larger(load_n(x + (u * a->w + v) * a->c + c, a->c - c), best);
       store_n(y + c, a->c - c, best);
     }
   })
@@ -76,7 +93,7 @@ INLINE void maxpool_apart(const pool_args *a, const elem *x, const elem *dy, ele
   memset(dx + done * a->w * a->c, 0, (a->h - done) * a->w * a->c * sizeof *dx);
 }
 
-// For each window the place of the first largest x is found again. beats lets a
+// For each window the place of the first largest x is found again. above lets a
 // later NaN replace an earlier one; PyTorch does the same.
 static void maxpool_backward(const void *args, int64_t task) {
   const pool_args *a = args;
@@ -99,14 +116,14 @@ static void maxpool_backward(const void *args, int64_t task) {
         vi at = (vi){0} + (int32_t)(r.first * a->w + q.first);
         POOL_WINDOW(a, r, q) {
           const vf p = load_n(x + (u * a->w + v) * a->c + c, n);
-          const vi m = beats(p, best);
-          best = pick(m, p, best);
-          at = (m & (int32_t)(u * a->w + v)) | (~m & at);
+          const vm m = above(p, best);
+          best = choose(m, p, best);
+          at = choose_int(m, (vi){0} + (int32_t)(u * a->w + v), at);
         }
         const vf d = load_n(dy + c, n);
         POOL_WINDOW(a, r, q) {
           float *p = dx + (u * a->w + v) * a->c + c;
-          store_n(p, n, load_n(p, n) + pick(at == (int32_t)(u * a->w + v), d, splat(0)));
+          store_n(p, n, load_n(p, n) + choose(same(at, (vi){0} + (int32_t)(u * a->w + v)), d, splat(0)));
         }
       }
     }

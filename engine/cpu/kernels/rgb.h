@@ -1,22 +1,9 @@
 // The first layer: a 3x3 convolution of three channels. Its reduction is too
 // short for the matrix product of gemm.h, where every pixel needs pointers of its
-// own; here a run of pixels lies at fixed distances in one row, so that each
-// value of x is read once for the three taps that it meets. x is padded already.
+// own; here a run of pixels lies at fixed distances in one row, and the nine taps of
+// a row of the kernel lie side by side. x is padded already.
 
-enum { RGB_PIXELS = GEMM_VECTORS == 4 ? 16 : 4, RGB_TAPS = 27 };
-
-// Adds one row of the kernel to m pixels of a row: acc[i] += Σ_q x[3·s·i + q] · b[q], q < 9.
-INLINE void rgb_row(vf acc[RGB_PIXELS], const int m, const int s, const float *x, const vf b[9]) {
-#pragma GCC unroll 64
-  for (int col = 0; col < (m - 1) * s + 3; col++)
-#pragma GCC unroll 3
-    for (int c = 0; c < 3; c++) {
-      const vf xv = splat(x[col * 3 + c]);
-#pragma GCC unroll 3
-      for (int v = 0; v < 3; v++)
-        if (col >= v && (col - v) % s == 0 && (col - v) / s < m) acc[(col - v) / s] += xv * b[v * 3 + c];
-    }
-}
+enum { RGB_PIXELS = GEMM_VECTORS == 4 ? 16 : 8, RGB_TAPS = 27 };
 
 // Copies pictures into zeros around them, as float32, a task a row of the result.
 static void rgb_pad(const void *args, int64_t task) {
@@ -42,9 +29,10 @@ INLINE void rgb_tile(const rgb_args *a, const int m, const int s, const float *x
   for (int i = 0; i < m; i++) acc[i] = bias;
   for (int u = 0; u < 3; u++, x += a->w_ * 3) {
     OPAQUE(x);
-    vf b[9];
-    for (int q = 0; q < 9; q++) b[q] = load_n(a->w + (u * 9 + q) * a->o + col, n);
-    rgb_row(acc, m, s, x, b);
+    for (int q = 0; q < 9; q++) {
+      const vf b = load_n(a->w + (u * 9 + q) * a->o + col, n);
+      for (int i = 0; i < m; i++) acc[i] += splat(x[i * s * 3 + q]) * b;
+    }
   }
   for (int i = 0; i < m; i++) store_n(y + i * a->o, n, activate(acc[i], a->act));
 }

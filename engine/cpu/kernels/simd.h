@@ -121,12 +121,18 @@ INLINE vm same(vi a, vi b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i
 INLINE vm above(vf v, vf best) {
   return _mm512_cmp_ps_mask((__m512)v, (__m512)best, _CMP_GT_OQ) | _mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q);
 }
+// The larger of both, or what is a NaN: choose(above(v, best), v, best).
+INLINE vf larger(vf v, vf best) { // the maximum is best where one of both is a NaN
+  const vf m = (vf)_mm512_max_ps((__m512)v, (__m512)best);
+  return choose(_mm512_cmp_ps_mask((__m512)v, (__m512)v, _CMP_UNORD_Q), v, m);
+}
 #else
 typedef vi vm;
 INLINE vf choose(vm m, vf a, vf b) { return pick(m, a, b); }
 INLINE vi choose_int(vm m, vi a, vi b) { return (m & a) | (~m & b); }
 INLINE vm same(vi a, vi b) { return a == b; }
 INLINE vm above(vf v, vf best) { return (v > best) | (v != v); }
+INLINE vf larger(vf v, vf best) { return pick(above(v, best), v, best); }
 #endif
 
 // Whether activate and slope have the activation; for the others see activation.h.
