@@ -14,7 +14,7 @@ import (
 // Inputs: images [N,H,W,3] uint8; index [B] uint32, the image that each of the
 // batch is made from (N or more counts as N-1); params [B,AugmentParams] uint32,
 // a row of random choices an image; table [3,256] float32, the value that each
-// byte of a channel becomes. Output: [B,Height,Width,3] float32.
+// byte of a channel becomes. Output: [B,Height,Width,3] float32, or with BFloat16 bfloat16.
 //
 // A row of params holds these fields, whose numbers package wire has. Signed ones are the bits of an int32,
 // factors those of a float32; a row of zeros but for AugmentAX = AugmentBY = 1<<16
@@ -56,6 +56,9 @@ type Augment struct {
 	Height, Width int
 	// Jitter is false if AugmentOrder is 0 in every row.
 	Jitter bool
+	// BFloat16 rounds the output to bfloat16, as a Cast behind it would: the
+	// planner sets it where the backend has that (Fuser).
+	BFloat16 bool
 }
 
 // augmentSide is the largest output side: coordinates in 16.16 stay in range.
@@ -83,5 +86,9 @@ func (op Augment) Infer(in []Spec) ([]Spec, error) {
 	if params := (Spec{Shape: []int{b, wire.AugmentParams}, DType: Uint32}); !in[2].Equal(params) || !in[3].Equal(AugmentTable) {
 		return nil, fmt.Errorf("%w: params and table are %v and %v, not %v and %v", ErrShape, params, AugmentTable, in[2], in[3])
 	}
-	return []Spec{F32(b, op.Height, op.Width, 3)}, nil
+	y := F32(b, op.Height, op.Width, 3)
+	if op.BFloat16 {
+		y.DType = BFloat16
+	}
+	return []Spec{y}, nil
 }

@@ -21,6 +21,7 @@ var patterns = []pattern{
 	fuseConvAct,
 	fuseDistillLossBackward,
 	fuseDistillLoss,
+	fuseAugmentCast,
 }
 
 // A fuser holds the maps that patterns look things up in.

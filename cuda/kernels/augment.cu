@@ -28,7 +28,7 @@ typedef struct {
 	const choice *params;
 	const float *table;
 	u32 *mean; /* luma of each crop, for contrast */
-	float *y;
+	real *y;
 	fastdiv tiles, across; /* tiles of an image, pixels of an output row */
 	u32 n;                 /* images there are */
 	int h, w, oh, ow;
@@ -191,11 +191,11 @@ KERNEL(augment)(augment_args a) {
 		mine[3 * lane + 2] = a.table[512 + p.b];
 	}
 	__syncwarp();
-	float *y = a.y + ((i64)b * pixels + first) * 3;
+	real *y = a.y + ((i64)b * pixels + first) * 3;
 	u32 left = first < pixels ? min(pixels - first, 32u) * 3u : 0u;
 	UNROLL
 	for (u32 k = 0; k < 3; k++) {
 		u32 v = 32 * k + lane;
-		if (v < left) y[v] = mine[v];
+		if (v < left) st(y + v, mine[v]);
 	}
 }

@@ -38,6 +38,13 @@ func augmentCases() (cases []testCase) {
 					in:       []input{images, index, params, table},
 					optional: true,
 				})
+				if what == "plain" { // the same in bfloat16
+					half := cases[len(cases)-1]
+					op := half.op.(engine.Augment)
+					op.BFloat16 = true
+					half.label, half.op, half.fused = "bf16_"+half.label, op, true
+					cases = append(cases, half)
+				}
 			}
 		}
 	}

@@ -41,6 +41,9 @@ func (b *Backend) lowerAugment(op engine.Augment, in []engine.Spec) (lowering, e
 	if op.Jitter {
 		defines = append(defines, "-DJITTER")
 	}
+	if op.BFloat16 {
+		defines = append(defines, "-DBF16")
+	}
 	f, err := b.function("augment", "augment", defines...)
 	if err != nil {
 		return lowering{}, err

@@ -37,6 +37,8 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 		return fusesPool(op.Pool)
 	case engine.BatchNormActBackward:
 		return fusesPool(op.Pool)
+	case engine.Augment:
+		return op.BFloat16
 	case engine.FoldBatchNorm, engine.Conv2D, engine.DistillLoss, engine.DistillLossBackward:
 		return true
 	}

@@ -24,7 +24,11 @@ func augment(op engine.Augment, in, out []Array) {
 		pixels := augmented(op, in[0], int(in[1].V[b]), row)
 		for i, p := range pixels {
 			for c := range 3 {
-				out[0].set(b*size+3*i+c, exact(table[256*c+int(p[c])]))
+				v := table[256*c+int(p[c])]
+				if op.BFloat16 {
+					v = toBFloat16(v)
+				}
+				out[0].set(b*size+3*i+c, exact(v))
 			}
 		}
 	}

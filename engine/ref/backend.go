@@ -65,6 +65,8 @@ func fused(op engine.Op) bool {
 	switch op := op.(type) {
 	case engine.Conv2D:
 		return op.Epilogue != engine.Epilogue{}
+	case engine.Augment:
+		return op.BFloat16
 	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm,
 		engine.DistillLoss, engine.DistillLossBackward:
 		return true
