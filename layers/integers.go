@@ -362,7 +362,7 @@ func (x *integrator) integer(m *Module) (why string) {
 	case engine.Flatten:
 		return x.moved(m, x.op(m.Name, engine.QFlatten{}, in[0]), codes[0])
 	case engine.MaxPool2D:
-		return x.moved(m, x.op(m.Name, engine.QMaxPool2D{Window: op.Window}, in[0]), codes[0])
+		return x.moved(m, x.op(m.Name, engine.QMaxPool2D(op), in[0]), codes[0])
 	case engine.AvgPool2D, engine.GlobalAvgPool:
 		return x.mean(m, op, in[0], codes[0])
 	case engine.Slice, engine.ChannelShuffle, engine.AdaptiveMaxPool2D:
