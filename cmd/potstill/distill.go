@@ -20,11 +20,11 @@ type distillCmd struct {
 	archFlags
 	initFlags
 
-	KD               string   `name:"kd" placeholder:"METHOD:KEY=V,…+…" group:"Distillation:" help:"The loss: methods with their settings, as in dkd:alpha=1,beta=8,T=4+at:stages=2-4,w=1000. If not given, plain kd with --T and --alpha."`
+	KD               string   `name:"kd" placeholder:"METHOD:KEY=V,...+..." group:"Distillation:" help:"The loss: methods with their settings, as in dkd:alpha=1,beta=8,T=4+at:stages=2-4,w=1000. If not given, plain kd with --T and --alpha."`
 	T                float64  `name:"T" aliases:"temperature" default:"20" group:"Distillation:" help:"Temperature of plain kd."`
 	Alpha            float64  `default:"0.5" group:"Distillation:" help:"The teacher's share of the loss of plain kd."`
 	DOT              *float64 `name:"dot" placeholder:"DELTA" group:"Distillation:" help:"With --optimizer sgd: give the labels and the teacher a momentum each, --momentum less and plus DELTA, as 0.075 (arXiv:2305.09651)."`
-	Compare          string   `placeholder:"METHOD,METHOD,…" group:"Distillation:" help:"Run short pilots with each of these losses, and with no teacher, on the same seeds, print the gains, and stop."`
+	Compare          string   `placeholder:"METHOD,METHOD,..." group:"Distillation:" help:"Run short pilots with each of these losses, and with no teacher, on the same seeds, print the gains, and stop."`
 	PilotEpochs      int      `placeholder:"N" group:"Distillation:" help:"Epochs of a pilot; a tenth of --epochs if not given."`
 	PilotSeeds       int      `default:"3" group:"Distillation:" help:"Seeds of the pilots, from --seed on."`
 	ShareImages      bool     `group:"Distillation:" help:"Give the teacher the student's images, normalized as its own, where its file says that it was made for another size; else it gets its own, of the same pictures, cropped and flipped alike."`

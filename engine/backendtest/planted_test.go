@@ -195,6 +195,10 @@ func perturb(f float64) func(op engine.Op, in []ref.Array) ([]ref.Array, error) 
 	return then(func(_ engine.Op, _, out []ref.Array) {
 		for _, y := range out {
 			i := int(f * float64(len(y.V)-1))
+			if y.DType != engine.Float32 && y.DType != engine.BFloat16 { // another code
+				y.V[i] += 1 - 2*min(max(y.V[i], 0), 1)
+				continue
+			}
 			y.V[i] += 2*y.Bound(i, C) + 1e-6*math.Abs(y.V[i]) + 1e-30
 		}
 	})

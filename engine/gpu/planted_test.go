@@ -203,7 +203,7 @@ var plants = []plant{
 	{"the parts of the first image", "channelwise", "MulBackward", "a.part[((i64)image * a.chunks + k)", "a.part[((i64)k)"},
 	{"the slope where x is positive", "channelwise", "PReLUBackward", "if (v[l] > 0.f) continue;", ""},
 	{"a part of the slope", "channelwise", "PReLUBackward", "i < a.n; i += NORM_THREADS", "i < a.n - 1; i += NORM_THREADS"},
-	{"the shift of the vector's first channel", "channelwise", "ScaleShift", "b[l] = a.b[c + l];", "b[l] = a.b[c];"},
+	{"the shift of the vector's first channel", "channelwise", "ScaleShift", "b[l] = a.b[SHIFT_OF(c + l)];", "b[l] = a.b[SHIFT_OF(c)];"},
 	{"no division of equals", "pointwise", "ChosenBackward", "return a > b ? dy : a == b ? 0.5f * dy : 0.f;", "return a >= b ? dy : 0.f;"},
 	{"the parts of the first block alone", "mse", "MSE", "i < (int)gridDim.x; i += thread_count()) sum", "i < 1; i += thread_count()) sum"},
 	{"half of the slope", "mse", "MSEBackward", "scale = 2.f * *a.dloss", "scale = *a.dloss"},
