@@ -87,8 +87,8 @@ func TestPlanted(t *testing.T) {
 // TestSuiteOrders runs the suite in other legal orders, each in a process of its
 // own: the threads of a block and the blocks of a grid from the last to the first
 // and a stream's work only when somebody waits for it, and the threads of a block
-// interleaved. And it runs it as on a card of 132 multiprocessors, an H100 or an
-// H200, for which work is cut into other parts.
+// interleaved. The first of them is as on a card of 132 multiprocessors, an H100 or
+// an H200, for which work is cut into other parts.
 func TestSuiteOrders(t *testing.T) {
 	o := fakeOptions(t)
 	o.NoLibraries = true
@@ -98,9 +98,8 @@ func TestSuiteOrders(t *testing.T) {
 	}
 	t.Parallel()
 	for name, env := range map[string][]string{
-		"reverse":             {"FAKE_ORDER=reverse", "FAKE_QUEUE=lazy"},
-		"interleave":          {"FAKE_ORDER=interleave", "FAKE_QUEUE=lazy"},
-		"132 multiprocessors": {"FAKE_MULTIPROCESSORS=132"},
+		"reverse on 132 multiprocessors": {"FAKE_ORDER=reverse", "FAKE_QUEUE=lazy", "FAKE_MULTIPROCESSORS=132"},
+		"interleave":                     {"FAKE_ORDER=interleave", "FAKE_QUEUE=lazy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
