@@ -5,16 +5,12 @@ import (
 	"encoding/json"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
-	"github.com/potstill/potstill/engine/gpu"
 	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/engine/train"
 )
@@ -194,30 +190,10 @@ func (r *contrastRun) memories(t *testing.T, tolerance float64, of func(v *engin
 	}
 }
 
-// TestContrastOnCPU does so in float32, compiled.
-func TestContrastOnCPU(t *testing.T) {
-	for _, variant := range cpu.Variants() {
-		b, err := cpu.New(cpu.Options{Threads: 2, Variant: variant})
-		if err != nil {
-			t.Fatal(err)
-		}
-		contrastOn(t, b)
-	}
-}
-
-// TestContrastOnGPU does so by the stand-ins of CUDA's libraries.
-func TestContrastOnGPU(t *testing.T) {
-	dir := fake.Dir(t)
-	b, err := gpu.New(gpu.Options{Search: []string{dir}, CacheDir: filepath.Join(dir, "cache"), NoLibraries: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	contrastOn(t, b)
-}
+// TestContrastOnBackends does so in float32, compiled.
+func TestContrastOnBackends(t *testing.T) { eachBackend(t, contrastOn) }
 
 func contrastOn(t *testing.T, b engine.Backend) {
-	t.Helper()
-	defer b.Close()
 	r := newContrastRun(t)
 	store := engine.NewStore(b)
 	defer store.Close()

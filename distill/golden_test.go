@@ -6,16 +6,12 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
-	"github.com/potstill/potstill/engine/gpu"
 	"github.com/potstill/potstill/engine/ref"
 	"github.com/potstill/potstill/engine/train"
 )
@@ -369,32 +365,9 @@ func TestGoldenLosses(t *testing.T) {
 	})
 }
 
-// TestGoldenLossesOnCPU holds them in float32 on the instruction sets of the
-// machine, and on the reference backend.
-func TestGoldenLossesOnCPU(t *testing.T) {
-	onBackend(t, ref.New())
-	for _, v := range cpu.Variants() {
-		b, err := cpu.New(cpu.Options{Threads: 2, Variant: v})
-		if err != nil {
-			t.Fatal(err)
-		}
-		onBackend(t, b)
-	}
-}
-
-// TestGoldenLossesOnGPU holds them by the stand-ins of CUDA's libraries.
-func TestGoldenLossesOnGPU(t *testing.T) {
-	dir := fake.Dir(t)
-	b, err := gpu.New(gpu.Options{Search: []string{dir}, CacheDir: filepath.Join(dir, "cache"), NoLibraries: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	onBackend(t, b)
-}
-
-func onBackend(t *testing.T, b engine.Backend) {
-	t.Run(strings.ReplaceAll(b.Name(), "/", "-"), func(t *testing.T) {
-		defer b.Close()
+// TestGoldenLossesOnBackends holds them in float32.
+func TestGoldenLossesOnBackends(t *testing.T) {
+	eachBackend(t, func(t *testing.T, b engine.Backend) {
 		eachLoss(t, func(t *testing.T, write func() *written) {
 			w := write()
 			value, grads := w.single(t, b)

@@ -95,35 +95,33 @@ func (t *translator) rounded(n *onnxread.Node, a *act, k *coding) ([]value, erro
 }
 
 func quantizeLinear(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	if err != nil {
-		return nil, err
-	}
-	c, err := constants(in, 1, 2)
-	if err != nil {
-		return nil, err
-	}
-	k, err := codingOf(c[0], c[1], 0)
+	a, k, err := coded(in)
 	if err != nil {
 		return nil, err
 	}
 	return t.rounded(n, a, k)
 }
 
-func dequantizeLinear(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	if err != nil {
-		return nil, err
-	}
-	c, err := constants(in, 1, 2)
-	if err != nil {
-		return nil, err
-	}
-	k, err := codingOf(c[0], c[1], 0)
+func dequantizeLinear(_ *translator, _ *onnxread.Node, in []value) ([]value, error) {
+	a, k, err := coded(in)
 	if err != nil {
 		return nil, err
 	}
 	return []value{{a: a.decoded()}}, a.checkCoding(k)
+}
+
+// coded returns the tensor of QuantizeLinear or DequantizeLinear and its coding.
+func coded(in []value) (*act, *coding, error) {
+	a, err := first(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := constants(in, 1, 2)
+	if err != nil {
+		return nil, nil, err
+	}
+	k, err := codingOf(c[0], c[1], 0)
+	return a, k, err
 }
 
 // decoded returns the tensor as one of numbers.
