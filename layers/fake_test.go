@@ -30,19 +30,7 @@ modules:
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := n.Model()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := engine.NewStore(ref.New())
-	defer store.Close()
-	if err := m.Init(store, 1); err != nil {
-		t.Fatal(err)
-	}
-	s, err := m.State(store)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := layers.Started(t, n, 1)
 	weight := layers.Fake{Bits: 8, Signed: true, Symmetric: true, PerChannel: true}
 	n, s, err = layers.SetFakes([]layers.Quantizer{
 		{Module: "conv", Role: layers.FakeInput, Fake: layers.Fake{Bits: 8}, Scale: []float32{0.02}, Zero: []float32{100}},

@@ -211,19 +211,7 @@ func drawnNet(t *testing.T) (*layers.Net, layers.StateDict, []float32) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := n.Model()
-	if err != nil {
-		t.Fatal(err)
-	}
-	store := engine.NewStore(ref.New())
-	defer store.Close()
-	if err := m.Init(store, 3); err != nil {
-		t.Fatal(err)
-	}
-	s, err := m.State(store)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := layers.Started(t, n, 3)
 	rng := rand.New(rand.NewPCG(3, 4))
 	image := make([]float32, 2*12*12*3)
 	for i := range image {
