@@ -35,6 +35,9 @@ type PeerError struct {
 // Error implements error.
 func (e *PeerError) Error() string { return fmt.Sprintf("rank %d is gone: %s", e.Rank, e.Why) }
 
+// GoneRank returns its number.
+func (e *PeerError) GoneRank() int { return e.Rank }
+
 // LocalPeers returns n Peers that are goroutines of this process: each is to be
 // used by one of its own.
 func LocalPeers(n int) []*LocalPeer {

@@ -172,7 +172,7 @@ func (t *Trainer) settle(l *launch) error {
 	}
 	all, err := t.gather(l)
 	if err != nil {
-		return t.failed(err)
+		return t.failed(fault(t.store.Backend(), err))
 	}
 	if err := t.ledger.settle(l, all); err != nil {
 		return err
