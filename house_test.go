@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"engine/backendtest", "layers/checkpoint/checkpointtest", "layers/checkpoint/torch", "layers/checkpoint/study8"},
 	{"layers/checkpoint/foreign", "layers/checkpoint/onnxnet", "layers/identify"},
 	{"layers/checkpoint"},
-	{"layers/checkpoint/onnx", "distill", "distill/compress", "distill/eval"},
+	{"layers/checkpoint/onnx", "distill", "distill/budget", "distill/compress", "distill/eval"},
 	{"distill/fit", "distill/lowrank", "distill/prune", "distill/quant"},
 	{"layers/checkpoint/export", "distill/study"},
 	{"cmd"},

@@ -8,32 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
-
-// parseBytes reads a number of bytes, as 98496, 98496B, 96KB or 1.5MB; a KB is 1000.
-func parseBytes(text string) (int64, error) {
-	t := strings.ToUpper(strings.TrimSpace(text))
-	unit := 1.0
-	for _, u := range []struct {
-		name string
-		n    float64
-	}{{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"KIB", 1 << 10}, {"MIB", 1 << 20}, {"B", 1}} {
-		if rest, ok := strings.CutSuffix(t, u.name); ok {
-			t, unit = strings.TrimSpace(rest), u.n
-			break
-		}
-	}
-	v, err := strconv.ParseFloat(t, 64)
-	if err != nil || !(v*unit >= 1) || v*unit > 1<<50 {
-		return 0, fmt.Errorf("%q is no number of bytes; give one as 98496B or 96KB", text)
-	}
-	return int64(v * unit), nil
-}
 
 // chooseBits returns the bits of every layer's weight; 32 stands for float32.
 func (w *work) chooseBits() (map[string]int, error) {
@@ -77,7 +56,7 @@ type move struct {
 // room, layers that lose more than floatDivergence with 8 bits stay in float32, those
 // first that lose most. The size is that of the file as it is written.
 func (w *work) fit() error {
-	limit, err := parseBytes(w.o.Under)
+	limit, err := budget.ParseBytes(w.o.Under)
 	if err != nil {
 		return err
 	}

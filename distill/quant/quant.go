@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/quant/observe"
 	"github.com/potstill/potstill/layers"
@@ -119,7 +120,7 @@ func (o *Options) Validate() error {
 		return errors.New("a net that is trained further rounds its weights and finds its biases itself: leave adaround and the correction of biases out")
 	}
 	if o.Under != "" {
-		if _, err := parseBytes(o.Under); err != nil {
+		if _, err := budget.ParseBytes(o.Under); err != nil {
 			return err
 		}
 	}
