@@ -130,6 +130,9 @@ func (op ClipScale) Infer(in []Spec) ([]Spec, error) {
 // Outputs, in place: the accumulators,
 //
 //	a ← (1-first)·a + Weight·g       (first = 1 discards what a held, NaN too)
+//
+// Weight·g is rounded to float32 before it is added, so that it does not matter for the
+// bits of the sum whether it is added here or by an AllReduce.
 type Accumulate struct {
 	K      int
 	Weight float32

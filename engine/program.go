@@ -79,6 +79,7 @@ func (g *Graph) plan(b Backend, o Options) (*plan, aliases, error) {
 		return nil, nil, err
 	}
 	p.hoist(a)
+	p.early(a)
 	if !o.NoFuse {
 		p.chain()
 	}
