@@ -14,7 +14,6 @@ import (
 type StepTimer struct {
 	p     *Program
 	parts []Recording // one a step; nil without a Recorder
-	none  Recording   // of no step
 }
 
 // StepTimer returns a timer of the program, which must have been run.
@@ -32,9 +31,6 @@ func (p *Program) StepTimer() (t *StepTimer, err error) {
 			err = errors.Join(fmt.Errorf("%s: recording steps: %w", p.backend.Name(), err), t.Close())
 		}
 	}()
-	if t.none, err = r.Record(func() error { return nil }); err != nil {
-		return t, err
-	}
 	for i := range p.steps {
 		part, err := r.Record(func() error { return enqueue(p.steps[i : i+1]) })
 		if err != nil {
@@ -46,8 +42,8 @@ func (p *Program) StepTimer() (t *StepTimer, err error) {
 }
 
 // Steps takes the inputs, runs every step once, and appends to each step's seconds
-// what it took, from its launch to its end; see Empty. seconds has one element a step
-// of the Plan.
+// what it took, from its launch to its end: more than in a whole run, where
+// nobody waits between two steps. seconds has one element a step of the Plan.
 func (t *StepTimer) Steps(ctx context.Context, in Bindings, seconds [][]float64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -82,26 +78,6 @@ func (t *StepTimer) Steps(ctx context.Context, in Bindings, seconds [][]float64)
 	return nil
 }
 
-// Empty returns the seconds that Steps would tell of a step that does nothing: the
-// cost of launching a step alone, of waiting for it, and of looking at the clock. In
-// a whole run it is paid once.
-func (t *StepTimer) Empty() (float64, error) {
-	const times = 64
-	begin := time.Now()
-	for range times {
-		if t.none != nil {
-			if err := t.none.Replay(); err != nil {
-				return 0, err
-			}
-		}
-		if err := t.p.backend.Sync(); err != nil {
-			return 0, err
-		}
-		time.Now()
-	}
-	return time.Since(begin).Seconds() / times, nil
-}
-
 // upload takes the inputs, whose way is not timed.
 func (t *StepTimer) upload(in Bindings) error {
 	err := t.p.upload(in)
@@ -128,11 +104,9 @@ func (t *StepTimer) Whole(in Bindings) (float64, error) {
 // Close frees what the timer has recorded. It may be called twice.
 func (t *StepTimer) Close() error {
 	var errs []error
-	for _, r := range append(t.parts, t.none) {
-		if r != nil {
-			errs = append(errs, r.Close())
-		}
+	for _, r := range t.parts {
+		errs = append(errs, r.Close())
 	}
-	t.parts, t.none = nil, nil
+	t.parts = nil
 	return errors.Join(errs...)
 }

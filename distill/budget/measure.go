@@ -12,7 +12,7 @@ import (
 )
 
 // keysOf returns the keys of what a run of a plan comes to: its steps, and behind them
-// the launch with the ways of its images and logits. A key names the processor, the
+// the ways of its images and logits. A key names the processor, the
 // instruction set or card, the threads, and the step with its settings, shapes and
 // types: a time holds for what is the same in all of these, and for nothing else.
 func keysOf(b engine.Backend, plan *engine.Plan, x, logits *engine.Value) []string {
@@ -40,8 +40,10 @@ const (
 // just written, and weights are where the caches have left them a run ago. Whole runs
 // with their input, whole runs without, and runs step by step take turns, so that what
 // disturbs one disturbs all; each time is the median. It returns milliseconds: one of
-// each step, less what launching a step alone costs, and what a run takes beside its
-// steps, which is one launch and the ways of the input and the output.
+// each step, and one of what a run takes beside its steps, the ways of the input and
+// the output. A step that is launched and waited for alone takes longer than among
+// others: by as much, on the mean, as all steps together take longer than the whole
+// run, and that is taken off.
 func measure(ctx context.Context, p *engine.Program, x, logits *engine.Value) (ms []float64, err error) {
 	images := make([]float32, x.Len())
 	for i := range images {
@@ -68,21 +70,24 @@ func measure(ctx context.Context, p *engine.Program, x, logits *engine.Value) (m
 	}
 	defer func() { err = errors.Join(err, t.Close()) }()
 	steps := make([][]float64, len(p.Plan().Steps))
-	var runs, wholes, empties []float64
+	var runs, wholes []float64
 	for begin := time.Now(); len(runs) < leastRuns || len(runs) < mostRuns && time.Since(begin) < leastTime; {
 		a, err1 := run()
 		b, err2 := t.Whole(bound)
-		e, err3 := t.Empty()
-		if err := errors.Join(err1, err2, err3, t.Steps(ctx, bound, steps)); err != nil {
+		if err := errors.Join(err1, err2, t.Steps(ctx, bound, steps)); err != nil {
 			return nil, err
 		}
-		runs, wholes, empties = append(runs, a), append(wholes, b), append(empties, e)
+		runs, wholes = append(runs, a), append(wholes, b)
 	}
-	empty := median(empties)
+	all := 0.0
 	for _, s := range steps {
-		ms = append(ms, 1000*max(median(s)-empty, 0))
+		all += median(s)
 	}
-	return append(ms, 1000*(empty+max(median(runs)-median(wholes), 0))), nil
+	alone := max(all-median(wholes), 0) / float64(len(steps))
+	for _, s := range steps {
+		ms = append(ms, 1000*max(median(s)-alone, 0))
+	}
+	return append(ms, 1000*max(median(runs)-median(wholes), 0)), nil
 }
 
 func median(x []float64) float64 { return metrics.Percentile(x, 0.5) }

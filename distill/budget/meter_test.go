@@ -15,6 +15,10 @@ import (
 
 func drawn(t *testing.T, a layers.Arch, size int) *checkpoint.Checkpoint {
 	m, s := checkpointtest.Draw(t, a, 1)
+	return checkpointOf(m, s, size)
+}
+
+func checkpointOf(m *layers.Model, s layers.StateDict, size int) *checkpoint.Checkpoint {
 	return &checkpoint.Checkpoint{Net: m.Net(), State: s, Preprocess: checkpoint.Preprocess{Size: size}}
 }
 

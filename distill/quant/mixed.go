@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -26,13 +27,30 @@ func (w *work) chooseBits() (map[string]int, error) {
 		if slices.ContainsFunc(w.o.Float, func(p string) bool { return layers.Fits(p, m.Name) }) {
 			out[m.Name] = 32
 		}
+		if p, ok := w.o.layerPattern(m.Name); ok {
+			out[m.Name] = w.o.LayerBits[p]
+		}
 	}
-	for _, p := range w.o.Float {
-		if !slices.ContainsFunc(w.net.Modules, func(m layers.Module) bool { return out[m.Name] == 32 && layers.Fits(p, m.Name) }) {
+	for _, p := range slices.Concat(w.o.Float, slices.Sorted(maps.Keys(w.o.LayerBits))) {
+		if !slices.ContainsFunc(w.net.Modules, func(m layers.Module) bool { return out[m.Name] != 0 && layers.Fits(p, m.Name) }) {
 			return nil, fmt.Errorf("no convolution and no linear layer is named %s; potstill summary lists the layers", p)
 		}
 	}
 	return out, nil
+}
+
+// layerPattern returns the pattern of LayerBits that counts for a layer.
+func (o *Options) layerPattern(layer string) (string, bool) {
+	if _, ok := o.LayerBits[layer]; ok {
+		return layer, true
+	}
+	best, found := "", false
+	for _, p := range slices.Sorted(maps.Keys(o.LayerBits)) {
+		if layers.Fits(p, layer) && (!found || len(p) > len(best)) {
+			best, found = p, true
+		}
+	}
+	return best, found
 }
 
 // fewBits are those that a layer gets when there is no room for 8.
