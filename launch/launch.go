@@ -117,7 +117,7 @@ func (p *Process) meet(getenv func(string) string) error {
 	}
 	nodes, err := Hosts(getenv("SLURM_JOB_NODELIST"))
 	if err != nil {
-		return fmt.Errorf("Slurm: SLURM_JOB_NODELIST: %w", err)
+		return fmt.Errorf("the list of nodes, SLURM_JOB_NODELIST: %w", err)
 	}
 	if len(nodes) == 0 {
 		return nil
