@@ -16,7 +16,7 @@ func stepKey(op Op, in, out []Spec) string {
 }
 
 // writeSettings writes a value with the names of its types and of its fields that
-// are not zero. Of Codes it writes nothing: their numbers differ from calibration to
+// are not zero; of Peers how many there are. Of Codes it writes nothing: their numbers differ from calibration to
 // calibration and change no kernel's work.
 func writeSettings(b *strings.Builder, v reflect.Value) {
 	switch v.Kind() {
@@ -40,6 +40,10 @@ func writeSettings(b *strings.Builder, v reflect.Value) {
 			}
 			first = false
 			b.WriteString(v.Type().Field(i).Name + ":")
+			if f.Type() == reflect.TypeFor[Peers]() {
+				fmt.Fprint(b, f.Interface().(Peers).Size()) // whoever they are
+				continue
+			}
 			writeSettings(b, f)
 		}
 		b.WriteByte('}')
