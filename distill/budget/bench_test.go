@@ -2,11 +2,13 @@ package budget_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/eval"
+	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -20,8 +22,9 @@ func BenchmarkTable(b *testing.B) {
 	for _, x := range []struct {
 		family string
 		size   int
-	}{{"mobilenet_v2", 128}, {"mlperf_resnet8", 32}, {"cnn-dwpw", 128}, {"cnn-dwpw", 28}} {
-		b.Run(x.family, func(b *testing.B) {
+		int8   bool
+	}{{"mobilenet_v2", 128, false}, {"mlperf_resnet8", 32, false}, {"mlperf_resnet8", 32, true}, {"cnn-dwpw", 128, false}, {"cnn-dwpw", 28, false}} {
+		b.Run(fmt.Sprintf("%s-%d-int8=%v", x.family, x.size, x.int8), func(b *testing.B) {
 			backend, err := cpu.New(cpu.Options{})
 			if err != nil {
 				b.Fatal(err)
@@ -30,6 +33,9 @@ func BenchmarkTable(b *testing.B) {
 			m, s := checkpointtest.Draw(b, layers.Arch{Family: x.family, Classes: 10}, 1)
 			c := checkpointOf(m, s, x.size)
 			other := halved(b, c)
+			if x.int8 {
+				c, other = layout(b, c), layout(b, other)
+			}
 			var whole, sum float64
 			for b.Loop() {
 				meter := budget.Meter{Backend: backend, Limits: budget.Limits{MS: 1, Batch: 1}}
@@ -68,6 +74,15 @@ func halved(b *testing.B, c *checkpoint.Checkpoint) *checkpoint.Checkpoint {
 		}
 	}
 	out, err := c.Rewrite(layers.Select(keep))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+// layout returns the checkpoint in integers.
+func layout(b *testing.B, c *checkpoint.Checkpoint) *checkpoint.Checkpoint {
+	out, err := quant.Layout(c, quant.Options{Scheme: quant.Int8})
 	if err != nil {
 		b.Fatal(err)
 	}

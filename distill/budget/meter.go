@@ -104,11 +104,20 @@ func (m *Meter) memory(c *checkpoint.Checkpoint, h, w int) (int64, error) {
 	return int64(plan.ArenaBytes - plan.KeptBytes), nil
 }
 
-// time returns the time of a batch by the table, in milliseconds. What the table
-// lacks is measured.
-func (m *Meter) time(ctx context.Context, c *checkpoint.Checkpoint, h, w int) (ms float64, err error) {
+// time returns the time of a batch by the table, in milliseconds.
+func (m *Meter) time(ctx context.Context, c *checkpoint.Checkpoint, h, w int) (float64, error) {
+	_, keys, err := m.timed(ctx, c, h, w)
+	if err != nil {
+		return 0, err
+	}
+	return m.Times.sum(keys)
+}
+
+// timed returns the plan of a checkpoint's program for a batch, and the keys of its
+// times, of which the table lacks none: what it had lacked has been measured.
+func (m *Meter) timed(ctx context.Context, c *checkpoint.Checkpoint, h, w int) (plan *engine.Plan, keys []string, err error) {
 	if m.Backend == nil {
-		return 0, errors.New("a limit of time is measured, and there is no device to measure on")
+		return nil, nil, errors.New("a limit of time is measured, and there is no device to measure on")
 	}
 	if m.Times == nil {
 		m.Times = new(Table)
@@ -117,30 +126,31 @@ func (m *Meter) time(ctx context.Context, c *checkpoint.Checkpoint, h, w int) (m
 	defer func() { err = errors.Join(err, store.Close()) }()
 	model, err := c.Infer(store)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
 	g, x, logits, err := forward(model, max(m.Batch, 1), h, w)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	plan, err := g.Explain(m.Backend, engine.Options{Store: store, Outputs: []*engine.Value{logits}})
+	o := engine.Options{Store: store, Outputs: []*engine.Value{logits}}
+	if plan, err = g.Explain(m.Backend, o); err != nil {
+		return nil, nil, err
+	}
+	keys = keysOf(m.Backend, plan, x, logits)
+	if m.Times.lacks(keys) == 0 {
+		return plan, keys, nil
+	}
+	p, err := g.Compile(m.Backend, o)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	keys := keysOf(m.Backend, plan, x, logits)
-	if m.Times.lacks(keys) > 0 {
-		p, err := g.Compile(m.Backend, engine.Options{Store: store, Outputs: []*engine.Value{logits}})
-		if err != nil {
-			return 0, err
-		}
-		took, err := measure(ctx, p, x, logits)
-		if err = errors.Join(err, p.Close()); err != nil {
-			return 0, fmt.Errorf("timing %s: %w", c.Net, err)
-		}
-		n := m.Times.add(keys, took)
-		if m.Log != nil {
-			m.Log.Debug("timed", "net", c.Net.String(), "steps", len(keys), "new", n)
-		}
+	took, err := measure(ctx, p, x, logits)
+	if err = errors.Join(err, p.Close()); err != nil {
+		return nil, nil, fmt.Errorf("timing %s: %w", c.Net, err)
 	}
-	return m.Times.sum(keys)
+	n := m.Times.add(keys, took)
+	if m.Log != nil {
+		m.Log.Debug("timed", "net", c.Net.String(), "steps", len(keys), "new", n)
+	}
+	return plan, keys, nil
 }

@@ -84,3 +84,40 @@ func TestCost(t *testing.T) {
 		t.Errorf("without limits: %+v, %v", plain, err)
 	}
 }
+
+func TestLayers(t *testing.T) {
+	b, err := cpu.New(cpu.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	start := drawn(t, layers.Arch{Family: "mlperf_resnet8", Classes: 10}, 32)
+	small := drawn(t, layers.Arch{Family: "mlperf_resnet8", Classes: 10, Base: 12}, 32)
+	if small.State, err = checkpoint.Quantize(small.State, checkpoint.Float16); err != nil {
+		t.Fatal(err)
+	}
+	m := budget.Meter{Backend: b, Limits: budget.Limits{MS: 1, Batch: 1}}
+	all, err := m.Layers(context.Background(), start.Net, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost, err := m.Cost(context.Background(), small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var macs int64
+	ms := 0.0
+	for _, l := range all {
+		macs, ms = macs+l.MACs, ms+l.MS
+		if l.Bits != 16 || l.Before <= 0 || l.Kind == "Conv2d" && l.After*16 != l.Before*12 || l.Bytes == 0 {
+			t.Errorf("%+v", l)
+		}
+	}
+	if len(all) != 10 || macs != cost.MACs || ms <= 0 || ms > cost.MS {
+		t.Errorf("%d layers with %d multiply-adds of %d, %g ms of %g", len(all), macs, cost.MACs, ms, cost.MS)
+	}
+	gone, err := m.Layers(context.Background(), drawn(t, layers.Arch{Family: "cnn-plain", Classes: 10, Base: 4}, 32).Net, small)
+	if err != nil || len(gone) <= 10 || gone[len(gone)-1].After != 0 || gone[len(gone)-1].Before == 0 {
+		t.Errorf("beside another net: %+v, %v", gone, err)
+	}
+}

@@ -74,7 +74,7 @@ type ShrinkLayer struct {
 	Bits   int     `json:"bits,omitempty"`   // of the weight
 	Bytes  int64   `json:"bytes,omitempty"`  // of its tensors in the file
 	MACs   int64   `json:"macs,omitempty"`
-	MS     float64 `json:"ms,omitempty"` // of the step that it is part of, shared among its layers by MACs
+	MS     float64 `json:"ms,omitempty"` // of the step that begins with it; what that takes in has none
 }
 
 // A ShrinkNet is a trained net with its figures.
