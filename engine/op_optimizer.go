@@ -131,8 +131,9 @@ func (op ClipScale) Infer(in []Spec) ([]Spec, error) {
 //
 //	a ← (1-first)·a + Weight·g       (first = 1 discards what a held, NaN too)
 //
-// Weight·g is rounded to float32 before it is added, so that it does not matter for the
-// bits of the sum whether it is added here or by an AllReduce.
+// The backends in float32 round Weight·g before it is added, so that it does not matter for the
+// bits of the sum whether it is added here or by an AllReduce. The reference, which computes
+// in float64, does not.
 type Accumulate struct {
 	K      int
 	Weight float32

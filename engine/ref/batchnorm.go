@@ -50,7 +50,6 @@ func batchNorm(op engine.BatchNorm, in, out []Array) {
 		a := exact(float64(op.Momentum))
 		keep := exact(1 - a.v)
 		unbiased := v.mul(exact(float64(m) / float64(m-1)))
-		mu.v, unbiased.v = float64(float32(mu.v)), float64(float32(unbiased.v))
 		out[3].set(k, keep.mul(exact(mean.V[k])).add(a.mul(mu)))
 		out[4].set(k, keep.mul(exact(variance.V[k])).add(a.mul(unbiased)))
 	}

@@ -90,7 +90,6 @@ func accumulate(op engine.Accumulate, in, out []Array) {
 		for i := range g.V {
 			s := weight.mul(exact(g.V[i]))
 			if first != 1 {
-				s.v = float64(float32(s.v))
 				s = exact(1 - first).mul(exact(a.V[i])).add(s)
 			}
 			out[t].set(i, s)
