@@ -1,0 +1,90 @@
+package shrink
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/potstill/potstill/distill/budget"
+	"github.com/potstill/potstill/distill/quant"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+)
+
+// A candidate is a net in float32 with the bits that the weights of its layers are
+// to have; no bits mean that it stays in float32.
+type candidate struct {
+	c    *checkpoint.Checkpoint
+	bits map[string]int
+}
+
+// weighted returns the layers that have bits, in the order of execution.
+func weighted(n *layers.Net) (names []string) {
+	for i := range n.Modules {
+		switch n.Modules[i].Kind.(type) {
+		case layers.Conv2d, layers.Linear:
+			names = append(names, n.Modules[i].Name)
+		}
+	}
+	return names
+}
+
+// clone returns a candidate whose bits may be changed.
+func (x candidate) clone() candidate { return candidate{x.c, maps.Clone(x.bits)} }
+
+// quantizer returns the settings of quantization.
+func (x candidate) quantizer() quant.Options {
+	return quant.Options{Scheme: quant.Int8, LayerBits: x.bits}
+}
+
+// written returns the candidate as its file would be, with ranges that nobody has
+// observed.
+func (x candidate) written() (*checkpoint.Checkpoint, error) {
+	if len(x.bits) == 0 {
+		return x.c, nil
+	}
+	plain := *x.c
+	plain.Extra, plain.Progress, plain.Metrics = nil, nil, nil
+	o := x.quantizer()
+	o.Learned = true
+	return quant.Layout(&plain, o)
+}
+
+// apply returns the candidate with the moves made: branches go first, then widths
+// and bits.
+func (x candidate) apply(moves []Move) (candidate, error) {
+	out := x.clone()
+	keep := make(map[string][]int)
+	for _, m := range moves {
+		switch m.Kind {
+		case Block:
+			c, err := out.c.Rewrite(layers.DropBranch(m.At))
+			if err != nil {
+				return out, err
+			}
+			out.c = c
+		case Width:
+			keep[m.At] = m.Keep
+		}
+	}
+	if len(keep) > 0 {
+		c, err := out.c.Rewrite(layers.Select(keep))
+		if err != nil {
+			return out, err
+		}
+		out.c = c
+	}
+	left := weighted(out.c.Net)
+	maps.DeleteFunc(out.bits, func(name string, _ int) bool { return !slices.Contains(left, name) })
+	for _, m := range moves {
+		if m.Kind == Bits {
+			out.bits[m.At] = m.Bits
+		}
+	}
+	return out, nil
+}
+
+// share returns what a limit's share t is, of the limits themselves: t times each.
+func share(l budget.Limits, t float64) budget.Limits {
+	scale := func(n int64) int64 { return int64(float64(n) * t) }
+	return budget.Limits{Bytes: scale(l.Bytes), Params: scale(l.Params), MACs: scale(l.MACs), RAM: scale(l.RAM), MS: l.MS * t, Batch: l.Batch}
+}
