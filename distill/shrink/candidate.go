@@ -15,6 +15,8 @@ import (
 type candidate struct {
 	c    *checkpoint.Checkpoint
 	bits map[string]int
+	// history is that of the file that is written in the end.
+	history []checkpoint.Event
 }
 
 // weighted returns the layers that have bits, in the order of execution.
@@ -29,7 +31,7 @@ func weighted(n *layers.Net) (names []string) {
 }
 
 // clone returns a candidate whose bits may be changed.
-func (x candidate) clone() candidate { return candidate{x.c, maps.Clone(x.bits)} }
+func (x candidate) clone() candidate { return candidate{x.c, maps.Clone(x.bits), x.history} }
 
 // quantizer returns the settings of quantization.
 func (x candidate) quantizer() quant.Options {
@@ -39,14 +41,25 @@ func (x candidate) quantizer() quant.Options {
 // written returns the candidate as its file would be, with ranges that nobody has
 // observed.
 func (x candidate) written() (*checkpoint.Checkpoint, error) {
-	if len(x.bits) == 0 {
-		return x.c, nil
+	out := x.c
+	if len(x.bits) > 0 {
+		o := x.quantizer()
+		o.Learned = true
+		var err error
+		if out, err = quant.Layout(bare(x.c), o); err != nil {
+			return nil, err
+		}
 	}
-	plain := *x.c
-	plain.Extra, plain.Progress, plain.Metrics = nil, nil, nil
-	o := x.quantizer()
-	o.Learned = true
-	return quant.Layout(&plain, o)
+	out = bare(out)
+	out.History = x.history
+	return out, nil
+}
+
+// bare returns the checkpoint without figures and without the state of a run.
+func bare(c *checkpoint.Checkpoint) *checkpoint.Checkpoint {
+	out := *c
+	out.Extra, out.Progress, out.Metrics = nil, nil, nil
+	return &out
 }
 
 // apply returns the candidate with the moves made: branches go first, then widths

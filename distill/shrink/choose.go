@@ -181,7 +181,7 @@ func (k *chooser) cost(ctx context.Context, bits map[string]int) (budget.Cost, e
 			keep[name] = k.loss.widths[name].keep(n)
 		}
 	}
-	x := candidate{k.hollow, bits}
+	x := candidate{k.hollow, bits, k.x.history}
 	if len(keep) > 0 {
 		c, err := k.hollow.Rewrite(layers.Select(keep))
 		if err != nil {
@@ -200,12 +200,11 @@ func (k *chooser) cost(ctx context.Context, bits map[string]int) (budget.Cost, e
 
 // hollow returns the net with zeros for values.
 func hollow(c *checkpoint.Checkpoint) *checkpoint.Checkpoint {
-	out := *c
-	out.Extra, out.Progress, out.Metrics = nil, nil, nil
+	out := bare(c)
 	out.State = slices.Clone(c.State)
 	for i := range out.State {
 		e := &out.State[i]
 		e.Data, e.Codes = make([]float32, len(e.Data)), nil
 	}
-	return &out
+	return out
 }

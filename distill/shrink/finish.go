@@ -26,10 +26,10 @@ func (s *search) finish(ctx context.Context, x candidate) (*Outcome, error) {
 			return nil, err
 		}
 	}
-	clean := *best
-	clean.Extra, clean.Progress, clean.Metrics = nil, nil, nil
+	clean := bare(best)
+	clean.History = x.history
 	path := filepath.Join(s.dir, ResultFile)
-	if _, err := checkpoint.Save(path, &clean); err != nil {
+	if _, err := checkpoint.Save(path, clean); err != nil {
 		return nil, err
 	}
 	r := &Outcome{Path: path, Journal: s.journal, Accuracy: accuracy}
@@ -40,7 +40,7 @@ func (s *search) finish(ctx context.Context, x candidate) (*Outcome, error) {
 		return nil, err
 	}
 	if !s.o.Under.Met(r.Cost) {
-		return r, fmt.Errorf("%s costs %+v, more than %s", path, r.Cost, s.o.Under)
+		return r, fmt.Errorf("%s costs %s, more than %s", path, told(s.o.Under, r.Cost), s.o.Under)
 	}
 	return r, s.save()
 }

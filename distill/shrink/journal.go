@@ -50,11 +50,8 @@ type Journal struct {
 	// another one is refused.
 	Identity string  `json:"identity"`
 	Trials   []Trial `json:"trials"`
-	// Rounds is the number of rounds that are over, Split how often the round under
-	// way was taken back and cut into smaller ones.
-	Rounds int     `json:"rounds"`
-	Target float64 `json:"target"` // of the last round that is over
-	Done   bool    `json:"done"`   // the search is over; the final training is next
+	Rounds   int     `json:"rounds"` // that are over
+	Done     bool    `json:"done"`   // the search is over; the final training is next
 	// Seconds is how long it took so far, by the clock.
 	Seconds float64 `json:"seconds"`
 }

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
+	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/distill/fit"
@@ -18,11 +20,9 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// static quantizes without a file's fingerprint in the way: the net is of this search.
+// static quantizes a net of the search.
 func static(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o quant.Options) (*checkpoint.Checkpoint, error) {
-	plain := *c
-	plain.Extra, plain.Progress, plain.Metrics = nil, nil, nil
-	out, _, err := quant.Static(ctx, env, &plain, o)
+	out, _, err := quant.Static(ctx, env, bare(c), o)
 	return out, err
 }
 
@@ -83,12 +83,16 @@ func (s *search) round(ctx context.Context, x candidate, target float64) (best c
 		return best, trial, err
 	}
 	surveyed := make(map[string]*losses) // by the block that goes first
-	found := false
+	found, nearest := false, math.Inf(1)
+	var least budget.Cost
 	for _, p := range all {
 		t := Trial{Round: s.journal.Rounds + 1, Name: p.name, Target: target}
 		y, err := s.propose(ctx, x, p, &t, surveyed)
 		if errors.Is(err, errNoMove) {
 			s.log("no such net meets the round's limits", "proposal", p.name)
+			if e := s.o.Under.Excess(t.Cost); e < nearest {
+				nearest, least = e, t.Cost
+			}
 			continue
 		}
 		if err != nil {
@@ -99,7 +103,7 @@ func (s *search) round(ctx context.Context, x candidate, target float64) (best c
 		}
 	}
 	if !found {
-		return best, trial, fmt.Errorf("shrink: %s cannot be met from this net, with an eighth of its channels or fewer left everywhere and the fewest bits; ask for more, or start from another net", share(s.o.Under, target))
+		return best, trial, fmt.Errorf("shrink: %s cannot be met from this net: the nearest that it can come to is %s; ask for that, or start from another net", share(s.o.Under, target), told(s.o.Under, least))
 	}
 	return best, trial, nil
 }
@@ -142,10 +146,10 @@ func (s *search) propose(ctx context.Context, x candidate, p proposal, t *Trial,
 	}
 	k := &chooser{meter: s.meter, limits: share(s.o.Under, t.Target), x: base, loss: l, kinds: p.kinds, bits: s.o.Bits, least: s.o.Least}
 	moves, cost, err := k.choose(ctx)
-	if err != nil {
+	if t.Cost = cost; err != nil {
 		return base, err
 	}
-	t.Moves, t.Cost = append(t.Moves, moves...), cost
+	t.Moves = append(t.Moves, moves...)
 	y, err := x.apply(t.Moves)
 	if err != nil {
 		return y, err
@@ -193,4 +197,19 @@ func (s *search) fit(ctx context.Context, ds *data.Dataset, c *checkpoint.Checkp
 		j.Resume = true
 	}
 	return fit.Run(ctx, s.env.Backend, j)
+}
+
+// told writes a cost as a budget, with the parts that the limits have.
+func told(l budget.Limits, c budget.Cost) string {
+	of := func(limit, n int64) int64 {
+		if limit == 0 {
+			return 0
+		}
+		return n
+	}
+	out := budget.Limits{Bytes: of(l.Bytes, c.Bytes), Params: of(l.Params, c.Params), MACs: of(l.MACs, c.MACs), RAM: of(l.RAM, c.RAM), Batch: l.Batch}
+	if l.MS > 0 {
+		out.MS = c.MS
+	}
+	return out.String()
 }

@@ -42,6 +42,7 @@ type search struct {
 	survey   *surveyor
 	tune     *data.Dataset
 	journal  *Journal
+	history  []checkpoint.Event // of the file that is written
 	begun    time.Time
 	before   float64 // seconds of earlier processes
 }
@@ -68,9 +69,18 @@ func Run(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, te
 	}
 	x, err := s.rounds(ctx)
 	if err != nil {
-		return nil, err
+		return nil, s.stopped(ctx, err)
 	}
-	return s.finish(ctx, x)
+	out, err := s.finish(ctx, x)
+	return out, s.stopped(ctx, err)
+}
+
+// stopped says how a search that was stopped is resumed.
+func (s *search) stopped(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("the search was stopped; the same settings with the folder %s resume it: %w", s.dir, ctx.Err())
 }
 
 func newSearch(env compress.Env, start *checkpoint.Checkpoint, teachers []*checkpoint.Checkpoint, o Options) (*search, error) {
@@ -89,7 +99,17 @@ func newSearch(env compress.Env, start *checkpoint.Checkpoint, teachers []*check
 	if len(teachers) == 0 {
 		teachers = []*checkpoint.Checkpoint{start}
 	}
-	s := &search{env: env, o: o, start: start, teachers: teachers, dir: env.Dir, begun: time.Now()}
+	named := *start
+	if named.Classes = env.Data.Classes; len(start.Classes) > 0 {
+		named.Classes = start.Classes
+	}
+	if err := named.CheckDataset(env.Data); err != nil {
+		return nil, err
+	}
+	s := &search{env: env, o: o, start: &named, teachers: teachers, dir: env.Dir, begun: time.Now()}
+	if err := s.tell(); err != nil {
+		return nil, err
+	}
 	times, err := budget.OpenTable(filepath.Join(env.Dir, "times.json"))
 	if err != nil {
 		return nil, err
@@ -104,6 +124,25 @@ func newSearch(env compress.Env, start *checkpoint.Checkpoint, teachers []*check
 	few.Train = env.Data.Train.Subset(o.Tune)
 	s.tune = &few
 	return s, s.open()
+}
+
+// tell makes the history of the file that is written: one event for the whole search,
+// so that its size is known before.
+func (s *search) tell() error {
+	out := *s.start
+	if err := compress.Derive(&out, s.start, "shrink", fmt.Sprintf("under %s, in %d rounds, %d epochs, seed %d", s.o.Under, s.o.Rounds, s.o.Train.Epochs, s.o.Train.Seed)); err != nil {
+		return err
+	}
+	e := &out.History[len(out.History)-1]
+	e.Data = s.env.Data.Fingerprint
+	if path := s.teachers[0].Path; path != "" {
+		var err error
+		if e.Teacher, err = checkpoint.Fingerprint(path); err != nil {
+			return err
+		}
+	}
+	s.history = out.History
+	return nil
 }
 
 // open reads the journal, or begins one.
@@ -147,7 +186,7 @@ func (s *search) save() error {
 
 // first is the start net with the most bits.
 func (s *search) first() candidate {
-	x := candidate{c: s.start, bits: make(map[string]int)}
+	x := candidate{c: s.start, bits: make(map[string]int), history: s.history}
 	if len(s.o.Bits) > 0 {
 		for _, name := range weighted(s.start.Net) {
 			x.bits[name] = s.o.Bits[0]

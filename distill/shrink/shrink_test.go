@@ -1,0 +1,172 @@
+package shrink
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/distill/budget"
+	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/engine/cpu"
+	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
+	"github.com/potstill/potstill/layers/checkpoint/checkpointtest"
+)
+
+// environment has a few of the built-in pictures, the CPU, and a folder of its own.
+func environment(t *testing.T) compress.Env {
+	t.Helper()
+	ds, err := data.Open(context.Background(), "builtin:fashion", data.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ds.Close() })
+	few := *ds
+	few.Train, few.Val = ds.Train.Subset(96), ds.Val.Subset(64)
+	b, err := cpu.New(cpu.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return compress.Env{Backend: b, Data: &few, Dir: t.TempDir()}
+}
+
+// start is a small ResNet with a block that can go.
+func start(t *testing.T) *checkpoint.Checkpoint {
+	t.Helper()
+	m, s := checkpointtest.Draw(t, layers.Arch{Family: "mlperf_resnet8", Classes: 10, Base: 4}, 1)
+	return &checkpoint.Checkpoint{Net: m.Net(), State: s, Preprocess: checkpoint.Preprocess{Size: 28}}
+}
+
+func options(limits budget.Limits) Options {
+	still := data.Transform{Size: 28}
+	return Options{
+		Under: limits, Bits: []int{8, 4}, Rounds: 2, Images: 32, Tune: 64, Fall: 0.9, QAT: 1, KD: distill.Settings{T: 4, Alpha: 0.5},
+		Train: train.Config{Epochs: 1, Batch: 32, Shuffle: true, Train: still, Eval: still, Optimizer: train.OptimizerConfig{Kind: train.SGD, LR: 0.01}},
+	}
+}
+
+// tight are limits below what the net costs with 8 bits.
+func tight(t *testing.T, env compress.Env, c *checkpoint.Checkpoint) budget.Limits {
+	t.Helper()
+	x := candidate{c: c, bits: make(map[string]int)}
+	for _, name := range weighted(c.Net) {
+		x.bits[name] = 8
+	}
+	w, err := x.written()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cost, err := (&budget.Meter{Backend: env.Backend}).Cost(context.Background(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return budget.Limits{Bytes: cost.Bytes * 8 / 10, MACs: cost.MACs * 7 / 10}
+}
+
+// TestSearch: the file meets its budget, and a search that was stopped at every place
+// that it tells of ends with the same bytes.
+func TestSearch(t *testing.T) {
+	env, c := environment(t), start(t)
+	limits := tight(t, env, c)
+	whole, err := Run(context.Background(), env, c, nil, options(limits))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := whole.Best.Bytes; n > limits.Bytes || whole.Cost.Bytes != n || whole.Cost.MACs > limits.MACs {
+		t.Errorf("the file has %d bytes and costs %+v", n, whole.Cost)
+	}
+	accepted, kinds := 0, make(map[string]bool)
+	for _, trial := range whole.Journal.Trials {
+		for _, m := range trial.Moves {
+			kinds[m.Kind] = true
+		}
+		if trial.Accepted {
+			accepted++
+		}
+	}
+	if accepted < 3 || !kinds[Width] || !kinds[Bits] || !kinds[Block] {
+		t.Errorf("%d trials were accepted, of moves %v", accepted, kinds)
+	}
+	want, err := os.ReadFile(whole.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Dir = t.TempDir()
+	for n := 1; ; n++ {
+		ctx, cancel := context.WithCancel(context.Background())
+		env.Log = slog.New(&counting{stop: cancel, left: 7 * n})
+		again, err := Run(ctx, env, c, nil, options(limits))
+		cancel()
+		if errors.Is(err, context.Canceled) && n < 60 {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(again.Path)
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("stopped %d times, the search has come to another file (%v)", n-1, err)
+		}
+		if n < 3 {
+			t.Errorf("the search was stopped %d times only", n-1)
+		}
+		break
+	}
+}
+
+// counting stops a search after so many lines of its log.
+type counting struct {
+	stop func()
+	left int
+}
+
+func (h *counting) Enabled(context.Context, slog.Level) bool { return true }
+func (h *counting) WithAttrs([]slog.Attr) slog.Handler       { return h }
+func (h *counting) WithGroup(string) slog.Handler            { return h }
+func (h *counting) Handle(context.Context, slog.Record) error {
+	if h.left--; h.left == 0 {
+		h.stop()
+	}
+	return nil
+}
+
+// TestRefusals: a budget that cannot be met, a net in bits, another search's folder.
+func TestRefusals(t *testing.T) {
+	env, c := environment(t), start(t)
+	fails := func(want string, c *checkpoint.Checkpoint, o Options) {
+		t.Helper()
+		if _, err := Run(context.Background(), env, c, nil, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("want %q, got %v", want, err)
+		}
+	}
+	small := options(budget.Limits{Bytes: 3000})
+	small.Rounds = 1
+	fails("the nearest that it can come to is", c, small)
+	fails("other settings", c, options(budget.Limits{Bytes: 16000}))
+	fails("budget", c, options(budget.Limits{}))
+	mixed := options(budget.Limits{Bytes: 16000})
+	mixed.Bits = []int{4, 8}
+	fails("the most first", c, mixed)
+	env.Dir = filepath.Join(t.TempDir(), "x")
+	q, err := candidate{c: c, bits: map[string]int{}}.apply(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range weighted(c.Net) {
+		q.bits[name] = 8
+	}
+	w, err := q.written()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fails("quantized already", w, options(budget.Limits{Bytes: 16000}))
+}
