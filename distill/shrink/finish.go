@@ -5,24 +5,23 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
-// finish trains the net in full, in float32 and then with its bits, and writes it. Of
-// a net with bits two are made, by rounding after training and by training with
-// rounded weights; the one with the better validation accuracy is kept.
+// finish trains the net in full, in float32 and then with its bits, and writes it. The
+// training in float32 is kept if it has helped; of a net with bits two are made, by
+// rounding after training and by training with rounded weights, and the one with the
+// better validation accuracy is kept.
 func (s *search) finish(ctx context.Context, x candidate) (*Outcome, error) {
-	out, err := s.fit(ctx, s.env.Data, x.c, filepath.Join(s.dir, "final"), s.o.Train)
+	x, accuracy, err := s.finishFloat(ctx, x)
 	if err != nil {
 		return nil, err
 	}
-	x.c = out.Best
-	best, accuracy := x.c, out.Result.Best.ValAccuracy
+	best := x.c
 	if len(x.bits) > 0 {
-		if best, accuracy, err = s.finishBits(ctx, x); err != nil {
+		if best, accuracy, err = s.finishBits(ctx, x, accuracy); err != nil {
 			return nil, err
 		}
 	}
@@ -45,21 +44,36 @@ func (s *search) finish(ctx context.Context, x candidate) (*Outcome, error) {
 	return r, s.save()
 }
 
-// finishBits returns the better of the two ways to bits.
-func (s *search) finishBits(ctx context.Context, x candidate) (*checkpoint.Checkpoint, float64, error) {
-	o := x.quantizer()
-	o.AdaRound, o.CorrectBias, o.Images, o.Seed = true, true, s.o.Images, s.o.Train.Seed
-	best, err := static(ctx, s.env, x.c, o)
+// finishFloat returns the better of the net and the net trained on, judged as they
+// would be written, and its accuracy.
+func (s *search) finishFloat(ctx context.Context, x candidate) (candidate, float64, error) {
+	was, err := s.judge(ctx, x)
 	if err != nil {
-		return nil, 0, err
+		return x, 0, err
 	}
-	ev, err := eval.Evaluate(ctx, s.env.Backend, best, s.env.Data.Val, eval.Options{Workers: s.o.Train.Workers})
+	out, err := s.fit(ctx, s.env.Data, x.c, filepath.Join(s.dir, "final"), s.o.Train)
 	if err != nil {
-		return nil, 0, err
+		return x, 0, err
 	}
-	s.log("rounded after training", "accuracy", ev.Top1)
-	if s.o.QAT == 0 {
-		return best, ev.Top1, nil
+	y := x
+	y.c = out.Best
+	now, err := s.judge(ctx, y)
+	if err != nil {
+		return x, 0, err
+	}
+	s.log("trained in full", "before", was, "accuracy", now)
+	if now < was {
+		return x, was, nil
+	}
+	return y, now, nil
+}
+
+// finishBits returns the better of the two ways to bits; that by rounding has the
+// accuracy given.
+func (s *search) finishBits(ctx context.Context, x candidate, rounded float64) (*checkpoint.Checkpoint, float64, error) {
+	best, err := s.rounded(ctx, x)
+	if err != nil || s.o.QAT == 0 {
+		return best, rounded, err
 	}
 	learned := quant.Options{Scheme: quant.Int8, LayerBits: x.bits, Images: s.o.Images, Seed: s.o.Train.Seed, Learned: true}
 	begin, err := static(ctx, s.env, x.c, learned)
@@ -74,8 +88,8 @@ func (s *search) finishBits(ctx context.Context, x candidate) (*checkpoint.Check
 		return nil, 0, err
 	}
 	s.log("trained with bits", "accuracy", out.Result.Best.ValAccuracy)
-	if out.Result.Best.ValAccuracy > ev.Top1 {
+	if out.Result.Best.ValAccuracy > rounded {
 		return out.Best, out.Result.Best.ValAccuracy, nil
 	}
-	return best, ev.Top1, nil
+	return best, rounded, nil
 }

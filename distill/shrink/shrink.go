@@ -298,18 +298,23 @@ func (s *search) log(msg string, args ...any) {
 
 // judge returns the validation accuracy of a candidate as it would be written.
 func (s *search) judge(ctx context.Context, x candidate) (float64, error) {
-	c := x.c
-	if len(x.bits) > 0 {
-		o := x.quantizer()
-		o.AdaRound, o.CorrectBias, o.Images = true, true, s.o.Images
-		var err error
-		if c, err = static(ctx, s.env, x.c, o); err != nil {
-			return 0, err
-		}
+	c, err := s.rounded(ctx, x)
+	if err != nil {
+		return 0, err
 	}
 	ev, err := eval.Evaluate(ctx, s.env.Backend, c, s.env.Data.Val, eval.Options{Workers: s.o.Train.Workers})
 	if err != nil {
 		return 0, err
 	}
 	return ev.Top1, nil
+}
+
+// rounded returns the net with its bits, by AdaRound and the correction of biases.
+func (s *search) rounded(ctx context.Context, x candidate) (*checkpoint.Checkpoint, error) {
+	if len(x.bits) == 0 {
+		return x.c, nil
+	}
+	o := x.quantizer()
+	o.AdaRound, o.CorrectBias, o.Images, o.Seed = true, true, s.o.Images, s.o.Train.Seed
+	return static(ctx, s.env, x.c, o)
 }
