@@ -30,6 +30,9 @@ import (
 // ResultFile is the name of the net that was found.
 const ResultFile = "shrunk.safetensors"
 
+// timesFile is that of the measured times, which are kept with the search.
+const timesFile = "times.json"
+
 // A search is one at work.
 type search struct {
 	env      compress.Env
@@ -85,14 +88,34 @@ func (s *search) run(ctx context.Context) (*Outcome, error) {
 
 // stopped says how a search that was stopped is resumed, and what it leaves.
 func (s *search) stopped(ctx context.Context, err error) error {
-	if err == nil || ctx.Err() == nil {
-		return err
-	}
 	left := ""
 	if best, accuracy, ok := s.bestSoFar(); ok {
 		left = fmt.Sprintf("; the best so far is %s (%.2f %% of the validation images)", best, 100*accuracy)
 	}
-	return fmt.Errorf("the search was stopped; the same settings with the folder %s resume it%s: %w", s.dir, left, ctx.Err())
+	return interrupted(ctx, err, s.dir, left)
+}
+
+// An InterruptedError says that a search's context ended. It wraps the context's error.
+type InterruptedError struct {
+	Dir  string // of the search
+	Left string // what it leaves, in words
+	Err  error
+}
+
+// Error implements error.
+func (e *InterruptedError) Error() string {
+	return fmt.Sprintf("the search was stopped; the same command with the folder %s resumes it%s", e.Dir, e.Left)
+}
+
+// Unwrap returns the context's error.
+func (e *InterruptedError) Unwrap() error { return e.Err }
+
+// interrupted is err, or that the context has ended.
+func interrupted(ctx context.Context, err error, dir, left string) error {
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return &InterruptedError{dir, left, ctx.Err()}
 }
 
 func newSearch(env compress.Env, start *checkpoint.Checkpoint, teachers []*checkpoint.Checkpoint, o Options) (*search, error) {
@@ -123,7 +146,7 @@ func newSearch(env compress.Env, start *checkpoint.Checkpoint, teachers []*check
 	if err := s.tell(); err != nil {
 		return nil, err
 	}
-	times, err := budget.OpenTable(filepath.Join(env.Dir, "times.json"))
+	times, err := budget.OpenTable(filepath.Join(env.Dir, timesFile))
 	if err != nil {
 		return nil, err
 	}
