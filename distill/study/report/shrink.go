@@ -108,8 +108,11 @@ func WriteShrink(dir string, s *Shrink) (Paths, error) {
 	return p, writeFiles(dir, []*output{{path: p.HTML, content: page}, {path: p.JSON, content: append(text, '\n')}})
 }
 
+// Tables are the final net beside others, and the path of the search.
+func (s *Shrink) Tables() []Table { return []Table{s.nets(), s.path()} }
+
 // Checks tell for each part of the budget whether it is met.
-func (s *Shrink) checks() (all []Check) {
+func (s *Shrink) Checks() (all []Check) {
 	for _, l := range s.Limits {
 		all = append(all, Check{
 			Name: clean(l.Name), Want: "at most " + figure6(l.Limit), Got: figure6(l.Got), Pass: l.Got <= l.Limit,
