@@ -80,7 +80,7 @@ func (m *Method) Validate() error {
 		return errNoBudget
 	}
 	x := *m
-	x.Train, x.KD = train.Config{Epochs: 1, Batch: 1, Optimizer: train.OptimizerConfig{Kind: train.AdamW}}, distill.DefaultSettings()
+	x.Train, x.KD = train.Config{Epochs: 1, Batch: 1, Optimizer: train.OptimizerConfig{Kind: train.AdamW, LR: 1}}, distill.DefaultSettings()
 	o, err := x.options()
 	if err != nil {
 		return err
