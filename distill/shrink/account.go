@@ -41,7 +41,7 @@ func NewAccount(ctx context.Context, env compress.Env, start *checkpoint.Checkpo
 	}
 	a := &Account{env: env, o: o, meter: &budget.Meter{Backend: env.Backend, Limits: o.Under, Times: times, Log: env.Log}}
 	a.page = &report.Shrink{
-		Model: named(start), Data: env.Data.Name, Budget: o.Under.String(), Device: env.Backend.Name(), Seed: o.Train.Seed,
+		Model: named(start), Data: env.Data.Name, Budget: o.Under.String(), File: out.Path, Device: env.Backend.Name(), Seed: o.Train.Seed,
 		Seconds: out.Journal.Seconds, ValImages: env.Data.Val.Len(), TestImages: images(env.Data.Test),
 	}
 	for i, t := range teachers {
@@ -119,7 +119,7 @@ func (a *Account) Beside(ctx context.Context, name string, c *checkpoint.Checkpo
 	if err != nil {
 		return err
 	}
-	n.ValAccuracy = &share
+	n.ValAccuracy = new(share)
 	if images(a.env.Data.Test) > 0 {
 		if right, share, err = a.right(ctx, c, a.env.Data.Test); err != nil {
 			return err

@@ -36,8 +36,11 @@ func renderShrink(s *Shrink) ([]byte, error) {
 		Title: clean(s.Model) + " under " + clean(s.Budget), Summary: s.summary(), CSS: template.CSS(css), Checks: s.Checks(),
 		Nets: viewOf(s.nets()), Path: viewOf(s.path()), Layers: viewOf(s.layers()), HasNets: len(s.Nets) > 0, HasLayers: len(s.Layers) > 0,
 		Chart: template.HTML(svg), Command: s.Command, Recipe: s.Recipe,
-		ChartNote: fmt.Sprintf("%s were trained shortly and measured on %s validation images, on which the search decides.",
+		ChartNote: fmt.Sprintf("%s were trained for a short time and measured on %s validation images, on which the search decides.",
 			plural(len(s.Candidates), "candidate", "candidates"), commas(int64(s.ValImages))),
+	}
+	if s.timed() {
+		p.ChartNote += " " + tableTimes
 	}
 	if p.HasLayers {
 		svg, err := inlineSVG(newLayerChart(s), "Chart of the final net's layers: channels, bytes and time. The table holds the same figures.")
