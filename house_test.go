@@ -26,7 +26,8 @@ var floors = [][]string{
 	{"layers/checkpoint"},
 	{"layers/checkpoint/onnx", "distill", "distill/budget", "distill/compress", "distill/eval"},
 	{"distill/fit", "distill/lowrank", "distill/prune", "distill/quant"},
-	{"layers/checkpoint/export", "distill/shrink", "distill/study"},
+	{"distill/shrink"},
+	{"layers/checkpoint/export", "distill/study"},
 	{"cmd"},
 }
 

@@ -25,6 +25,7 @@ type shrinkCmd struct {
 	QAT       int      `name:"qat-epochs" placeholder:"N" help:"Epochs of training with rounded weights; a third of --epochs if not given."`
 	QATRate   float64  `name:"qat-lr" placeholder:"LR" help:"Its learning rate; 3e-4 if not given."`
 	Out       string   `default:"out/shrink" placeholder:"DIR" help:"Folder of the search; the same command with the same folder resumes it (${default})."`
+	besideFlags
 	runFlags
 	imageFlags
 	dataFlags
@@ -66,12 +67,16 @@ func (c *shrinkCmd) Run(a *app) error {
 		return err
 	}
 	m.Preprocess = p
-	o := shrink.Options{Under: limits, Bits: c.WeightBit, Rounds: c.Rounds, Tune: c.Tune, QAT: c.QAT, QATRate: c.QATRate, KD: distill.Settings{Spec: c.KD}}
-	if o.Bits == nil && (limits.Bytes > 0 || limits.RAM > 0) {
-		o.Bits = []int{8, 4}
+	beside, err := c.besideFlags.load(a, p)
+	if err != nil {
+		return err
 	}
-	if o.QAT == 0 && len(o.Bits) > 0 {
-		o.QAT = max(c.Epochs/3, 1)
+	o := shrink.Options{Under: limits, Bits: c.WeightBit, Rounds: c.Rounds, Tune: c.Tune, QAT: c.QAT, QATRate: c.QATRate, KD: distill.Settings{Spec: c.KD}}
+	if o.Bits == nil {
+		o.Bits = shrink.DefaultBits(limits)
+	}
+	if o.QAT == 0 {
+		o.QAT = shrink.DefaultQAT(c.Epochs, o.Bits)
 	}
 	if o.Train, err = c.runFlags.config(); err != nil {
 		return err
@@ -85,16 +90,12 @@ func (c *shrinkCmd) Run(a *app) error {
 			if ds.Val == nil {
 				return errors.New("a search chooses by validation images, and the data have none")
 			}
-			r, err := shrink.Run(a.ctx, compress.Env{Backend: b, Data: ds, Dir: c.Out, Log: a.log}, m, teachers, o)
+			env := compress.Env{Backend: b, Data: ds, Dir: c.Out, Log: a.log}
+			r, err := shrink.Run(a.ctx, env, m, teachers, o)
 			if err != nil {
 				return err
 			}
-			return table(a.out, [][]string{
-				{"model", r.Path},
-				{"bytes", thousands(r.Cost.Bytes)},
-				{"parameters", thousands(r.Cost.Params)},
-				{"validation accuracy", fmt.Sprintf("%.2f %%", 100*r.Accuracy)},
-			})
+			return c.tell(a, shrinkAccount{env, m, teachers, beside, o}, r)
 		})
 	})
 }

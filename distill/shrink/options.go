@@ -50,13 +50,16 @@ type Options struct {
 	// Progress is told how far a training is: its name, steps done and in all, and a
 	// few words. It may be nil.
 	Progress func(stage string, done, of int, text string) `json:"-"`
+	// Origin goes into the history of the net: a study's recipe and step, where there is
+	// one.
+	Origin string `json:"origin,omitempty"`
 }
 
 // Validate reports settings that make no sense.
 func (o *Options) Validate() error {
 	switch {
 	case !o.Under.Any():
-		return errors.New("shrink: what may the net cost? Give a budget, as 98496B, 0.5ms@1, 2M params, 20M macs or 96KB ram")
+		return fmt.Errorf("shrink: %w", errNoBudget)
 	case o.Rounds < 0 || o.Images < 0 || o.Tune < 0 || o.QAT < 0 || o.Time < 0:
 		return fmt.Errorf("shrink: %d rounds, %d and %d images, %d epochs; give no negative numbers", o.Rounds, o.Images, o.Tune, o.QAT)
 	case !(o.Least >= 0 && o.Least < 1) || !(o.Fall >= 0 && o.Fall < 1) || !(o.QATRate >= 0):

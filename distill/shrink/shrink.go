@@ -170,7 +170,7 @@ func (s *search) tell() error {
 		return err
 	}
 	e := &out.History[len(out.History)-1]
-	e.Data = s.env.Data.Fingerprint
+	e.Data, e.Recipe = s.env.Data.Fingerprint, s.o.Origin
 	if path := s.teachers[0].Path; path != "" {
 		var err error
 		if e.Teacher, err = checkpoint.Fingerprint(path); err != nil {
