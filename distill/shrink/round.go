@@ -78,10 +78,10 @@ func (s *search) propose(ctx context.Context, x candidate, p proposal, t *Trial,
 			return y, err
 		}
 		old.Accuracy, old.Judged = accuracy, true
-		s.log("proposal", "round", t.Round, "name", t.Name, "moves", len(old.Moves), "cost", told(s.o.Under, old.Cost), "accuracy", old.Accuracy)
 		if err := s.save(); err != nil {
 			return y, err
 		}
+		s.log("proposal", "round", t.Round, "name", t.Name, "moves", len(old.Moves), "cost", told(s.o.Under, old.Cost), "accuracy", old.Accuracy)
 	}
 	*t = *old
 	return y, nil

@@ -44,11 +44,11 @@ func (s *search) rounds(ctx context.Context) (candidate, error) {
 		if t.Accuracy, err = s.judge(ctx, x, t); err != nil {
 			return x, err
 		}
-		s.log("start", "cost", told(s.o.Under, cost), "accuracy", t.Accuracy)
 		s.journal.Trials = append(s.journal.Trials, t)
 		if err := s.save(); err != nil {
 			return x, err
 		}
+		s.log("start", "cost", told(s.o.Under, cost), "accuracy", t.Accuracy)
 	}
 	for !s.o.Under.Met(cost) {
 		begun, left := time.Now(), s.left()

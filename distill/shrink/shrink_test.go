@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ func environment(t *testing.T) compress.Env {
 	}
 	t.Cleanup(func() { _ = ds.Close() })
 	few := *ds
-	few.Train, few.Val = ds.Train.Subset(96), ds.Val.Subset(64)
+	few.Train, few.Val = ds.Train.Subset(64), ds.Val.Subset(48)
 	b, err := cpu.New(cpu.Options{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +50,7 @@ func start(t *testing.T) *checkpoint.Checkpoint {
 func options(limits budget.Limits) Options {
 	still := data.Transform{Size: 28}
 	return Options{
-		Under: limits, Bits: []int{8, 4}, Rounds: 2, Images: 32, Tune: 64, Fall: 0.9, QAT: 1, Nearest: true, KD: distill.Settings{T: 4, Alpha: 0.5},
+		Under: limits, Bits: []int{8, 4}, Rounds: 2, Images: 16, Tune: 48, Fall: 0.9, QAT: 1, Nearest: true, KD: distill.Settings{T: 4, Alpha: 0.5},
 		Train: train.Config{Epochs: 1, Batch: 32, Shuffle: true, Train: still, Eval: still, Optimizer: train.OptimizerConfig{Kind: train.SGD, LR: 0.01}},
 	}
 }
@@ -72,8 +73,8 @@ func tight(t *testing.T, env compress.Env, c *checkpoint.Checkpoint) budget.Limi
 	return budget.Limits{Bytes: cost.Bytes * 8 / 10, MACs: cost.MACs * 7 / 10}
 }
 
-// TestSearch: the file meets its budget, and a search that was stopped at every place
-// that it tells of ends with the same bytes.
+// TestSearch: the file meets its budget; a search that was stopped here and there, and
+// the recipe alone, end with the same bytes.
 func TestSearch(t *testing.T) {
 	env, c := environment(t), start(t)
 	limits := tight(t, env, c)
@@ -100,30 +101,47 @@ func TestSearch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	again := func(what string, r *Outcome, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		if got, err := os.ReadFile(r.Path); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s, the search has come to another file (%v)", what, err)
+		}
+	}
 	env.Dir = t.TempDir()
-	for n := 1; ; n++ {
+	stops := 0
+	for ; ; stops++ {
 		ctx, cancel := context.WithCancel(context.Background())
-		env.Log = slog.New(&counting{stop: cancel, left: 7 * n})
-		again, err := Run(ctx, env, c, nil, options(limits))
+		n := &counting{stop: cancel, left: 3 * (stops + 1)}
+		o := options(limits)
+		o.Progress = func(string, int, int, string) { n.count() }
+		env.Log = slog.New(n)
+		r, err := Run(ctx, env, c, nil, o)
 		cancel()
-		if errors.Is(err, context.Canceled) && n < 60 {
+		if stop := new(InterruptedError); errors.As(err, &stop) && stops < 60 {
 			continue
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := os.ReadFile(again.Path)
-		if err != nil || !bytes.Equal(got, want) {
-			t.Errorf("stopped %d times, the search has come to another file (%v)", n-1, err)
-		}
-		if n < 3 {
-			t.Errorf("the search was stopped %d times only", n-1)
-		}
+		again(fmt.Sprintf("stopped %d times", stops), r, err)
 		break
+	}
+	if stops < 3 {
+		t.Errorf("the search was stopped %d times only", stops)
+	}
+	env.Dir, env.Log = t.TempDir(), nil
+	recipe, err := ReadRecipe(whole.Recipe)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Repeat(context.Background(), env, c, nil, recipe, Options{})
+	again("repeated", r, err)
+	if _, err := Repeat(context.Background(), env, c, []*checkpoint.Checkpoint{c, c}, recipe, Options{}); err == nil {
+		t.Error("a recipe is repeated under other teachers")
 	}
 }
 
-// counting stops a search after so many lines of its log.
+// counting stops a search after so many lines of its log and steps of its trainings.
 type counting struct {
 	stop func()
 	left int
@@ -133,10 +151,14 @@ func (h *counting) Enabled(context.Context, slog.Level) bool { return true }
 func (h *counting) WithAttrs([]slog.Attr) slog.Handler       { return h }
 func (h *counting) WithGroup(string) slog.Handler            { return h }
 func (h *counting) Handle(context.Context, slog.Record) error {
+	h.count()
+	return nil
+}
+
+func (h *counting) count() {
 	if h.left--; h.left == 0 {
 		h.stop()
 	}
-	return nil
 }
 
 // TestRefusals: a budget that cannot be met, a net in bits, another search's folder.
