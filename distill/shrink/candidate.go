@@ -3,6 +3,7 @@ package shrink
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/quant"
@@ -62,19 +63,18 @@ func bare(c *checkpoint.Checkpoint) *checkpoint.Checkpoint {
 	return &out
 }
 
-// apply returns the candidate with the moves made: branches go first, then widths
-// and bits.
+// apply returns the candidate with the moves made: those of the structure first, in
+// their order, then widths and bits.
 func (x candidate) apply(moves []Move) (candidate, error) {
 	out := x.clone()
 	keep := make(map[string][]int)
 	for _, m := range moves {
 		switch m.Kind {
-		case Block:
-			c, err := out.c.Rewrite(layers.DropBranch(m.At))
-			if err != nil {
+		case Block, Rank, Size:
+			var err error
+			if out, err = out.make(m); err != nil {
 				return out, err
 			}
-			out.c = c
 		case Width:
 			keep[m.At] = m.Keep
 		}
@@ -86,14 +86,30 @@ func (x candidate) apply(moves []Move) (candidate, error) {
 		}
 		out.c = c
 	}
-	left := weighted(out.c.Net)
-	maps.DeleteFunc(out.bits, func(name string, _ int) bool { return !slices.Contains(left, name) })
+	out.settle()
 	for _, m := range moves {
 		if m.Kind == Bits {
 			out.bits[m.At] = m.Bits
 		}
 	}
 	return out, nil
+}
+
+// settle gives the parts of a layer that was taken apart its bits, and forgets those of
+// layers that are gone.
+func (x candidate) settle() {
+	names := weighted(x.c.Net)
+	for name, b := range maps.Clone(x.bits) {
+		if slices.Contains(names, name) {
+			continue
+		}
+		delete(x.bits, name)
+		for _, part := range names {
+			if i, ok := strings.CutPrefix(part, name+"."); ok && !strings.Contains(i, ".") {
+				x.bits[part] = b
+			}
+		}
+	}
 }
 
 // share returns what a limit's share t is, of the limits themselves: t times each.

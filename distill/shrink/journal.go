@@ -11,35 +11,17 @@ import (
 	"github.com/potstill/potstill/distill/budget"
 )
 
-// The kinds of moves.
-const (
-	Width = "width" // units of a channel group go
-	Bits  = "bits"  // the weight of a layer gets fewer bits
-	Block = "block" // the branch beside a shortcut goes
-)
-
-// A Move is one change of a net.
-type Move struct {
-	Kind string `json:"kind" yaml:"kind"`
-	// At is the channel group, the layer, or the sum at which the branch ends.
-	At string `json:"at" yaml:"at"`
-	// Keep are the units that stay, of a width, in the numbers of the net before.
-	Keep []int `json:"keep,omitempty" yaml:"keep"`
-	// Bits are those that the layer has from then on.
-	Bits int `json:"bits,omitempty" yaml:"bits"`
-	// Loss is the divergence, in nats, that it was estimated to cost.
-	Loss float64 `json:"loss,omitempty" yaml:"loss"`
-}
-
 // A Trial is a net that was made, trained for a short time, and judged.
 type Trial struct {
 	Round int    `json:"round"`
-	Name  string `json:"name"` // what the proposal was: together, widths, bits, block
+	Name  string `json:"name"` // what the proposal was: together, widths, bits, block, ranks, size
 	Moves []Move `json:"moves"`
 	// Target is the share of the limits that it was made for: 1 is the budget.
 	Target float64     `json:"target"`
 	Cost   budget.Cost `json:"cost"`
-	// Accuracy is that of the net as it would be written, on the validation images.
+	// Judged says that it has been trained, and that Accuracy, of the net as it would be
+	// written on the validation images, is known.
+	Judged   bool    `json:"judged"`
 	Accuracy float64 `json:"val_accuracy"`
 	Accepted bool    `json:"accepted"`
 }
@@ -50,8 +32,14 @@ type Journal struct {
 	// another one is refused.
 	Identity string  `json:"identity"`
 	Trials   []Trial `json:"trials"`
-	Rounds   int     `json:"rounds"` // that are over
-	Done     bool    `json:"done"`   // the search is over; the final training is next
+	Rounds   int     `json:"rounds"`          // that are over
+	Extra    int     `json:"extra,omitempty"` // rounds beyond those that were asked for
+	Done     bool    `json:"done"`            // the search is over; the final training is next
+	// Longest is how many seconds a round took at most.
+	Longest float64 `json:"longest"`
+	// Float is the validation accuracy of the net that the last training in float32 has
+	// left, as it would be written; 0 before.
+	Float float64 `json:"float_val_accuracy,omitempty"`
 	// Seconds is how long it took so far, by the clock.
 	Seconds float64 `json:"seconds"`
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/budget"
@@ -13,33 +14,45 @@ import (
 // Options say what a search may spend, and how its nets are trained.
 type Options struct {
 	// Under are the limits.
-	Under budget.Limits
+	Under budget.Limits `json:"under"`
 	// Bits are those that weights may have, the most first; none leave the net in
 	// float32. Activations then have 8.
-	Bits []int
+	Bits []int `json:"bits,omitempty"`
 	// Rounds is the number of steps in which the limits are approached, each the same
 	// factor below the one before; 0 means 3.
-	Rounds int
+	Rounds int `json:"rounds"`
 	// Images are the training images by which moves are compared, 0 meaning 256; Tune
 	// those that a proposal is trained on for one epoch, 0 meaning 10,000.
-	Images, Tune int
+	Images int `json:"images"`
+	Tune   int `json:"tune"`
+	// Nearest rounds weights to the nearest code where a net is judged, in place of
+	// AdaRound, which is better and takes longer.
+	Nearest bool `json:"nearest,omitempty"`
 	// Least is the share of each group's units that stays in any case; 0 means an eighth.
-	Least float64
+	Least float64 `json:"least"`
 	// Fall is the validation accuracy that a round may cost, in [0, 1], before it is
 	// taken back and made in two smaller ones; 0 means 0.02.
-	Fall float64
+	Fall float64 `json:"fall"`
 	// Train is how the net is trained: the last training has its epochs, and those of
 	// proposals its batch, images and optimizer with a tenth of its learning rate.
-	Train train.Config
+	Train train.Config `json:"train"`
 	// KD is the loss under the teachers.
-	KD distill.Settings
+	KD distill.Settings `json:"kd"`
 	// QAT are the epochs of quantization-aware training, 0 for none, and QATRate its
 	// learning rate, with AdamW; 0 means 3e-4.
-	QAT     int
-	QATRate float64
-	// Recipe goes into the history of the net: a study's recipe and step, where there is
+	QAT     int     `json:"qat_epochs"`
+	QATRate float64 `json:"qat_lr"`
+	// Origin goes into the history of the net: a study's recipe and step, where there is
 	// one.
-	Recipe string
+	Origin string `json:"origin,omitempty"`
+
+	// Time bounds the rounds, 0 for no bound: when another round like the last would
+	// take longer, the budget is met in one, and of that at least one proposal is made.
+	// The last training is not counted.
+	Time time.Duration `json:"-"`
+	// Progress is told how far a training is: its name, steps done and in all, and a
+	// few words. It may be nil.
+	Progress func(stage string, done, of int, text string) `json:"-"`
 }
 
 // Validate reports settings that make no sense.
@@ -47,7 +60,7 @@ func (o *Options) Validate() error {
 	switch {
 	case !o.Under.Any():
 		return fmt.Errorf("shrink: %w", errNoBudget)
-	case o.Rounds < 0 || o.Images < 0 || o.Tune < 0 || o.QAT < 0:
+	case o.Rounds < 0 || o.Images < 0 || o.Tune < 0 || o.QAT < 0 || o.Time < 0:
 		return fmt.Errorf("shrink: %d rounds, %d and %d images, %d epochs; give no negative numbers", o.Rounds, o.Images, o.Tune, o.QAT)
 	case !(o.Least >= 0 && o.Least < 1) || !(o.Fall >= 0 && o.Fall < 1) || !(o.QATRate >= 0):
 		return fmt.Errorf("shrink: shares lie from 0 up to but without 1, not %v and %v; the learning rate %v must not be negative", o.Least, o.Fall, o.QATRate)

@@ -1,13 +1,14 @@
 // Package shrink finds the best network for a budget: of bytes, milliseconds,
 // parameters, multiply-adds or memory. It begins with a trained net and comes to the
-// budget in rounds. In each, moves (channels, blocks, bits of weights) are told apart
-// by the divergence of the predictions that each alone causes, and the cheapest for
-// what they save are chosen until the round's limits are met. Several such proposals
-// are trained for a short time under the teacher and judged on the validation images
-// as they would be written; the best is gone on from. When the budget is met the net
-// is trained in full, first in float32, then with its bits. The ideas are those of
-// NetAdapt (Yang et al., arXiv:1804.03230) and of HALP (Shen et al., arXiv:2110.10811),
-// with the costs of the file and of the machine as they are measured.
+// budget in rounds. In each, moves (channels, blocks, ranks, bits of weights, smaller
+// images) are told apart by the divergence of the predictions that each alone causes,
+// and the cheapest for what they save are chosen until the round's limits are met.
+// Several such proposals are trained for a short time under the teacher and judged on
+// the validation images as they would be written; the next round begins with the best.
+// When the budget is met the net is trained in full, first in float32, then with its
+// bits. The ideas are those of NetAdapt (Yang et al., arXiv:1804.03230) and of HALP
+// (Shen et al., arXiv:2110.10811), with the costs of the file and of the machine as
+// they are measured.
 package shrink
 
 import (
@@ -15,15 +16,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
+	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/compress"
-	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -42,15 +41,20 @@ type search struct {
 	survey   *surveyor
 	tune     *data.Dataset
 	journal  *Journal
+	sources  []Source           // of the start net, and of the teachers
 	history  []checkpoint.Event // of the file that is written
 	begun    time.Time
 	before   float64 // seconds of earlier processes
+	target   float64 // of the present round
+	logger   *slog.Logger
 }
 
 // An Outcome is what a search has come to.
 type Outcome struct {
-	Best    *checkpoint.Checkpoint
-	Path    string
+	Best *checkpoint.Checkpoint
+	Path string
+	// Recipe is the file that repeats the result without the search.
+	Recipe  string
 	Cost    budget.Cost
 	Journal *Journal
 	// Accuracy is that on the validation images.
@@ -67,6 +71,10 @@ func Run(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, te
 	if err != nil {
 		return nil, err
 	}
+	return s.run(ctx)
+}
+
+func (s *search) run(ctx context.Context) (*Outcome, error) {
 	x, err := s.rounds(ctx)
 	if err != nil {
 		return nil, s.stopped(ctx, err)
@@ -75,12 +83,16 @@ func Run(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, te
 	return out, s.stopped(ctx, err)
 }
 
-// stopped says how a search that was stopped is resumed.
+// stopped says how a search that was stopped is resumed, and what it leaves.
 func (s *search) stopped(ctx context.Context, err error) error {
 	if err == nil || ctx.Err() == nil {
 		return err
 	}
-	return fmt.Errorf("the search was stopped; the same settings with the folder %s resume it: %w", s.dir, ctx.Err())
+	left := ""
+	if best, accuracy, ok := s.bestSoFar(); ok {
+		left = fmt.Sprintf("; the best so far is %s (%.2f %% of the validation images)", best, 100*accuracy)
+	}
+	return fmt.Errorf("the search was stopped; the same settings with the folder %s resume it%s: %w", s.dir, left, ctx.Err())
 }
 
 func newSearch(env compress.Env, start *checkpoint.Checkpoint, teachers []*checkpoint.Checkpoint, o Options) (*search, error) {
@@ -107,6 +119,7 @@ func newSearch(env compress.Env, start *checkpoint.Checkpoint, teachers []*check
 		return nil, err
 	}
 	s := &search{env: env, o: o, start: &named, teachers: teachers, dir: env.Dir, begun: time.Now()}
+	s.env.Log = nil // what is done a hundred times is told by the search alone
 	if err := s.tell(); err != nil {
 		return nil, err
 	}
@@ -116,13 +129,13 @@ func newSearch(env compress.Env, start *checkpoint.Checkpoint, teachers []*check
 	}
 	s.meter = &budget.Meter{Backend: env.Backend, Limits: o.Under, Times: times, Log: env.Log}
 	some := env.Data.Train.Subset(o.Images)
-	s.survey = &surveyor{env: env, taylor: o.Images, bits: o.Bits}
+	s.survey = &surveyor{env: s.env, taylor: o.Images, bits: o.Bits}
 	for i := range some.Len() {
 		s.survey.images = append(s.survey.images, some.Image(i))
 	}
 	few := *env.Data
 	few.Train = env.Data.Train.Subset(o.Tune)
-	s.tune = &few
+	s.tune, s.logger = &few, env.Log
 	return s, s.open()
 }
 
@@ -134,7 +147,7 @@ func (s *search) tell() error {
 		return err
 	}
 	e := &out.History[len(out.History)-1]
-	e.Data, e.Recipe = s.env.Data.Fingerprint, s.o.Recipe
+	e.Data, e.Recipe = s.env.Data.Fingerprint, s.o.Origin
 	if path := s.teachers[0].Path; path != "" {
 		var err error
 		if e.Teacher, err = checkpoint.Fingerprint(path); err != nil {
@@ -146,15 +159,20 @@ func (s *search) tell() error {
 }
 
 // open reads the journal, or begins one.
-func (s *search) open() error {
+func (s *search) open() (err error) {
 	o := s.o
 	o.Train.Workers = 0
+	s.sources = make([]Source, 1+len(s.teachers))
+	for i, c := range append([]*checkpoint.Checkpoint{s.start}, s.teachers...) {
+		if s.sources[i], err = sourceOf(c); err != nil {
+			return err
+		}
+	}
 	id, err := json.Marshal(struct {
 		Options
-		Data  string
-		Start string
-		Of    []string
-	}{o, s.env.Data.Fingerprint, s.start.Path, s.paths()})
+		Data string
+		Of   []string
+	}{o, s.env.Data.Fingerprint, fingerprints(s.sources)})
 	if err != nil {
 		return err
 	}
@@ -172,149 +190,16 @@ func (s *search) open() error {
 	return nil
 }
 
-func (s *search) paths() (all []string) {
-	for _, t := range s.teachers {
-		all = append(all, t.Path)
-	}
-	return all
-}
-
 func (s *search) save() error {
-	s.journal.Seconds = s.before + time.Since(s.begun).Seconds()
+	s.journal.Seconds = s.seconds()
 	return errors.Join(s.meter.Times.Save(), s.journal.save(s.dir))
 }
 
-// first is the start net with the most bits.
-func (s *search) first() candidate {
-	x := candidate{c: s.start, bits: make(map[string]int), history: s.history}
-	if len(s.o.Bits) > 0 {
-		for _, name := range weighted(s.start.Net) {
-			x.bits[name] = s.o.Bits[0]
-		}
-	}
-	return x
-}
-
-// rounds goes on until the budget is met.
-func (s *search) rounds(ctx context.Context) (candidate, error) {
-	x, err := s.replay()
-	if err != nil || s.journal.Done {
-		return x, err
-	}
-	w, err := x.written()
-	if err != nil {
-		return x, err
-	}
-	cost, err := s.meter.Cost(ctx, w)
-	if err != nil {
-		return x, err
-	}
-	accuracy := s.lastAccuracy()
-	if accuracy == 0 {
-		ev, err := s.judge(ctx, x)
-		if err != nil {
-			return x, err
-		}
-		accuracy = ev
-		s.journal.Trials = append(s.journal.Trials, Trial{Name: "start", Cost: cost, Accuracy: ev, Accepted: true, Target: s.o.Under.Excess(cost)})
-		if err := s.save(); err != nil {
-			return x, err
-		}
-	}
-	for !s.o.Under.Met(cost) {
-		left := max(s.o.Rounds-s.journal.Rounds, 1)
-		target := math.Pow(s.o.Under.Excess(cost), 1-1/float64(left))
-		if left == 1 {
-			target = 1
-		}
-		best, trial, err := s.round(ctx, x, target)
-		if err != nil {
-			return x, err
-		}
-		if accuracy-trial.Accuracy > s.o.Fall && left > 1 && target < 0.9*s.o.Under.Excess(cost) {
-			s.log("taken back", "accuracy", trial.Accuracy)
-			half := math.Sqrt(target * s.o.Under.Excess(cost))
-			if best, trial, err = s.round(ctx, x, half); err != nil {
-				return x, err
-			}
-			s.journal.Rounds-- // one more
-		}
-		s.accept(trial)
-		x, cost, accuracy = best, trial.Cost, trial.Accuracy
-		s.journal.Rounds++
-		if err := s.save(); err != nil {
-			return x, err
-		}
-	}
-	s.journal.Done = true
-	return x, s.save()
-}
-
-// accept marks the trial.
-func (s *search) accept(t Trial) {
-	i := slices.IndexFunc(s.journal.Trials, func(u Trial) bool { return u.Round == t.Round && u.Name == t.Name && u.Target == t.Target })
-	s.journal.Trials[i].Accepted = true
-}
-
-func (s *search) lastAccuracy() float64 {
-	for _, t := range slices.Backward(s.journal.Trials) {
-		if t.Accepted {
-			return t.Accuracy
-		}
-	}
-	return 0
-}
-
-// replay returns the candidate that the accepted rounds have come to.
-func (s *search) replay() (candidate, error) {
-	x := s.first()
-	for _, t := range s.journal.Trials {
-		if !t.Accepted || t.Name == "start" {
-			continue
-		}
-		var err error
-		if x, err = x.apply(t.Moves); err != nil {
-			return x, err
-		}
-		if x.c, err = checkpoint.Load(s.tuned(t)); err != nil {
-			return x, err
-		}
-	}
-	return x, nil
-}
-
-// folder returns that of a trial.
-func (s *search) folder(t Trial) string {
-	return filepath.Join(s.dir, fmt.Sprintf("round-%d", t.Round), fmt.Sprintf("%s-%.4f", t.Name, t.Target))
-}
-
-func (s *search) tuned(t Trial) string { return filepath.Join(s.folder(t), "tuned.safetensors") }
+// seconds are those that the search has taken so far, with earlier processes.
+func (s *search) seconds() float64 { return s.before + time.Since(s.begun).Seconds() }
 
 func (s *search) log(msg string, args ...any) {
-	if s.env.Log != nil {
-		s.env.Log.Info("shrink: "+msg, args...)
+	if s.logger != nil {
+		s.logger.Info("shrink: "+msg, args...)
 	}
-}
-
-// judge returns the validation accuracy of a candidate as it would be written.
-func (s *search) judge(ctx context.Context, x candidate) (float64, error) {
-	c, err := s.rounded(ctx, x)
-	if err != nil {
-		return 0, err
-	}
-	ev, err := eval.Evaluate(ctx, s.env.Backend, c, s.env.Data.Val, eval.Options{Workers: s.o.Train.Workers})
-	if err != nil {
-		return 0, err
-	}
-	return ev.Top1, nil
-}
-
-// rounded returns the net with its bits, by AdaRound and the correction of biases.
-func (s *search) rounded(ctx context.Context, x candidate) (*checkpoint.Checkpoint, error) {
-	if len(x.bits) == 0 {
-		return x.c, nil
-	}
-	o := x.quantizer()
-	o.AdaRound, o.CorrectBias, o.Images, o.Seed = true, true, s.o.Images, s.o.Train.Seed
-	return static(ctx, s.env, x.c, o)
 }

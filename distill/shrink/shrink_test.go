@@ -49,7 +49,7 @@ func start(t *testing.T) *checkpoint.Checkpoint {
 func options(limits budget.Limits) Options {
 	still := data.Transform{Size: 28}
 	return Options{
-		Under: limits, Bits: []int{8, 4}, Rounds: 2, Images: 32, Tune: 64, Fall: 0.9, QAT: 1, KD: distill.Settings{T: 4, Alpha: 0.5},
+		Under: limits, Bits: []int{8, 4}, Rounds: 2, Images: 32, Tune: 64, Fall: 0.9, QAT: 1, Nearest: true, KD: distill.Settings{T: 4, Alpha: 0.5},
 		Train: train.Config{Epochs: 1, Batch: 32, Shuffle: true, Train: still, Eval: still, Optimizer: train.OptimizerConfig{Kind: train.SGD, LR: 0.01}},
 	}
 }

@@ -12,9 +12,12 @@ import (
 // was stopped is resumed and the search's own report is written.
 func (s *session) shrink(ctx context.Context, u *unit, o *outcome) error {
 	m := *u.method.(*shrink.Method)
-	m.Train, m.KD, m.Recipe = u.train.Config, *u.train.KD, s.recipeOf(u)
+	m.Train, m.KD, m.Origin = u.train.Config, *u.train.KD, s.recipeOf(u)
 	p := s.r.Data.preprocess()
 	m.Train.Train, m.Train.Eval, m.Train.Workers = s.r.Data.place(m.Train.Train), p.Transform(), s.o.Workers
+	m.Progress = func(stage string, done, _ int, text string) {
+		s.advance(u, done, func() string { return stage + ", " + text })
+	}
 	c, err := checkpoint.Load(u.from.file())
 	if err != nil {
 		return err
