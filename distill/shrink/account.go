@@ -51,6 +51,9 @@ func NewAccount(ctx context.Context, env compress.Env, start *checkpoint.Checkpo
 		a.page.Teacher += named(t)
 	}
 	for _, t := range out.Journal.Trials {
+		if !t.Judged { // of a recipe that was repeated
+			continue
+		}
 		a.page.Candidates = append(a.page.Candidates, report.ShrinkCandidate{
 			Round: t.Round, Move: t.Text(), ShrinkCost: costOf(t.Cost), Accuracy: t.Accuracy, Accepted: t.Accepted, Fits: o.Under.Met(t.Cost),
 		})
@@ -143,6 +146,9 @@ func (a *Account) BesidePlain(ctx context.Context, start *checkpoint.Checkpoint,
 		a.Note(err.Error())
 		return nil
 	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("the net is found and lies in %s; what it is compared with, the plain recipe, was stopped, and the same settings resume it: %w", a.page.File, ctx.Err())
+	}
 	if err != nil {
 		return err
 	}
@@ -208,7 +214,7 @@ func (a *Account) Note(text string) { a.page.Notes = append(a.page.Notes, text) 
 func (a *Account) Report(command string) (*report.Shrink, error) {
 	page := *a.page
 	page.Command = command
-	text, err := os.ReadFile(filepath.Join(a.env.Dir, "recipe.yaml"))
+	text, err := os.ReadFile(filepath.Join(a.env.Dir, RecipeFile))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package shrink
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/budget"
@@ -25,6 +27,8 @@ type Method struct {
 	Rounds  int     `yaml:"rounds"`
 	Images  int     `yaml:"images"`
 	Tune    int     `yaml:"tune"`
+	Nearest bool    `yaml:"nearest"`
+	Time    string  `yaml:"time"` // as 90m or 2h
 	Least   float64 `yaml:"least"`
 	Fall    float64 `yaml:"fall"`
 	QAT     *int    `yaml:"qat_epochs"` // a third of the epochs if left out
@@ -35,7 +39,9 @@ type Method struct {
 	Train    train.Config             `json:"-"`
 	KD       distill.Settings         `json:"-"`
 	Teachers []*checkpoint.Checkpoint `json:"-"`
-	Origin   string                   `json:"-"` // see Options
+	// The next two are those of Options.
+	Origin   string                                        `json:"-"`
+	Progress func(stage string, done, of int, text string) `json:"-"`
 }
 
 // DefaultBits are those of weights where none are given: 8 and 4 under a limit of bytes
@@ -59,9 +65,14 @@ func DefaultQAT(epochs int, bits []int) int {
 func (m *Method) options() (Options, error) {
 	o := Options{
 		Bits: m.Bits, Rounds: m.Rounds, Images: m.Images, Tune: m.Tune, Least: m.Least, Fall: m.Fall, QATRate: m.QATRate,
-		Train: m.Train, KD: m.KD, Origin: m.Origin,
+		Nearest: m.Nearest, Train: m.Train, KD: m.KD, Origin: m.Origin, Progress: m.Progress,
 	}
 	var err error
+	if m.Time != "" {
+		if o.Time, err = time.ParseDuration(m.Time); err != nil || o.Time <= 0 {
+			return o, fmt.Errorf("%q is no time; give one as 90m or 2h", m.Time)
+		}
+	}
 	if o.Under, err = budget.Parse(m.Under...); err != nil {
 		return o, err
 	}

@@ -42,6 +42,9 @@ type Options struct {
 	// learning rate, with AdamW; 0 means 3e-4.
 	QAT     int     `json:"qat_epochs"`
 	QATRate float64 `json:"qat_lr"`
+	// Origin goes into the history of the net: a study's recipe and step, where there is
+	// one.
+	Origin string `json:"origin,omitempty"`
 
 	// Time bounds the rounds, 0 for no bound: when another round like the last would
 	// take longer, the budget is met in one, and of that at least one proposal is made.
@@ -50,9 +53,6 @@ type Options struct {
 	// Progress is told how far a training is: its name, steps done and in all, and a
 	// few words. It may be nil.
 	Progress func(stage string, done, of int, text string) `json:"-"`
-	// Origin goes into the history of the net: a study's recipe and step, where there is
-	// one.
-	Origin string `json:"origin,omitempty"`
 }
 
 // Validate reports settings that make no sense.

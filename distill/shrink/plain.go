@@ -50,14 +50,15 @@ func Plain(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, 
 	}
 	x, err := s.alike(ctx)
 	if err != nil {
-		return nil, s.stopped(ctx, err)
+		return nil, err
 	}
 	out, err := s.finish(ctx, x)
 	if err != nil {
-		return nil, s.stopped(ctx, err)
+		return nil, err
 	}
 	s.journal.Done = true
-	return out.Best, s.save()
+	// There is no search that its recipe could repeat.
+	return out.Best, errors.Join(os.Remove(out.Recipe), s.save())
 }
 
 // alike returns the start net with the most bits and the least share of all widths cut

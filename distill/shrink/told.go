@@ -36,10 +36,12 @@ func movesText(moves []Move) (parts []string) {
 			parts = append(parts, counted(n, "layer", first.At)+" "+kind)
 		case first.Kind == Width:
 			parts = append(parts, counted(n, "width", "width of "+first.At)+" cut")
-		case first.Kind == Block:
-			parts = append(parts, counted(n, "block", "block before "+first.At)+" gone")
+		case first.Kind == Size:
+			parts = append(parts, fmt.Sprintf("images of height %d", at[kind][n-1].Size))
+		case first.Kind == Rank:
+			parts = append(parts, counted(n, "layer", first.At)+" taken apart")
 		default:
-			parts = append(parts, fmt.Sprintf("%s of %s", kind, counted(n, "layer", first.At)))
+			parts = append(parts, counted(n, "block", "block before "+first.At)+" gone")
 		}
 	}
 	return parts

@@ -15,6 +15,9 @@ func (s *session) shrink(ctx context.Context, u *unit, o *outcome) error {
 	m.Train, m.KD, m.Origin = u.train.Config, *u.train.KD, s.recipeOf(u)
 	p := s.r.Data.preprocess()
 	m.Train.Train, m.Train.Eval, m.Train.Workers = s.r.Data.place(m.Train.Train), p.Transform(), s.o.Workers
+	m.Progress = func(stage string, done, _ int, text string) {
+		s.advance(u, done, func() string { return stage + ", " + text })
+	}
 	c, err := checkpoint.Load(u.from.file())
 	if err != nil {
 		return err

@@ -109,8 +109,9 @@ func WriteShrink(dir string, s *Shrink) (Paths, error) {
 	return p, writeFiles(dir, []*output{{path: p.HTML, content: page}, {path: p.JSON, content: append(text, '\n')}})
 }
 
-// Tables are the final net beside others, and the path of the search.
-func (s *Shrink) Tables() []Table { return []Table{s.nets(), s.path()} }
+// Tables are the final net beside others, its differences to them, and the path of the
+// search.
+func (s *Shrink) Tables() []Table { return []Table{s.nets(), s.differences(), s.path()} }
 
 // Checks tell for each part of the budget whether it is met.
 func (s *Shrink) Checks() (all []Check) {
@@ -161,28 +162,40 @@ var costColumns = []Column{
 	{Name: "memory, bytes", Right: true}, {Name: "time", Right: true},
 }
 
-// nets is the table of the final net beside others.
+// nets is the table of the final net and others.
 func (s *Shrink) nets() Table {
 	columns := append([]Column{{Name: "net"}}, costColumns...)
-	columns = append(columns, Column{Name: "validation", Right: true}, Column{Name: "test", Right: true},
-		Column{Name: "final less this (95 %)", Right: true}, Column{Name: "p", Right: true})
+	columns = append(columns, Column{Name: "validation", Right: true}, Column{Name: "test", Right: true})
 	var rows [][]string
 	for _, n := range s.Nets {
 		row := append([]string{n.Name}, n.cells()...)
-		row = append(row, percentOf(n.ValAccuracy), percentOf(n.TestAccuracy))
-		if p := n.Beside; p != nil {
-			row = append(row, fmt.Sprintf("%s (%s to %s)", points(p.Difference), points(p.Interval.Low), points(p.Interval.High)), strconv.FormatFloat(p.P, 'g', 2, 64))
-		} else {
-			row = append(row, dash, dash)
-		}
-		rows = append(rows, row)
+		rows = append(rows, append(row, percentOf(n.ValAccuracy), percentOf(n.TestAccuracy)))
 	}
 	t := tableOf("Final net and others", columns, rows)
-	part := fmt.Sprintf("There are no test images: differences are in points on the %s validation images, by which the net was chosen, and flatter it", commas(int64(s.ValImages)))
+	t.Caption = fmt.Sprintf("Accuracies are those on the %s validation images, by which the net was chosen and which flatter it", commas(int64(s.ValImages)))
 	if s.TestImages > 0 {
-		part = fmt.Sprintf("Differences are in points on the %s test images, by which nothing was chosen", commas(int64(s.TestImages)))
+		t.Caption += fmt.Sprintf(", and on the %s test images, by which nothing was chosen", commas(int64(s.TestImages)))
 	}
-	t.Caption = part + ", image by image; p is McNemar's, exact."
+	t.Caption += "."
+	return t
+}
+
+// differences is the table of the final net against each of the others.
+func (s *Shrink) differences() Table {
+	columns := []Column{{Name: "final net less"}, {Name: "difference", Right: true}, {Name: "95 % interval", Right: true},
+		{Name: "images won", Right: true}, {Name: "lost", Right: true}, {Name: "McNemar's p", Right: true}}
+	var rows [][]string
+	for _, n := range s.Nets {
+		if p := n.Beside; p != nil {
+			rows = append(rows, []string{n.Name, points(p.Difference), points(p.Interval.Low) + " to " + points(p.Interval.High),
+				commas(int64(p.Won)), commas(int64(p.Lost)), strconv.FormatFloat(p.P, 'g', 2, 64)})
+		}
+	}
+	t := tableOf("Final net against others, image by image", columns, rows)
+	t.Caption = fmt.Sprintf("In points, on the %s test images; won are those that the final net alone gets right.", commas(int64(s.TestImages)))
+	if s.TestImages == 0 {
+		t.Caption = "There are no test images: differences are in points on the validation images, by which the final net was chosen, and flatter it; won are those that it alone gets right."
+	}
 	return t
 }
 

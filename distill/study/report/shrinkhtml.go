@@ -14,6 +14,7 @@ type shrinkPage struct {
 	Checks             []Check
 	ChecksPassed       string
 	Nets, Path, Layers tableView
+	Differences        tableView
 	HasNets, HasLayers bool
 	Chart, LayerChart  template.HTML
 	ChartNote          string
@@ -34,7 +35,7 @@ func renderShrink(s *Shrink) ([]byte, error) {
 	}
 	p := shrinkPage{
 		Title: clean(s.Model) + " under " + clean(s.Budget), Summary: s.summary(), CSS: template.CSS(css), Checks: s.Checks(),
-		Nets: viewOf(s.nets()), Path: viewOf(s.path()), Layers: viewOf(s.layers()), HasNets: len(s.Nets) > 0, HasLayers: len(s.Layers) > 0,
+		Nets: viewOf(s.nets()), Differences: viewOf(s.differences()), Path: viewOf(s.path()), Layers: viewOf(s.layers()), HasNets: len(s.Nets) > 0, HasLayers: len(s.Layers) > 0,
 		Chart: template.HTML(svg), Command: s.Command, Recipe: s.Recipe,
 		ChartNote: fmt.Sprintf("%s were trained for a short time and measured on %s validation images, on which the search decides.",
 			plural(len(s.Candidates), "candidate", "candidates"), commas(int64(s.ValImages))),
