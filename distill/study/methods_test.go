@@ -125,7 +125,7 @@ func TestSeveralTeachers(t *testing.T) {
 		{"[a, b], kd: \"kd:T=2+dist\"", "a, kd: dist", "two.yaml:7:3: step both: distillation: teacher_shares weights several teachers"},
 		{"kd:T=2+dist", "crd", "two.yaml:7:3: step both: distillation: crd takes one teacher"},
 		{"shares: confidence", "shares: mine", "two.yaml:7:3: step both: distillation: teacher_shares is equal or confidence"},
-		{"[a, b], rows", "[a, c], rows", "two.yaml:8:66: there is no step \"c\""},
+		{"[a, b], rows", "[a, c], rows", "two.yaml:8:64: there is no step \"c\""},
 	} {
 		if _, err := Parse("two.yaml", []byte(strings.Replace(twoTeachers, c.old, c.bad, 1))); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.bad, err)
