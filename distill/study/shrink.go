@@ -23,12 +23,12 @@ func (s *session) shrink(ctx context.Context, u *unit, o *outcome) error {
 		return err
 	}
 	c.Preprocess = p
-	if u.teacher != nil {
-		t, err := checkpoint.Load(u.teacher.file())
+	for _, teacher := range u.teachers {
+		t, err := checkpoint.Load(teacher.file())
 		if err != nil {
 			return err
 		}
-		m.Teachers = []*checkpoint.Checkpoint{t}
+		m.Teachers = append(m.Teachers, t)
 	}
 	out, _, err := m.Apply(ctx, compress.Env{Backend: s.b, Data: s.ds, Dir: u.dir, Log: s.o.Logger}, c)
 	if err != nil {
