@@ -35,7 +35,7 @@ type Account struct {
 // NewAccount measures the final net of a search, and the start net beside it. The
 // folder of the environment is the search's; the options are those of Run.
 func NewAccount(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, teachers []*checkpoint.Checkpoint, o Options, out *Outcome) (*Account, error) {
-	times, err := budget.OpenTable(filepath.Join(env.Dir, "times.json"))
+	times, err := budget.OpenTable(filepath.Join(env.Dir, timesFile))
 	if err != nil {
 		return nil, err
 	}
@@ -147,7 +147,8 @@ func (a *Account) BesidePlain(ctx context.Context, start *checkpoint.Checkpoint,
 		return nil
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("the net is found and lies in %s; what it is compared with, the plain recipe, was stopped, and the same settings resume it: %w", a.page.File, ctx.Err())
+		left := fmt.Sprintf("; the net is found and lies in %s, the plain recipe beside it is not yet made", a.page.File)
+		return &InterruptedError{a.env.Dir, left, ctx.Err()}
 	}
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine/train"
+	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -33,6 +34,10 @@ type Method struct {
 	Fall    float64 `yaml:"fall"`
 	QAT     *int    `yaml:"qat_epochs"` // a third of the epochs if left out
 	QATRate float64 `yaml:"qat_lr"`
+	// Start is a family, in place of the model that the method is given: its net is grown
+	// first, see Grow, and trained for so many epochs, twice those of Train if left out.
+	Start       string `yaml:"start"`
+	StartEpochs *int   `yaml:"start_epochs"`
 	// Plain makes the plain recipe at the same budget beside it: see the function.
 	Plain bool `yaml:"plain"`
 
@@ -87,8 +92,19 @@ func (m *Method) options() (Options, error) {
 
 // Validate implements compress.Method.
 func (m *Method) Validate() error {
-	if len(m.Under) == 0 {
+	switch {
+	case len(m.Under) == 0:
 		return errNoBudget
+	case m.Start == "" && m.StartEpochs != nil:
+		return errors.New("there is no start net to train; leave out start_epochs, or give start and a family")
+	case m.StartEpochs != nil && *m.StartEpochs < 1:
+		return errors.New("the start net is trained for at least one epoch")
+	case layers.IsYAML(m.Start):
+		return fmt.Errorf("%s is a net, not a family that can be grown; train it in a step of its own, and shrink from: that", m.Start)
+	case m.Start != "":
+		if _, err := layers.Open(layers.Arch{Family: m.Start, Classes: 2}); err != nil {
+			return err
+		}
 	}
 	x := *m
 	x.Train, x.KD = train.Config{Epochs: 1, Batch: 1, Optimizer: train.OptimizerConfig{Kind: train.AdamW, LR: 1}}, distill.DefaultSettings()
@@ -107,11 +123,21 @@ func (m *Method) Timed() bool {
 }
 
 // Apply implements compress.Method. It needs a backend, training and validation images,
-// and a folder, where an earlier search is resumed; it writes the report there.
+// and a folder, where an earlier search is resumed; it writes the report there. With
+// Start, of the model that it is given only the preprocessing counts.
 func (m *Method) Apply(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, compress.Report, error) {
 	o, err := m.options()
 	if err != nil {
 		return nil, nil, err
+	}
+	if m.Start != "" {
+		epochs := 2 * o.Train.Epochs
+		if m.StartEpochs != nil {
+			epochs = *m.StartEpochs
+		}
+		if c, err = Grow(ctx, env, m.Start, c.Preprocess, m.Teachers, epochs, o); err != nil {
+			return nil, nil, err
+		}
 	}
 	out, err := Run(ctx, env, c, m.Teachers, o)
 	if err != nil {

@@ -30,7 +30,7 @@ func Plain(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, 
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	times, err := budget.OpenTable(filepath.Join(env.Dir, "times.json"))
+	times, err := budget.OpenTable(filepath.Join(env.Dir, timesFile))
 	if err != nil {
 		return nil, err
 	}

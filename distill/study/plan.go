@@ -10,6 +10,7 @@ import (
 
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/prune"
+	"github.com/potstill/potstill/distill/shrink"
 	"github.com/potstill/potstill/engine/yamldoc"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/onnxnet"
@@ -165,6 +166,12 @@ func (r *Recipe) validateStep(s *Step) error {
 		if s.Passes < 0 || s.Passes > 1000 || s.Mistakes > 24 {
 			return r.errAt(at, "passes go up to 1000 and mistakes to 24, not %d and %d", s.Passes, s.Mistakes)
 		}
+	}
+	if m, ok := s.method.(*shrink.Method); ok && m.Start != "" {
+		if len(s.From) > 0 {
+			return r.errAt(yamldoc.Join(at, "start"), "step %s starts from the model of %s; remove start or from", s.name, s.From[0])
+		}
+		return r.validateMethod(s, at)
 	}
 	if len(s.From) == 0 {
 		return r.errAt(at+"#", "step %s needs a model to work on; add from: and the name of a step", s.name)

@@ -18,9 +18,12 @@ func (s *session) shrink(ctx context.Context, u *unit, o *outcome) error {
 	m.Progress = func(stage string, done, _ int, text string) {
 		s.advance(u, done, func() string { return stage + ", " + text })
 	}
-	c, err := checkpoint.Load(u.from.file())
-	if err != nil {
-		return err
+	c := new(checkpoint.Checkpoint)
+	if u.from != nil {
+		var err error
+		if c, err = checkpoint.Load(u.from.file()); err != nil {
+			return err
+		}
 	}
 	c.Preprocess = p
 	for _, teacher := range u.teachers {

@@ -75,6 +75,9 @@ func TestShrinkStepMistakes(t *testing.T) {
 		"under: 9kB, rounds: [1]":       "4:50: rounds wants a whole number",
 		"under: 9kB, rate: 0.5":         "4:42: \"rate\" has no effect in a step of kind shrink",
 		"under: 9kB, sparsity: 1e-4":    "4:42: \"sparsity\" has no effect in a step of kind shrink",
+		"under: 9kB, start: cnn-dwpw":   "4:49: step b starts from the model of a; remove start or from",
+		"under: 9kB, start_epochs: 2":   "4:56: step b: there is no start net to train",
+		"under: 9kB, time: soon":        "4:48: step b: \"soon\" is no time",
 		"under: 9kB, kd: none":          "4:3: step b: distillation",
 		"under: 9kB, least: 1":          "4:49: step b: shrink: shares lie from 0",
 		"under: [1ms@1, 2 ms]":          "4:37: step b: \"2 ms\" is a second limit of time",
@@ -84,5 +87,26 @@ func TestShrinkStepMistakes(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "r.yaml:"+want) {
 			t.Errorf("%s: want %q, got %v", settings, want, err)
 		}
+	}
+}
+
+// A step can begin with a family in place of a model.
+func TestShrinkStepStart(t *testing.T) {
+	r, err := Parse("r.yaml", []byte(`study: grown
+data: {source: builtin:fashion, size: 28, limit: {train: 60, val: 40, test: 30}}
+steps:
+  teacher: {kind: train, arch: cnn-plain, base: 2}
+  small: {kind: shrink, start: mlperf_resnet8, start_epochs: 1, teacher: teacher, under: 4k params, rounds: 1, images: 16, tune: 32, temperature: 4, alpha: 0.5}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Dir: filepath.Join(t.TempDir(), "out")}
+	if _, done, _ := run(t, backend(t), r, o); !slices.Equal(done, []string{"teacher", "small"}) {
+		t.Errorf("did %v", done)
+	}
+	c := kept(t, o.Dir, "small", shrink.ResultFile)
+	if m, err := c.Net.Model(); err != nil || m.Params() > 4000 || c.Net.Family != "mlperf_resnet8" {
+		t.Errorf("%s of %d parameters (%v)", c.Net, m.Params(), err)
 	}
 }
