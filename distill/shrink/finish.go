@@ -51,6 +51,11 @@ func (s *search) finish(ctx context.Context, x candidate) (*Outcome, error) {
 	if r.Cost, err = s.meter.Cost(ctx, r.Best); err != nil {
 		return nil, err
 	}
+	if s.o.Under.MS > 0 {
+		if r.Cost.MS, err = Timed(ctx, s.env.Backend, r.Best, s.o.Under.Batch); err != nil {
+			return nil, err
+		}
+	}
 	if err := s.recipe().save(r.Recipe); err != nil {
 		return nil, err
 	}

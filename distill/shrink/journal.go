@@ -19,6 +19,9 @@ type Trial struct {
 	// Target is the share of the limits that it was made for: 1 is the budget.
 	Target float64     `json:"target"`
 	Cost   budget.Cost `json:"cost"`
+	// TableMS is the time as the sum of the steps' by the table, once Cost has the time
+	// of the whole program; both only under a limit of time.
+	TableMS float64 `json:"table_ms,omitempty"`
 	// Judged says that it has been trained, and that Accuracy, of the net as it would be
 	// written on the validation images, is known.
 	Judged   bool    `json:"judged"`

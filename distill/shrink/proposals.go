@@ -107,6 +107,9 @@ func (s *search) ranks(ctx context.Context, x candidate, cost budget.Cost) ([]Mo
 		if err != nil {
 			return nil, err
 		}
+		if t := s.last(); t.TableMS > 0 { // the time of a whole program, as cost has it
+			now.MS *= t.Cost.MS / t.TableMS
+		}
 		if m.Loss, err = s.survey.divergence(ctx, p, y.c); err != nil {
 			return nil, err
 		}

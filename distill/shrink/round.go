@@ -73,11 +73,9 @@ func (s *search) propose(ctx context.Context, x candidate, p proposal, t *Trial,
 		return y, err
 	}
 	if !old.Judged {
-		accuracy, err := s.judge(ctx, y, *old)
-		if err != nil {
+		if err := s.judge(ctx, y, old); err != nil {
 			return y, err
 		}
-		old.Accuracy, old.Judged = accuracy, true
 		if err := s.save(); err != nil {
 			return y, err
 		}
@@ -111,7 +109,7 @@ func (s *search) decide(ctx context.Context, x candidate, p proposal, t *Trial, 
 		}
 		surveyed[name] = l
 	}
-	k := &chooser{meter: s.meter, limits: share(s.o.Under, t.Target), x: base, loss: l, kinds: p.kinds, bits: s.o.Bits, least: s.o.Least}
+	k := &chooser{meter: s.meter, limits: s.limits(t.Target), x: base, loss: l, kinds: p.kinds, bits: s.o.Bits, least: s.o.Least}
 	moves, cost, err := k.choose(ctx)
 	t.Cost, t.Moves = cost, append(t.Moves, moves...)
 	return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -31,25 +32,12 @@ func (s *search) rounds(ctx context.Context) (candidate, error) {
 	if err != nil || s.journal.Done {
 		return x, err
 	}
-	w, err := x.written()
-	if err != nil {
-		return x, err
-	}
-	cost, err := s.meter.Cost(ctx, w)
-	if err != nil {
-		return x, err
-	}
 	if len(s.journal.Trials) == 0 {
-		t := Trial{Name: "start", Cost: cost, Judged: true, Accepted: true, Target: s.o.Under.Excess(cost)}
-		if t.Accuracy, err = s.judge(ctx, x, t); err != nil {
+		if err := s.begin(ctx, x); err != nil {
 			return x, err
 		}
-		s.journal.Trials = append(s.journal.Trials, t)
-		if err := s.save(); err != nil {
-			return x, err
-		}
-		s.log("start", "cost", told(s.o.Under, cost), "accuracy", t.Accuracy)
 	}
+	cost := s.last().Cost
 	for !s.o.Under.Met(cost) {
 		begun, left := time.Now(), s.left()
 		excess := s.o.Under.Excess(cost)
@@ -58,7 +46,7 @@ func (s *search) rounds(ctx context.Context) (candidate, error) {
 		if err != nil {
 			return x, err
 		}
-		if s.lastAccuracy()-trial.Accuracy > s.o.Fall && left > 1 && target < 0.9*excess && !s.late(0) {
+		if s.last().Accuracy-trial.Accuracy > s.o.Fall && left > 1 && target < 0.9*excess && !s.late(0) {
 			s.log("taken back: the round has cost too much, and is made in two", "accuracy", trial.Accuracy)
 			if best, trial, err = s.round(ctx, x, cost, math.Sqrt(target*excess)); err != nil {
 				return x, err
@@ -75,6 +63,40 @@ func (s *search) rounds(ctx context.Context) (candidate, error) {
 	}
 	s.journal.Done = true
 	return x, s.save()
+}
+
+// begin makes the trial of the start net.
+func (s *search) begin(ctx context.Context, x candidate) error {
+	t := Trial{Name: "start", Accepted: true}
+	w, err := x.written()
+	if err != nil {
+		return err
+	}
+	if t.Cost, err = s.meter.Cost(ctx, w); err != nil {
+		return err
+	}
+	t.Target = s.o.Under.Excess(t.Cost)
+	if err := s.judge(ctx, x, &t); err != nil {
+		return err
+	}
+	s.journal.Trials = append(s.journal.Trials, t)
+	s.log("start", "cost", told(s.o.Under, t.Cost), "accuracy", t.Accuracy)
+	return s.save()
+}
+
+// margin is the share of a limit of time that is used: what is timed again takes as long
+// only nearly.
+const margin = 0.97
+
+// limits returns those of a round for sums by the table of times: the time of a whole
+// program is more than that of its steps, by a factor that the last net has shown.
+func (s *search) limits(target float64) budget.Limits {
+	l := share(s.o.Under, target)
+	l.MS *= margin
+	if t := s.last(); t.TableMS > 0 {
+		l.MS *= t.TableMS / t.Cost.MS
+	}
+	return l
 }
 
 // left returns the number of rounds that are to come, at least 1.
@@ -105,13 +127,14 @@ func (s *search) done(t Trial) *Trial {
 	return &s.journal.Trials[i]
 }
 
-func (s *search) lastAccuracy() float64 {
+// last returns the trial that was accepted last.
+func (s *search) last() Trial {
 	for _, t := range slices.Backward(s.journal.Trials) {
 		if t.Accepted {
-			return t.Accuracy
+			return t
 		}
 	}
-	return 0
+	return Trial{}
 }
 
 // replay returns the candidate that the accepted rounds have come to. Of a recipe, whose
@@ -143,21 +166,28 @@ func (s *search) tuned(t Trial) string { return filepath.Join(s.folder(t), "tune
 // writtenAs returns the file of a trial's net as it would be written.
 func (s *search) writtenAs(t Trial) string { return filepath.Join(s.folder(t), "written.safetensors") }
 
-// judge returns the validation accuracy of a candidate as it would be written, and
-// leaves that in the trial's folder.
-func (s *search) judge(ctx context.Context, x candidate, t Trial) (float64, error) {
+// judge finds the validation accuracy of a candidate as it would be written, which it
+// leaves in the trial's folder, and under a limit of time how long its whole program
+// takes.
+func (s *search) judge(ctx context.Context, x candidate, t *Trial) error {
 	c, err := s.rounded(ctx, x)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	accuracy, err := s.accuracy(ctx, c)
-	if err != nil {
-		return 0, err
+	if t.Accuracy, err = s.accuracy(ctx, c); err != nil {
+		return err
 	}
-	if err := os.MkdirAll(s.folder(t), 0o777); err != nil {
-		return 0, err
+	if s.o.Under.MS > 0 {
+		t.TableMS = t.Cost.MS
+		if t.Cost.MS, err = Timed(ctx, s.env.Backend, c, s.o.Under.Batch); err != nil {
+			return err
+		}
 	}
-	return accuracy, s.write(c, s.writtenAs(t))
+	if err := os.MkdirAll(s.folder(*t), 0o777); err != nil {
+		return err
+	}
+	t.Judged = true
+	return s.write(c, s.writtenAs(*t))
 }
 
 // accuracy returns that of a net on the validation images.
