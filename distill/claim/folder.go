@@ -113,8 +113,8 @@ func (f *Folder) Others() ([]Holder, error) {
 	return out, nil
 }
 
-// Owner tells the claims made through this Folder from those of others.
-func (f *Folder) Owner() string { return f.self.Owner }
+// Machine names this machine, as the claims of its processes do.
+func (f *Folder) Machine() string { return f.self.Machine }
 
 // split returns the name and the number of a claim's file.
 func split(file string) (name string, n int, ok bool) {

@@ -154,7 +154,7 @@ func (s *session) setKey(u *unit) error {
 	}
 	sum := sha256.Sum256(text)
 	u.key = hex.EncodeToString(sum[:])
-	u.dir = filepath.Join(s.o.Dir, "work", u.name+"-"+u.key[:12])
+	u.dir = filepath.Join(s.o.Dir, "work", u.claimName())
 	return nil
 }
 
@@ -221,6 +221,7 @@ func (u *unit) findOutcome() *outcome {
 // prepare makes the unit's folder. One that had been finished and has been
 // damaged since is emptied; an unfinished one is resumed.
 func (u *unit) prepare() error {
+	u.unlock()
 	if _, err := os.Stat(filepath.Join(u.dir, outcomeFile)); err == nil {
 		if err := os.RemoveAll(u.dir); err != nil {
 			return hinted(writing(u.dir, err))

@@ -27,9 +27,10 @@ type unit struct {
 	method  compress.Method
 	train   training
 
-	key string
-	dir string
-	out *outcome
+	index int // among the units of all seeds
+	key   string
+	dir   string
+	out   *outcome
 }
 
 // plan checks the steps and returns their units in an order in which each
