@@ -15,6 +15,7 @@ type Plan struct {
 	ArenaBytes int        `json:"arena_bytes"`   // what is allocated for tensors and scratch
 	NaiveBytes int        `json:"naive_bytes"`   // what it would be without sharing
 	PeakBytes  int        `json:"peak_bytes"`    // the largest sum of bytes alive at one step: a lower bound for the arena
+	KeptBytes  int        `json:"kept_bytes"`    // of the arena: what weights become ahead of all runs, folded or packed
 	StateBytes int        `json:"state_bytes"`   // variables
 	FLOPs      int64      `json:"flops"`         // of the convolutions and linear layers, a multiply-add being two
 	Traffic    int64      `json:"traffic_bytes"` // what the steps read and write
@@ -30,6 +31,9 @@ type PlanStep struct {
 	FLOPs     int64    `json:"flops"`
 	Bytes     int64    `json:"bytes"`     // read and written
 	Workspace int      `json:"workspace"` // bytes of scratch
+	// Key names the op with its settings and its specs: steps with the same key do the
+	// same work. The values that codes stand for are left out (see Codes).
+	Key string `json:"-"`
 }
 
 func describe(p *plan, l *layout, a aliases) *Plan {
@@ -44,6 +48,7 @@ func describe(p *plan, l *layout, a aliases) *Plan {
 	for _, n := range alive {
 		d.PeakBytes = max(d.PeakBytes, n)
 	}
+	d.KeptBytes = p.keptBytes(l)
 	seen := make(map[*Variable]bool)
 	for _, s := range p.all() {
 		for _, v := range s.in {
@@ -65,8 +70,26 @@ func describe(p *plan, l *layout, a aliases) *Plan {
 	return d
 }
 
+// keptBytes sums up what hoisted steps and kernels' preparations leave in the arena.
+func (p *plan) keptBytes(l *layout) (n int) {
+	for _, s := range p.prepare {
+		for _, o := range s.out {
+			if b := l.values[o]; b != nil {
+				n += alignUp(b.bytes)
+			}
+		}
+	}
+	for _, s := range p.steps {
+		if s.kept != nil {
+			n += alignUp(s.kept.bytes)
+		}
+	}
+	return n
+}
+
 func describeStep(s *step) PlanStep {
 	ps := PlanStep{Op: OpName(s.op), Scope: s.scope, Fused: s.fused, Workspace: s.kernel.Workspace()}
+	ps.Key = stepKey(s.op, specsOf(s.in), specsOf(s.out))
 	for _, v := range s.in {
 		ps.In = append(ps.In, v.Spec.String())
 		ps.Bytes += int64(v.Bytes())

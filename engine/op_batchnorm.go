@@ -13,6 +13,8 @@ import "fmt"
 //	running mean ← (1-Momentum)·running mean + Momentum·μ
 //	running var  ← (1-Momentum)·running var  + Momentum·v·M/(M-1)
 //
+// where the backends in float32 round μ and v·M/(M-1) first (see MoveStatistics).
+//
 // Outputs: y, μ [C], r [C], running mean, running variance (the last two in
 // the variables' own memory). As in PyTorch, M = 1 is refused.
 //

@@ -130,6 +130,10 @@ func (op ClipScale) Infer(in []Spec) ([]Spec, error) {
 // Outputs, in place: the accumulators,
 //
 //	a ← (1-first)·a + Weight·g       (first = 1 discards what a held, NaN too)
+//
+// The backends in float32 round Weight·g before it is added, so that it does not matter for the
+// bits of the sum whether it is added here or by an AllReduce. The reference, which computes
+// in float64, does not.
 type Accumulate struct {
 	K      int
 	Weight float32

@@ -79,6 +79,7 @@ func (g *Graph) plan(b Backend, o Options) (*plan, aliases, error) {
 		return nil, nil, err
 	}
 	p.hoist(a)
+	p.early(a)
 	if !o.NoFuse {
 		p.chain()
 	}
@@ -232,6 +233,20 @@ func (p *Program) Run(ctx context.Context, in Bindings) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if err := p.upload(in); err != nil {
+		return err
+	}
+	if err := p.launch(); err != nil {
+		return err
+	}
+	if err := p.backend.Sync(); err != nil {
+		return fmt.Errorf("%s: %w", p.backend.Name(), err)
+	}
+	return nil
+}
+
+// upload writes the inputs to their places.
+func (p *Program) upload(in Bindings) error {
 	if err := p.flights.leave(p); err != nil {
 		return err
 	}
@@ -243,12 +258,6 @@ func (p *Program) Run(ctx context.Context, in Bindings) error {
 		if err := i.tensor.Write(data); err != nil {
 			return fmt.Errorf("input %v: %w", i.value, err)
 		}
-	}
-	if err := p.launch(); err != nil {
-		return err
-	}
-	if err := p.backend.Sync(); err != nil {
-		return fmt.Errorf("%s: %w", p.backend.Name(), err)
 	}
 	return nil
 }

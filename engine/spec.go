@@ -89,7 +89,7 @@ func (s Spec) NHWC() (n, h, w, c int, ok bool) {
 // Bytes returns the memory of s as bytes, without a copy: the form in which
 // host data are bound to a program's inputs. The elements of bfloat16 tensors are
 // uint16 (half.BFloat16).
-func Bytes[T float32 | int64 | uint32 | uint16 | uint8 | int8 | int32](s []T) []byte {
+func Bytes[T float32 | float64 | int64 | uint32 | uint16 | uint8 | int8 | int32](s []T) []byte {
 	if len(s) == 0 {
 		return nil
 	}

@@ -35,8 +35,9 @@ const (
 	// Half is IEEE 754's binary16.
 	Half = "float16"
 	// Scaled is that of a module's own quantizer of its weight (Fake): w = q·s,
-	// rounded to float32, with signed codes q of 2 to 8 bits. Codes of at most four
-	// bits lie two in a byte, the first in the lower half.
+	// rounded to float32, with signed codes q of 2 to 8 bits. They lie one
+	// behind the other, each from its lowest bit on, from the lowest bit of the first
+	// byte on; the bits behind the last code are zeros.
 	Scaled = "scaled"
 )
 

@@ -1,6 +1,7 @@
 package layers
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -50,34 +51,40 @@ func (f Fake) Round(w, scale []float32) []int8 {
 	return q
 }
 
-// PackCodes returns the bytes that hold signed codes: see the rule Scaled.
+// PackCodes returns the bytes that hold signed codes of so many bits, ⌈n·bits/8⌉ of
+// them: see the rule Scaled.
 func PackCodes(q []int8, bits int) []byte {
-	if bits > 4 {
+	if bits == 8 {
 		return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(q))), len(q))
 	}
-	out := make([]byte, (len(q)+1)/2)
+	out := make([]byte, (len(q)*bits+7)/8)
 	for i, v := range q {
-		out[i/2] |= byte(v) & 15 << (i % 2 * 4)
+		at, low := i*bits/8, i*bits%8
+		two := (uint16(v) & (1<<bits - 1)) << low
+		out[at] |= byte(two)
+		if low+bits > 8 {
+			out[at+1] |= byte(two >> 8)
+		}
 	}
 	return out
 }
 
 // UnpackCodes returns n codes from the bytes that PackCodes has made of them.
 func UnpackCodes(b []byte, n, bits int) ([]int8, error) {
-	q := make([]int8, n)
-	if want := len(PackCodes(q, bits)); len(b) != want {
+	if want := (n*bits + 7) / 8; len(b) != want {
 		return nil, fmt.Errorf("%d bytes of codes of %d bits for %d values, %d are needed", len(b), bits, n, want)
 	}
-	least := int8(-1) << (bits - 1)
+	q := make([]int8, n)
 	for i := range q {
-		if bits <= 4 {
-			q[i] = int8(b[i/2]>>(i%2*4)<<4) >> 4
-		} else {
-			q[i] = int8(b[i])
+		at, low := i*bits/8, i*bits%8
+		two := uint16(b[at])
+		if low+bits > 8 {
+			two |= uint16(b[at+1]) << 8
 		}
-		if q[i] < least || q[i] > -1-least {
-			return nil, fmt.Errorf("code %d is %d, which has more than %d bits", i, q[i], bits)
-		}
+		q[i] = int8(two>>low<<(8-bits)) >> (8 - bits)
+	}
+	if rest := n * bits % 8; rest != 0 && b[len(b)-1]>>rest != 0 {
+		return nil, errors.New("behind the last code there is something in its byte")
 	}
 	return q, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine"
 )
@@ -19,6 +20,7 @@ type benchModelCmd struct {
 	WarmUp int           `default:"10" help:"Runs before the first that counts."`
 	Runs   int           `default:"100" help:"Runs that count, at least."`
 	Time   time.Duration `default:"1s" help:"How long they take together, at least."`
+	Under  []string      `placeholder:"BUDGET" help:"Check the file against a budget, as 98496B, 0.5ms@1, 2M params, 20M macs or 96KB ram, several separated by commas: what is not met is an error."`
 	deviceFlags
 	jsonFlag
 }
@@ -26,11 +28,14 @@ type benchModelCmd struct {
 // Help is printed below the flags' summary.
 func (benchModelCmd) Help() string {
 	return `Measures how long the model takes for a batch of images that are prepared and in memory, until their logits are,
-one run after the other. The percentiles are those of single runs. What other programs do on the machine shows in them.
+one run after the other. The percentiles are those of single runs; p50 is the median, which --under holds to a limit of
+time, for the batch that it names. Beside it stands the sum over the program's steps, each timed on its own, by which
+potstill plans under a budget. What other programs do on the machine shows in them.
 
 Example:
 
     potstill bench model out/small.safetensors
+    potstill bench model out/small.safetensors --under 98496B,0.5ms@1
     potstill bench model out/small.safetensors --batch 32 --size 96x128 --threads 1 --json`
 }
 
@@ -78,6 +83,8 @@ type modelBench struct {
 	ImagesPerSecond float64 `json:"images_per_second"` // by the mean
 	MultAdds        int64   `json:"mult_adds"`         // of one image
 	MemoryBytes     int64   `json:"memory_bytes"`      // that the planner gives the batch
+	// With --under.
+	Under *modelBudget `json:"under,omitempty"`
 }
 
 // Run measures.
@@ -91,6 +98,13 @@ func (c *benchModelCmd) Run(a *app) error {
 	m, err := loadModel(a, c.Model, c.foreignFlags, imageSize{})
 	if err != nil {
 		return err
+	}
+	limits, err := budget.Parse(c.Under...)
+	if err != nil {
+		return err
+	}
+	if limits.MS > 0 {
+		c.Batch = limits.Batch
 	}
 	o := eval.LatencyOptions{Batch: c.Batch, Warm: c.WarmUp, Runs: c.Runs, Time: c.Time}
 	in := m.Net.Input
@@ -129,7 +143,15 @@ func (c *benchModelCmd) Run(a *app) error {
 		mean := sum / float64(l.Runs)
 		r.P50, r.P90, r.P99 = 1000*l.Percentile(0.5), 1000*l.Percentile(0.9), 1000*l.Percentile(0.99)
 		r.Min, r.Mean, r.ImagesPerSecond = 1000*l.Percentile(0), 1000*mean, float64(o.Batch)/mean
-		return r.print(a, c.JSON)
+		if limits.Any() {
+			if r.Under, err = checkBudget(a.ctx, b, m, limits, o, r.P50); err != nil {
+				return err
+			}
+		}
+		if err := r.print(a, c.JSON); err != nil || r.Under == nil || r.Under.Met {
+			return err
+		}
+		return fmt.Errorf("%s: it is not under %s", c.Model, limits)
 	})
 }
 
@@ -138,7 +160,7 @@ func (r modelBench) print(a *app, asJSON bool) error {
 		return printJSON(a.out, r)
 	}
 	ms := func(v float64) string { return fmt.Sprintf("%.4g ms", v) }
-	return table(a.out, [][]string{
+	rows := [][]string{
 		{"device", fmt.Sprintf("%s, %d threads", r.Device, r.Threads)},
 		{"batch", fmt.Sprintf("%d of %s pixels", r.Batch, pixels{r.Height, r.Width})},
 		{"runs", fmt.Sprintf("%s after %d to warm up", thousands(r.Runs), r.Warm)},
@@ -146,5 +168,9 @@ func (r modelBench) print(a *app, asJSON bool) error {
 		{"images/s", fmt.Sprintf("%.0f", r.ImagesPerSecond)},
 		{"multiply-adds", thousands(r.MultAdds)},
 		{"memory", fmt.Sprintf("%s bytes (planned)", thousands(r.MemoryBytes))},
-	})
+	}
+	if r.Under != nil {
+		rows = append(rows, r.Under.rows()...)
+	}
+	return table(a.out, rows)
 }

@@ -19,6 +19,7 @@ import (
 // from several goroutines.
 type console struct {
 	w        io.Writer
+	silent   io.Writer // what w is when it is to speak again; nil: it speaks
 	terminal bool
 	columns  func() int       // of the terminal
 	now      func() time.Time // time.Now, but for tests
@@ -48,6 +49,24 @@ func newConsole(f *os.File) *console {
 		return 80
 	}
 	return c
+}
+
+// hush has nothing written until speak.
+func (c *console) hush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.silent == nil {
+		c.w, c.silent = io.Discard, c.w
+	}
+}
+
+// speak ends hush.
+func (c *console) speak() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.silent != nil {
+		c.w, c.silent = c.silent, nil
+	}
 }
 
 // line writes a line above the progress.

@@ -76,7 +76,7 @@ func (f deviceFlags) open(a *app) (engine.Backend, error) {
 		runtime.GOMAXPROCS(f.Threads)
 	}
 	n, asked := f.Device.cuda()
-	if asked || f.Device == "auto" {
+	if asked || f.Device == "auto" && a.ranks.process == nil {
 		b, err := f.openGPU(a, n)
 		switch {
 		case err == nil:

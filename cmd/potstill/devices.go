@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 
@@ -92,7 +91,7 @@ func describeCPU() (cpuInfo, error) {
 	if err != nil {
 		return cpuInfo{}, err
 	}
-	p := cpuInfo{Name: "cpu", Backend: b.Name(), Model: cpuModel(), Cores: runtime.NumCPU(), Threads: b.Threads(), Variants: cpu.Variants()}
+	p := cpuInfo{Name: "cpu", Backend: b.Name(), Model: cpu.Processor(), Cores: runtime.NumCPU(), Threads: b.Threads(), Variants: cpu.Variants()}
 	return p, b.Close()
 }
 
@@ -167,18 +166,4 @@ func deviceRows(p cpuInfo, cards []cudaDevice, info cudaInfo) [][]string {
 		rows = append(rows, []string{"", fmt.Sprintf("%s: %s; %s", l.Name, l.Error, l.Fix)})
 	}
 	return rows
-}
-
-// cpuModel returns the processor's name where Linux tells it.
-func cpuModel() string {
-	text, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(text)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
 }

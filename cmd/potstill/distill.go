@@ -60,6 +60,9 @@ Example:
 // Run distills.
 func (c *distillCmd) Run(a *app) error {
 	if c.Compare == "" {
+		if err := a.join(c.deviceFlags); err != nil {
+			return err
+		}
 		if err := c.choose(a, "out/distill"); err != nil {
 			return err
 		}

@@ -22,6 +22,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/potstill/potstill/mpi"
 )
 
 // commands is the grammar of the command line.
@@ -70,9 +72,10 @@ type app struct {
 	grammar   *kong.Application
 	jsonLines bool // standard output has a JSON value a line
 	saidCPU   bool // that the CPU computes, and why
+	ranks     ranks
 }
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { mpi.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run executes a command line and returns the exit status.
 func run(args []string, stdout, stderr *os.File) int {
@@ -112,6 +115,7 @@ func run(args []string, stdout, stderr *os.File) int {
 	caught := c.onSignal(cancel)
 	err = k.Run(a)
 	c.end()
+	err = a.part(err)
 	switch sig := caught.Load(); {
 	case err == nil:
 		return 0
@@ -119,7 +123,7 @@ func run(args []string, stdout, stderr *os.File) int {
 		c.line("potstill: " + stopped(err))
 		return exitSignal + int(sig)
 	}
-	c.line("potstill: " + oneLine(err.Error()))
+	a.fail(err)
 	return exitFailure
 }
 

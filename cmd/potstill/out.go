@@ -22,6 +22,8 @@ func (f *outFlags) choose(a *app, def string) error {
 		return errors.New("--resume continues the run in --out and --force replaces it: give one of them")
 	case f.Out != "" && (f.Resume || f.Force):
 		return nil
+	case a.ranks.rank() > 0 && !f.Resume:
+		return nil // rank 0 writes, and decides where
 	case f.Out != "":
 		return checkFolder(f.Out)
 	case f.Force:

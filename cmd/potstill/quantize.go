@@ -14,21 +14,22 @@ import (
 // quantizeCmd is potstill quantize.
 type quantizeCmd struct {
 	fileFlags
-	Scheme      string   `enum:"affine8,affine8-channel,float16,int8" default:"affine8" help:"Of weights alone, affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16. And int8: weights and activations, in integers, with --calibrate."`
-	Calibrate   string   `placeholder:"PATH" help:"int8: images by which the ranges of activations are found, as --data elsewhere; the training part, where there is one."`
-	Observer    string   `enum:",minmax,moving,percentile,entropy,mse" default:"" placeholder:"NAME" help:"int8: how a range is found: minmax, moving, percentile (if not given), entropy or mse."`
-	Percentile  float64  `placeholder:"P" help:"int8: percentage of the values that lie in a range of percentile; 99.999 if not given."`
-	Images      int      `placeholder:"N" help:"int8: images for it; 256 if not given."`
-	Seed        uint64   `placeholder:"N" help:"int8: decides which images."`
-	Bits        int      `placeholder:"N" help:"int8: bits of weights, from 2 to 8; 8 if not given."`
-	PerTensor   bool     `help:"int8: one scale a weight, in place of one an output channel."`
-	Equalize    bool     `help:"int8: make the ranges of a channel's weights alike in the layers that make and read it, first."`
-	CorrectBias bool     `help:"int8: take the mean error of each channel out of the biases."`
-	Adaround    bool     `name:"adaround" help:"int8: round weights up or down as keeps each layer's output best."`
-	Float       []string `sep:"none" placeholder:"PATTERN" help:"int8: layers that stay in float32, as fc or *.conv1; may be given several times."`
-	Under       string   `placeholder:"SIZE" help:"int8: the largest size of the written file, as 98496B or 96KB: layers get 4 bits where 8 are too many, those first that lose least by it."`
-	Layers      bool     `help:"int8: tell of every layer its bits, its ranges, its error, and why it stays in float32 if it does."`
-	Out         string   `default:"out/quantized.safetensors" placeholder:"FILE|DIR" help:"Where the quantized model goes (${default})."`
+	Scheme      string         `enum:"affine8,affine8-channel,float16,int8" default:"affine8" help:"Of weights alone, affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16. And int8: weights and activations, in integers, with --calibrate."`
+	Calibrate   string         `placeholder:"PATH" help:"int8: images by which the ranges of activations are found, as --data elsewhere; the training part, where there is one."`
+	Observer    string         `enum:",minmax,moving,percentile,entropy,mse" default:"" placeholder:"NAME" help:"int8: how a range is found: minmax, moving, percentile (if not given), entropy or mse."`
+	Percentile  float64        `placeholder:"P" help:"int8: percentage of the values that lie in a range of percentile; 99.999 if not given."`
+	Images      int            `placeholder:"N" help:"int8: images for it; 256 if not given."`
+	Seed        uint64         `placeholder:"N" help:"int8: decides which images."`
+	Bits        int            `placeholder:"N" help:"int8: bits of weights, from 2 to 8; 8 if not given."`
+	PerTensor   bool           `help:"int8: one scale a weight, in place of one an output channel."`
+	Equalize    bool           `help:"int8: make the ranges of a channel's weights alike in the layers that make and read it, first."`
+	CorrectBias bool           `help:"int8: take the mean error of each channel out of the biases."`
+	Adaround    bool           `name:"adaround" help:"int8: round weights up or down as keeps each layer's output best."`
+	Float       []string       `sep:"none" placeholder:"PATTERN" help:"int8: layers that stay in float32, as fc or *.conv1; may be given several times."`
+	LayerBits   map[string]int `mapsep:"none" placeholder:"PATTERN=BITS" help:"int8: bits of the weights of some layers, from 2 to 8, or 32 for float32; may be given several times."`
+	Under       string         `placeholder:"SIZE" help:"int8: the largest size of the written file, as 98496B or 96KB: layers get 4 bits where 8 are too many, those first that lose least by it."`
+	Layers      bool           `help:"int8: tell of every layer its bits, its ranges, its error, and why it stays in float32 if it does."`
+	Out         string         `default:"out/quantized.safetensors" placeholder:"FILE|DIR" help:"Where the quantized model goes (${default})."`
 	cacheFlags
 	deviceFlags
 	jsonFlag
@@ -59,7 +60,7 @@ type quantized struct {
 func (c *quantizeCmd) options() quant.Options {
 	return quant.Options{
 		Scheme: c.Scheme, Observer: c.Observer, Percentile: c.Percentile, Images: c.Images, Seed: c.Seed, Bits: c.Bits,
-		PerTensor: c.PerTensor, Equalize: c.Equalize, CorrectBias: c.CorrectBias, AdaRound: c.Adaround, Float: c.Float, Under: c.Under,
+		PerTensor: c.PerTensor, Equalize: c.Equalize, CorrectBias: c.CorrectBias, AdaRound: c.Adaround, Float: c.Float, LayerBits: c.LayerBits, Under: c.Under,
 	}
 }
 

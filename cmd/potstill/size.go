@@ -6,29 +6,28 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/potstill/potstill/distill/budget"
 )
 
 // byteSize is a number of bytes, as in 500MB, 2GiB or none.
 type byteSize int64
 
-var byteUnits = map[string]float64{
-	"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
-	"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12,
-}
-
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (s *byteSize) UnmarshalText(text []byte) error {
-	if string(text) == "none" {
+	switch string(text) {
+	case "none":
 		*s = math.MaxInt64
 		return nil
+	case "0":
+		*s = 0
+		return nil
 	}
-	number, unit := split(string(text))
-	x, err := strconv.ParseFloat(number, 64)
-	factor, ok := byteUnits[strings.ToLower(unit)]
-	if err != nil || !ok || !(x >= 0) || x*factor >= math.MaxInt64 {
+	n, err := budget.ParseBytes(string(text))
+	if err != nil {
 		return fmt.Errorf("%q is no size: give one as in 500MB, 16GB or 2GiB, or none", text)
 	}
-	*s = byteSize(x * factor)
+	*s = byteSize(n)
 	return nil
 }
 

@@ -44,6 +44,9 @@ Example:
 
 // Run trains.
 func (c *trainCmd) Run(a *app) error {
+	if err := a.join(c.deviceFlags); err != nil {
+		return err
+	}
 	if err := c.choose(a, "out/train"); err != nil {
 		return err
 	}
@@ -125,6 +128,9 @@ func netToTrain(arch string, widths archFlags, start *checkpoint.Checkpoint, cla
 
 // logged runs do with where the steps are logged, nil for nowhere.
 func (f outFlags) logged(a *app, do func(w io.Writer) error) (err error) {
+	if a.ranks.rank() > 0 {
+		return do(nil)
+	}
 	w, closeLog, err := f.stepLog(a.out)
 	if err != nil {
 		return err
@@ -136,14 +142,14 @@ func (f outFlags) logged(a *app, do func(w io.Writer) error) (err error) {
 
 // train1 runs a job, with a name before its progress.
 func train1(a *app, b engine.Backend, j fit.Job, name string) (*fit.Outcome, error) {
-	j.Logger = a.log
+	j.Logger, j.Peers = a.log, a.ranks.peers()
 	if name != "" {
 		name += ": "
 	}
 	begun := false
 	j.Step = func(s train.StepInfo) {
 		total := j.Config.Epochs * s.Steps
-		if !begun { // now that nothing has been refused
+		if !begun && a.ranks.rank() == 0 { // now that nothing has been refused
 			begun = true
 			announce(a, j, name)
 			if err := a.keepCommand(a.dir); err != nil {
@@ -179,6 +185,14 @@ type outcome struct {
 	Stopped     bool              `json:"stopped_early"`
 	Teacher     *teacherOutcome   `json:"teacher,omitempty"`
 	History     []train.EpochInfo `json:"history"`
+	Ranks       *ranksOutcome     `json:"ranks,omitempty"`
+}
+
+// A ranksOutcome says how several processes have trained together.
+type ranksOutcome struct {
+	Ranks int    `json:"ranks"`
+	Over  string `json:"over"`       // the library that carried what they exchanged
+	Sent  int64  `json:"sent_bytes"` // by rank 0 to the others
 }
 
 // A teacherOutcome is the teacher's part in it.
@@ -197,6 +211,9 @@ func printOutcome(a *app, asJSON bool, out *fit.Outcome, images int, teacher *te
 	o := outcome{
 		Best: out.BestPath, Last: out.LastPath, Params: m.Params(), Bytes: out.BytesBest, BestEpoch: r.Best.Epoch,
 		ValAccuracy: r.Best.ValAccuracy, Interval: metrics.Wilson(r.Best.ValAccuracy, images), ValLoss: r.Best.ValLoss, Stopped: r.Stopped, Teacher: teacher, History: r.History,
+	}
+	if w := a.ranks.world; w != nil {
+		o.Ranks = &ranksOutcome{w.Size(), w.Library(), w.Sent()}
 	}
 	switch {
 	case asJSON && a.jsonLines:

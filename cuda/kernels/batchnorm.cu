@@ -150,8 +150,8 @@ KERNEL(bn_finish)(bn_finish_args a) {
 		double keep = 1 - (double)a.momentum, m = (double)a.m;
 		a.mu[c] = (float)mu;
 		a.r[c] = (float)(1 / sqrt(q / m + (double)a.eps));
-		a.new_mean[c] = (float)(keep * a.run_mean[c] + a.momentum * mu);
-		a.new_var[c] = (float)(keep * a.run_var[c] + a.momentum * (q / (m - 1)));
+		a.new_mean[c] = (float)fma((double)a.momentum, (double)(float)mu, keep * a.run_mean[c]);
+		a.new_var[c] = (float)fma((double)a.momentum, (double)(float)(q / (m - 1)), keep * a.run_var[c]);
 	}
 }
 

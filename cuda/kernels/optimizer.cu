@@ -150,7 +150,8 @@ KERNEL(sgd)(sgd_args a) {
 }
 
 DEVICE float mix_one(float p, float g, float keep, float take) {
-	return keep == 0.f ? take * g : keep * p + take * g;
+	float w = __fmul_rn(take, g); /* rounded before it is added: see engine.Accumulate */
+	return keep == 0.f ? w : keep * p + w;
 }
 
 /* With AVERAGE p ← s·p + (1-s)·g, else p ← (1-s)·p + beta1·g, where s = *scale.

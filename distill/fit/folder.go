@@ -125,7 +125,7 @@ func exists(path string) (bool, error) {
 // claim makes the job's folder its own until the returned function is called.
 func (s *session) claim() (unlock func() error, err error) {
 	j := s.j
-	if j.Dir == "" {
+	if j.Dir == "" || !s.writes() {
 		return func() error { return nil }, nil
 	}
 	there, err := exists(j.Dir)

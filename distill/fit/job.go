@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/potstill/potstill/distill"
+	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
@@ -83,6 +84,11 @@ type Job struct {
 	// step, where there is one.
 	Recipe string
 
+	// Peers, if not nil, are the processes that run this job together, one for each rank: see
+	// train.Config.Peers. All are given the same job; rank 0 alone writes files, and all read
+	// what is resumed.
+	Peers engine.Peers
+
 	// StepLog gets a line of JSON after each step, with the fields epoch, step
 	// (within the epoch) and update (within the run), all from 1, loss, lr,
 	// grad_norm where the gradient is clipped, and terms where the loss has
@@ -112,8 +118,8 @@ func ParseLRScale(text string) (LRScale, error) {
 
 // An Outcome is what a run has come to.
 type Outcome struct {
-	// Best is the model with the best validation accuracy; with a Dir, as it
-	// was read back from BestPath.
+	// Best is the model with the best validation accuracy; with a Dir, at the rank that
+	// writes there, as it was read back from BestPath.
 	Best *checkpoint.Checkpoint
 	// BestPath and LastPath are the files; "" without a Dir.
 	BestPath, LastPath string

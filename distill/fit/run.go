@@ -91,6 +91,9 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	if s.history, err = s.start(store, last); err != nil {
 		return nil, err
 	}
+	if err := s.join(); err != nil {
+		return nil, err
+	}
 	hooks := train.Hooks{Logger: j.Logger, Step: s.step, Epoch: s.epoch, Save: s.save}
 	t, err := train.New(s.model, store, j.Data, j.Config, hooks)
 	if err != nil {
@@ -245,7 +248,7 @@ func (s *session) start(store *engine.Store, last *checkpoint.Checkpoint) ([]che
 // open makes the files for figures. That the folder cannot be written to shows
 // before the first step.
 func (s *session) open(history []train.EpochInfo) (err error) {
-	if s.j.Dir == "" {
+	if s.j.Dir == "" || !s.writes() {
 		return nil
 	}
 	s.files, err = openFiles(s.j.Dir, history)
@@ -313,7 +316,7 @@ func (s *session) explain(err error) error {
 // outcome reads back what was written.
 func (s *session) outcome(r *train.Result) (*Outcome, error) {
 	out := &Outcome{Best: s.best, Result: r}
-	if s.j.Dir == "" {
+	if s.j.Dir == "" || !s.writes() {
 		return out, nil
 	}
 	out.BestPath, out.LastPath = s.path(BestFile), s.path(LastFile)

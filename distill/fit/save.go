@@ -100,8 +100,11 @@ func (s *session) save(kind string, snap *train.Snapshot) error {
 }
 
 func (s *session) write(kind string, snap *train.Snapshot) error {
-	best := kind == train.KindBest
-	if s.j.Dir == "" && !best {
+	best, dir := kind == train.KindBest, s.j.Dir
+	if !s.writes() {
+		dir = ""
+	}
+	if dir == "" && !best {
 		return nil
 	}
 	c, err := s.checkpoint(snap, !best)
@@ -111,7 +114,7 @@ func (s *session) write(kind string, snap *train.Snapshot) error {
 	if best {
 		s.best = c
 	}
-	if s.j.Dir == "" {
+	if dir == "" {
 		return nil
 	}
 	name := LastFile
@@ -248,7 +251,7 @@ func (s *session) resume(t *train.Trainer, last *checkpoint.Checkpoint) error {
 	if len(t.History()) == 0 {
 		return nil
 	}
-	if _, err := checkpoint.Load(s.path(BestFile)); err != nil {
+	if s.best, err = checkpoint.Load(s.path(BestFile)); err != nil {
 		return fmt.Errorf("resume: the best weights so far are lost: %w", err)
 	}
 	return nil

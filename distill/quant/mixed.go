@@ -4,36 +4,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
+	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
-
-// parseBytes reads a number of bytes, as 98496, 98496B, 96KB or 1.5MB; a KB is 1000.
-func parseBytes(text string) (int64, error) {
-	t := strings.ToUpper(strings.TrimSpace(text))
-	unit := 1.0
-	for _, u := range []struct {
-		name string
-		n    float64
-	}{{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"KIB", 1 << 10}, {"MIB", 1 << 20}, {"B", 1}} {
-		if rest, ok := strings.CutSuffix(t, u.name); ok {
-			t, unit = strings.TrimSpace(rest), u.n
-			break
-		}
-	}
-	v, err := strconv.ParseFloat(t, 64)
-	if err != nil || !(v*unit >= 1) || v*unit > 1<<50 {
-		return 0, fmt.Errorf("%q is no number of bytes; give one as 98496B or 96KB", text)
-	}
-	return int64(v * unit), nil
-}
 
 // chooseBits returns the bits of every layer's weight; 32 stands for float32.
 func (w *work) chooseBits() (map[string]int, error) {
@@ -47,13 +27,30 @@ func (w *work) chooseBits() (map[string]int, error) {
 		if slices.ContainsFunc(w.o.Float, func(p string) bool { return layers.Fits(p, m.Name) }) {
 			out[m.Name] = 32
 		}
+		if p, ok := w.o.layerPattern(m.Name); ok {
+			out[m.Name] = w.o.LayerBits[p]
+		}
 	}
-	for _, p := range w.o.Float {
-		if !slices.ContainsFunc(w.net.Modules, func(m layers.Module) bool { return out[m.Name] == 32 && layers.Fits(p, m.Name) }) {
+	for _, p := range slices.Concat(w.o.Float, slices.Sorted(maps.Keys(w.o.LayerBits))) {
+		if !slices.ContainsFunc(w.net.Modules, func(m layers.Module) bool { return out[m.Name] != 0 && layers.Fits(p, m.Name) }) {
 			return nil, fmt.Errorf("no convolution and no linear layer is named %s; potstill summary lists the layers", p)
 		}
 	}
 	return out, nil
+}
+
+// layerPattern returns the pattern of LayerBits that counts for a layer.
+func (o *Options) layerPattern(layer string) (string, bool) {
+	if _, ok := o.LayerBits[layer]; ok {
+		return layer, true
+	}
+	best, found := "", false
+	for _, p := range slices.Sorted(maps.Keys(o.LayerBits)) {
+		if layers.Fits(p, layer) && (!found || len(p) > len(best)) {
+			best, found = p, true
+		}
+	}
+	return best, found
 }
 
 // fewBits are those that a layer gets when there is no room for 8.
@@ -77,7 +74,7 @@ type move struct {
 // room, layers that lose more than floatDivergence with 8 bits stay in float32, those
 // first that lose most. The size is that of the file as it is written.
 func (w *work) fit() error {
-	limit, err := parseBytes(w.o.Under)
+	limit, err := budget.ParseBytes(w.o.Under)
 	if err != nil {
 		return err
 	}

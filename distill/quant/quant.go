@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/quant/observe"
 	"github.com/potstill/potstill/layers"
@@ -67,6 +68,11 @@ type Options struct {
 	Seed   uint64 `yaml:"seed"`
 	// Bits are those of weights: 8 (or 0), or from 2 to 7.
 	Bits int `yaml:"bits"`
+	// LayerBits are those of the weights of some layers, by the patterns of
+	// layers.Fits: from 2 to 8, or 32 for layers that stay in float32. They count
+	// before Bits and Float. A layer's own name counts before patterns, and of these
+	// the longest.
+	LayerBits map[string]int `yaml:"layer_bits"`
 	// PerTensor gives each weight one scale in place of one an output channel.
 	PerTensor bool `yaml:"per_tensor"`
 	// Equalize scales channels between layers so that their weights have alike
@@ -111,6 +117,8 @@ func (o *Options) Validate() error {
 	switch {
 	case o.Bits != 0 && (o.Bits < 2 || o.Bits > 8):
 		return fmt.Errorf("weights of %d bits; give a number from 2 to 8", o.Bits)
+	case o.Under != "" && len(o.LayerBits) > 0:
+		return errors.New("give the bits of layers or the most bytes of the file, not both")
 	case o.Images < 0:
 		return fmt.Errorf("%d images; give a positive number", o.Images)
 	case o.Under != "" && o.Bits != 0:
@@ -118,8 +126,13 @@ func (o *Options) Validate() error {
 	case o.Learned && (o.AdaRound || o.CorrectBias):
 		return errors.New("a net that is trained further rounds its weights and finds its biases itself: leave adaround and the correction of biases out")
 	}
+	for p, bits := range o.LayerBits {
+		if bits != 32 && (bits < 2 || bits > 8) {
+			return fmt.Errorf("weights of %d bits in %s; give a number from 2 to 8, or 32 for float32", bits, p)
+		}
+	}
 	if o.Under != "" {
-		if _, err := parseBytes(o.Under); err != nil {
+		if _, err := budget.ParseBytes(o.Under); err != nil {
 			return err
 		}
 	}

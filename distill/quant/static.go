@@ -142,29 +142,17 @@ func tensor(n *layers.Net, s layers.StateDict, module, role string) *layers.Entr
 
 // calibrate observes the ranges of what is rounded.
 func (w *work) calibrate() error {
-	w.points = pointsOf(w.net, func(name string) bool { return w.bits[name] == 32 })
-	if len(w.weights) == 0 {
-		return errors.New("it has no convolution and no linear layer that could be computed in integers")
-	}
-	observers := make(map[string]observe.Observer)
-	var names []string
-	add := func(name string) error {
-		if observers[name] != nil {
-			return nil
-		}
-		x, err := observe.New(w.o.observer(), observe.Options{Percentile: w.o.Percentile})
-		observers[name], names = x, append(names, name)
+	if err := w.plan(); err != nil {
 		return err
 	}
-	for _, name := range w.outputs {
-		if err := add(name); err != nil {
+	observers := make(map[string]observe.Observer)
+	names := w.rounded()
+	for _, name := range names {
+		x, err := observe.New(w.o.observer(), observe.Options{Percentile: w.o.Percentile})
+		if err != nil {
 			return err
 		}
-	}
-	for _, name := range w.inputs {
-		if err := add(w.net.Module(name).In[0]); err != nil {
-			return err
-		}
+		observers[name] = x
 	}
 	r, err := newRunner(w.env.Backend, w.net, w.state)
 	if err != nil {
@@ -350,6 +338,7 @@ func (w *work) checkpoint(net *layers.Net, state layers.StateDict) (*checkpoint.
 		text string
 	}{
 		{w.o.PerTensor, "one scale a weight"}, {w.o.Bits != 0, fmt.Sprintf("weights of %d bits", w.o.Bits)},
+		{len(w.o.LayerBits) > 0, "bits by layer"},
 		{w.o.Equalize, "equalized"}, {w.o.AdaRound, "adaround"}, {w.o.CorrectBias, "biases corrected"},
 		{w.o.Under != "", "under " + w.o.Under}, {w.o.Learned, "to be trained"},
 	} {

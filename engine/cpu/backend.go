@@ -32,6 +32,7 @@ type Backend struct {
 	threads int
 	lib     *library
 	queue   queue
+	carrier carrier
 	closed  bool
 }
 
@@ -82,21 +83,22 @@ func (b *Backend) Close() error {
 	}
 	b.closed = true
 	b.queue.reset()
+	b.carrier.close()
 	b.lib.close()
 	return nil
 }
 
 // Sync runs what is in the queue.
 func (b *Backend) Sync() error {
-	if len(b.queue.commands) == 0 {
+	if len(b.queue.commands) == 0 && len(b.queue.exchanges) == 0 {
 		return nil
 	}
 	if b.closed {
 		return errors.New("cpu: the backend is closed")
 	}
-	b.lib.run(b.queue.commands)
+	err := b.execute(&b.queue)
 	b.queue.reset()
-	return nil
+	return err
 }
 
 // maxAlloc is the largest buffer that is asked of the system, and checkAlloc the
@@ -182,13 +184,16 @@ func at(t engine.Tensor) unsafe.Pointer {
 
 // A queue is a command list under construction.
 type queue struct {
-	commands []command
-	memory   arena // holds the arguments
+	commands  []command
+	memory    arena      // holds the arguments
+	exchanges []exchange // with other ranks, between the commands
 }
 
 func (q *queue) reset() {
 	clear(q.commands) // without cgo, arguments keep the memory alive that they point to
 	q.commands = q.commands[:0]
+	clear(q.exchanges)
+	q.exchanges = q.exchanges[:0]
 	q.memory.reset()
 }
 
@@ -227,12 +232,11 @@ func (r *recording) Replay() error {
 	if r.backend.closed {
 		return errors.New("cpu: the backend is closed")
 	}
-	r.backend.lib.run(r.queue.commands)
-	return nil
+	return r.backend.execute(&r.queue)
 }
 
 func (r *recording) Close() error {
-	r.queue.commands = nil
+	r.queue.commands, r.queue.exchanges = nil, nil
 	r.queue.memory.free()
 	return nil
 }

@@ -43,6 +43,11 @@ func bnStats(p ptr, task int64) {
 	channelMoments(f32(a.x, a.m*a.c)[lo*a.c:hi*a.c], part[:a.c], part[a.c:2*a.c])
 }
 
+// bnMove is (1-m)·running + m·x, to the bit as engine.MoveStatistics has it.
+func bnMove(running, x float32, m float64) float32 {
+	return float32(math.FMA(m, float64(x), (1-m)*float64(running)))
+}
+
 func bnFinish(p ptr, _ int64) {
 	a := (*bnArgs)(p)
 	part := f64(a.part, a.tasks*2*a.c)
@@ -56,8 +61,8 @@ func bnFinish(p ptr, _ int64) {
 		}
 		mean[c] = float32(mu)
 		r[c] = float32(1 / math.Sqrt(m2/float64(a.m)+a.eps))
-		runMean[c] = float32((1-a.momentum)*float64(runMean[c]) + a.momentum*mu)
-		runVar[c] = float32((1-a.momentum)*float64(runVar[c]) + a.momentum*m2/float64(a.m-1))
+		runMean[c] = bnMove(runMean[c], mean[c], a.momentum)
+		runVar[c] = bnMove(runVar[c], float32(m2/float64(a.m-1)), a.momentum)
 	}
 }
 

@@ -65,7 +65,7 @@ func mixSpans(p ptr, task int64) {
 	}
 	w := f32(s.p, s.n)
 	for i, g := range f32(s.g, s.n) {
-		v := take * g
+		v := float32(take * g) // rounded before it is added, as engine.AllReduce has it
 		if keep != 0 {
 			v += keep * w[i]
 		}

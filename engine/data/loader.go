@@ -30,7 +30,10 @@ type LoaderOptions struct {
 	// ClassWeights, if not nil, multiply the targets, one weight a class.
 	ClassWeights []float32
 	DropLast     bool // leave out a last batch that is not full
-	Eval         bool // no random stages, whatever Augment says (see Transform)
+	// Part and Parts, if not 0, make of the batches from the first one of an epoch on
+	// only every Parts-th, beginning with the one of number Part: the share of a rank.
+	Part, Parts int
+	Eval        bool // no random stages, whatever Augment says (see Transform)
 	// OnDevice leaves the images to engine.Augment: batches have its inputs
 	// instead. All images must have one size for which Augment is OnDevice, and
 	// there are neither views nor mixup nor CutMix.
@@ -103,7 +106,10 @@ func NewLoader(s *Split, classes int, o LoaderOptions) (*Loader, error) {
 	if o.Prefetch == 0 {
 		o.Prefetch = 4
 	}
-	o.Batch = min(o.Batch, n)
+	o.Batch, o.Parts = min(o.Batch, n), max(o.Parts, 1)
+	if o.Part < 0 || o.Part >= o.Parts {
+		return nil, fmt.Errorf("data: part %d of %d: want one from 0 on", o.Part, o.Parts)
+	}
 	l := &Loader{s: s, classes: classes, o: o}
 	l.h, l.w = o.Augment.OutSize(s.Bounds(0))
 	if err := l.checkImages(); err != nil {
@@ -189,7 +195,7 @@ type Epoch struct {
 	epoch   int
 	order   []int // nil: as in the split
 	ring    []*slot
-	start   int // first step
+	first   int // the number of its first batch; those of the others follow Parts apart
 	next    int // step that Next returns next
 	steps   int
 	tickets chan int // steps whose buffers are free
@@ -198,13 +204,13 @@ type Epoch struct {
 }
 
 // Epoch starts making the batches of an epoch, from step start on; the batches
-// are those that a whole epoch would have at these steps. Close must be called.
+// are those that a whole epoch would have at these steps, or every Parts-th of them. Close must be called.
 // Once its buffers have grown, an epoch allocates nothing per batch.
 func (l *Loader) Epoch(ctx context.Context, epoch, start int) *Epoch {
 	ctx, cancel := context.WithCancel(ctx)
-	e := &Epoch{l: l, ctx: ctx, cancel: cancel, epoch: epoch, steps: l.Steps()}
-	e.start = min(max(start, 0), e.steps)
-	e.next = e.start
+	first := min(max(start, 0), l.Steps())
+	e := &Epoch{l: l, ctx: ctx, cancel: cancel, epoch: epoch, first: first + l.o.Part}
+	e.steps = max(0, (l.Steps()-e.first+l.o.Parts-1)/l.o.Parts)
 	e.ring, e.order = l.take()
 	r := random.New(l.o.Seed, epoch, 0, random.UseShuffle)
 	switch {
@@ -219,13 +225,13 @@ func (l *Loader) Epoch(ctx context.Context, epoch, start int) *Epoch {
 		e.order = nil
 	}
 	e.tickets = make(chan int, len(e.ring))
-	for step := e.start; step < min(e.start+len(e.ring), e.steps); step++ {
+	for step := range min(len(e.ring), e.steps) {
 		e.tickets <- step
 	}
-	if e.start+len(e.ring) >= e.steps {
+	if len(e.ring) >= e.steps {
 		close(e.tickets)
 	}
-	for range min(l.o.Workers, e.steps-e.start) {
+	for range min(l.o.Workers, e.steps) {
 		e.wg.Go(e.work)
 	}
 	return e
@@ -279,7 +285,7 @@ func (e *Epoch) Next() (*Batch, error) {
 	}
 	// The batch before the previous one is given up: its buffer takes the step
 	// one ring ahead of it.
-	if old := e.next - 2; old >= e.start {
+	if old := e.next - 2; old >= 0 {
 		step := old + len(e.ring)
 		if step < e.steps {
 			e.tickets <- step
@@ -288,7 +294,7 @@ func (e *Epoch) Next() (*Batch, error) {
 			close(e.tickets)
 		}
 	}
-	s := e.ring[(e.next-e.start)%len(e.ring)]
+	s := e.ring[e.next%len(e.ring)]
 	select {
 	case <-s.ready:
 	case <-e.ctx.Done():
@@ -332,14 +338,14 @@ func (e *Epoch) work() {
 			if !ok || e.ctx.Err() != nil {
 				return
 			}
-			slot := e.ring[(step-e.start)%len(e.ring)]
-			e.fill(&slot.b, step, s)
+			slot := e.ring[step%len(e.ring)]
+			e.fill(&slot.b, e.first+step*e.l.o.Parts, s)
 			slot.ready <- struct{}{}
 		}
 	}
 }
 
-// fill makes the batch of a step.
+// fill makes the batch of a number within the whole epoch.
 func (e *Epoch) fill(b *Batch, step int, s *scratch) {
 	l := e.l
 	first := step * l.o.Batch

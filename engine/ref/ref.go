@@ -65,13 +65,21 @@ func (a Array) set(i int, x num) { a.V[i], a.Mag[i] = x.v, x.e }
 
 // An evalFunc computes out from in. The arrays of out are zeros of the specs
 // that Infer gave; K is 1.
-type evalFunc func(op engine.Op, in, out []Array)
+type evalFunc func(op engine.Op, in, out []Array) error
 
 var ops = make(map[reflect.Type]evalFunc)
 
 // define registers the function of the operators of type T.
 func define[T engine.Op](f func(op T, in, out []Array)) {
-	ops[reflect.TypeFor[T]()] = func(op engine.Op, in, out []Array) { f(op.(T), in, out) }
+	exchanges(func(op T, in, out []Array) error {
+		f(op, in, out)
+		return nil
+	})
+}
+
+// exchanges is define for operators that other ranks take part in, who may fail.
+func exchanges[T engine.Op](f func(op T, in, out []Array) error) {
+	ops[reflect.TypeFor[T]()] = func(op engine.Op, in, out []Array) error { return f(op.(T), in, out) }
 }
 
 // Eval applies op to in. Outputs that overwrite an input (engine.Updater) are
@@ -94,7 +102,9 @@ func Eval(op engine.Op, in []Array) ([]Array, error) {
 		arrays[i] = NewArray(s)
 		arrays[i].Mag, arrays[i].K = make([]float64, s.Len()), 1
 	}
-	f(op, in, arrays)
+	if err := f(op, in, arrays); err != nil {
+		return nil, fmt.Errorf("%s: %w", engine.OpName(op), err)
+	}
 	return arrays, nil
 }
 

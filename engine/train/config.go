@@ -102,6 +102,14 @@ type Config struct {
 	// memory. It changes no result.
 	HostAugment bool
 
+	// Peers, if not nil, are the processes that train together, each with a trainer
+	// of the same settings and of the same data: see "Several ranks" in the package's
+	// documentation. Batch and Accumulate are those of each rank.
+	Peers engine.Peers `json:"-"`
+	// Facts are settings by name that the trainer cannot know and that must be the same
+	// at every rank.
+	Facts map[string]string `json:"-"`
+
 	// SaveEvery takes a "last" snapshot every so many steps, besides those
 	// after each epoch; 0 takes only these.
 	SaveEvery int
@@ -124,7 +132,8 @@ type Hooks struct {
 	// Save keeps a snapshot of kind "last" (all that Resume needs) or "best"
 	// (the net alone, as it was evaluated). The snapshot is the callee's to
 	// keep. "best" comes before the "last" of the same epoch, so that a run
-	// killed between them makes the same "best" again.
+	// killed between them makes the same "best" again. Of several ranks, those above 0 are
+	// given the "best" alone.
 	Save func(kind string, s *Snapshot) error
 }
 
@@ -199,8 +208,30 @@ func (c Config) normalized() Config {
 	}
 	c.Optimizer = c.Optimizer.normalized()
 	c.Schedule = c.Schedule.normalized()
+	if c.Peers != nil && c.Peers.Size() == 1 {
+		c.Peers = nil
+	}
 	return c
 }
+
+// ranks returns how many processes train together.
+func (c Config) ranks() int {
+	if c.Peers == nil {
+		return 1
+	}
+	return c.Peers.Size()
+}
+
+// rank returns the number of this one.
+func (c Config) rank() int {
+	if c.Peers == nil {
+		return 0
+	}
+	return c.Peers.Rank()
+}
+
+// perStep returns the batches of all ranks that make a step.
+func (c Config) perStep() int { return c.Accumulate * c.ranks() }
 
 // Validate reports the first setting that makes no sense.
 func (c Config) Validate() error {
@@ -225,6 +256,8 @@ func (c Config) Validate() error {
 		return errors.New("class weights are given, or computed from the training images, not both")
 	case c.Optimizer.DOT != nil && (c.ClipNorm > 0 || c.Accumulate > 1):
 		return errors.New("optimizer: dot's two gradients are neither clipped nor accumulated; leave out dot, clip norm and accumulate")
+	case c.Optimizer.DOT != nil && c.ranks() > 1:
+		return errors.New("optimizer: dot's two gradients are not added up over several ranks; leave out dot, or train in one process")
 	case c.Patience < 0 || c.SaveEvery < 0:
 		return fmt.Errorf("patience and save-every must not be negative: %d, %d", c.Patience, c.SaveEvery)
 	}

@@ -42,6 +42,19 @@
 // stopped. A caller that writes snapshots atomically is therefore safe against
 // being killed at any moment.
 //
+// # Several ranks
+//
+// With Config.Peers several processes train one net. In an epoch, whose order and
+// batches are those of one process, rank r of n takes the batches r, r+n, r+2n and so on;
+// each step takes Accumulate batches of every rank, or what is left of the epoch. The
+// gradients, each times its batch's share of the step's images, are added up over
+// the ranks in the order of these (see [engine.AllReduce]), and all ranks make the same update.
+// Batch norms see their rank's batch alone; their running statistics are moved by
+// all batches, in the order in which one process would meet them. Every figure is
+// gathered, so that all ranks decide alike. With Accumulate 1 a run has the bits of one
+// process with Accumulate n, and either can be resumed as the other; with more, ranks add
+// up batches before they add up over the ranks, and a run is resumed by as many ranks.
+//
 // # Contracts with the net
 //
 // The images are NHWC, the logits [N, classes]. The graph's input

@@ -76,6 +76,10 @@ type DeviceError struct {
 // Error implements error.
 func (e *DeviceError) Error() string {
 	s := e.Device + " failed"
+	var peer interface{ GoneRank() int }
+	if errors.As(e.Err, &peer) {
+		s = fmt.Sprintf("rank %d failed", peer.GoneRank())
+	}
 	if e.Epoch > 0 {
 		s += fmt.Sprintf(" in epoch %d after step %d of %d", e.Epoch, e.Step, e.Steps)
 	}

@@ -46,6 +46,8 @@ type Evaluator struct {
 	progs   map[stepKey]*inference
 	loaders map[*data.Split]*data.Loader
 	fit     func(free int) int // of the trainer whose evaluator it is; or nil
+
+	part, parts int // of several ranks, the number of this one, and how many there are
 }
 
 // An inference is the net compiled for one shape of batch.
@@ -90,16 +92,24 @@ func (e *Evaluator) Run(ctx context.Context, s *data.Split, each func(index int,
 		return nil, errors.New("evaluation: there are no images")
 	}
 	begin := time.Now()
-	l, err := e.loader(s)
-	if err != nil {
+	t := &tally{e: e, s: s, each: each, ev: &Evaluation{Confusion: NewConfusion(e.classes)}}
+	if err := e.pass(ctx, t); err != nil {
 		return nil, err
 	}
-	if err := e.checkHost(s, l); err != nil {
-		return nil, err
+	return t.finish(begin)
+}
+
+// pass runs the images that are this evaluator's, and adds them to t.
+func (e *Evaluator) pass(ctx context.Context, t *tally) error {
+	l, err := e.loader(t.s)
+	if err != nil {
+		return err
+	}
+	if err := e.checkHost(t.s, l); err != nil {
+		return err
 	}
 	batches := l.Epoch(ctx, 0, 0)
 	defer batches.Close()
-	t := &tally{e: e, s: s, each: each, ev: &Evaluation{Confusion: NewConfusion(e.classes)}}
 	defer t.leave()
 	for {
 		b, err := batches.Next()
@@ -107,25 +117,27 @@ func (e *Evaluator) Run(ctx context.Context, s *data.Split, each func(index int,
 			break
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		q, err := e.launch(ctx, b.Images, b.N, min(e.o.Batch, s.Len()), b.H, b.W, b.C)
+		q, err := e.launch(ctx, b.Images, b.N, min(e.o.Batch, t.s.Len()), b.H, b.W, b.C)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		q.b = b
 		if err := t.push(q); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	if err := t.flush(); err != nil {
-		return nil, err
+	return t.flush()
+}
+
+// finish returns what all images of the split have come to.
+func (t *tally) finish(begin time.Time) (*Evaluation, error) {
+	ev := t.ev
+	if ev.N != t.s.Len() {
+		return nil, fmt.Errorf("evaluation: %d of %d images arrived", ev.N, t.s.Len())
 	}
-	ev, sum := t.ev, t.sum
-	if ev.N != s.Len() {
-		return nil, fmt.Errorf("evaluation: %d of %d images arrived", ev.N, s.Len())
-	}
-	ev.Loss, ev.Top1 = sum/float64(ev.N), ev.Confusion.Accuracy()
+	ev.Loss, ev.Top1 = t.sum/float64(ev.N), ev.Confusion.Accuracy()
 	ev.ImagesPerSecond = rate(ev.N, time.Since(begin).Seconds())
 	return ev, nil
 }
@@ -137,6 +149,8 @@ type tally struct {
 	each func(index int, logits []float32) error
 	ev   *Evaluation
 	sum  float64 // of the losses
+	// seen, if not nil, gets an image's loss and class, and nothing of it is added.
+	seen func(index int, loss float64, class int)
 
 	under pass // the last launch, if it has not been added
 }
@@ -185,8 +199,12 @@ func (t *tally) add(q pass) error {
 		if label < 0 || label >= e.classes {
 			return fmt.Errorf("evaluation: %s has label %d, the net %d classes", t.s.File(b.Index[i]), label, e.classes)
 		}
-		t.sum += nll(row, label)
-		t.ev.Confusion[label][argmax(row)]++
+		if t.seen != nil {
+			t.seen(b.Index[i], nll(row, label), argmax(row))
+		} else {
+			t.sum += nll(row, label)
+			t.ev.Confusion[label][argmax(row)]++
+		}
 		if t.each != nil {
 			if err := t.each(b.Index[i], row); err != nil {
 				return err
@@ -237,6 +255,7 @@ func (e *Evaluator) loader(s *data.Split) (*data.Loader, error) {
 	}
 	l, err := data.NewLoader(s, e.classes, data.LoaderOptions{
 		Batch: min(e.o.Batch, s.Len()), Augment: e.o.Transform, Workers: e.o.Workers, Eval: true,
+		Part: e.part, Parts: e.parts,
 	})
 	if err == nil {
 		e.loaders[s] = l

@@ -2,10 +2,12 @@ package train
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"image"
 	"image/color"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -67,10 +69,13 @@ func open(t testing.TB, dir string) *data.Dataset {
 }
 
 // noisyData has 20 training and 7 validation pictures of 6x6 in 3 classes.
-func noisyData(t testing.TB) *data.Dataset {
+func noisyData(t testing.TB) *data.Dataset { return noisyDataOf(t, 20) }
+
+// noisyDataOf has so many training pictures.
+func noisyDataOf(t testing.TB, n int) *data.Dataset {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "noisy")
-	for i := range 20 {
+	for i := range n {
 		writePicture(t, filepath.Join(dir, "training", fmt.Sprintf("%d_%d.png", i%3, i)), 6, noisyPixel(i%3, i))
 	}
 	for i := range 7 {
@@ -170,6 +175,8 @@ func floats(t testing.TB, store *engine.Store, v *engine.Variable) []float32 {
 	}
 	return x
 }
+
+func float32At(b []byte) float32 { return math.Float32frombits(binary.NativeEndian.Uint32(b)) }
 
 // backend returns the backend that the tests run on.
 var backend = func(testing.TB) engine.Backend { return ref.New() }

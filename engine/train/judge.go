@@ -16,18 +16,22 @@ type judge struct {
 	vars   []*engine.Variable // the net's
 	from   *engine.Store      // the run's
 	state  *state
+	peers  engine.Peers // who measure with this one, or nil
 }
 
 // newJudge makes the evaluator of a run. Averages are evaluated in a store of
 // their own.
 func newJudge(net Net, store *engine.Store, s *data.Split, classes int, c Config, state *state) (*judge, error) {
-	j := &judge{images: s, vars: net.Variables(), from: store, state: state}
+	j := &judge{images: s, vars: net.Variables(), from: store, state: state, peers: c.Peers}
 	own := store
 	if c.EMA > 0 {
 		own = engine.NewStore(store.Backend())
 	}
 	var err error
 	j.Evaluator, err = NewEvaluator(net, own, classes, EvalOptions{Batch: c.Batch, Transform: c.Eval, Workers: c.Workers})
+	if err == nil {
+		j.part, j.parts = c.rank(), c.ranks()
+	}
 	return j, err
 }
 
@@ -40,6 +44,9 @@ func (j *judge) run(ctx context.Context) (*Evaluation, error) {
 		if err := j.take(); err != nil {
 			return nil, err
 		}
+	}
+	if j.peers != nil {
+		return j.runShared(context.WithoutCancel(ctx), j.images, j.peers)
 	}
 	return j.Run(ctx, j.images, nil)
 }

@@ -22,8 +22,9 @@ type launch struct {
 	p      *program
 	f      engine.Flight
 	labels []int32 // of the batch; valid until the next but one is fetched
-	n      int     // its images; 0: the optimizer's run, which has no batch
-	images int     // those of the whole step
+	n      int     // its images; 0: a run without a batch
+	active int     // the ranks that have a batch; 0: the optimizer's run
+	images int     // those of the whole step, of all ranks
 	first  bool    // the first launch of its step
 	ends   bool    // the last launch of its step
 }
@@ -62,29 +63,21 @@ func (t *Trainer) group(ctx context.Context, batches *data.Epoch) error {
 }
 
 func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
-	next := &t.flights.next
-	k := min(t.c.Accumulate, t.source.batches()-next.Batch)
+	next, ranks := &t.flights.next, t.c.ranks()
+	k := min(t.c.perStep(), t.source.batches()-next.Batch)
 	images := t.source.imagesIn(next.Batch, k)
-	for i := range k {
-		b, err := batches.Next()
-		if err == io.EOF {
-			return fmt.Errorf("the epoch ended after %d of %d batches", next.Batch, t.source.batches())
-		}
-		if err != nil {
-			return err
-		}
-		p, err := t.program(stepKey{b.N, b.H, b.W, b.C, t.weight(b.N, images)})
+	for i := 0; i < k; i += ranks {
+		l := launch{active: min(ranks, k-i), images: images, first: i == 0, ends: t.c.Accumulate == 1}
+		b, err := t.fetch(batches, &l)
 		if err != nil {
 			return err
 		}
 		t.programs.step.Tell(t.moment(i == 0), b)
-		next.Batch++
-		next.Batches++
-		ends := t.c.Accumulate == 1
-		if ends {
+		next.Batch += l.active
+		next.Batches += l.active
+		if l.ends {
 			next.Update++
 		}
-		l := launch{p: p, labels: b.Labels[:b.N], n: b.N, images: images, first: i == 0, ends: ends}
 		if err := t.launch(ctx, b, l); err != nil {
 			return err
 		}
@@ -92,7 +85,7 @@ func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
 	if t.c.Accumulate == 1 {
 		return nil
 	}
-	p, err := t.optimizer()
+	p, err := t.optimizer(k <= t.c.rank())
 	if err != nil {
 		return err
 	}
@@ -101,15 +94,40 @@ func (t *Trainer) launchGroup(ctx context.Context, batches *data.Epoch) error {
 	return t.launch(ctx, nil, launch{p: p, ends: true})
 }
 
+// fetch gets this rank's batch and the program for it; a rank without one has a program
+// all the same.
+func (t *Trainer) fetch(batches *data.Epoch, l *launch) (*data.Batch, error) {
+	if t.c.rank() >= l.active {
+		if t.programs.step.active == nil { // a batch of another size tells what there is to move
+			if _, _, err := t.programs.write(t.source.key(t.c.Batch, 1)); err != nil {
+				return nil, err
+			}
+		}
+		var err error
+		l.p, err = t.program(stepKey{active: l.active})
+		return nil, err
+	}
+	b, err := batches.Next()
+	if err == io.EOF {
+		return nil, fmt.Errorf("the epoch ended after %d of %d batches", t.flights.next.Batch, t.source.batches())
+	}
+	if err != nil {
+		return nil, err
+	}
+	l.labels, l.n = b.Labels[:b.N], b.N
+	l.p, err = t.program(stepKey{b.N, b.H, b.W, b.C, t.weight(b.N, l.images), l.active})
+	return b, err
+}
+
 // moment is that of the next launch.
 func (t *Trainer) moment(first bool) Moment {
 	next := t.flights.next
-	return Moment{Epoch: next.Epoch, Update: next.Update, Batch: next.Batches, First: first, LR: t.ledger.schedule.LR(next.Update)}
+	return Moment{Epoch: next.Epoch, Update: next.Update, Batch: next.Batches + t.c.rank(), First: first, LR: t.ledger.schedule.LR(next.Update)}
 }
 
 // weight returns the share of a batch's gradient in that of its step.
 func (t *Trainer) weight(n, images int) float32 {
-	if t.c.Accumulate > 1 {
+	if t.c.perStep() > 1 {
 		return float32(n) / float32(images)
 	}
 	return 1
@@ -152,7 +170,11 @@ func (t *Trainer) settle(l *launch) error {
 	if err := l.p.land(l.f); err != nil {
 		return t.failed(fault(t.store.Backend(), err))
 	}
-	if err := t.ledger.settle(l); err != nil {
+	all, err := t.gather(l)
+	if err != nil {
+		return t.failed(fault(t.store.Backend(), err))
+	}
+	if err := t.ledger.settle(l, all); err != nil {
 		return err
 	}
 	if l.ends && t.hooks.Step != nil {

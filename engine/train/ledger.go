@@ -8,13 +8,14 @@ import "time"
 type ledger struct {
 	c        Config
 	schedule *Schedule
-	batches  int // an epoch
-	classes  int
+	batches  int             // an epoch
+	terms    func() []string // the names of the loss's terms
 
 	pos     position // up to which all is accounted for
 	part    partial  // sums of the epoch under way
 	history []EpochInfo
-	step    lastStep // the step under way, and then the last one
+	step    lastStep   // the step under way, and then the last one
+	alone   [1]figures // of a run in one process
 	clock   clock
 }
 
@@ -39,22 +40,29 @@ func (c *clock) seconds() float64 { return c.before + time.Since(c.begin).Second
 func (l *ledger) steps() int { return l.stepsOf(l.batches) }
 
 // stepsOf returns the steps that so many batches make.
-func (l *ledger) stepsOf(batches int) int { return (batches + l.c.Accumulate - 1) / l.c.Accumulate }
+func (l *ledger) stepsOf(batches int) int { return ceilDiv(batches, l.c.perStep()) }
 
-// settle enters a launch whose program has been waited for.
-func (l *ledger) settle(x *launch) error {
-	if x.n > 0 {
-		if err := l.batch(x); err != nil {
+// figures are what a batch has come to.
+type figures struct {
+	n       int // images
+	loss    float64
+	terms   []float64 // of the loss, if it has several
+	correct int
+}
+
+// settle enters a launch whose program has been waited for, with the batches of all
+// ranks.
+func (l *ledger) settle(x *launch, all []figures) error {
+	for i := range all {
+		if err := l.batch(x, &all[i], x.first && i == 0); err != nil {
 			return err
 		}
 	}
 	if !x.ends {
 		return nil
 	}
-	if x.n == 0 { // the optimizer's run
-		if err := l.norm(x.p, l.step.loss); err != nil {
-			return err
-		}
+	if err := l.norm(x.p, l.step.loss); err != nil {
+		return err
 	}
 	l.step.epoch, l.step.step = l.pos.Epoch+1, l.part.Steps+1
 	l.part.Norm += l.step.norm
@@ -64,24 +72,20 @@ func (l *ledger) settle(x *launch) error {
 	return nil
 }
 
-// batch enters a batch.
-func (l *ledger) batch(x *launch) error {
-	loss := float64(x.p.loss[0])
-	if !finite(loss) {
-		return l.diverged("loss", loss, l.pos.Epoch+1, l.part.Steps+1)
+// batch enters a batch, the first of its step or a later one.
+func (l *ledger) batch(x *launch, f *figures, first bool) error {
+	if !finite(f.loss) {
+		return l.diverged("loss", f.loss, l.pos.Epoch+1, l.part.Steps+1)
 	}
-	if err := l.norm(x.p, loss); err != nil {
-		return err
-	}
-	if x.first {
+	if first {
 		l.step.loss = 0
 	}
-	n, share := float64(x.n), float64(x.n)/float64(x.images)
-	l.part.Loss += loss * n
-	l.step.loss += loss * share
-	l.addTerms(x, share)
-	l.part.Correct += correct(x.p.logits, x.labels, l.classes)
-	l.part.Images += x.n
+	n, share := float64(f.n), float64(f.n)/float64(x.images)
+	l.part.Loss += f.loss * n
+	l.step.loss += f.loss * share
+	l.addTerms(f, share, first)
+	l.part.Correct += f.correct
+	l.part.Images += f.n
 	l.pos.Batch++
 	l.pos.Batches++
 	return nil
@@ -89,25 +93,24 @@ func (l *ledger) batch(x *launch) error {
 
 // addTerms enters the terms of a batch's loss, if it has several. An epoch that
 // was begun by a version without them has none.
-func (l *ledger) addTerms(x *launch, share float64) {
-	terms := x.p.Terms
-	if len(terms) == 0 {
+func (l *ledger) addTerms(f *figures, share float64, first bool) {
+	if len(f.terms) == 0 {
 		return
 	}
 	if l.step.terms == nil {
-		l.step.terms = make([]TermLoss, len(terms))
+		l.step.terms = make([]TermLoss, len(f.terms))
 	}
 	if l.part.Terms == nil && l.part.Images == 0 {
-		l.part.Terms = make([]TermLoss, len(terms))
+		l.part.Terms = make([]TermLoss, len(f.terms))
 	}
-	for i := range terms {
-		name, v := terms[i].Name, float64(x.p.terms[i][0])
-		if x.first {
+	for i, v := range f.terms {
+		name := l.terms()[i]
+		if first {
 			l.step.terms[i] = TermLoss{Name: name}
 		}
 		l.step.terms[i].Value += v * share
 		if l.part.Terms != nil {
-			l.part.Terms[i] = TermLoss{Name: name, Value: l.part.Terms[i].Value + v*float64(x.n)}
+			l.part.Terms[i] = TermLoss{Name: name, Value: l.part.Terms[i].Value + v*float64(f.n)}
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (t *Trainer) epoch(ctx context.Context) error {
 	}
 	ev, err := t.judge.run(ctx)
 	if err != nil {
-		if ctx.Err() != nil && !isDevice(err) {
+		if ctx.Err() != nil && t.c.Peers == nil && !isDevice(err) {
 			return t.interrupted(ctx)
 		}
 		return t.failed(err)
@@ -56,19 +56,27 @@ func (t *Trainer) interrupted(ctx context.Context) error {
 	where := fmt.Sprintf("stopped in epoch %d of %d after step %d of %d",
 		l.pos.Epoch+1, t.c.Epochs, l.stepsOf(l.pos.Batch), l.steps())
 	if t.hooks.Save == nil {
-		return fmt.Errorf("%s; nothing was saved: %w", where, ctx.Err())
+		return fmt.Errorf("%s; nothing was saved: %w", where, cause(ctx))
 	}
 	if err := t.save(KindLast); err != nil {
-		return errors.Join(err, ctx.Err())
+		return errors.Join(err, cause(ctx))
 	}
-	return fmt.Errorf("%s and saved; resume from the %q snapshot to continue exactly there: %w", where, KindLast, ctx.Err())
+	return fmt.Errorf("%s and saved; resume from the %q snapshot to continue exactly there: %w", where, KindLast, cause(ctx))
+}
+
+// cause is why a run stops: ctx's error, or that of another rank's.
+func cause(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return context.Canceled
 }
 
 // trainEpoch runs the steps that are left of the current epoch. A step, once
 // begun, is finished whatever becomes of ctx, for a half one could not be
 // resumed exactly.
 func (t *Trainer) trainEpoch(ctx context.Context) error {
-	if ctx.Err() != nil {
+	if t.stopping(ctx) {
 		return t.interrupted(ctx)
 	}
 	inner := context.WithoutCancel(ctx)
@@ -88,7 +96,7 @@ func (t *Trainer) trainEpoch(ctx context.Context) error {
 				return err
 			}
 		}
-		if ctx.Err() != nil {
+		if t.stopping(ctx) {
 			return t.interrupted(ctx)
 		}
 		if due {
@@ -101,7 +109,7 @@ func (t *Trainer) trainEpoch(ctx context.Context) error {
 	if err := t.drain(); err != nil {
 		return err
 	}
-	if ctx.Err() != nil {
+	if t.stopping(ctx) {
 		return t.interrupted(ctx)
 	}
 	return nil

@@ -76,8 +76,8 @@ func (t *Trainer) program(k stepKey) (*program, error) {
 }
 
 // optimizer does so for the optimizer's.
-func (t *Trainer) optimizer() (*program, error) {
-	p, err := t.programs.optimizer()
+func (t *Trainer) optimizer(absent bool) (*program, error) {
+	p, err := t.programs.optimizer(absent)
 	return p, explainMemory("optimizer step", t.source.key(t.c.Batch, 1), t.store.Backend(), err, t.fit)
 }
 
@@ -113,11 +113,14 @@ func (t *Trainer) keys(batch int) (all []stepKey) {
 		total -= total % batch
 	}
 	seen := make(map[stepKey]bool)
-	for at := 0; at < total; at += batch * t.c.Accumulate {
-		images := min(batch*t.c.Accumulate, total-at)
-		for i := 0; i < images; i += batch {
+	step := batch * t.c.perStep()
+	for at := 0; at < total; at += step {
+		images := min(step, total-at)
+		for i := t.c.rank() * batch; i < images; i += batch * t.c.ranks() {
 			n := min(batch, images-i)
+			round := i / batch / t.c.ranks() * t.c.ranks()
 			k := t.source.key(n, t.weight(n, images))
+			k.active = min(t.c.ranks(), ceilDiv(images, batch)-round)
 			if !seen[k] {
 				seen[k] = true
 				all = append(all, k)
@@ -214,7 +217,7 @@ func (t *Trainer) prepare() error {
 		}
 	}
 	if t.c.Accumulate > 1 {
-		if _, err := t.optimizer(); err != nil {
+		if _, err := t.optimizer(false); err != nil {
 			return err
 		}
 	}

@@ -188,7 +188,7 @@ func newState(net Net, c Config) *state {
 	for _, slot := range c.Optimizer.slots() {
 		s.slots = append(s.slots, like("optimizer."+slot))
 	}
-	if c.Accumulate > 1 {
+	if c.perStep() > 1 {
 		s.accs = like("accumulated")
 	}
 	return s

@@ -16,13 +16,14 @@ type programs struct {
 	store   *engine.Store
 	classes int
 	batches map[stepKey]*program
-	update  *program // the optimizer's, when accumulating
+	updates map[bool]*program // the optimizer's, when accumulating, and that of a rank that has had no batch
 }
 
 // A stepKey tells the training programs of one run apart.
 type stepKey struct {
 	n, h, w, c int
 	weight     float32 // of the gradient, when accumulating; else 1
+	active     int     // the ranks that have a batch; 1 in a single process
 }
 
 // A program is a written step compiled for one shape of batch.
@@ -64,29 +65,33 @@ func (ps *programs) of(k stepKey) (*program, error) {
 // write writes the step down for batches of this shape.
 func (ps *programs) write(k stepKey) (g *engine.Graph, p *program, err error) {
 	b, p := engine.NewBuilder(engine.NewGraph()), &program{}
+	if k.n == 0 {
+		p.WrittenStep, err = ps.step.buildIdle(b, k.active)
+		return b.Graph(), p, err
+	}
 	images := ps.source.write(b, p, k)
 	if err := b.Err(); err != nil {
 		return nil, nil, err
 	}
-	p.WrittenStep, err = ps.step.Build(b, images, ps.classes, k.weight)
+	p.WrittenStep, err = ps.step.build(b, images, ps.classes, k.weight, k.active)
 	return b.Graph(), p, err
 }
 
 // optimizer returns the program that runs the optimizer on the accumulated
-// gradients.
-func (ps *programs) optimizer() (*program, error) {
-	if ps.update != nil {
-		return ps.update, nil
+// gradients, or on none where this rank is absent from the step.
+func (ps *programs) optimizer(absent bool) (*program, error) {
+	if p := ps.updates[absent]; p != nil {
+		return p, nil
 	}
 	b, p := engine.NewBuilder(engine.NewGraph()), &program{}
 	var err error
-	if p.WrittenStep, err = ps.step.BuildUpdate(b); err == nil {
+	if p.WrittenStep, err = ps.step.buildUpdate(b, absent); err == nil {
 		err = ps.compile(b.Graph(), p)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("optimizer step: %w", err)
 	}
-	ps.update = p
+	ps.updates[absent] = p
 	return p, nil
 }
 
@@ -114,8 +119,8 @@ func (ps *programs) arenas() (n int) {
 	for _, p := range ps.batches {
 		n += taken(p.prog.Plan().ArenaBytes)
 	}
-	if ps.update != nil {
-		n += taken(ps.update.prog.Plan().ArenaBytes)
+	for _, p := range ps.updates {
+		n += taken(p.prog.Plan().ArenaBytes)
 	}
 	return n
 }
@@ -127,9 +132,9 @@ func (ps *programs) close() error {
 		errs = append(errs, p.prog.Close())
 		delete(ps.batches, k)
 	}
-	if ps.update != nil {
-		errs = append(errs, ps.update.prog.Close())
-		ps.update = nil
+	for absent, p := range ps.updates {
+		errs = append(errs, p.prog.Close())
+		delete(ps.updates, absent)
 	}
 	return errors.Join(errs...)
 }

@@ -85,7 +85,7 @@ type partial struct {
 type settings struct {
 	Seed       uint64          `json:"seed"`
 	Batch      int             `json:"batch"`
-	Accumulate int             `json:"accumulate"`
+	Accumulate int             `json:"accumulate"` // batches of all ranks that make a step
 	Shuffle    bool            `json:"shuffle"`
 	DropLast   bool            `json:"drop_last"`
 	Optimizer  OptimizerConfig `json:"optimizer"`
@@ -103,6 +103,8 @@ type settings struct {
 	Eval       string          `json:"eval"`
 	Images     int             `json:"images"`
 	Data       string          `json:"data"` // the dataset's fingerprint
+	// Ranks is the number of ranks, where the result depends on it: see ordered.
+	Ranks int `json:"ranks,omitempty"`
 }
 
 func (t *Trainer) settings() settings {
@@ -110,11 +112,11 @@ func (t *Trainer) settings() settings {
 	eval, _ := json.Marshal(t.c.Eval)
 	return settings{
 		Train: string(train), Eval: string(eval),
-		Seed: t.c.Seed, Batch: t.c.Batch, Accumulate: t.c.Accumulate, Shuffle: t.c.Shuffle, DropLast: t.c.DropLast,
+		Seed: t.c.Seed, Batch: t.c.Batch, Accumulate: t.c.perStep(), Shuffle: t.c.Shuffle, DropLast: t.c.DropLast,
 		Optimizer: t.c.Optimizer, Schedule: t.c.Schedule, ClipNorm: t.c.ClipNorm, EMA: t.c.EMA,
 		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha, CutMix: t.c.CutMixAlpha, Weights: t.c.ClassWeights,
 		Balanced: t.c.BalancedWeights, Sampling: t.c.BalancedSampling, Precision: t.c.Precision,
-		Images: t.source.images.Len(), Data: t.data,
+		Images: t.source.images.Len(), Data: t.data, Ranks: t.c.ordered(),
 	}
 }
 
@@ -185,8 +187,10 @@ func (t *Trainer) save(kind string) error {
 	if name := s.notFinite(); name != "" {
 		return t.ledger.diverged(name, t.ledger.step.loss, t.ledger.step.epoch, t.ledger.step.step)
 	}
-	if err := t.hooks.Save(kind, s); err != nil {
-		return fmt.Errorf("saving the %s snapshot: %w", kind, err)
+	if kind == KindBest || t.c.rank() == 0 {
+		if err := t.hooks.Save(kind, s); err != nil {
+			return fmt.Errorf("saving the %s snapshot: %w", kind, err)
+		}
 	}
 	if kind == KindLast {
 		at := t.ledger.pos
@@ -237,7 +241,7 @@ func (t *Trainer) Resume(s *Snapshot) error {
 func (t *Trainer) checkPosition(p progress) error {
 	at := p.Position
 	l := t.ledger
-	whole := at.Batch%t.c.Accumulate == 0 || at.Batch == l.batches
+	whole := at.Batch%t.c.perStep() == 0 || at.Batch == l.batches
 	if at.Epoch < 0 || at.Batch < 0 || at.Batch > l.batches || !whole || at.Batches != at.Epoch*l.batches+at.Batch ||
 		len(p.History) != at.Epoch || p.Partial.Images < 0 || at.Update != at.Epoch*l.steps()+l.stepsOf(at.Batch) {
 		return fmt.Errorf("the snapshot's progress does not fit together: %+v", at)

@@ -31,6 +31,7 @@ func newSource(s *data.Split, classes int, c Config, store *engine.Store, log *s
 	src.loader, err = data.NewLoader(s, classes, data.LoaderOptions{
 		Batch: c.Batch, Shuffle: c.Shuffle, Augment: c.Train, Views: src.views, Seed: c.Seed, Workers: c.Workers,
 		MixupAlpha: c.MixupAlpha, CutMix: c.CutMixAlpha, ClassWeights: weights, Balanced: c.BalancedSampling, DropLast: c.DropLast, OnDevice: src.resident != nil,
+		Part: c.rank(), Parts: c.ranks(),
 	})
 	return src, err
 }
@@ -55,7 +56,7 @@ func (s *source) imagesIn(at, k int) int {
 // key is that of a program for batches of n images.
 func (s *source) key(n int, weight float32) stepKey {
 	h, w, c := s.loader.Shape()
-	return stepKey{n, h, w, c, weight}
+	return stepKey{n, h, w, c, weight, 1}
 }
 
 // write writes down where a step's images come from: the images of the net, and

@@ -19,13 +19,17 @@ type Step struct {
 	state  *state
 	active []int // the parameters that have gradients
 	feed   feed
+
+	statistics []engine.Statistic // of batch norms, that all ranks move
+	ofBatch    map[*engine.Variable]*engine.Variable
+	terms      []string // the names of the loss's terms, where there are several
 }
 
 // NewStep returns the step of a net. Of c it takes Objective, Optimizer,
 // ClipNorm, Accumulate, EMA, LabelSmoothing, Precision and Seed.
 func NewStep(net Net, c Config) *Step {
 	c = c.normalized()
-	return &Step{net: net, c: c, state: newState(net, c), feed: newFeed(c.Seed)}
+	return &Step{net: net, c: c, state: newState(net, c), feed: newFeed(c.Seed), ofBatch: make(map[*engine.Variable]*engine.Variable)}
 }
 
 // Variables returns what the step keeps beside the net: the objective's state,
@@ -69,8 +73,14 @@ func (w *WrittenStep) Outputs() (out []*engine.Value) {
 // Build writes the step for a batch of images [N,H,W,C] in float32, followed by
 // the views of them that the objective asks for: all of the step or, when
 // accumulating, what comes before the optimizer. Weight is the share of the
-// batch's gradient in that of its step, 1 if it is the whole.
+// batch's gradient in that of its step, 1 if it is the whole. Of several ranks, each
+// has a batch.
 func (s *Step) Build(b *engine.Builder, images []*engine.Value, classes int, weight float32) (*WrittenStep, error) {
+	return s.build(b, images, classes, weight, s.c.ranks())
+}
+
+// build is Build where the ranks below active have a batch.
+func (s *Step) build(b *engine.Builder, images []*engine.Value, classes int, weight float32, active int) (*WrittenStep, error) {
 	if want := 1 + len(s.c.Objective.Views()); len(images) != want {
 		return nil, fmt.Errorf("the step takes %d views of its images, %d are given", want, len(images))
 	}
@@ -86,7 +96,10 @@ func (s *Step) Build(b *engine.Builder, images []*engine.Value, classes int, wei
 	if err := s.forward(b, w, in); err != nil {
 		return nil, err
 	}
-	if err := s.descend(b, w, weight); err != nil {
+	if err := s.share(b.Graph()); err != nil {
+		return nil, err
+	}
+	if err := s.descend(b, w, weight, active); err != nil {
 		return nil, err
 	}
 	if err := s.checkFrozen(b.Graph()); err != nil {
@@ -120,8 +133,12 @@ func (s *Step) forward(b *engine.Builder, w *WrittenStep, in *Batch) error {
 			return fmt.Errorf("the loss %s is %v, not a scalar", t.Name, t.Value.Spec)
 		}
 	}
+	s.terms = nil
 	if len(terms) > 1 {
 		w.Terms = terms
+		for _, t := range terms {
+			s.terms = append(s.terms, t.Name)
+		}
 	}
 	w.Loss = sum(b, terms)
 	return b.Err()
@@ -129,16 +146,13 @@ func (s *Step) forward(b *engine.Builder, w *WrittenStep, in *Batch) error {
 
 // BuildUpdate writes the optimizer alone, which takes what the batches of a step
 // have accumulated.
-func (s *Step) BuildUpdate(b *engine.Builder) (*WrittenStep, error) {
-	w := &WrittenStep{In: make(engine.Bindings)}
-	s.update(b, w, s.pick(b, nil, s.state.accs))
-	return w, b.Err()
-}
+func (s *Step) BuildUpdate(b *engine.Builder) (*WrittenStep, error) { return s.buildUpdate(b, false) }
 
 // descend writes what becomes of the loss.
-func (s *Step) descend(b *engine.Builder, w *WrittenStep, weight float32) error {
+func (s *Step) descend(b *engine.Builder, w *WrittenStep, weight float32, active int) error {
 	switch {
 	case s.c.Optimizer.Kind == Stale:
+		s.move(b, active)
 		s.average(b, w)
 		return nil
 	case s.c.Optimizer.DOT != nil:
@@ -152,9 +166,15 @@ func (s *Step) descend(b *engine.Builder, w *WrittenStep, weight float32) error 
 	for _, i := range s.active {
 		w.Params = append(w.Params, s.state.params[i])
 	}
-	if s.c.Accumulate > 1 {
+	switch {
+	case s.c.Accumulate > 1:
 		s.accumulate(b, w, grads, weight)
-	} else {
+		s.move(b, active)
+	case s.c.Peers != nil:
+		sums := s.reduce(b, w, grads, weight, false)
+		s.move(b, active)
+		s.update(b, w, s.reduced(b, sums))
+	default:
 		s.update(b, w, grads)
 	}
 	return nil

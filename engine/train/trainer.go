@@ -29,8 +29,10 @@ type Trainer struct {
 	ledger   *ledger
 	judge    *judge
 
-	counted int       // batches that num_batches_tracked knows of
-	saved   *position // of the last "last" snapshot, nil if there is none
+	halt    context.Context // of Run: what tells this rank to stop
+	stop    bool            // some rank is to stop, as all know
+	counted int             // batches that num_batches_tracked knows of
+	saved   *position       // of the last "last" snapshot, nil if there is none
 	started bool
 	resumed bool
 }
@@ -58,6 +60,9 @@ func New(net Net, store *engine.Store, ds *data.Dataset, c Config, h Hooks) (*Tr
 		return nil, err
 	}
 	if err := CheckLastBatch(net, ds, c); err != nil {
+		return nil, err
+	}
+	if err := c.checkRanks(ds.Train.Len()); err != nil {
 		return nil, err
 	}
 	step := NewStep(net, c)
@@ -103,8 +108,8 @@ func (t *Trainer) open(ds *data.Dataset, step *Step) (err error) {
 	if t.source, err = newSource(ds.Train, classes, c, t.store, t.hooks.Logger); err != nil {
 		return err
 	}
-	t.programs = &programs{step: step, source: t.source, store: t.store, classes: classes, batches: make(map[stepKey]*program)}
-	t.ledger = &ledger{c: c, batches: t.source.batches(), classes: classes}
+	t.programs = &programs{step: step, source: t.source, store: t.store, classes: classes, batches: make(map[stepKey]*program), updates: make(map[bool]*program)}
+	t.ledger = &ledger{c: c, batches: t.source.batches(), terms: func() []string { return step.terms }}
 	if t.ledger.schedule, err = NewSchedule(c.Schedule, c.Optimizer.LR, c.Epochs, t.ledger.steps()); err != nil {
 		return err
 	}
@@ -148,7 +153,7 @@ func (t *Trainer) Run(ctx context.Context) (*Result, error) {
 	if t.started {
 		return nil, errors.New("the trainer has run already; make a new one")
 	}
-	t.started = true
+	t.started, t.halt = true, ctx
 	r, err := t.run(ctx)
 	if isDevice(err) {
 		return nil, err // there is nothing to be had of it
@@ -161,6 +166,9 @@ func (t *Trainer) run(ctx context.Context) (*Result, error) {
 		if err := t.judge.startAverages(); err != nil {
 			return nil, t.failed(err)
 		}
+	}
+	if err := t.agree(); err != nil {
+		return nil, err
 	}
 	if err := t.prepare(); err != nil {
 		return nil, err

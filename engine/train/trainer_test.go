@@ -345,7 +345,7 @@ func TestStepIsWhatTheTrainerRuns(t *testing.T) {
 		set(&c)
 		tr := start(t, ds, c, 1, Hooks{})
 		h, w, ch := tr.source.loader.Shape()
-		k := stepKey{c.Batch, h, w, ch, tr.weight(c.Batch, c.Batch*max(c.Accumulate, 1))}
+		k := stepKey{c.Batch, h, w, ch, tr.weight(c.Batch, c.Batch*max(c.Accumulate, 1)), 1}
 		p, err := tr.program(k)
 		if err != nil {
 			t.Fatal(err)
@@ -404,8 +404,8 @@ func TestAStepAllocatesNothing(t *testing.T) {
 					run(p)
 				}
 			}
-			if tr.programs.update != nil {
-				run(tr.programs.update)
+			if p := tr.programs.updates[false]; p != nil {
+				run(p)
 			}
 		})
 		all := testing.AllocsPerRun(1, func() {

@@ -17,8 +17,8 @@
 //	float16          F16; F32 where a value is beyond ±65504
 //
 // The weight of a module with a quantizer of its own (layers.Fake) may be stored as
-// the quantizer's codes: I8 of the weight's shape, or for codes of at most four bits
-// I8 [⌈n/2⌉] with two in a byte. Scales and zero points are F32 tensors of the net.
+// the quantizer's codes: I8 of the weight's shape, or for codes of B < 8 bits
+// I8 [⌈n·B/8⌉], bit behind bit. Scales and zero points are F32 tensors of the net.
 //
 // The arithmetic of the other codes is that of package affine. The ranges of the codes lie in one
 // F32 tensor [ranges,2] of (min, max), named "affine/range", in the order of

@@ -76,7 +76,7 @@ func (p *packer) add(e *layers.Entry) {
 		p.tensors = append(p.tensors, safetensors.FromFloat32(e.Name, e.Shape, e.Data))
 	case c.Encoding.Rule == layers.Scaled: // the type says it, and the net has the rest
 		shape := e.Shape
-		if c.Encoding.Bits <= 4 {
+		if c.Encoding.Bits < 8 {
 			shape = []int{len(c.Bytes)}
 		}
 		p.tensors = append(p.tensors, safetensors.FromInt8(e.Name, shape, c.Bytes))
@@ -266,8 +266,8 @@ func (u *unpacker) scaled(t *safetensors.Tensor, shape []int) (*layers.Codes, er
 	}
 	f := u.net.FakeOf(t.Name)
 	want := shape
-	if f.Bits <= 4 {
-		want = []int{(product(shape) + 1) / 2}
+	if f.Bits < 8 {
+		want = []int{(product(shape)*f.Bits + 7) / 8}
 	}
 	if !slices.Equal(t.Shape, want) {
 		return nil, fmt.Errorf("it is %v, its codes of %d bits need %v", t.Shape, f.Bits, want)

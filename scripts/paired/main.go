@@ -5,19 +5,19 @@
 //
 // PART is training, validation or testing. For each other model it prints its
 // accuracy, what it loses against the first in points with the 95 % interval of
-// the paired difference (normal approximation of McNemar's), and the flips.
+// the paired difference, McNemar's exact probability, and the flips.
 package main
 
 import (
 	"context"
 	"fmt"
 	"log"
-	"math"
 	"os"
 
 	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -77,25 +77,17 @@ func run(spec, part string, models []string) error {
 
 // compare prints a line of a model.
 func compare(path string, first, right []bool) {
-	hits, lost, won := 0, 0, 0
-	for i, r := range right {
+	hits := 0
+	for _, r := range right {
 		if r {
 			hits++
 		}
-		if first != nil && first[i] != r {
-			if r {
-				won++
-			} else {
-				lost++
-			}
-		}
 	}
-	n := float64(len(right))
-	fmt.Printf("%-60s %6.2f %%", path, 100*float64(hits)/n)
+	fmt.Printf("%-60s %6.2f %%", path, 100*float64(hits)/float64(len(right)))
 	if first != nil {
-		d := float64(won-lost) / n
-		half := 1.96 * math.Sqrt((float64(won+lost)-float64(won-lost)*float64(won-lost)/n)/n/n) // of the difference
-		fmt.Printf("  %+.2f (95 %%: %+.2f to %+.2f)  right to wrong %d, back %d", 100*d, 100*(d-half), 100*(d+half), lost, won)
+		p := metrics.Pair(first, right)
+		fmt.Printf("  %+.2f (95 %%: %+.2f to %+.2f)  right to wrong %d, back %d, p %.2g",
+			100*p.Difference, 100*p.Interval.Low, 100*p.Interval.High, p.Lost, p.Won, p.P)
 	}
 	fmt.Println()
 }

@@ -17,7 +17,7 @@ import (
 //go:embed templates
 var templates embed.FS
 
-var pageTemplate = template.Must(template.ParseFS(templates, "templates/report.html.tmpl"))
+var pageTemplate = template.Must(template.ParseFS(templates, "templates/*.tmpl"))
 
 // page is what the template shows.
 type page struct {
@@ -137,7 +137,7 @@ func renderHTML(r *Results) ([]byte, error) {
 		p.Mistakes = append(p.Mistakes, v)
 	}
 	var b bytes.Buffer
-	err = pageTemplate.Execute(&b, p)
+	err = pageTemplate.ExecuteTemplate(&b, "report.html.tmpl", p)
 	return b.Bytes(), err
 }
 

@@ -59,13 +59,18 @@ func WriteAll(dir string, r *Results) (Paths, error) {
 		}
 		files = append(files, &output{path: f.path, content: content})
 	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return Paths{}, fmt.Errorf("report: making the folder %s: %w; choose another output folder", dir, bare(err))
-	}
-	if err := replaceAll(files, createTemp); err != nil {
+	if err := writeFiles(dir, files); err != nil {
 		return Paths{}, err
 	}
 	return p, nil
+}
+
+// writeFiles makes the folder and writes all files, or none.
+func writeFiles(dir string, files []*output) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return fmt.Errorf("report: making the folder %s: %w; choose another output folder", dir, bare(err))
+	}
+	return replaceAll(files, createTemp)
 }
 
 // replaceAll writes every file under a temporary name, made by create, and

@@ -45,6 +45,10 @@ static void bn_stats(const void *args, int64_t task) {
   bn_moments(a->x + lo * a->c, hi - lo, a->c, part, part + a->c);
 }
 
+// (1-m)·running + m·x, to the bit as engine.MoveStatistics has it, so that it does not
+// matter where the statistics of a batch move the running ones.
+INLINE float bn_move(float running, float x, double m) { return (float)fma(m, x, (1 - m) * running); }
+
 // Merges the parts, moves the running statistics.
 static void bn_finish(const void *args, int64_t task) {
   const bn_args *a = args;
@@ -58,8 +62,9 @@ static void bn_finish(const void *args, int64_t task) {
     }
     a->mu[c] = (float)mu;
     a->r[c] = (float)(1 / sqrt(m2 / a->m + a->eps));
-    a->run_mean[c] = (float)((1 - a->momentum) * a->run_mean[c] + a->momentum * mu);
-    a->run_var[c] = (float)((1 - a->momentum) * a->run_var[c] + a->momentum * m2 / (a->m - 1));
+    const float var = (float)(m2 / (a->m - 1));
+    a->run_mean[c] = bn_move(a->run_mean[c], a->mu[c], a->momentum);
+    a->run_var[c] = bn_move(a->run_var[c], var, a->momentum);
   }
 }
 

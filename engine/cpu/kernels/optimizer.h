@@ -38,7 +38,8 @@ static void sgd(const void *args, int64_t task) {
   }
 }
 
-// EMA: p ← d·p + (1-d)·g with d = *s. Accumulation: p ← (1-first)·p + w·g.
+// EMA: p ← d·p + (1-d)·g with d = *s. Accumulation: p ← (1-first)·p + w·g, where w·g
+// is rounded before it is added, as it is where other ranks add it (engine.AllReduce).
 static void mix(const void *args, int64_t task) {
   const mix_args *a = args;
   const span s = a->spans[task];
@@ -47,6 +48,7 @@ static void mix(const void *args, int64_t task) {
   for (int64_t i = 0; i < s.n; i += VL) {
     const int64_t n = s.n - i;
     vf p = splat(take) * load_n(s.g + i, n);
+    ROUNDED(p);
     if (keep != 0) p += splat(keep) * load_n(s.p + i, n);
     store_n(s.p + i, n, p);
   }

@@ -5,14 +5,6 @@
 typedef uint8_t vb __attribute__((vector_size(VL)));
 typedef uint8_t vb_unaligned __attribute__((vector_size(VL), aligned(1), may_alias));
 
-#if defined(__x86_64__)
-#define ROUNDED(v) __asm__("" : "+x"(v))
-#elif defined(__aarch64__)
-#define ROUNDED(v) __asm__("" : "+w"(v))
-#else
-#define ROUNDED(v) __asm__("" : "+m"(v))
-#endif
-
 // n codes at p as integers, zeros behind them; n ≤ VL is not more.
 INLINE vi load_codes(const uint8_t *p, int64_t n) {
   vb b = {0};

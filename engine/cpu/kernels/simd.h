@@ -16,6 +16,16 @@ INLINE vf load_f32(const float *p) { return *(const vf_unaligned *)p; }
 INLINE void store_f32(float *p, vf v) { *(vf_unaligned *)p = v; }
 INLINE vf splat(float x) { return x - (vf){0}; }
 
+// ROUNDED has the product v rounded to float32, where the compiler could make one
+// multiply-add of it and of the sum that it goes into.
+#if defined(__x86_64__)
+#define ROUNDED(v) __asm__("" : "+x"(v))
+#elif defined(__aarch64__)
+#define ROUNDED(v) __asm__("" : "+w"(v))
+#else
+#define ROUNDED(v) __asm__("" : "+m"(v))
+#endif
+
 // The first n floats at p, zeros behind; 0 < n < VL. Nothing behind is touched.
 INLINE vf load_part_f32(const float *p, int64_t n) {
 #if defined(PS_MASK_AVX512)

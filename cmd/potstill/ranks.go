@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/potstill/potstill/distill/fit"
+	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/launch"
+	"github.com/potstill/potstill/mpi"
+)
+
+// ranks are the processes that a launcher has started, as one of them sees them. The zero
+// ranks are those of a process that is alone.
+type ranks struct {
+	process *launch.Process
+	world   *mpi.World
+}
+
+// rank is the number of this process.
+func (r *ranks) rank() int {
+	if r.process == nil {
+		return 0
+	}
+	return r.process.Rank
+}
+
+// peers are what a job is given of them: nil for a process that is alone.
+func (r *ranks) peers() engine.Peers {
+	if r.world == nil {
+		return nil
+	}
+	return r.world
+}
+
+// join finds out whether a launcher has started this process, and joins the others. All but
+// rank 0 then say nothing but why they fail.
+func (a *app) join(d deviceFlags) error {
+	p, err := launch.From(os.Getenv)
+	if p == nil || err != nil {
+		return err
+	}
+	a.ranks.process = p
+	if p.Rank > 0 {
+		a.out = io.Discard
+		a.console.hush()
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	if _, asked := d.Device.cuda(); asked {
+		return fmt.Errorf("%s has started %d processes, and several train together on CPUs only: leave out --device, or start one process", p.Launcher, p.Size)
+	}
+	if a.ranks.world, err = mpi.Open(mpi.Options{Launcher: p.Launcher, Size: p.Size}); err != nil {
+		return err
+	}
+	if d.Threads == 0 {
+		runtime.GOMAXPROCS(p.Threads(onlineProcessors(), runtime.GOMAXPROCS(0)))
+	}
+	return a.introduce()
+}
+
+// introduce has rank 0 say which process each rank is: the launcher names a process that
+// died by its number at least.
+func (a *app) introduce() error {
+	w := a.ranks.world
+	host, err := os.Hostname()
+	if err != nil {
+		host = "an unknown machine"
+	}
+	const size = 72
+	var mine [size]byte
+	copy(mine[:], fmt.Sprintf("process %d on %s", os.Getpid(), host))
+	all := make([]byte, size*w.Size())
+	if err := w.AllGather(all, mine[:]); err != nil {
+		return err
+	}
+	var who []string
+	for r := range w.Size() {
+		who = append(who, fmt.Sprintf("rank %d is %s", r, strings.TrimRight(string(all[r*size:][:size]), "\x00")))
+	}
+	a.log.Info(fmt.Sprintf("%d ranks over %s: %s", w.Size(), w.Library(), strings.Join(who, ", ")))
+	return nil
+}
+
+// onlineProcessors returns how many the machine has, also those that this process may
+// not use.
+func onlineProcessors() int {
+	text, err := os.ReadFile("/sys/devices/system/cpu/online") // as in 0-3,8
+	if err != nil {
+		return runtime.NumCPU()
+	}
+	n := 0
+	for part := range strings.SplitSeq(strings.TrimSpace(string(text)), ",") {
+		low, high, ranged := strings.Cut(part, "-")
+		if !ranged {
+			high = low
+		}
+		a, err := strconv.Atoi(low)
+		b, err2 := strconv.Atoi(high)
+		if err != nil || err2 != nil {
+			return runtime.NumCPU()
+		}
+		n += b - a + 1
+	}
+	return n
+}
+
+// patience is how long a rank above 0 that fails waits for rank 0 to say why: most
+// failures are those of all ranks.
+const patience = 1500 * time.Millisecond
+
+// part leaves the other ranks at the end of a command. A rank that fails ends them.
+func (a *app) part(err error) error {
+	w := a.ranks.world
+	if w == nil {
+		if err != nil && a.ranks.rank() > 0 {
+			time.Sleep(patience)
+			a.console.speak()
+		}
+		return err
+	}
+	var stopped *fit.InterruptedError
+	if err == nil || errors.As(err, &stopped) && errors.Is(err, context.Canceled) {
+		return errors.Join(err, w.Close())
+	}
+	if a.ranks.rank() > 0 {
+		time.Sleep(patience)
+	}
+	a.console.speak()
+	a.fail(err)
+	w.Abort(exitFailure)
+	return err
+}
+
+// fail says why the command fails.
+func (a *app) fail(err error) {
+	who := ""
+	if r := a.ranks.rank(); r > 0 {
+		who = fmt.Sprintf("rank %d: ", r)
+	}
+	a.console.line("potstill: " + who + oneLine(err.Error()))
+}
