@@ -148,6 +148,9 @@ func (c *Claim) Check() error {
 	if top, err := c.folder.top(c.Name); err == nil && top > c.number {
 		return ErrLost
 	}
+	if _, err := os.Stat(c.folder.path(c.Name, c.number)); errors.Is(err, fs.ErrNotExist) {
+		return ErrLost // who took it over has done the work since
+	}
 	return nil
 }
 

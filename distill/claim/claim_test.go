@@ -225,6 +225,9 @@ func TestSilence(t *testing.T) {
 	if err := taken.Done(); err != nil {
 		t.Fatal(err)
 	}
+	if c.held, c.lost = context.WithCancelCause(t.Context()); !errors.Is(c.Check(), ErrLost) { // as if it woke only now
+		t.Error("a claim that another process took over and gave back is not lost")
+	}
 }
 
 // A claim that was given back without a result is free at once, everywhere.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/potstill/potstill/distill/claim"
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine"
 )
@@ -28,7 +29,7 @@ func (c *schedule) try(ctx context.Context, n *node, ready int) error {
 		}
 	}
 	if u.out = u.findOutcome(); u.out != nil && !s.lacks(u) {
-		n.state, n.held = done, nil
+		n.state, n.held, c.pause = done, nil, 0
 		c.o.Progress.Begin(n.label(), u.index+1, len(c.nodes), s.length(u))
 		c.o.Progress.End(n.label(), u.note(), true)
 		return nil
@@ -148,6 +149,7 @@ func (k *claimed) give() error {
 // alone waits until no other process that works on the study does so on this
 // machine. They begin nothing as long as the claim is there.
 func (s *session) alone(ctx context.Context, u *unit, k *claimed) error {
+	var p pause
 	for said := false; ; {
 		others, err := k.folder.Others()
 		if err != nil || len(others) == 0 {
@@ -160,19 +162,17 @@ func (s *session) alone(ctx context.Context, u *unit, k *claimed) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(pollPause):
+		case <-time.After(p.next()):
 		}
 	}
 }
 
 // timed reports whether a unit measures times, which others' work would falsify.
 func (u *unit) timed() bool {
-	if u.step.Kind == kindEvaluate {
-		return true
-	}
-	m, ok := u.method.(interface{ Timed() bool })
-	return ok && m.Timed()
+	return u.step.timed()
 }
+
+func (s *Step) timed() bool { return s.Kind == kindEvaluate || compress.Timed(s.method) }
 
 // keyDigits are as many digits of a unit's key as its folder's name has.
 const keyDigits = 12
@@ -198,6 +198,8 @@ func (s *session) do(ctx context.Context, u *unit, k *claimed) error {
 		s.o.Progress.End(s.label(u), u.note(), cached)
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, claim.ErrLost):
 		s.o.Progress.End(s.label(u), "stopped", false)
+	default:
+		s.o.Progress.End(s.label(u), "failed", false)
 	}
 	return err
 }

@@ -123,11 +123,11 @@ func (s *session) setKey(u *unit) error {
 		if c.Arch = &a; layers.IsYAML(a.Family) && u.step.Kind != kindImport {
 			n, err := layers.Open(a)
 			if err != nil {
-				return fmt.Errorf("step %s: %w", u.name, err)
+				return err
 			}
 			text, err := json.Marshal(n)
 			if err != nil {
-				return fmt.Errorf("step %s: %w", u.name, err)
+				return err
 			}
 			sum := sha256.Sum256(text)
 			c.Net = hex.EncodeToString(sum[:])
@@ -137,7 +137,7 @@ func (s *session) setKey(u *unit) error {
 		c.Weights, c.Input = u.step.Weights, u.step.Input
 		var err error
 		if c.File, err = checkpoint.Fingerprint(u.step.File); err != nil {
-			return fmt.Errorf("step %s: read %s: %w; name a model's file", u.name, u.step.File, bare(err))
+			return fmt.Errorf("read %s: %w; name a model's file", u.step.File, bare(err))
 		}
 	}
 	if u.step.Kind == kindEvaluate {
@@ -150,7 +150,7 @@ func (s *session) setKey(u *unit) error {
 	}
 	text, err := json.Marshal(c)
 	if err != nil {
-		return fmt.Errorf("step %s: %w", u.name, err)
+		return err
 	}
 	sum := sha256.Sum256(text)
 	u.key = hex.EncodeToString(sum[:])

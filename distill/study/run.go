@@ -54,7 +54,8 @@ type Progress interface {
 	Begin(step string, i, n, total int)
 	// Advance says how far the step is, some ten times a second at most.
 	Advance(step string, done int, note string)
-	// End closes the step; cached says that it had been done before.
+	// End closes the step; cached says that it had been done before. The note is
+	// "stopped" or "failed" where it is not done.
 	End(step string, note string, cached bool)
 }
 

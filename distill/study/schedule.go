@@ -21,6 +21,7 @@ type schedule struct {
 	claims *claim.Folder
 	nodes  []*node
 	ended  chan *node // each unit that was begun, when it is over
+	pause  pause
 	said   map[string]string
 }
 
@@ -43,9 +44,22 @@ const (
 	done
 )
 
-// pollPause is how long a process that has nothing else to do waits before it
-// looks again at what others do.
-const pollPause = time.Second
+// A pause is how long a process waits before it looks again at what others do:
+// twice as long from time to time.
+type pause time.Duration
+
+// The first pause, and the longest.
+const (
+	firstPause   = pause(20 * time.Millisecond)
+	longestPause = pause(time.Second)
+)
+
+// next returns the time to wait.
+func (p *pause) next() time.Duration {
+	d := max(*p, firstPause)
+	*p = min(2*d, longestPause)
+	return time.Duration(d)
+}
 
 // newSchedule returns the schedule of all units of a series, or, with names, of
 // those that the named steps need, themselves included.
@@ -138,7 +152,7 @@ func (c *schedule) run(ctx context.Context) error {
 func (c *schedule) next(ctx context.Context) *node {
 	var poll <-chan time.Time
 	if slices.ContainsFunc(c.nodes, func(n *node) bool { return n.held != nil }) {
-		timer := time.NewTimer(pollPause)
+		timer := time.NewTimer(c.pause.next())
 		defer timer.Stop()
 		poll = timer.C
 	}
@@ -148,6 +162,7 @@ func (c *schedule) next(ctx context.Context) *node {
 	}
 	select {
 	case n := <-c.ended:
+		c.pause = 0
 		return n
 	case <-poll:
 	case <-stopped:
@@ -235,7 +250,7 @@ func (c *schedule) interrupted(err error, under []string) error {
 	if len(under) == 0 {
 		under = c.labels(waiting)[:1]
 	}
-	return &InterruptedError{Step: strings.Join(under, ", "), Done: c.count(done), Total: len(c.nodes), Err: err}
+	return &InterruptedError{Step: strings.Join(under, " and in step "), Done: c.count(done), Total: len(c.nodes), Err: err}
 }
 
 // sayWaiting says which steps other processes do, where there is nothing else to do.
