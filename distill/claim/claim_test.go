@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -105,7 +104,7 @@ func open(t *testing.T, dir string) *Folder {
 func elsewhere(t *testing.T, dir string) *Folder {
 	f := open(t, dir)
 	f.self.Machine, f.self.Host = "other", "other"
-	f.Beat, f.Stale = 20*time.Millisecond, 300*time.Millisecond
+	f.Beat, f.Stale = 20*time.Millisecond, 700*time.Millisecond
 	return f
 }
 
@@ -192,7 +191,7 @@ func TestSilence(t *testing.T) {
 		t.Fatal(err)
 	}
 	var held *HeldError
-	for end := time.Now().Add(3 * here.Stale); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(2 * here.Stale); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if _, err := here.Try("work", false); !errors.As(err, &held) || held.By.Host != "other" || !held.By.Alone {
 			t.Fatalf("error %v", err)
 		}
@@ -251,27 +250,34 @@ func TestFree(t *testing.T) {
 	}
 }
 
-// However many find a claim dead at the same time, one of them takes it.
+// However many find a claim free, or dead, at the same time, one of them takes it.
 func TestTakeover(t *testing.T) {
 	dir := t.TempDir()
-	for round := range 20 {
-		dead := elsewhere(t, dir)
-		c, err := dead.Try("work", false)
+	const rounds = 20
+	for round := range rounds + 1 {
+		c, err := elsewhere(t, dir).Try("work", false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.halt()
-		var holders atomic.Int32
+		stale, patience := time.Minute, 50*time.Millisecond
+		if round < rounds {
+			err = c.Free()
+		} else {
+			c.halt() // it is dead when it has been silent for a second
+			stale, patience = time.Second, 1500*time.Millisecond
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 		var all sync.WaitGroup
 		claims := make(chan *Claim, 8)
 		for k := range 8 {
 			f := elsewhere(t, dir)
 			f.self.Machine = fmt.Sprint("machine ", k)
-			f.Stale = 50 * time.Millisecond
+			f.Stale = stale
 			all.Go(func() {
-				for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+				for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 					if c, err := f.Try("work", false); err == nil {
-						holders.Add(1)
 						claims <- c
 						return
 					}
@@ -279,7 +285,7 @@ func TestTakeover(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if n := holders.Load(); n != 1 {
+		if n := len(claims); n != 1 {
 			t.Fatalf("round %d: %d have taken it over", round, n)
 		}
 		if err := (<-claims).Done(); err != nil {
