@@ -33,6 +33,16 @@ type unit struct {
 	out   *outcome
 }
 
+// needs returns the units whose models a unit takes.
+func (u *unit) needs() (out []*unit) {
+	for _, other := range append([]*unit{u.from, u.base}, u.teachers...) {
+		if other != nil && !slices.Contains(out, other) {
+			out = append(out, other)
+		}
+	}
+	return out
+}
+
 // plan checks the steps and returns their units in an order in which each
 // comes after what it needs, otherwise the recipe's.
 func (r *Recipe) plan() ([]*unit, error) {

@@ -70,10 +70,8 @@ func newSchedule(b engine.Backend, o Options, runs series, claims *claim.Folder,
 		var here []*node
 		for _, u := range s.units {
 			n := &node{s: s, u: u}
-			for _, other := range []*unit{u.from, u.base, u.teacher} {
-				if other != nil && !slices.Contains(n.needs, of[other]) {
-					n.needs = append(n.needs, of[other])
-				}
+			for _, other := range u.needs() {
+				n.needs = append(n.needs, of[other])
 			}
 			of[u] = n
 			here = append(here, n)
