@@ -108,7 +108,7 @@ func (c *schedule) run(ctx context.Context) error {
 	inner, stop := context.WithCancel(ctx)
 	defer stop()
 	var failed error
-	var under []string // the steps that were under way when ctx ended
+	var under []*node // when ctx ended
 	for {
 		if failed == nil && ctx.Err() == nil {
 			if failed = c.begin(inner); failed != nil {
@@ -135,7 +135,7 @@ func (c *schedule) run(ctx context.Context) error {
 		case n.err == nil:
 			n.state = done
 		case ctx.Err() != nil && errors.Is(n.err, ctx.Err()):
-			under = append(under, n.label())
+			under = append(under, n)
 		case errors.Is(n.err, claim.ErrLost):
 			c.o.Logger.Warn("a step was given up: "+claim.ErrLost.Error(), "step", n.label())
 		case failed == nil:
@@ -231,24 +231,18 @@ func (c *schedule) count(s state) (k int) {
 	return k
 }
 
-func (c *schedule) labels(s state) (out []string) {
-	for _, n := range c.nodes {
-		if n.state == s {
-			out = append(out, n.label())
-		}
-	}
-	return out
-}
-
 func (n *node) label() string { return n.s.label(n.u) }
 
 // interrupted is the error of a run that was stopped in the steps under way, or
 // before the next one.
-func (c *schedule) interrupted(err error, under []string) error {
-	if len(under) == 0 {
-		under = c.labels(waiting)[:1]
+func (c *schedule) interrupted(err error, under []*node) error {
+	var steps []string
+	for _, n := range c.nodes {
+		if slices.Contains(under, n) || len(under) == 0 && n.state == waiting && len(steps) == 0 {
+			steps = append(steps, n.label())
+		}
 	}
-	return &InterruptedError{Step: strings.Join(under, " and in step "), Done: c.count(done), Total: len(c.nodes), Err: err}
+	return &InterruptedError{Step: strings.Join(steps, " and in step "), Done: c.count(done), Total: len(c.nodes), Err: err}
 }
 
 // sayWaiting says which steps other processes do, where there is nothing else to do.
