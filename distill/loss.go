@@ -140,7 +140,10 @@ func NewLoss(s Settings, teachers []*layers.Model, o Options) (*Loss, error) {
 	for _, m := range teachers {
 		l.teachers = append(l.teachers, &teacher{model: m})
 	}
-	return l, l.prepare()
+	if err := l.prepare(); err != nil {
+		return nil, err
+	}
+	return l, l.spec.CheckTeachers(len(teachers))
 }
 
 // prepare makes the terms that compare logits, and the factors of all.

@@ -34,8 +34,10 @@
 // The kinds of steps:
 //
 //	train     a net from its initialization, or from: another step's model
-//	distill   the same under the model of the step named by teacher:, with the loss
-//	          kd: (see distill.Spec), or plain kd with temperature: and alpha:
+//	distill   the same under the model of the step named by teacher:, or of several,
+//	          as in teacher: [a, b], whose losses are averaged, or weighted with
+//	          teacher_shares: confidence; with the loss kd: (see distill.Spec), or
+//	          plain kd with temperature: and alpha:
 //	prune     the model of from: without some channels, then fine-tuning with
 //	          the plain cross-entropy, or under the model of teacher:, which may
 //	          be that of from:; optimizer: stale is the published mode, in which

@@ -96,6 +96,7 @@ type content struct {
 	From      string       `json:",omitempty"`
 	Base      string       `json:",omitempty"`
 	Teacher   string       `json:",omitempty"`
+	Others    []string     `json:",omitempty"` // further teachers
 	Mult      float64      `json:",omitempty"`
 	Scheme    string       `json:",omitempty"`
 	File      string       `json:",omitempty"` // the SHA-256 of an imported file
@@ -143,9 +144,16 @@ func (s *session) setKey(u *unit) error {
 	if u.step.Kind == kindEvaluate {
 		c.Device = fmt.Sprintf("%s with %d threads", s.b.Name(), threads(s.b))
 	}
-	for at, other := range map[*string]*unit{&c.From: u.from, &c.Base: u.base, &c.Teacher: u.teacher} {
+	for at, other := range map[*string]*unit{&c.From: u.from, &c.Base: u.base} {
 		if other != nil {
 			*at = other.key
+		}
+	}
+	for i, t := range u.teachers {
+		if i == 0 {
+			c.Teacher = t.key
+		} else {
+			c.Others = append(c.Others, t.key)
 		}
 	}
 	text, err := json.Marshal(c)
