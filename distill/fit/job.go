@@ -176,6 +176,9 @@ func (j *Job) prepare() error {
 		if err := c.CheckDataset(j.Data); err != nil {
 			return fmt.Errorf("teacher: %w", err)
 		}
+		if _, integers := c.Net.Quantized(); j.KD.Precision == distill.Int8 && !integers {
+			return fmt.Errorf("teacher: %s has no ranges of its activations, and cannot compute in integers; quantize it first with potstill quantize --scheme int8", nameOf(c))
+		}
 	}
 	if j.Teacher != nil {
 		if err := j.KD.Validate(); err != nil {

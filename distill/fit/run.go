@@ -162,7 +162,11 @@ func (s *session) teach(ctx context.Context, store *engine.Store) error {
 	}
 	var models []*layers.Model
 	for _, c := range j.teachers() {
-		m, err := c.Restore(store)
+		restore := c.Restore
+		if j.KD.Precision == distill.Int8 {
+			restore = c.Infer
+		}
+		m, err := restore(store)
 		if err != nil {
 			return fmt.Errorf("teacher: %w", err)
 		}

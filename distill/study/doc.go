@@ -93,4 +93,12 @@
 // earlier version finished without some of today's figures is measured again,
 // not made again. Folders of
 // earlier settings stay, for going back to them, and may be deleted.
+//
+// # Several at a time
+//
+// Options.Jobs steps are done at a time, by as many processes as run the study in
+// the same folder: each claims a step before it does it, in the folder claims,
+// and a process that dies leaves its claims to the others (package claim). What is
+// timed is done alone on its machine. [Make] does single steps, for programs that
+// run commands in an order of their own; [Recipe.Tasks] says what each step needs.
 package study

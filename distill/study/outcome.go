@@ -125,11 +125,11 @@ func (s *session) setKey(u *unit) error {
 		if c.Arch = &a; layers.IsYAML(a.Family) && u.step.Kind != kindImport {
 			n, err := layers.Open(a)
 			if err != nil {
-				return fmt.Errorf("step %s: %w", u.name, err)
+				return err
 			}
 			text, err := json.Marshal(n)
 			if err != nil {
-				return fmt.Errorf("step %s: %w", u.name, err)
+				return err
 			}
 			sum := sha256.Sum256(text)
 			c.Net = hex.EncodeToString(sum[:])
@@ -139,7 +139,7 @@ func (s *session) setKey(u *unit) error {
 		c.Weights, c.Input = u.step.Weights, u.step.Input
 		var err error
 		if c.File, err = checkpoint.Fingerprint(u.step.File); err != nil {
-			return fmt.Errorf("step %s: read %s: %w; name a model's file", u.name, u.step.File, bare(err))
+			return fmt.Errorf("read %s: %w; name a model's file", u.step.File, bare(err))
 		}
 	}
 	if m, ok := u.method.(*shrink.Method); u.step.Kind == kindEvaluate || ok && m.Timed() {
@@ -159,11 +159,11 @@ func (s *session) setKey(u *unit) error {
 	}
 	text, err := json.Marshal(c)
 	if err != nil {
-		return fmt.Errorf("step %s: %w", u.name, err)
+		return err
 	}
 	sum := sha256.Sum256(text)
 	u.key = hex.EncodeToString(sum[:])
-	u.dir = filepath.Join(s.o.Dir, "work", u.name+"-"+u.key[:12])
+	u.dir = filepath.Join(s.o.Dir, "work", u.claimName())
 	return nil
 }
 
@@ -230,6 +230,7 @@ func (u *unit) findOutcome() *outcome {
 // prepare makes the unit's folder. One that had been finished and has been
 // damaged since is emptied; an unfinished one is resumed.
 func (u *unit) prepare() error {
+	u.unlock()
 	if _, err := os.Stat(filepath.Join(u.dir, outcomeFile)); err == nil {
 		if err := os.RemoveAll(u.dir); err != nil {
 			return hinted(writing(u.dir, err))

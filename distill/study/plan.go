@@ -29,9 +29,20 @@ type unit struct {
 	method   compress.Method
 	train    training
 
-	key string
-	dir string
-	out *outcome
+	index int // among the units of all seeds
+	key   string
+	dir   string
+	out   *outcome
+}
+
+// needs returns the units whose models a unit takes.
+func (u *unit) needs() (out []*unit) {
+	for _, other := range append([]*unit{u.from, u.base}, u.teachers...) {
+		if other != nil && !slices.Contains(out, other) {
+			out = append(out, other)
+		}
+	}
+	return out
 }
 
 // plan checks the steps and returns their units in an order in which each

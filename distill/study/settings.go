@@ -46,7 +46,7 @@ type Settings struct {
 	DOT            *float64  `yaml:"dot"`      // Δ of the two momentum buffers of distill: see train.OptimizerConfig
 	Temperature    *float64  `yaml:"temperature"`
 	Alpha          *float64  `yaml:"alpha"`
-	TeacherPrec    *string   `yaml:"teacher_precision"` // of the teacher's activations: float32, bfloat16, or as precision
+	TeacherPrec    *string   `yaml:"teacher_precision"` // of the teacher's activations: float32, bfloat16, int8, or as precision
 	TeacherShares  *string   `yaml:"teacher_shares"`    // of several teachers: equal, or confidence (distill.Confidence)
 	Augment        *Augment  `yaml:"augment"`
 }
