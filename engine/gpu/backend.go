@@ -69,6 +69,8 @@ type Backend struct {
 	capturing bool      // in Record
 	enqueued  int       // kernels, since the backend was made
 
+	peers *Peers // nil where there are no other ranks
+
 	helpers *helpers // that copy large inputs, nil before the first such
 
 	flag cuda.Ptr // of AllFinite: a word, 0 before the first call
@@ -174,14 +176,17 @@ func (b *Backend) usable() error {
 	case b.lost != nil:
 		return b.lost
 	}
-	return nil
+	return b.peers.gone()
 }
 
 var errClosed = errors.New("the backend is closed")
 
 // wrap gives an error of the driver its sentinel, and keeps it if the device
-// is lost.
+// is lost. Where another rank is gone it returns that.
 func (b *Backend) wrap(err error) error {
+	if gone := b.peers.gone(); gone != nil { // whatever it was, it has ended because of this
+		return gone
+	}
 	if err == nil { // and nothing is allocated
 		return nil
 	}
@@ -252,6 +257,9 @@ func (b *Backend) Close() error {
 	for _, f := range b.closers {
 		do(f)
 	}
+	if b.peers != nil {
+		do(b.peers.close)
+	}
 	if b.flag != 0 {
 		do(func() error { return b.ctx.Free(b.flag) })
 	}
@@ -268,7 +276,7 @@ func (b *Backend) Close() error {
 	if b.ctx != nil {
 		do(b.ctx.Close)
 	}
-	if b.lost != nil {
+	if b.lost != nil || b.peers.gone() != nil {
 		return nil
 	}
 	if err := errors.Join(errs...); err != nil {
