@@ -349,7 +349,9 @@ func (p *Peers) AllToAll(out, in []byte) error {
 }
 
 // Library names NCCL's version and its file.
-func (p *Peers) Library() string { return fmt.Sprintf("NCCL %s, %s", p.comm.Version(), p.comm.Library()) }
+func (p *Peers) Library() string {
+	return fmt.Sprintf("NCCL %s, %s", p.comm.Version(), p.comm.Library())
+}
 
 // Sent returns the bytes that this rank's card has been told to send to others.
 func (p *Peers) Sent() int64 {
