@@ -210,6 +210,11 @@ func (w *World) receive(l *link) ([]byte, error) {
 	case b := <-l.got:
 		return b, nil
 	case <-w.failed:
+	}
+	select {
+	case b := <-l.got: // it came before the bad news
+		return b, nil
+	default:
 		return nil, w.err
 	}
 }

@@ -215,6 +215,7 @@ func (a *app) part(err error) error {
 	a.console.speak()
 	a.fail(err)
 	w.Abort(exitFailure)
+	mpi.Exit(exitFailure) // where Abort has not ended this process, too
 	return err
 }
 

@@ -179,6 +179,10 @@ func (b *Backend) usable() error {
 	return b.peers.gone()
 }
 
+// ended reports whether the run is over before its end: the device is lost, or another rank is
+// gone. What is closed then has nothing more to say.
+func (b *Backend) ended() bool { return b.lost != nil || b.peers.gone() != nil }
+
 var errClosed = errors.New("the backend is closed")
 
 // wrap gives an error of the driver its sentinel, and keeps it if the device
@@ -233,8 +237,8 @@ func (b *Backend) Sync() error {
 }
 
 // Close waits for the end of the work and frees all that the backend holds, its
-// buffers and recordings too. Of a device that is lost nothing is to be freed,
-// and nothing is said again.
+// buffers and recordings too. Of a device that is lost nothing is to be freed, and
+// nothing is said again, nor of a rank that is gone.
 func (b *Backend) Close() error {
 	if b.closed {
 		return nil
@@ -276,7 +280,7 @@ func (b *Backend) Close() error {
 	if b.ctx != nil {
 		do(b.ctx.Close)
 	}
-	if b.lost != nil || b.peers.gone() != nil {
+	if b.ended() {
 		return nil
 	}
 	if err := errors.Join(errs...); err != nil {

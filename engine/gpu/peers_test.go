@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/backendtest"
@@ -63,9 +64,23 @@ func TestPeers(t *testing.T) {
 	}
 }
 
-// TestPeerAlone has a world of one rank, whose exchanges are captured in a graph.
+// TestPeerAlone has a world of one rank, whose exchanges are captured in a graph: over
+// cuda/fake and, where deviceEnv asks for it, on a real card, of which NCCL takes one for each rank.
 func TestPeerAlone(t *testing.T) {
-	b := openBackend(t, ours(t))
+	t.Run("fake", func(t *testing.T) { exchangeAlone(t, openBackend(t, ours(t))) })
+	t.Run("device", func(t *testing.T) {
+		if os.Getenv(deviceEnv) != "1" {
+			t.Skipf("%s=1 runs it on the first NVIDIA card of this machine", deviceEnv)
+		}
+		b := openBackend(t, Options{NoLibraries: true})
+		if _, err := b.ctx.NCCL(); errors.Is(err, cuda.ErrNotFound) {
+			t.Skip(err)
+		}
+		exchangeAlone(t, b)
+	})
+}
+
+func exchangeAlone(t *testing.T, b *Backend) {
 	p, err := b.Join(engine.LocalPeers(1)[0])
 	if err != nil {
 		t.Fatal(err)

@@ -184,7 +184,7 @@ func (r *recording) Close() error {
 	if r.closed {
 		return nil
 	}
-	if r.backend.lost != nil {
+	if r.backend.ended() {
 		r.closed = true
 		return nil
 	}
