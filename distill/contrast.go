@@ -37,6 +37,7 @@ var crdMethod = Method{
 		{Name: "momentum", Default: "0.5", Help: "the old row's share when the memory is brought up to date", most: 1},
 	}, lastPair...),
 	Features: true,
+	Single:   "the memory is that of one",
 	weight:   func(Item) float64 { return 0.8 },
 	prepare:  func(i Item, f *features) (term, error) { return f.contrast(i) },
 }
@@ -71,10 +72,7 @@ type drawing struct {
 }
 
 func (f *features) contrast(i Item) (term, error) {
-	switch {
-	case len(f.teachers) > 1:
-		return nil, errors.New("the memory is that of one teacher; name one")
-	case len(f.labels) == 0:
+	if len(f.labels) == 0 {
 		return nil, errors.New("the classes of the training images are not known")
 	}
 	inner, err := relational(nil)(i, f)

@@ -113,14 +113,23 @@ func largest(x []float64) (most float64) {
 	return most
 }
 
-// double runs the graph node by node in float64.
+// double computes the loss and its gradients in float64.
 func (w *written) double(t *testing.T) (value float64, grads [][]float64) {
 	t.Helper()
-	g := w.b.Graph()
-	ds, err := engine.Grad(g, w.loss, w.wrt)
+	ds, err := engine.Grad(w.b.Graph(), w.loss, w.wrt)
 	if err != nil {
 		t.Fatal(err)
 	}
+	at := w.evaluate(t)
+	for _, d := range ds {
+		grads = append(grads, at[d].V)
+	}
+	return at[w.loss].V[0], grads
+}
+
+// evaluate runs the graph node by node in float64.
+func (w *written) evaluate(t *testing.T) map[*engine.Value]ref.Array {
+	t.Helper()
 	at := make(map[*engine.Value]ref.Array)
 	for v, x := range w.at {
 		at[v] = ref.Array{Spec: v.Spec, V: x}
@@ -128,7 +137,7 @@ func (w *written) double(t *testing.T) (value float64, grads [][]float64) {
 	for v, raw := range w.in {
 		at[v] = ref.Array{Spec: v.Spec, V: widened(raw)}
 	}
-	for _, n := range g.Nodes() {
+	for _, n := range w.b.Graph().Nodes() {
 		var in []ref.Array
 		for _, v := range n.In {
 			a, ok := at[v]
@@ -145,10 +154,7 @@ func (w *written) double(t *testing.T) (value float64, grads [][]float64) {
 			at[v] = out[i]
 		}
 	}
-	for _, d := range ds {
-		grads = append(grads, at[d].V)
-	}
-	return at[w.loss].V[0], grads
+	return at
 }
 
 func widened(raw []byte) []float64 {

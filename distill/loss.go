@@ -21,10 +21,14 @@ type Settings struct {
 	Spec string `json:"spec,omitempty"`
 	// Teachers says how several teachers are weighted: "", all alike, or Confidence.
 	Teachers string `json:"teachers,omitempty"`
-	// Precision is how the teacher's activations are stored: train.Float32,
-	// train.BFloat16, or "" for the precision of the run.
+	// Precision is how the teachers' activations are stored: train.Float32,
+	// train.BFloat16, Int8, or "" for the precision of the run.
 	Precision string `json:"precision,omitempty"`
 }
+
+// Int8 is the Precision of teachers that compute in integers: models with ranges of their
+// activations.
+const Int8 = "int8"
 
 // DefaultSettings returns the study's: T = 20, α = 0.5.
 func DefaultSettings() Settings { return Settings{T: 20, Alpha: 0.5} }
@@ -63,13 +67,21 @@ func (s Settings) Validate() error {
 		return fmt.Errorf("distillation: the temperature must be positive, not %v", s.T)
 	case s.Spec == "" && !(s.Alpha >= 0 && s.Alpha <= 1):
 		return fmt.Errorf("distillation: alpha must be in [0, 1], not %v", s.Alpha)
-	case s.Precision != "" && s.Precision != train.Float32 && s.Precision != train.BFloat16:
-		return fmt.Errorf("distillation: the teacher's precision is %s or %s, not %q", train.Float32, train.BFloat16, s.Precision)
+	case s.Precision != "" && s.Precision != train.Float32 && s.Precision != train.BFloat16 && s.Precision != Int8:
+		return fmt.Errorf("distillation: the teacher's precision is %s, %s or %s, not %q", train.Float32, train.BFloat16, Int8, s.Precision)
 	case s.Teachers != "" && s.Teachers != Confidence:
 		return fmt.Errorf("distillation: several teachers are weighted alike, or by %s, not by %q", Confidence, s.Teachers)
 	}
-	_, err := s.Loss()
-	return err
+	spec, err := s.Loss()
+	if err != nil {
+		return err
+	}
+	for _, i := range spec.Items {
+		if i.Method.Features && s.Precision == Int8 {
+			return fmt.Errorf("distillation: %s compares features, and a teacher in integers has codes; leave the teacher's precision out, or choose a method on logits", i.Method.Name)
+		}
+	}
+	return nil
 }
 
 // String says in short what the loss is.
@@ -140,7 +152,10 @@ func NewLoss(s Settings, teachers []*layers.Model, o Options) (*Loss, error) {
 	for _, m := range teachers {
 		l.teachers = append(l.teachers, &teacher{model: m})
 	}
-	return l, l.prepare()
+	if err := l.prepare(); err != nil {
+		return nil, err
+	}
+	return l, l.spec.CheckTeachers(len(teachers))
 }
 
 // prepare makes the terms that compare logits, and the factors of all.
@@ -278,7 +293,7 @@ func (l *Loss) forward(b *engine.Builder, in *train.Batch) []*engine.Outputs {
 // images returns a view of the batch in the teachers' precision.
 func (l *Loss) images(in *train.Batch, i int) *engine.Value {
 	switch l.s.Precision {
-	case train.Float32:
+	case train.Float32, Int8:
 		return in.View(i, engine.Float32)
 	case train.BFloat16:
 		return in.View(i, engine.BFloat16)

@@ -24,6 +24,8 @@ type Method struct {
 	// Features reports whether the term compares outputs of modules, and not the
 	// logits.
 	Features bool
+	// Single says why the method takes one teacher; "" if it takes several.
+	Single string
 
 	// weight is the weight where the spec gives none; nil means 1.
 	weight func(i Item) float64
@@ -61,7 +63,7 @@ func (logits) state() []*engine.Variable { return nil }
 var methods []*Method
 
 func init() { // which the methods' own functions refer to
-	methods = []*Method{&kdMethod, &dkdMethod, &distMethod, &fitnetMethod, &atMethod, &spMethod, &pktMethod, &rkdMethod, &crdMethod, &reviewMethod}
+	methods = []*Method{&kdMethod, &dkdMethod, &distMethod, &fitnetMethod, &atMethod, &spMethod, &pktMethod, &rkdMethod, &crdMethod, &reviewMethod, &simkdMethod}
 }
 
 // Methods returns all methods.

@@ -1,7 +1,6 @@
 package distill
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
@@ -25,10 +24,8 @@ var reviewMethod = Method{
 	Source:   "Chen, Liu, Zhao and Jia, arXiv:2104.09044; mdistiller, where the weight is 1 to 8 and rises over 20 of 240 epochs",
 	Keys:     tapKeys,
 	Features: true,
+	Single:   "the fusion is toward one",
 	prepare: func(i Item, f *features) (term, error) {
-		if len(f.teachers) > 1 {
-			return nil, errors.New("the fusion is toward one teacher; name one")
-		}
 		p, err := f.pair(i)
 		if err != nil {
 			return nil, err

@@ -15,7 +15,8 @@ import (
 //	dkd:alpha=1,beta=8,T=4+at:stages=2-4,w=1000
 //
 // A setting without a value is 1. The method ce is the cross-entropy of the labels,
-// whose only setting is its weight w; where it is left out, it is 1 - alpha of kd, or 1.
+// whose only setting is its weight w; where it is left out, it is 1 - alpha of kd, else 0
+// with simkd, else 1.
 type Spec struct {
 	Items []Item
 	// ce is the weight of the cross-entropy, negative if none is given.
@@ -167,7 +168,20 @@ func (s Spec) CE() float64 {
 			return kdCE(i)
 		}
 	}
+	if s.Reuses() {
+		return 0
+	}
 	return 1
+}
+
+// CheckTeachers reports a method that does not take so many teachers.
+func (s Spec) CheckTeachers(n int) error {
+	for _, i := range s.Items {
+		if why := i.Method.Single; why != "" && n > 1 {
+			return fmt.Errorf("distillation: %s takes one teacher (%s), and here are %d; name one, or leave %s out", i.Method.Name, why, n, i.Method.Name)
+		}
+	}
+	return nil
 }
 
 // Weight returns that of the item's term, before it is scheduled.

@@ -19,6 +19,7 @@ type features struct {
 	labels   []int32         // of the training images
 	student  *engine.Outputs // of one image
 	teachers []*engine.Outputs
+	nets     []*layers.Net // of the teachers
 	graph    *engine.Graph // of them all
 	trunk    map[*engine.Value]bool
 }
@@ -54,7 +55,7 @@ func (l *Loss) Attach(store *engine.Store, student *layers.Model, height, width 
 		if t.view != nil {
 			h, w = t.view.OutSize(height, width)
 		}
-		f.teachers = append(f.teachers, image(fmt.Sprintf("teacher.%d", k), t.model, h, w))
+		f.teachers, f.nets = append(f.teachers, image(fmt.Sprintf("teacher.%d", k), t.model, h, w)), append(f.nets, t.model.Net())
 	}
 	if err := b.Err(); err != nil {
 		return err

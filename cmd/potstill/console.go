@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,13 +26,12 @@ type console struct {
 	now      func() time.Time // time.Now, but for tests
 
 	mu    sync.Mutex
-	task  *task     // under way, or nil
+	tasks []*task   // under way
 	shown int       // columns of the progress line that is on the terminal
-	last  time.Time // when progress was last written
-	pause time.Duration
+	last  time.Time // when it was last written
 }
 
-// Without a terminal, progress is a line of a log: the first after firstPause,
+// Without a terminal, progress is lines of a log: a task's first after firstPause,
 // each pause twice the one before, up to longestPause.
 const (
 	firstPause   = 10 * time.Second
@@ -78,43 +78,70 @@ func (c *console) line(s string) {
 	c.draw()
 }
 
-// begin starts a task of so many parts; 0 if their number is not known.
+// begin starts a task of so many parts, in place of what was under way; 0 if their
+// number is not known.
 func (c *console) begin(text string, total int) {
 	c.end()
+	c.start(text, total)
+}
+
+// start starts a task beside those under way.
+func (c *console) start(text string, total int) *task {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
-	c.task = &task{text: plain(text), total: total, begun: now}
-	c.last, c.pause = now, firstPause
+	t := &task{text: plain(text), total: total, begun: now, told: now, pause: firstPause}
+	c.tasks = append(c.tasks, t)
+	c.last = now
 	c.draw()
+	return t
 }
 
 // describe changes the text of the task under way.
 func (c *console) describe(text string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.task != nil {
-		c.task.text = plain(text)
+	if len(c.tasks) > 0 {
+		c.tasks[0].text = plain(text)
 	}
 }
 
-// advance says that done parts of total are done, with a note on how it goes.
+// advance says that done parts of total are done of the task under way, with a
+// note on how it goes.
 func (c *console) advance(done, total int, note string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.task == nil {
-		return
+	if len(c.tasks) > 0 {
+		c.update(c.tasks[0], done, total, note)
 	}
+}
+
+// advanceTask is advance of one of several tasks.
+func (c *console) advanceTask(t *task, done int, note string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.update(t, done, t.total, note)
+}
+
+func (c *console) update(t *task, done, total int, note string) {
 	now := c.now()
-	c.task.advance(now, done, total, plain(note))
+	t.advance(now, done, total, plain(note))
 	switch {
 	case c.terminal && now.Sub(c.last) >= redraw:
 		c.draw()
 		c.last = now
-	case !c.terminal && now.Sub(c.last) >= c.pause:
-		fmt.Fprintln(c.w, c.task.report(now))
-		c.last, c.pause = now, min(2*c.pause, longestPause)
+	case !c.terminal && now.Sub(t.told) >= t.pause:
+		fmt.Fprintln(c.w, t.report(now))
+		t.told, t.pause = now, min(2*t.pause, longestPause)
 	}
+}
+
+// finish removes a task, and writes a line above the progress of the others.
+func (c *console) finish(t *task, s string) {
+	c.mu.Lock()
+	c.tasks = slices.DeleteFunc(c.tasks, func(o *task) bool { return o == t })
+	c.mu.Unlock()
+	c.line(s)
 }
 
 // end removes the progress.
@@ -122,16 +149,16 @@ func (c *console) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clear()
-	c.task = nil
+	c.tasks = nil
 }
 
 // draw writes the progress line over the one that is there. The last column stays
 // free, for terminals that go to the next line behind it.
 func (c *console) draw() {
-	if !c.terminal || c.task == nil {
+	if !c.terminal || len(c.tasks) == 0 {
 		return
 	}
-	line := c.task.line(c.now(), max(c.columns()-1, 1))
+	line := together(c.tasks, c.now(), max(c.columns()-1, 1))
 	width := uniseg.StringWidth(line)
 	fmt.Fprint(c.w, "\r", line, strings.Repeat(" ", max(c.shown-width, 0)))
 	c.shown = width

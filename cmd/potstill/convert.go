@@ -52,8 +52,7 @@ potstill's own, .pt .pth .bin: PyTorch's, .pkl: the study's pickle, .onnx) unles
     study8/16     the study's pickles, for Python with NumPy alone
     onnx          float32, or, by extension for an 8-bit model, onnx-codes
     onnx-codes    the weights' own 8-bit codes, activations in float32
-    onnx-int8     weights and activations in 8 bits, for integer kernels; needs --calibrate where a net has
-                  activations that nothing bounds
+    onnx-int8     weights and activations in 8 bits, for integer kernels, of what quantize --scheme int8 has made
 
 Examples:
 

@@ -92,6 +92,16 @@ func (f deviceFlags) open(a *app) (engine.Backend, error) {
 	return cpu.New(cpu.Options{Threads: f.Threads})
 }
 
+// another opens one more backend of the kind of b; of the CPU it has so many
+// threads.
+func (f deviceFlags) another(a *app, b engine.Backend, threads int) (engine.Backend, error) {
+	if _, ok := b.(*gpu.Backend); ok {
+		n, _ := f.Device.cuda()
+		return f.openGPU(a, n)
+	}
+	return cpu.New(cpu.Options{Threads: threads})
+}
+
 // openGPU opens a CUDA device.
 func (f deviceFlags) openGPU(a *app, n int) (*gpu.Backend, error) {
 	if a.ranks.process != nil {

@@ -31,7 +31,7 @@ type distillCmd struct {
 	Teacher          []string `sep:"none" placeholder:"FILE" group:"Distillation:" help:"The teacher; if not given, one is trained first, in DIR/teacher. Given several times, their losses are averaged."`
 	TeacherShares    string   `enum:"equal,confidence" default:"equal" placeholder:"equal|confidence" group:"Distillation:" help:"How several teachers are weighted: equal, or confidence, image by image by how sure each is of its class."`
 	TeacherWeights   string   `placeholder:"PREFIX" group:"Distillation:" help:"Which of several nets in that file, as in teacher; . for names without a prefix."`
-	TeacherPrecision string   `enum:",float32,bfloat16" default:"" placeholder:"float32|bfloat16" group:"Distillation:" help:"How the teacher's activations are stored; as --precision if not given."`
+	TeacherPrecision string   `enum:",float32,bfloat16,int8" default:"" placeholder:"float32|bfloat16|int8" group:"Distillation:" help:"How the teacher's activations are stored: as --precision if not given; int8 for a model that quantize --scheme int8 has made."`
 	TeacherArch      string   `default:"resnet18" group:"Distillation:" help:"Family of a teacher trained first, or a YAML file of a net."`
 	TeacherBase      int      `placeholder:"N" group:"Distillation:" help:"Its base width."`
 	TeacherEpochs    int      `placeholder:"N" group:"Distillation:" help:"Its epochs; --epochs if not given."`

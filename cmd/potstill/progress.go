@@ -17,6 +17,9 @@ type task struct {
 	begun       time.Time // when the task was
 	first       int       // what was done when it was first heard of
 	since       time.Time // that moment
+
+	told  time.Time     // when a line of the log was last written of it
+	pause time.Duration // until the next
 }
 
 // advance notes how far the task is.
@@ -68,6 +71,41 @@ func (t *task) line(now time.Time, columns int) string {
 		share = "  " + t.bar(n)
 	}
 	return cut(head+share+left+note, columns)
+}
+
+// together renders tasks that are under way at the same time in at most so many
+// columns. Of several only their shares are told and the times left; where these
+// do not fit, what comes last is left out and counted.
+func together(tasks []*task, now time.Time, columns int) string {
+	if len(tasks) == 1 {
+		return tasks[0].line(now, columns)
+	}
+	for _, times := range []bool{true, false} {
+		if s := sideBySide(tasks, now, times); uniseg.StringWidth(s) <= columns {
+			return s
+		}
+	}
+	for n := len(tasks) - 1; n > 0; n-- {
+		if s := fmt.Sprintf("%s | %d more", sideBySide(tasks[:n], now, false), len(tasks)-n); uniseg.StringWidth(s) <= columns {
+			return s
+		}
+	}
+	return cut(sideBySide(tasks, now, false), columns)
+}
+
+func sideBySide(tasks []*task, now time.Time, times bool) string {
+	var parts []string
+	for _, t := range tasks {
+		s := t.text
+		if t.total > 0 {
+			s += fmt.Sprintf(" %d%%", 100*min(t.done, t.total)/t.total)
+		}
+		if d, ok := t.left(now); ok && times {
+			s += ", " + spoken(d) + " left"
+		}
+		parts = append(parts, s)
+	}
+	return strings.Join(parts, " | ")
 }
 
 // bar draws the share that is done, as a percentage and as a bar of n columns.

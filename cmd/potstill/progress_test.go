@@ -54,6 +54,60 @@ func TestConsole(t *testing.T) {
 	}
 }
 
+// Of several tasks under way at the same time, a log has lines of each, and a
+// terminal has one line that is never too wide.
+func TestConsoleWithSeveralTasks(t *testing.T) {
+	c, b, at := testConsole(false, 0)
+	p := &studyProgress{console: c}
+	p.Begin("student", 2, 9, 100)
+	p.Begin("plain", 3, 9, 50)
+	for i := range 25 {
+		at.t = at.t.Add(time.Second)
+		p.Advance("student", i+1, "loss 0.5")
+		p.Advance("plain", i+1, "loss 0.7")
+		if i == 14 {
+			p.End("plain", "81.00 %", false)
+		}
+	}
+	p.End("student", "82.00 %", true)
+	want := "[2/9] student: 10 of 100 (10 %), 1 min 30 s left, loss 0.5\n" +
+		"[3/9] plain: 10 of 50 (20 %), 40 s left, loss 0.7\n" +
+		"[3/9] plain: 81.00 %\n" +
+		"[2/9] student: 82.00 % (done before)\n"
+	if b.String() != want {
+		t.Errorf("the console shows\n%swant\n%s", b.String(), want)
+	}
+
+	for columns, want := range map[int]string{
+		200: "[1/4] first 25%, 30 s left | [2/4] the 日本 50%, 10 s left | [3/4] third 0%",
+		66:  "[1/4] first 25% | [2/4] the 日本 50% | [3/4] third 0%",
+		50:  "[1/4] first 25% | [2/4] the 日本 50% | 1 more",
+		30:  "[1/4] first 25% | 2 more",
+		12:  "[1/4] firs…",
+	} {
+		c, b, at := testConsole(true, columns)
+		p := &studyProgress{console: c}
+		p.Begin("first", 1, 4, 40)
+		p.Begin("the 日本", 2, 4, 20)
+		p.Begin("third", 3, 4, 10)
+		p.Advance("first", 0, "")
+		p.Advance("the 日本", 0, "")
+		at.t = at.t.Add(10 * time.Second)
+		p.Advance("first", 10, "a note")
+		p.Advance("the 日本", 10, "")
+		at.t = at.t.Add(redraw)
+		p.Advance("third", 0, "")
+		lines := strings.Split(b.String(), "\r")
+		if got := strings.TrimRight(lines[len(lines)-1], " "); got != want {
+			t.Errorf("%d columns: %q, want %q", columns, got, want)
+		}
+		p.End("first", "done", false)
+		if got := b.String(); !strings.Contains(got, "\r[1/4] first: done\n") || !strings.Contains(got[strings.LastIndex(got, "\n"):], "[2/4] the") && columns > 20 {
+			t.Errorf("%d columns: after the end of a task: %q", columns, got)
+		}
+	}
+}
+
 // On a terminal of any width progress is one line, which lines above it do not
 // disturb.
 func TestConsoleOnTerminal(t *testing.T) {

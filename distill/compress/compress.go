@@ -44,6 +44,13 @@ type Method interface {
 	Apply(ctx context.Context, env Env, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, Report, error)
 }
 
+// Timed reports whether a method measures times, which other work on the machine
+// would falsify. One that does has a method Timed that says so.
+func Timed(m Method) bool {
+	t, ok := m.(interface{ Timed() bool })
+	return ok && t.Timed()
+}
+
 // A Report tells what a method has done. Its JSON form is an interface.
 type Report interface {
 	// Lines are what a person is told: names and figures.

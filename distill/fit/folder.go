@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/potstill/potstill/distill/claim"
 )
 
 // LockFile is the name of the file in Job.Dir that is locked while a run is
@@ -27,7 +29,7 @@ func Lock(path string) (unlock func() error, err error) {
 		if err != nil {
 			return nil, err
 		}
-		ok, err := tryLock(f)
+		ok, err := claim.TryLock(f)
 		if err != nil { // there are no locks here
 			return func() error { return giveUp(f, path) }, nil
 		}
@@ -97,7 +99,7 @@ func checkUnlocked(dir string) error {
 		return nil // whoever begins a run will meet the reason again
 	}
 	defer f.Close()
-	if ok, err := tryLock(f); err == nil && !ok {
+	if ok, err := claim.TryLock(f); err == nil && !ok {
 		return inUse(dir)
 	}
 	return nil

@@ -98,6 +98,9 @@ type Job struct {
 	// Step and Epoch are told of progress. They must be quick.
 	Step  func(train.StepInfo)
 	Epoch func(train.EpochInfo)
+
+	own   *layers.Net    // the net before it got its teacher's classifier
+	reuse layers.Rewrite // which gives it that; nil unless the loss does (distill.Spec.Reuse)
 }
 
 // An LRScale multiplies the learning rate of the tensors that a pattern names.
@@ -173,12 +176,20 @@ func (j *Job) prepare() error {
 		if err := c.CheckDataset(j.Data); err != nil {
 			return fmt.Errorf("teacher: %w", err)
 		}
+		if _, integers := c.Net.Quantized(); j.KD.Precision == distill.Int8 && !integers {
+			return fmt.Errorf("teacher: %s has no ranges of its activations, and cannot compute in integers; quantize it first with potstill quantize --scheme int8", nameOf(c))
+		}
 	}
 	if j.Teacher != nil {
 		if err := j.KD.Validate(); err != nil {
 			return err
 		}
 		j.KD = j.KD.Normalized()
+		if loss, err := j.KD.Loss(); err != nil {
+			return err
+		} else if err := loss.CheckTeachers(len(j.teachers())); err != nil {
+			return err
+		}
 	}
 	for _, c := range append(j.teachers(), j.Init) {
 		if c == nil || c == j.Init && j.Resume { // then Init is not used
@@ -194,7 +205,10 @@ func (j *Job) prepare() error {
 	if err := j.agree(); err != nil {
 		return err
 	}
-	return j.checkSize()
+	if err := j.checkSize(); err != nil {
+		return err
+	}
+	return j.prepareReuse()
 }
 
 // teachers returns all of them, none without a first.

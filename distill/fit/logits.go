@@ -66,12 +66,20 @@ func (j *Job) logitsKey(b engine.Backend, t *checkpoint.Checkpoint) string {
 // teacherPrecision is that of the teachers' activations.
 func (j *Job) teacherPrecision() string { return cmp.Or(j.KD.Precision, j.Config.Precision) }
 
+// evalPrecision is the same for evaluation, where a model with ranges computes in integers anyway.
+func (j *Job) evalPrecision() string {
+	if p := j.teacherPrecision(); p != distill.Int8 {
+		return p
+	}
+	return ""
+}
+
 // run computes a teacher's logits of the training images, [M,K].
 func (s *session) run(ctx context.Context, b engine.Backend, t *checkpoint.Checkpoint) ([]float32, error) {
 	k := len(s.j.Data.Classes)
 	table := make([]float32, s.j.Data.Train.Len()*k)
 	_, err := eval.Evaluate(ctx, b, t, s.j.Data.Train, eval.Options{
-		Workers: s.j.Config.Workers, Precision: s.j.teacherPrecision(),
+		Workers: s.j.Config.Workers, Precision: s.j.evalPrecision(),
 		Each: func(i int, logits []float32) error { copy(table[i*k:(i+1)*k], logits); return nil },
 	})
 	return table, err

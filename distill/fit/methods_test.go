@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/potstill/potstill/engine/data"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // projected is a loss with projectors, a schedule and the classes of mixed images.
@@ -35,6 +38,11 @@ func init() {
 	jobs["memory"] = func(t *testing.T, ds *data.Dataset, dir string) Job {
 		j := distilled(t, ds, dir)
 		j.KD = distill.Settings{Spec: remembered}
+		return j
+	}
+	jobs["reused"] = func(t *testing.T, ds *data.Dataset, dir string) Job {
+		j := distilled(t, ds, dir)
+		j.KD = distill.Settings{Spec: "simkd"}
 		return j
 	}
 	jobs["two teachers"] = func(t *testing.T, ds *data.Dataset, dir string) Job {
@@ -86,6 +94,60 @@ func TestProjectorsStayBehind(t *testing.T) {
 	if len(found) != 7 {
 		t.Errorf("%s keeps %v of the projectors", LastFile, found)
 	}
+}
+
+// TestClassifierOfTheTeacher: a student with its teacher's classifier keeps it as it is, with the
+// projector, and learns to make the teacher's features.
+func TestClassifierOfTheTeacher(t *testing.T) {
+	ds, dir := fashion(t), t.TempDir()
+	j := jobs["reused"](t, ds, dir)
+	j.Config.Epochs = 6
+	var log bytes.Buffer
+	j.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	out, err := Run(context.Background(), backend(t), j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"weight 0", "projector.8 like ", "loss: simkd: mean", "the classifier of its teacher"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%q is not announced in:\n%s", want, &log)
+		}
+	}
+	for _, e := range j.Teacher.State {
+		kept := out.Best.State.Find("teacher." + e.Name)
+		if head := strings.HasPrefix(e.Name, "fc."); head != (kept != nil) || head && !slices.Equal(kept.Data, e.Data) {
+			t.Errorf("of the teacher's %s the student has %v", e.Name, kept)
+		}
+	}
+	last := load(t, dir, LastFile)
+	if last.Net.Module("projector.6") == nil || last.Net.Module("fc.0") != nil {
+		t.Error("the student is without a projector, or has its own classifier")
+	}
+	for _, x := range last.Extra {
+		if strings.Contains(x.Name, "teacher.fc") {
+			t.Errorf("%s is trained", x.Name)
+		}
+	}
+	h := out.Result.History
+	if first, end := h[0].Terms["simkd"], h[len(h)-1].Terms["simkd"]; !(end < first/2) {
+		t.Errorf("the features differ by %v after the first epoch and by %v after the last", first, end)
+	}
+	// From a file, and under two teachers.
+	j.Init, j.Replace = drawn(t, layers.Arch{Family: "cnn-dwpw", Base: 4, Classes: len(ds.Classes)}, 9), true
+	j.Config.Epochs, j.Config.Optimizer.LR = 1, 1e-12
+	if out, err = Run(context.Background(), backend(t), j); err != nil {
+		t.Fatal(err)
+	}
+	conv := j.Init.State[0]
+	if got := out.Best.State.Find(conv.Name).Data; math.Abs(float64(got[0]-conv.Data[0])) > 1e-6 {
+		t.Error("the student does not start from its file")
+	}
+	j.Init = out.Best
+	_, err = Run(context.Background(), backend(t), j)
+	oneLine(t, err, "named projector already")
+	j.Init, j.Others = nil, []*checkpoint.Checkpoint{j.Teacher}
+	_, err = Run(context.Background(), backend(t), j)
+	oneLine(t, err, "simkd takes one teacher", "here are 2")
 }
 
 // TestManyTeachersAreOneRun: a resumed run must have the same teachers.

@@ -124,6 +124,11 @@ func (s *session) build() (*layers.Model, error) {
 		return nil, fmt.Errorf("freeze: %w", err)
 	}
 	s.ident.Freeze = s.j.Freeze
+	if s.j.reuse != nil {
+		if err := m.Freeze(distill.Reused); err != nil {
+			return nil, err
+		}
+	}
 	if !slices.ContainsFunc(m.Variables(), func(v *engine.Variable) bool { return v.Trainable }) {
 		return nil, fmt.Errorf("freeze: nothing of %s is left to train; leave a pattern out", m.Net())
 	}
@@ -157,7 +162,11 @@ func (s *session) teach(ctx context.Context, store *engine.Store) error {
 	}
 	var models []*layers.Model
 	for _, c := range j.teachers() {
-		m, err := c.Restore(store)
+		restore := c.Restore
+		if j.KD.Precision == distill.Int8 {
+			restore = c.Infer
+		}
+		m, err := restore(store)
 		if err != nil {
 			return fmt.Errorf("teacher: %w", err)
 		}
@@ -183,8 +192,8 @@ func (s *session) teach(ctx context.Context, store *engine.Store) error {
 	if err := s.remember(ctx, store.Backend(), loss); err != nil {
 		return err
 	}
-	h, w := j.Preprocess.Transform().OutSize(j.Data.Train.Image(0).H, j.Data.Train.Image(0).W)
-	if err := loss.Attach(store, s.model, h, w); err != nil {
+	size := j.sizeOf(j.Preprocess)
+	if err := loss.Attach(store, s.model, size[0], size[1]); err != nil {
 		return err
 	}
 	if log := j.Logger; log != nil && !j.Resume {
@@ -221,6 +230,10 @@ func (s *session) start(store *engine.Store, last *checkpoint.Checkpoint) ([]che
 	switch {
 	case last != nil:
 		return last.History, nil
+	case s.j.reuse != nil:
+		if err := s.startReuse(store); err != nil {
+			return nil, err
+		}
 	case s.j.Init != nil && s.j.NewHead:
 		_, state, err := layers.ReplaceHead(len(s.j.Data.Classes), s.j.Config.Seed)(s.j.Init.Net, s.j.Init.State)
 		if err != nil {

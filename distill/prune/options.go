@@ -17,6 +17,9 @@ func (o *Options) Ranked() bool {
 	return o.Criterion != "" || o.Ratio != 0 || len(o.Ratios) > 0 || o.target() != "" || o.Compat != ""
 }
 
+// Timed reports whether the target is a time, which is measured.
+func (o *Options) Timed() bool { return o.MS > 0 }
+
 // target names the target that is set, "" for none.
 func (o *Options) target() string {
 	for _, t := range o.targets() {

@@ -34,8 +34,10 @@
 // The kinds of steps:
 //
 //	train     a net from its initialization, or from: another step's model
-//	distill   the same under the model of the step named by teacher:, with the loss
-//	          kd: (see distill.Spec), or plain kd with temperature: and alpha:
+//	distill   the same under the model of the step named by teacher:, or of several,
+//	          as in teacher: [a, b], whose losses are averaged, or weighted with
+//	          teacher_shares: confidence; with the loss kd: (see distill.Spec), or
+//	          plain kd with temperature: and alpha:
 //	prune     the model of from: without some channels, then fine-tuning with
 //	          the plain cross-entropy, or under the model of teacher:, which may
 //	          be that of from:; optimizer: stale is the published mode, in which
@@ -85,4 +87,11 @@
 // earlier version finished without some of today's figures is measured again,
 // not made again. Folders of
 // earlier settings stay, for going back to them, and may be deleted.
+//
+// # Several at a time
+//
+// Options.Jobs steps are done at a time, by as many processes as run the study in
+// the same folder: each claims a step before it does it, in the folder claims,
+// and a process that dies leaves its claims to the others (package claim). What is
+// timed is done alone on its machine.
 package study

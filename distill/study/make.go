@@ -93,10 +93,16 @@ func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 			return err
 		}
 	}
-	if u.teacher != nil {
-		if j.Teacher, err = checkpoint.Load(u.teacher.file()); err != nil {
-			return err
+	if len(u.teachers) > 0 {
+		var all []*checkpoint.Checkpoint
+		for _, t := range u.teachers {
+			c, err := checkpoint.Load(t.file())
+			if err != nil {
+				return err
+			}
+			all = append(all, c)
 		}
+		j.Teacher, j.Others = all[0], all[1:]
 		j.KD, j.LogitsDir = *u.train.KD, filepath.Join(s.o.Dir, "logits")
 	}
 	if j.Resume, err = s.resumable(u); err != nil {

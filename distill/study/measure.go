@@ -22,8 +22,8 @@ import (
 // evalBatch is the batch of measurements, unless the user says otherwise.
 const evalBatch = 32
 
-// latencyTime is how long the runs of a latency take at least.
-const latencyTime = 500 * time.Millisecond
+// latencyTime is how long the runs of a latency take at least; tests make it shorter.
+var latencyTime = 500 * time.Millisecond
 
 // measure classifies the validation and the test images with the model in a
 // file. An evaluate step measures its throughput, latency and memory too.
@@ -188,13 +188,11 @@ func (s *session) complete(ctx context.Context, u *unit) error {
 	} else {
 		path = u.file()
 	}
-	return s.locked(u, func() error {
-		o := *u.out
-		if err := s.measure(ctx, u, &o, path); err != nil {
-			return err
-		}
-		o.Accuracy, o.Loss = u.out.Accuracy, u.out.Loss
-		u.out = &o
-		return hinted(u.writeOutcome(&o))
-	})
+	o := *u.out
+	if err := s.measure(ctx, u, &o, path); err != nil {
+		return err
+	}
+	o.Accuracy, o.Loss = u.out.Accuracy, u.out.Loss
+	u.out = &o
+	return hinted(u.writeOutcome(&o))
 }

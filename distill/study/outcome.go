@@ -96,6 +96,7 @@ type content struct {
 	From      string       `json:",omitempty"`
 	Base      string       `json:",omitempty"`
 	Teacher   string       `json:",omitempty"`
+	Others    []string     `json:",omitempty"` // further teachers
 	Mult      float64      `json:",omitempty"`
 	Scheme    string       `json:",omitempty"`
 	File      string       `json:",omitempty"` // the SHA-256 of an imported file
@@ -123,11 +124,11 @@ func (s *session) setKey(u *unit) error {
 		if c.Arch = &a; layers.IsYAML(a.Family) && u.step.Kind != kindImport {
 			n, err := layers.Open(a)
 			if err != nil {
-				return fmt.Errorf("step %s: %w", u.name, err)
+				return err
 			}
 			text, err := json.Marshal(n)
 			if err != nil {
-				return fmt.Errorf("step %s: %w", u.name, err)
+				return err
 			}
 			sum := sha256.Sum256(text)
 			c.Net = hex.EncodeToString(sum[:])
@@ -137,24 +138,31 @@ func (s *session) setKey(u *unit) error {
 		c.Weights, c.Input = u.step.Weights, u.step.Input
 		var err error
 		if c.File, err = checkpoint.Fingerprint(u.step.File); err != nil {
-			return fmt.Errorf("step %s: read %s: %w; name a model's file", u.name, u.step.File, bare(err))
+			return fmt.Errorf("read %s: %w; name a model's file", u.step.File, bare(err))
 		}
 	}
 	if u.step.Kind == kindEvaluate {
 		c.Device = fmt.Sprintf("%s with %d threads", s.b.Name(), threads(s.b))
 	}
-	for at, other := range map[*string]*unit{&c.From: u.from, &c.Base: u.base, &c.Teacher: u.teacher} {
+	for at, other := range map[*string]*unit{&c.From: u.from, &c.Base: u.base} {
 		if other != nil {
 			*at = other.key
 		}
 	}
+	for i, t := range u.teachers {
+		if i == 0 {
+			c.Teacher = t.key
+		} else {
+			c.Others = append(c.Others, t.key)
+		}
+	}
 	text, err := json.Marshal(c)
 	if err != nil {
-		return fmt.Errorf("step %s: %w", u.name, err)
+		return err
 	}
 	sum := sha256.Sum256(text)
 	u.key = hex.EncodeToString(sum[:])
-	u.dir = filepath.Join(s.o.Dir, "work", u.name+"-"+u.key[:12])
+	u.dir = filepath.Join(s.o.Dir, "work", u.claimName())
 	return nil
 }
 
@@ -221,6 +229,7 @@ func (u *unit) findOutcome() *outcome {
 // prepare makes the unit's folder. One that had been finished and has been
 // damaged since is emptied; an unfinished one is resumed.
 func (u *unit) prepare() error {
+	u.unlock()
 	if _, err := os.Stat(filepath.Join(u.dir, outcomeFile)); err == nil {
 		if err := os.RemoveAll(u.dir); err != nil {
 			return hinted(writing(u.dir, err))

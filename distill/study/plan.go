@@ -17,19 +17,30 @@ import (
 // A unit is the smallest part of a study that is done, kept and found again
 // whole: a step, or one round or one measurement of a step that has several.
 type unit struct {
-	step    *Step
-	name    string // the step's, with the round or the model measured
-	from    *unit  // nil for a net of its own initialization
-	base    *unit  // of a round: the model that the widths are counted from
-	teacher *unit
-	round   int     // of a chain of prunes
-	mult    float64 // of prune: share of base's widths
-	method  compress.Method
-	train   training
+	step     *Step
+	name     string // the step's, with the round or the model measured
+	from     *unit  // nil for a net of its own initialization
+	base     *unit  // of a round: the model that the widths are counted from
+	teachers []*unit
+	round    int     // of a chain of prunes
+	mult     float64 // of prune: share of base's widths
+	method   compress.Method
+	train    training
 
-	key string
-	dir string
-	out *outcome
+	index int // among the units of all seeds
+	key   string
+	dir   string
+	out   *outcome
+}
+
+// needs returns the units whose models a unit takes.
+func (u *unit) needs() (out []*unit) {
+	for _, other := range append([]*unit{u.from, u.base}, u.teachers...) {
+		if other != nil && !slices.Contains(out, other) {
+			out = append(out, other)
+		}
+	}
+	return out
 }
 
 // plan checks the steps and returns their units in an order in which each
@@ -75,28 +86,33 @@ func (p *planner) add(s *Step) error {
 	}
 	p.path = append(p.path, s.name)
 	defer func() { p.path = p.path[:len(p.path)-1] }()
-	var froms []*unit
-	for i := range s.From {
-		u, err := p.need(s, fmt.Sprintf("from[%d]", i), s.From[i])
-		if err != nil {
-			return err
-		}
-		froms = append(froms, u)
+	froms, err := p.needs(s, "from", s.From)
+	if err != nil {
+		return err
 	}
-	var teacher *unit
-	if s.Teacher != "" {
-		var err error
-		if teacher, err = p.need(s, "teacher", s.Teacher); err != nil {
-			return err
-		}
+	teachers, err := p.needs(s, "teacher", s.Teacher)
+	if err != nil {
+		return err
 	}
-	units, err := p.r.expand(s, froms, teacher)
+	units, err := p.r.expand(s, froms, teachers)
 	if err != nil {
 		return err
 	}
 	p.units = append(p.units, units...)
 	p.done[s.name] = units[len(units)-1]
 	return nil
+}
+
+// needs returns the units whose models s takes by references, which stand at key.
+func (p *planner) needs(s *Step, key string, names []string) (units []*unit, err error) {
+	for i, name := range names {
+		u, err := p.need(s, fmt.Sprintf("%s[%d]", key, i), name)
+		if err != nil {
+			return nil, err
+		}
+		units = append(units, u)
+	}
+	return units, nil
 }
 
 // need returns the unit whose model s takes by the reference name, which
@@ -195,9 +211,9 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 	}
 	if trains(s.Kind) {
 		settings := yamldoc.Keys(reflect.TypeFor[Settings]())
-		if s.Kind != kindDistill && s.Teacher == "" {
+		if s.Kind != kindDistill && len(s.Teacher) == 0 {
 			settings = slices.DeleteFunc(settings, func(k string) bool {
-				return slices.Contains([]string{"kd", "dot", "temperature", "alpha", "teacher_precision"}, k)
+				return slices.Contains([]string{"kd", "dot", "temperature", "alpha", "teacher_precision", "teacher_shares"}, k)
 			})
 		}
 		allowed = append(allowed, settings...)
@@ -211,7 +227,7 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 }
 
 func (r *Recipe) validateArch(s *Step, at string) error {
-	if s.Kind == kindDistill && s.Teacher == "" {
+	if s.Kind == kindDistill && len(s.Teacher) == 0 {
 		return r.errAt(at+"#", "step %s distills but names no teacher; add teacher: and the name of a step", s.name)
 	}
 	if len(s.From) > 0 {
@@ -279,13 +295,16 @@ func (s *Step) arch(classes int) layers.Arch {
 }
 
 // expand makes the units of a step.
-func (r *Recipe) expand(s *Step, froms []*unit, teacher *unit) ([]*unit, error) {
-	u := unit{step: s, name: s.name, teacher: teacher, method: s.method}
+func (r *Recipe) expand(s *Step, froms, teachers []*unit) ([]*unit, error) {
+	u := unit{step: s, name: s.name, teachers: teachers, method: s.method}
 	if trains(s.Kind) {
 		var err error
-		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill || s.Teacher != "")
+		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill || len(s.Teacher) > 0)
 		if err == nil {
 			err = u.train.validate(r.Data.sized())
+		}
+		if err == nil {
+			err = u.train.checkTeachers(s)
 		}
 		if err != nil {
 			return nil, r.errAt(yamldoc.Join("steps", s.name)+"#", "step %s: %v", s.name, err)

@@ -90,7 +90,7 @@ type Step struct {
 	Widths []int  `yaml:"widths"`
 
 	From    []string `yaml:"from"`    // the step whose model this starts from; several for evaluate
-	Teacher string   `yaml:"teacher"` // of distill
+	Teacher []string `yaml:"teacher"` // of distill: the step, or steps, whose models teach
 
 	// Of a compression method: its settings.
 	method compress.Method

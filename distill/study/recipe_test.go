@@ -60,7 +60,8 @@ func TestRecipeErrors(t *testing.T) {
 		{"teacher: a", "teacher: b", `r.yaml:6:47: the steps b → b need one another`},
 		{"teacher: a", "teacher: x", `r.yaml:6:47: there is no step "x"; the steps are a, b, c, d, e`},
 		{"teacher: a", "teacher: e", `r.yaml:6:47: "e" measures models and makes none`},
-		{"teacher: a", "teacher: [a]", `r.yaml:6:47: teacher wants text`},
+		{"teacher: a", "teacher: {a: 1}", `r.yaml:6:47: teacher[0] wants text`},
+		{"teacher: a", "teacher: []", `r.yaml:6:3: step b distills but names no teacher`},
 		{", teacher: a", "", `r.yaml:6:3: step b distills but names no teacher`},
 		{"teacher: a", "teacher: a, alpha: 2", `r.yaml:6:3: step b: distillation: alpha must be in [0, 1]`},
 		{"from: b, mult", "from: [b, a], mult", `r.yaml:7:26: step c can start from one model, not from 2`},
@@ -166,7 +167,7 @@ func TestBuiltins(t *testing.T) {
 		}
 		at := make(map[string]*unit)
 		for _, u := range units {
-			for _, need := range []*unit{u.from, u.base, u.teacher} {
+			for _, need := range append([]*unit{u.from, u.base}, u.teachers...) {
 				if need != nil && at[need.name] != need {
 					t.Errorf("quick %v: %s comes before %s, which it needs", quick, u.name, need.name)
 				}
@@ -227,8 +228,8 @@ func TestMethodsOfRecipes(t *testing.T) {
 	if o.MACs != 0.5 || o.Criterion != "l1" || o.Rank != "global" || o.Batch != 0 || at["c"].train.Config.Batch != 16 {
 		t.Errorf("%+v, a batch of %d", o, at["c"].train.Config.Batch)
 	}
-	if at["c"].teacher != at["b"] || at["c"].train.KD == nil || at["c"].train.KD.T != 4 {
-		t.Errorf("the cut is tuned under %v with %+v", at["c"].teacher, at["c"].train.KD)
+	if !slices.Equal(at["c"].teachers, []*unit{at["b"]}) || at["c"].train.KD == nil || at["c"].train.KD.T != 4 {
+		t.Errorf("the cut is tuned under %v with %+v", at["c"].teachers, at["c"].train.KD)
 	}
 	if f := at["f"].method.(*lowrank.Options); f.MACs != 0.5 || !f.Untimed || at["f"].train.Config.Epochs != 3 || at["f"].train.KD != nil {
 		t.Errorf("%+v, %+v", f, at["f"].train)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/distill/quant"
@@ -125,8 +126,8 @@ func (r series) row(v variants, w Row) report.Row {
 	switch {
 	case u.from != nil:
 		row.Parent = u.from.step.name
-	case u.teacher != nil:
-		row.Parent = u.teacher.step.name
+	case len(u.teachers) > 0:
+		row.Parent = strings.Join(u.step.Teacher, ", ")
 	}
 	if p := w.Published; p != nil {
 		row.Published = &report.Published{Bytes: int64(p.Bytes), ValAccuracy: p.Accuracy, Notes: p.Notes}

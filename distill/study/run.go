@@ -10,7 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/potstill/potstill/distill/fit"
+	"github.com/potstill/potstill/distill/claim"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
@@ -30,6 +30,13 @@ type Options struct {
 	Seeds  int  // how many seeds to run, from the first on; 0: as the recipe says
 	Quick  bool // the quick form of a built-in recipe
 
+	// Jobs is how many steps are done at a time; 0: one. They share the threads of
+	// the processor, and each opens a backend of its own of so many threads (0, where
+	// the backend has none to share). What is timed runs alone, on the backend of the
+	// run. Results do not depend on it.
+	Jobs        int
+	OpenBackend func(threads int) (engine.Backend, error)
+
 	Open     data.Options // how the data are opened; its Logger is ours unless set
 	Workers  int          // goroutines that prepare images; 0 leaves it to the data package
 	Logger   *slog.Logger // nil: silent
@@ -40,13 +47,15 @@ type Options struct {
 	Command string // that repeats the study
 }
 
-// Progress is told what a study does. Its methods are called from one goroutine.
+// Progress is told what a study does, of several steps where several are done at a
+// time. No two of its methods are called at the same time.
 type Progress interface {
 	// Begin opens step i (from 1) of n, which advances from 0 to total.
 	Begin(step string, i, n, total int)
 	// Advance says how far the step is, some ten times a second at most.
 	Advance(step string, done int, note string)
-	// End closes the step; cached says that it had been done before.
+	// End closes the step; cached says that it had been done before. The note is
+	// "stopped" or "failed" where it is not done.
 	End(step string, note string, cached bool)
 }
 
@@ -59,7 +68,7 @@ func (silent) End(string, string, bool)    {}
 // An InterruptedError says that a study's context ended. It wraps the
 // context's error.
 type InterruptedError struct {
-	Step        string // the step under way
+	Step        string // the steps under way
 	Done, Total int    // steps
 	Err         error
 }
@@ -79,59 +88,85 @@ type session struct {
 	o     Options
 	ds    *data.Dataset
 	units []*unit
-	index int // of the unit under way, over all seeds
-	total int // of the units of all seeds
-	seeds int // how many there are
-	last  time.Time
+	seeds int       // how many there are
+	last  time.Time // of the progress told
 }
 
 // Run does what is left to do of a study on the backend, and writes its report
 // into o.Dir. When ctx ends it returns an [*InterruptedError]; running the same
 // study again continues from there. A check that fails is in the report, it is no
-// error.
+// error. Several processes may run a study in one folder at the same time: each
+// step is done by one of them.
 func Run(ctx context.Context, b engine.Backend, r *Recipe, o Options) (res *report.Results, paths report.Paths, err error) {
+	err = work(ctx, b, r, o, nil, func(runs series) error {
+		res = runs.results()
+		paths, err = report.WriteAll(o.Dir, res)
+		return hinted(err)
+	})
+	return res, paths, err
+}
+
+// work does the named steps of a study and what they need, or all steps, and
+// then what is left to do with them.
+func work(ctx context.Context, b engine.Backend, r *Recipe, o Options, names []string, then func(series) error) (err error) {
 	r, err = r.override(o)
 	if err != nil {
-		return nil, paths, err
+		return err
 	}
+	if err := o.complete(); err != nil {
+		return err
+	}
+	runs, err := newSeries(b, r, o)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Join(o.Dir, "work"), 0o777); err != nil {
+		return hinted(writing(o.Dir, err))
+	}
+	claims, err := claim.Open(filepath.Join(o.Dir, claimsDir))
+	if err != nil {
+		return hinted(writing(o.Dir, err))
+	}
+	ds, err := data.Open(ctx, r.Data.Source, o.Open)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ds.Close()) }()
+	for _, s := range runs {
+		s.ds = r.limit(ds)
+	}
+	if err := newSchedule(b, o, runs, claims, names).run(ctx); err != nil {
+		return err
+	}
+	return then(runs)
+}
+
+// complete fills in what the options leave out.
+func (o *Options) complete() error {
 	if o.Dir == "" {
-		return nil, paths, errors.New("the study has no output folder; name one")
+		return errors.New("the study has no output folder; name one")
+	}
+	if o.Jobs < 0 || o.Jobs > maxJobs {
+		return fmt.Errorf("a study does 1 to %d steps at a time, not %d", maxJobs, o.Jobs)
+	}
+	if o.Jobs > 1 && o.OpenBackend == nil {
+		return errors.New("several steps at a time need several backends; set OpenBackend")
 	}
 	if o.Progress == nil {
 		o.Progress = silent{}
 	}
+	o.Progress = &serial{Progress: o.Progress}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Open.Logger == nil {
 		o.Open.Logger = o.Logger
 	}
-	runs, err := newSeries(b, r, o)
-	if err != nil {
-		return nil, paths, err
-	}
-	if err := os.MkdirAll(filepath.Join(o.Dir, "work"), 0o777); err != nil {
-		return nil, paths, hinted(writing(o.Dir, err))
-	}
-	ds, err := data.Open(ctx, r.Data.Source, o.Open)
-	if err != nil {
-		return nil, paths, err
-	}
-	defer func() { err = errors.Join(err, ds.Close()) }()
-	ds = r.limit(ds)
-	for k, s := range runs {
-		s.ds = ds
-		for i, u := range s.units {
-			s.index = k*len(s.units) + i
-			if err := s.do(ctx, u); err != nil {
-				return nil, paths, err
-			}
-		}
-	}
-	res = runs.results()
-	paths, err = report.WriteAll(o.Dir, res)
-	return res, paths, hinted(err)
+	return nil
 }
+
+// maxJobs bounds how many steps are done at a time.
+const maxJobs = 1024
 
 // override returns the recipe with the options in place of its own data, size
 // and seed.
@@ -207,85 +242,12 @@ func (r *Recipe) limit(ds *data.Dataset) *data.Dataset {
 	return &d
 }
 
-// do makes one unit, unless it is there.
-func (s *session) do(ctx context.Context, u *unit) error {
-	if err := s.setKey(u); err != nil {
-		return err
-	}
-	s.o.Progress.Begin(s.label(u), s.index+1, s.total, s.length(u))
-	if err := ctx.Err(); err != nil {
-		return s.interrupted(u, err)
-	}
-	if u.out = u.findOutcome(); u.out != nil {
-		if err := s.complete(ctx, u); err != nil {
-			return s.failed(ctx, u, err)
-		}
-		s.o.Progress.End(s.label(u), u.note(), true)
-		return nil
-	}
-	o := &outcome{Name: u.name, Key: u.key, Started: time.Now().UTC().Truncate(time.Second), Device: s.b.Name()}
-	var done *outcome
-	err := s.locked(u, func() error {
-		if done = u.findOutcome(); done != nil {
-			return nil // by another process, before the lock was ours
-		}
-		begin := time.Now()
-		if err := u.prepare(); err != nil {
-			return err
-		}
-		if err := s.make(ctx, u, o); err != nil {
-			return err
-		}
-		o.Seconds = time.Since(begin).Seconds()
-		return hinted(u.writeOutcome(o))
-	})
-	switch {
-	case err == nil && done != nil:
-		u.out = done
-		s.o.Progress.End(s.label(u), u.note(), true)
-		return nil
-	case err == nil:
-		u.out = o
-		s.o.Logger.Debug("step done", "step", u.name, "accuracy", o.Accuracy, "bytes", o.Bytes, "seconds", o.Seconds)
-		s.o.Progress.End(s.label(u), u.note(), false)
-		return nil
-	}
-	return s.failed(ctx, u, err)
-}
-
-// failed is what becomes of a unit's error.
-func (s *session) failed(ctx context.Context, u *unit, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		return s.interrupted(u, ctx.Err())
-	}
-	return fmt.Errorf("step %s: %w", s.label(u), err)
-}
-
 // label names a unit to a person, with its seed where there are several.
 func (s *session) label(u *unit) string {
 	if s.seeds == 1 {
 		return u.name
 	}
 	return fmt.Sprintf("%s, seed %d", u.name, s.r.Seed)
-}
-
-// locked does the work of a step while no other process does the same step. The
-// lock lies beside the step's folder.
-func (s *session) locked(u *unit, work func() error) (err error) {
-	unlock, err := fit.Lock(u.dir + ".lock")
-	if errors.Is(err, fit.ErrLocked) {
-		return fmt.Errorf("%s is %w of this study: wait for its end, or choose another folder with --out", u.dir, err)
-	}
-	if err != nil {
-		return hinted(writing(u.dir, err))
-	}
-	defer func() { err = errors.Join(err, unlock()) }()
-	return work()
-}
-
-func (s *session) interrupted(u *unit, err error) error {
-	s.o.Progress.End(s.label(u), "stopped", false)
-	return &InterruptedError{Step: s.label(u), Done: s.index, Total: s.total, Err: err}
 }
 
 // note sums a finished unit up in a few words.

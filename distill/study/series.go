@@ -21,7 +21,6 @@ func newSeries(b engine.Backend, r *Recipe, o Options) (series, error) {
 		if err := s.overrideTraining(); err != nil {
 			return nil, err
 		}
-		s.total = r.Seeds * len(s.units)
 		runs = append(runs, s)
 	}
 	return runs, nil

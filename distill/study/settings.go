@@ -2,6 +2,7 @@ package study
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/distill/compress"
@@ -45,7 +46,8 @@ type Settings struct {
 	DOT            *float64  `yaml:"dot"`      // Δ of the two momentum buffers of distill: see train.OptimizerConfig
 	Temperature    *float64  `yaml:"temperature"`
 	Alpha          *float64  `yaml:"alpha"`
-	TeacherPrec    *string   `yaml:"teacher_precision"` // of the teacher's activations: float32, bfloat16, or as precision
+	TeacherPrec    *string   `yaml:"teacher_precision"` // of the teacher's activations: float32, bfloat16, int8, or as precision
+	TeacherShares  *string   `yaml:"teacher_shares"`    // of several teachers: equal, or confidence (distill.Confidence)
 	Augment        *Augment  `yaml:"augment"`
 }
 
@@ -106,6 +108,9 @@ func (w *Weights) DecodeNode(n *yamldoc.Node) error {
 }
 
 const balanced = "balanced"
+
+// equal is the teacher_shares of teachers that count alike.
+const equal = "equal"
 
 // ScaleRatio are the ranges of a random resized crop.
 type ScaleRatio struct {
@@ -200,6 +205,13 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 			*t.KD = t.KD.Normalized()
 		} else if s.KD != nil {
 			return t, fmt.Errorf("distillation: kd has the settings of each method; leave out temperature and alpha")
+		}
+		switch shares := or(equal, s.TeacherShares, d.TeacherShares); shares {
+		case equal:
+		case distill.Confidence:
+			t.KD.Teachers = shares
+		default:
+			return t, fmt.Errorf("distillation: teacher_shares is %s or %s, not %q", equal, distill.Confidence, shares)
 		}
 		c.Optimizer.DOT = s.DOT
 		if s.DOT == nil {
@@ -314,11 +326,31 @@ func (t training) validate(s DataSpec) error {
 	return c.Validate()
 }
 
+// checkTeachers reports teachers of a step that its loss does not take.
+func (t training) checkTeachers(s *Step) error {
+	if t.KD == nil {
+		return nil
+	}
+	for i, name := range s.Teacher {
+		if slices.Contains(s.Teacher[:i], name) {
+			return fmt.Errorf("distillation: the teacher %s is there twice; name it once", name)
+		}
+	}
+	if s.TeacherShares != nil && len(s.Teacher) < 2 {
+		return fmt.Errorf("distillation: teacher_shares weights several teachers; name them, as in teacher: [a, b]")
+	}
+	loss, err := t.KD.Loss()
+	if err != nil {
+		return err
+	}
+	return loss.CheckTeachers(len(s.Teacher))
+}
+
 // The keys that each kind of step takes, beside kind, rows and, where it
 // trains, the settings.
 var kindKeys = map[string][]string{
 	kindTrain:    {"arch", "base", "widths", "from"},
-	kindDistill:  {"arch", "base", "widths", "from", "teacher", "kd", "dot", "temperature", "alpha", "teacher_precision"},
+	kindDistill:  {"arch", "base", "widths", "from", "teacher", "kd", "dot", "temperature", "alpha", "teacher_precision", "teacher_shares"},
 	kindPrune:    {"from", "rate", "rounds", "curve"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},
 	kindImport:   {"file", "arch", "weights", "input"},

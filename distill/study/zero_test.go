@@ -1,14 +1,8 @@
 package study
 
 import (
-	"errors"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/potstill/potstill/distill/fit"
 )
 
 // A zero that a recipe writes is taken as written, or refused.
@@ -46,32 +40,5 @@ func TestZeroInRecipe(t *testing.T) {
 		if _, err := plan(settings); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", settings, err)
 		}
-	}
-}
-
-// A step that another process is at is not begun.
-func TestStepInUse(t *testing.T) {
-	dir, b := t.TempDir(), backend(t)
-	run(t, b, tiny(t), Options{Dir: dir})
-	all, err := filepath.Glob(filepath.Join(dir, "work", "student-*"))
-	if err != nil || len(all) != 1 {
-		t.Fatal(all, err)
-	}
-	if err := os.Remove(filepath.Join(all[0], outcomeFile)); err != nil { // as if the step were under way
-		t.Fatal(err)
-	}
-	unlock, err := fit.Lock(all[0] + ".lock")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = Run(t.Context(), b, tiny(t), Options{Dir: dir})
-	if !errors.Is(err, fit.ErrLocked) || !strings.Contains(err.Error(), all[0]) {
-		t.Errorf("a step in use: %v", err)
-	}
-	if err := unlock(); err != nil {
-		t.Fatal(err)
-	}
-	if _, done, _ := run(t, b, tiny(t), Options{Dir: dir}); !slices.Contains(done, "student") {
-		t.Errorf("done: %v", done)
 	}
 }

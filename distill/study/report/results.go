@@ -58,7 +58,7 @@ type Row struct {
 	Step         string   `json:"step"`          // step of the recipe that made it
 	Name         string   `json:"name"`          // what the table calls it
 	Method       string   `json:"method"`        // how it was made, e.g. "distilled"
-	Parent       string   `json:"parent"`        // step it was made from, if any
+	Parent       string   `json:"parent"`        // step it was made from, or its teachers, if any
 	Params       int64    `json:"params"`        // parameters; 0: not known
 	MACs         int64    `json:"macs"`          // multiply-adds for one picture, as torchinfo counts them; 0: not known
 	Bytes        int64    `json:"bytes"`         // size of its file; 0: not written

@@ -85,7 +85,8 @@ type Result struct {
 	Bytes int64
 	// MaxError is the largest change of a weight, 0 where all are kept.
 	MaxError float64
-	// Notes say, a line each, what the format could not keep.
+	// Notes say, a line each, what the format could not keep, and what else is to be
+	// known of the file.
 	Notes []string
 }
 
@@ -114,7 +115,9 @@ func Write(path, format string, c *checkpoint.Checkpoint, o Options) (*Result, e
 	case ONNX, ONNXCodes, ONNXInt8:
 		x := o.ONNX
 		x.Int8 = map[string]onnx.Int8{ONNX: onnx.NoInt8, ONNXCodes: onnx.Weights8, ONNXInt8: onnx.QDQ}[format]
-		r.Bytes, err = onnx.Write(path, c, x)
+		if r.Bytes, err = onnx.Write(path, c, x); err == nil && format == ONNXInt8 {
+			err = r.speed(c, x)
+		}
 	default:
 		return nil, fmt.Errorf("unknown format %q; there are %s", format, strings.Join(Formats(), ", "))
 	}
@@ -122,6 +125,16 @@ func Write(path, format string, c *checkpoint.Checkpoint, o Options) (*Result, e
 		return nil, err
 	}
 	return r, nil
+}
+
+// speed notes if ONNX Runtime is not expected to compute a net faster in 8 bits.
+func (r *Result) speed(c *checkpoint.Checkpoint, o onnx.Options) error {
+	share, err := onnx.DenseShare(c, o)
+	if err == nil && share < 2./3 {
+		r.Notes = append(r.Notes, fmt.Sprintf("ONNX Runtime is not expected to compute this net faster in 8 bits than in float32: "+
+			"%.0f %% of its multiply-adds are in depthwise, grouped or small convolutions (docs/onnx.md)", 100*(1-share)))
+	}
+	return err
 }
 
 // forgets notes what a format of tensors alone has no place for.

@@ -3,8 +3,6 @@
 //
 //	Write(path string, c *checkpoint.Checkpoint, o Options) (bytes int64, err error)
 //	Encode(w io.Writer, c *checkpoint.Checkpoint, o Options) error
-//	Calibrate(ctx, backend, c, o, images) (Ranges, error)
-//	Images(ctx, split, transform, limit) iter.Seq2[[]float32, error]
 //
 // The net's own inference graph is translated operator by operator, so that
 // whatever is composed of package layers can be written. The file has one
@@ -29,22 +27,13 @@
 // ONNX decodes w = s·(q-z) with an integer z, the zero point; the checkpoint's
 // codes have a real one, w = lo + s·q (package affine). So there are two ways.
 //
-// QDQ writes weights and activations in 8 bits, for integer kernels. The decoded
-// (and folded) weights are quantized anew, to int8 with z = 0 and s = max|w|/127
-// an output channel, which moves a weight by at most s/2; biases become int32 on
-// the scale of the products. The other way, to keep the codes and round z, also
-// moves a weight by at most s/2, but all weights of a channel by the same, which
-// does not average out: on nets trained on builtin:fashion (cnn-dwpw and resnet18,
-// both schemes) it moved the logits by 6 to 17 % of the largest, z = 0 by 1 to 3 %.
-// Besides, ONNX Runtime 1.16 refuses zero points that differ between channels.
-//
-// Every activation goes through QuantizeLinear and DequantizeLinear, uint8, on the
-// range that is known of it: [0, 6] behind a ReLU6, what the preprocessing can
-// give for the images, that of its input for a max pool. Other ranges come from
-// Calibrate. The average before the last layer is taken in float32, and the logits
-// are float32. Of the validation images (builtin:fashion with the nets above,
-// flowers with hw7-student) 97.8 to 99.7 % get the class that float32 activations give
-// (scripts/onnx_check.sh measures it again).
+// QDQ writes the codes of a net with quantizers (layers.Fake): weights in int8 with
+// z = 0, biases in int32 on the scale of the products, and every activation that has a
+// quantizer through QuantizeLinear and DequantizeLinear. Pools, slices and shuffles of
+// codes have a pair behind them too, so that ONNX Runtime computes in integers
+// throughout; a mean over the picture has one before it is flattened. The first
+// convolution may be written in whole numbers: see stem. The logits are float32, and the
+// integers those of layers.Integers.
 //
 // On x86 processors that have AVX2 or AVX-512 but no VNNI, ONNX Runtime adds pairs
 // of products in saturating 16 bits by default; its session option

@@ -21,7 +21,13 @@ type exporter struct {
 	pending map[*engine.Value]*engine.Node
 	// reads names the tensors from which quantized values are read.
 	reads map[*engine.Value]string
-	steps map[*engine.Value]step
+	// steps are the codings of values, quantizers those that quantizers make.
+	steps      map[*engine.Value]step
+	quantizers map[*engine.Node]step
+	// stems are those that convolutions begin; written are the nodes that have been
+	// written with an earlier one.
+	stems   map[*engine.Node]*stem
+	written map[*engine.Node]bool
 	// bounds are the names of the ends of ReLU6, once there is one.
 	bounds []string
 	// scalars are the names of the constants that there are already.
@@ -61,11 +67,14 @@ func exportModel(m *layers.Model, c *checkpoint.Checkpoint, o Options) (*exporte
 	}
 	x := &exporter{
 		net: n, o: o, arch: m.Arch(), model: m.Net(), size: size,
-		entries: make(map[*engine.Variable]*layers.Entry),
-		pending: make(map[*engine.Value]*engine.Node),
-		reads:   make(map[*engine.Value]string),
-		steps:   make(map[*engine.Value]step),
-		scalars: make(map[float32]string),
+		entries:    make(map[*engine.Variable]*layers.Entry),
+		pending:    make(map[*engine.Value]*engine.Node),
+		reads:      make(map[*engine.Value]string),
+		steps:      make(map[*engine.Value]step),
+		quantizers: make(map[*engine.Node]step),
+		stems:      make(map[*engine.Node]*stem),
+		written:    make(map[*engine.Node]bool),
+		scalars:    make(map[float32]string),
 	}
 	if x.metadata, err = describe(c, x.arch, o); err != nil {
 		return nil, err
@@ -83,10 +92,16 @@ func exportModel(m *layers.Model, c *checkpoint.Checkpoint, o Options) (*exporte
 
 // translate writes one operator.
 func (x *exporter) translate(n *engine.Node) (err error) {
+	if x.written[n] {
+		return nil
+	}
 	switch op := n.Op.(type) {
 	case engine.Conv2D:
 		if op.Epilogue != (engine.Epilogue{}) {
 			return fmt.Errorf("an epilogue has no form in ONNX")
+		}
+		if s := x.stems[n]; s != nil {
+			return x.writeStem(n, s)
 		}
 		if x.folds(n) {
 			x.pending[n.Out[0]] = n
@@ -94,7 +109,7 @@ func (x *exporter) translate(n *engine.Node) (err error) {
 		}
 		err = x.conv(n, nil)
 	case engine.FakeQuant:
-		return x.fakeQuant(n, op)
+		return x.fakeQuant(n)
 	case engine.BatchNorm:
 		if conv := x.pending[n.In[0]]; conv != nil {
 			err = x.conv(conv, n)
@@ -132,7 +147,7 @@ func (x *exporter) translate(n *engine.Node) (err error) {
 	case engine.AdaptiveAvgPool2D:
 		x.adaptiveMean(n, op)
 	case engine.GlobalAvgPool:
-		x.globalMean(n, op)
+		err = x.globalMean(n, op)
 	case engine.Pad2D:
 		x.pad(n, op)
 	case engine.LocalResponseNorm:

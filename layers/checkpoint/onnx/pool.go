@@ -23,16 +23,30 @@ func window(w engine.Window) []attr {
 	return attrs
 }
 
-// globalMean writes the mean over a whole picture.
-func (x *exporter) globalMean(n *engine.Node, op engine.GlobalAvgPool) {
+// globalMean writes the mean over a whole picture. Where it is quantized, a pair of
+// its quantizer stands before the Flatten too, which changes no code: so ONNX Runtime
+// takes the mean of codes.
+func (x *exporter) globalMean(n *engine.Node, op engine.GlobalAvgPool) error {
 	if op.KeepDims {
 		x.emit(n, "GlobalAveragePool")
-		return
+		return nil
 	}
 	name := x.names[n.Out[0]]
 	pooled := x.unique(name + ".pooled")
 	x.node(node{op: "GlobalAveragePool", name: pooled, in: x.inputs(n), out: pooled})
+	if u := x.soleUser(n.Out[0]); u != nil {
+		if _, coded := u.Op.(engine.FakeQuant); coded {
+			s, err := x.step(u)
+			if err != nil {
+				return err
+			}
+			back := x.unique(pooled + ".dequantized")
+			x.through(x.unique(pooled+".quantized"), pooled, x.unique(pooled+".dequantize"), back, s)
+			pooled = back
+		}
+	}
 	x.node(node{op: "Flatten", name: name, in: []string{pooled}, out: name, attrs: []attr{intAttr("axis", 1)}})
+	return nil
 }
 
 // adaptiveMean writes means of windows that overlap, which ONNX has no operator

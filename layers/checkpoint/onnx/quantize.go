@@ -46,37 +46,71 @@ func rewritten(c *checkpoint.Checkpoint, r layers.Rewrite) (*checkpoint.Checkpoi
 	return out, nil
 }
 
-// fakeQuant writes a quantizer of an activation as a pair of nodes. Those of weights
-// are written with what reads these.
-func (x *exporter) fakeQuant(n *engine.Node, op engine.FakeQuant) error {
+// fakeQuant writes a quantizer of an activation as a pair of nodes, or its first half
+// where a stem reads the codes. Those of weights are written with what reads these.
+func (x *exporter) fakeQuant(n *engine.Node) error {
 	v := n.In[0]
 	if v.Variable() != nil {
 		return nil
 	}
-	scale, err := x.entry(n.In[1])
+	s, err := x.step(n)
 	if err != nil {
 		return err
 	}
-	zero := float32(0)
-	if op.Zero {
+	conv := x.soleUser(n.Out[0])
+	stem, err := x.stem(n, conv)
+	switch {
+	case err != nil:
+		return err
+	case stem == nil:
+		x.pair(v, n.Out[0], s)
+		return nil
+	}
+	codes := x.unique(x.names[v] + ".quantized")
+	x.node(node{op: "QuantizeLinear", name: codes, in: []string{x.read(v), s.scaleName, s.zeroName}, out: codes})
+	x.reads[n.Out[0]], x.steps[n.Out[0]], x.stems[conv] = codes, s, stem
+	return nil
+}
+
+// coding returns the scale and the zero point of a quantizer of an activation.
+func (x *exporter) coding(n *engine.Node) (scale, zero float32, err error) {
+	s, err := x.entry(n.In[1])
+	if err != nil {
+		return 0, 0, err
+	}
+	if n.Op.(engine.FakeQuant).Zero {
 		z, err := x.entry(n.In[2])
 		if err != nil {
-			return err
+			return 0, 0, err
 		}
 		zero = z.Data[0]
+	}
+	return s.Data[0], zero, nil
+}
+
+// step writes scale and zero point of a quantizer of an activation, unless they have
+// been written.
+func (x *exporter) step(n *engine.Node) (step, error) {
+	if s, ok := x.quantizers[n]; ok {
+		return s, nil
+	}
+	op := n.Op.(engine.FakeQuant)
+	scale, zero, err := x.coding(n)
+	if err != nil {
+		return step{}, err
 	}
 	dtype := int64(typeUint8)
 	switch {
 	case op.Hi-op.Lo != 255:
-		return fmt.Errorf("values in codes of fewer than 8 bits have no form in ONNX here")
+		return step{}, fmt.Errorf("values in codes of fewer than 8 bits have no form in ONNX here")
 	case op.Lo < 0:
 		dtype = typeInt8
 	}
-	name := x.names[v]
-	s := step{scale: scale.Data[0], scaleName: x.float(name+".scale", nil, scale.Data[0])}
+	name := x.names[n.In[0]]
+	s := step{scale: scale, scaleName: x.float(name+".scale", nil, scale)}
 	s.zeroName = x.tensor(name+".zero_point", dtype, nil, []byte{byte(int32(zero))})
-	x.pair(v, n.Out[0], s)
-	return nil
+	x.quantizers[n] = s
+	return s, nil
 }
 
 // pair writes the way of v through codes; out is read behind it.
@@ -86,9 +120,15 @@ func (x *exporter) pair(v, out *engine.Value, s step) {
 	if out != x.logits {
 		back = x.unique(name + ".dequantized")
 	}
-	x.node(node{op: "QuantizeLinear", name: codes, in: []string{x.read(v), s.scaleName, s.zeroName}, out: codes})
-	x.node(node{op: "DequantizeLinear", name: x.unique(name + ".dequantize"), in: []string{codes, s.scaleName, s.zeroName}, out: back})
+	x.through(codes, x.read(v), x.unique(name+".dequantize"), back, s)
 	x.reads[out], x.steps[out] = back, s
+}
+
+// through writes the way of a tensor through codes, which has the given names, to a
+// tensor of the name back.
+func (x *exporter) through(codes, from, name, back string, s step) {
+	x.node(node{op: "QuantizeLinear", name: codes, in: []string{from, s.scaleName, s.zeroName}, out: codes})
+	x.node(node{op: "DequantizeLinear", name: name, in: []string{codes, s.scaleName, s.zeroName}, out: back})
 }
 
 // carry writes a pair behind an operator that moves or chooses among numbers of one

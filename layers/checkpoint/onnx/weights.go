@@ -102,15 +102,21 @@ func (x *exporter) conv(n, bn *engine.Node) error {
 	if err != nil {
 		return err
 	}
-	op := n.Op.(engine.Conv2D).Complete()
-	x.node(node{op: "Conv", name: x.names[n.Out[0]], in: in, out: x.names[last.Out[0]], attrs: []attr{
-		intsAttr("kernel_shape", w.shape[2], w.shape[3]),
+	attrs := convAttrs(n.Op.(engine.Conv2D).Complete(), w.shape)
+	x.node(node{op: "Conv", name: x.names[n.Out[0]], in: in, out: x.names[last.Out[0]], attrs: attrs})
+	return nil
+}
+
+// convAttrs returns the attributes of a convolution by weights of the given shape,
+// [O,I,KH,KW].
+func convAttrs(op engine.Conv2D, shape []int) []attr {
+	return []attr{
+		intsAttr("kernel_shape", shape[2], shape[3]),
 		intsAttr("strides", op.Stride[:]...),
 		intsAttr("pads", op.Pad[:]...),
 		intsAttr("dilations", op.Dilation[:]...),
 		intAttr("group", op.Groups),
-	}})
-	return nil
+	}
 }
 
 // linear writes y = x·wᵀ + b.

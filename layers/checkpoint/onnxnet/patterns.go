@@ -18,6 +18,7 @@ const (
 // recognize replaces the last node of each pattern by the operator that the
 // pattern stands for. The others go if nothing else reads them.
 func (g *graph) recognize() {
+	readers := g.readers()
 	for i, n := range g.nodes {
 		var made *onnxread.Node
 		if len(n.Out) == 0 {
@@ -27,6 +28,10 @@ func (g *graph) recognize() {
 		case "Mul", "Div":
 			if made = g.normalization(n); made == nil {
 				made = g.product(n)
+			}
+		case "DequantizeLinear":
+			if g.stem(n, readers) {
+				g.found["convolution in whole numbers"]++
 			}
 		}
 		if made == nil {

@@ -1,6 +1,6 @@
 //go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
 
-package fit
+package claim
 
 import (
 	"errors"
@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// tryLock locks a file for as long as it is open, without waiting, and reports
+// TryLock locks a file for as long as it is open, without waiting, and reports
 // whether it has. File systems that have no locks give an error.
-func tryLock(f *os.File) (ok bool, err error) {
+func TryLock(f *os.File) (ok bool, err error) {
 	for {
 		switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
 		case err == nil:
