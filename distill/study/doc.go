@@ -93,5 +93,6 @@
 // Options.Jobs steps are done at a time, by as many processes as run the study in
 // the same folder: each claims a step before it does it, in the folder claims,
 // and a process that dies leaves its claims to the others (package claim). What is
-// timed is done alone on its machine.
+// timed is done alone on its machine. [Make] does single steps, for programs that
+// run commands in an order of their own; [Recipe.Tasks] says what each step needs.
 package study
