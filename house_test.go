@@ -26,6 +26,7 @@ var floors = [][]string{
 	{"layers/checkpoint"},
 	{"layers/checkpoint/onnx", "distill", "distill/budget", "distill/compress", "distill/eval"},
 	{"distill/fit", "distill/lowrank", "distill/prune", "distill/quant"},
+	{"distill/shrink"},
 	{"layers/checkpoint/export", "distill/study"},
 	{"cmd"},
 }
