@@ -82,12 +82,16 @@ func (ps *programs) write(k stepKey) (g *engine.Graph, p *program, err error) {
 	return b.Graph(), p, err
 }
 
+// absentImages is how many images a rank without a batch makes up.
+const absentImages = 2
+
 // writeAbsent writes the step of a rank that has no batch, and whose batch norms take part in
-// those of the others: that of one black image, of which nothing else counts.
+// those of the others: that of two black images (for one alone a batch norm of one pixel has no
+// variance), of which nothing else counts.
 func (ps *programs) writeAbsent(b *engine.Builder, p *program, active int) (err error) {
 	blank := make(engine.Bindings)
 	image := func(name string, h, w, c int) *engine.Value {
-		v := b.Input(name, engine.F32(1, h, w, c))
+		v := b.Input(name, engine.F32(absentImages, h, w, c))
 		blank[v] = make([]byte, v.Bytes())
 		return v
 	}
@@ -101,8 +105,10 @@ func (ps *programs) writeAbsent(b *engine.Builder, p *program, active int) (err 
 	if p.WrittenStep, err = ps.step.build(b, images, ps.classes, 1, active); err != nil {
 		return err
 	}
-	target := make([]float32, ps.classes)
-	target[0] = 1
+	target := make([]float32, absentImages*ps.classes)
+	for i := range absentImages {
+		target[i*ps.classes] = 1
+	}
 	blank[p.Target] = engine.Bytes(target)
 	if p.Index != nil {
 		blank[p.Index] = make([]byte, p.Index.Bytes())
