@@ -106,7 +106,7 @@ func run(args []string, stdout, stderr *os.File) int {
 		return exited // help has been shown
 	}
 	if err != nil {
-		c.line(fmt.Sprintf("potstill: %s; see potstill %s--help", oneLine(err.Error()), commandOf(err)))
+		c.line(fmt.Sprintf("potstill: %s; see potstill %s--help", usage(err), commandOf(err)))
 		return exitUsage
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -141,6 +141,12 @@ func (helpCmd) Help() string {
 
 // Run does nothing.
 func (helpCmd) Run() error { return nil }
+
+// usage is what a usage error says, in one line. That a flag may be left out, which kong counts
+// among its values, is no value to choose.
+func usage(err error) string {
+	return strings.Replace(oneLine(err.Error()), `must be one of "",`, "must be one of ", 1)
+}
 
 // helped turns "help COMMAND" into "COMMAND --help", and a command line without
 // any word into a request for help.
