@@ -35,6 +35,7 @@ type commands struct {
 	Prune     pruneCmd     `cmd:"" help:"Take channels out of a model: to a ratio or a target, by a criterion."`
 	Factorize factorizeCmd `cmd:"" aliases:"factorise" help:"Take a model's layers apart into ones of lower rank."`
 	Quantize  quantizeCmd  `cmd:"" aliases:"quantise" help:"Store a model in fewer bits: weights in 2 to 16 and, with images, activations in 8."`
+	Shrink    shrinkCmd    `cmd:"" help:"Find the best net for a budget of bytes, time, parameters, multiply-adds or memory."`
 	Convert   convertCmd   `cmd:"" help:"Take a model from PyTorch, ONNX, the study or safetensors, or to these."`
 	Eval      evalCmd      `cmd:"" help:"Measure a model on labeled images."`
 	Predict   predictCmd   `cmd:"" help:"Classify image files."`

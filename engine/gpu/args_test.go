@@ -19,6 +19,7 @@ import (
 var arguments = map[string]map[string]any{
 	"activation":   {"activation_args": activationArgs{}, "activation_backward_args": activationBackwardArgs{}},
 	"adaptivepool": {"adaptive_avg_pool_args": adaptiveArgs{}},
+	"allreduce":    {"pack_args": packArgs{}, "rank_sum_args": rankSumArgs{}, "move_statistics_args": moveStatisticsArgs{}},
 	"augment":      {"augment_args": augmentArgs{}},
 	"batchnorm": {"bn_stats_args": bnStatsArgs{}, "bn_finish_args": bnFinishArgs{}, "bn_apply_args": bnApplyArgs{},
 		"bn_fold_args": bnFoldArgs{}},
