@@ -56,6 +56,7 @@ func TestPeers(t *testing.T) {
 					t.Errorf("rank %d of %d over %s", p.Rank(), p.Size(), p.Library())
 				}
 				backendtest.RunRank(t, b, p)
+				backendtest.RunSyncRank(t, b, p)
 				if err := w.Close(); err != nil {
 					t.Error(err)
 				}
@@ -86,6 +87,7 @@ func exchangeAlone(t *testing.T, b *Backend) {
 		t.Fatal(err)
 	}
 	backendtest.RunRank(t, b, p)
+	backendtest.RunSyncRank(t, b, p)
 	d := newDoubler(t, b, 5)
 	if err := d.x.Write(engine.Bytes([]float32{1, 2, 3, 4, 5})); err != nil {
 		t.Fatal(err)
