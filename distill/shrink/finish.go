@@ -23,9 +23,9 @@ func (s *search) floatPath() string  { return filepath.Join(s.dir, "final", "wri
 func (s *search) bitsFolder() string { return filepath.Join(s.dir, "bits") }
 
 // finish trains the net in full, in float32 and then with its bits, and writes it. The
-// training in float32 is kept if it has helped; of a net with bits two are made, by
-// rounding after training and by training with rounded weights, and the one with the
-// better validation accuracy is kept.
+// training in float32 is kept if it has helped; of a net with bits several are made, by
+// rounding before and after that training and by training with rounded weights, and the
+// one with the best validation accuracy is written.
 func (s *search) finish(ctx context.Context, x candidate) (*Outcome, error) {
 	x, best, accuracy, err := s.finishFloat(ctx, x)
 	if err != nil {
@@ -68,8 +68,9 @@ func (s *search) finish(ctx context.Context, x candidate) (*Outcome, error) {
 	return r, nil
 }
 
-// finishFloat returns the better of the net and the net trained on, judged as they
-// would be written, in float32 and as written, and its accuracy.
+// finishFloat trains the net in full. Of the net before and after it returns the one
+// that is better in float32, from which the training with bits begins, and the one that
+// is better as it would be written, with its accuracy.
 func (s *search) finishFloat(ctx context.Context, x candidate) (candidate, *checkpoint.Checkpoint, float64, error) {
 	was, err := s.rounded(ctx, x)
 	if err != nil {
@@ -83,6 +84,10 @@ func (s *search) finishFloat(ctx context.Context, x candidate) (candidate, *chec
 	if err != nil {
 		return x, nil, 0, err
 	}
+	float, err := s.accuracy(ctx, x.c)
+	if err != nil {
+		return x, nil, 0, err
+	}
 	y := x
 	y.c = out.Best
 	is, err := s.rounded(ctx, y)
@@ -93,9 +98,12 @@ func (s *search) finishFloat(ctx context.Context, x candidate) (candidate, *chec
 	if err != nil {
 		return x, nil, 0, err
 	}
-	s.log("trained in full", "before", before, "accuracy", after)
+	s.log("trained in full", "before", before, "accuracy", after, "float_before", float, "float", out.Result.Best.ValAccuracy)
 	if after < before {
-		y, is, after = x, was, before
+		is, after = was, before
+	}
+	if out.Result.Best.ValAccuracy < float {
+		y = x
 	}
 	if err := s.write(is, s.floatPath()); err != nil {
 		return x, nil, 0, err
