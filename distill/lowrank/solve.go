@@ -24,10 +24,12 @@ type factorizer struct {
 
 	macs   int64 // of the net
 	params int
+
+	stopped func() error // of the context: large decompositions take seconds each
 }
 
 func factorize(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report, error) {
-	f := &factorizer{env: env, c: c, o: o, why: make(map[string]string), times: make(map[string][2]float64)}
+	f := &factorizer{env: env, c: c, o: o, why: make(map[string]string), times: make(map[string][2]float64), stopped: ctx.Err}
 	if err := f.open(); err != nil {
 		return nil, nil, err
 	}
@@ -120,6 +122,9 @@ func (f *factorizer) at(l *layer, strength float64) (split, error) {
 	}
 	var best split
 	for _, form := range l.forms(or(f.o.Form, "auto")) {
+		if err := f.stopped(); err != nil {
+			return split{}, err
+		}
 		x, err := l.spectrum(form)
 		if err != nil {
 			return split{}, err
