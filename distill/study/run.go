@@ -53,7 +53,8 @@ type Options struct {
 // Progress is told what a study does, of several steps where several are done at a
 // time. No two of its methods are called at the same time.
 type Progress interface {
-	// Begin opens step i (from 1) of n, which advances from 0 to total.
+	// Begin opens step i (from 1) of n, which advances from 0 to total; 0 where that is
+	// not known.
 	Begin(step string, i, n, total int)
 	// Advance says how far the step is, some ten times a second at most.
 	Advance(step string, done int, note string)
@@ -275,8 +276,11 @@ func (u *unit) note() string {
 	return text
 }
 
-// length is what a unit advances to.
+// length is what a unit advances to, 0 where that is not known.
 func (s *session) length(u *unit) int {
+	if u.step.Kind == kindShrink {
+		return 0
+	}
 	if !trains(u.step.Kind) {
 		return s.passes(u)
 	}
