@@ -1,5 +1,5 @@
 // Package cuda binds the parts of CUDA that training needs: the driver
-// (devices, memory, streams, events, graphs), NVRTC, cuDNN and cuBLASLt.
+// (devices, memory, streams, events, graphs), NVRTC, cuDNN, cuBLASLt and NCCL.
 //
 // Nothing of CUDA is needed to build it: the libraries are opened at run time,
 // through prototypes of our own. The driver must be there for Load to succeed;

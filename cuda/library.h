@@ -1,4 +1,4 @@
-// What the bindings of cuDNN and cuBLASLt share.
+// What the bindings of cuDNN, cuBLASLt and NCCL share.
 #ifndef POTSTILL_CUDA_LIBRARY_H
 #define POTSTILL_CUDA_LIBRARY_H
 

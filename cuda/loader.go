@@ -7,6 +7,7 @@ package cuda
 #cgo LDFLAGS: -ldl
 #include <stdlib.h>
 #include "loader.h"
+#include "nccl.h"
 */
 import "C"
 
@@ -29,7 +30,7 @@ type library struct {
 	handle  unsafe.Pointer // the loader's
 	path    string         // the file that was opened
 	version string
-	number  int // libcudnn and libcublasLt: what their GetVersion returns; libnvrtc: the major version
+	number  int // libcudnn, libcublasLt and libnccl: what their GetVersion gives; libnvrtc: the major version
 	err     error
 	looked  []string // where it is not, if err is that
 }
@@ -175,6 +176,14 @@ func (l *library) ask() {
 		if f, err := l.symbol(name); err == nil {
 			l.number = int(C.ps_version_number(f))
 			l.version = fmt.Sprintf("%d.%d.%d", l.number/10000, l.number/100%100, l.number%100)
+		}
+	case "libnccl":
+		if f, err := l.symbol("ncclGetVersion"); err == nil {
+			l.number = int(C.ps_nccl_version(f))
+			l.version = fmt.Sprintf("%d.%d.%d", l.number/10000, l.number/100%100, l.number%100)
+			if l.number < 10000 { // before 2.9
+				l.version = fmt.Sprintf("%d.%d.%d", l.number/1000, l.number/100%10, l.number%100)
+			}
 		}
 	}
 }

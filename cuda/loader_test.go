@@ -147,7 +147,7 @@ func TestLibrariesForADroppedDevice(t *testing.T) {
 		}
 	}
 	r := both.reportFor([]Device{volta, volta})
-	if len(r) != 4 || r[0].Name != "libcuda" || !strings.Contains(r[0].Fix, "driver") || !errors.Is(r[1].Err, ErrNotFound) || !strings.Contains(r[1].Fix, "-cu12") {
+	if len(r) != 5 || r[0].Name != "libcuda" || !strings.Contains(r[0].Fix, "driver") || !errors.Is(r[1].Err, ErrNotFound) || !strings.Contains(r[1].Fix, "-cu12") {
 		t.Errorf("for an old device there are %+v", r)
 	}
 	if r[2].Path != filepath.Join(old, "libcudnn.so.9") || r[3].Path != filepath.Join(now, "libcublasLt.so.12") {
@@ -173,7 +173,7 @@ func TestLoadOfSomethingElse(t *testing.T) {
 		t.Errorf("Load returns %v", err)
 	}
 	libs := Libraries(Options{Search: []string{dir}})
-	if len(libs) != 4 || libs[0].Name != "libcuda" || libs[0].Err == nil || libs[0].Path == "" {
+	if len(libs) != 5 || libs[0].Name != "libcuda" || libs[0].Err == nil || libs[0].Path == "" {
 		t.Errorf("Libraries returns %+v", libs)
 	}
 }

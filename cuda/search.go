@@ -46,6 +46,9 @@ func knowns(major int) []known {
 		{"libnvrtc", append(versioned("libnvrtc"), "libnvrtc.so"), false, wheel("nvidia-cuda-nvrtc-cu12", "nvidia-cuda-nvrtc")},
 		{"libcudnn", []string{"libcudnn.so.9"}, false, wheel("nvidia-cudnn-cu12", "nvidia-cudnn-cu13")},
 		{"libcublasLt", versioned("libcublasLt"), false, wheel("nvidia-cublas-cu12", "nvidia-cublas")},
+		{"libnccl", []string{"libnccl.so.2"}, false, func(major int) string {
+			return "for several GPUs, " + wheel("nvidia-nccl-cu12", "nvidia-nccl-cu13")(major)
+		}},
 	}
 }
 

@@ -240,3 +240,37 @@ func BenchmarkLaunch(b *testing.B) {
 		}
 	}
 }
+
+// TestCaptureOfTwoStreams captures work of a second stream: it is part of the graph if the
+// first one waits for it, and else an error.
+func TestCaptureOfTwoStreams(t *testing.T) {
+	r := newRig(t, 100)
+	side := must[*Stream](t)(r.c.NewStream())
+	fork, join := must[*Event](t)(r.c.NewOrderEvent()), must[*Event](t)(r.c.NewOrderEvent())
+	scale := func(s *Stream, by float32) {
+		t.Helper()
+		a := scaleArgs{r.x, by, int32(r.n)}
+		check(t, s.Launch(r.f, [3]int{1, 1, 1}, [3]int{128, 1, 1}, 0, unsafe.Pointer(&a), int(unsafe.Sizeof(a))))
+	}
+	for _, joined := range []bool{false, true} {
+		check(t, r.s.BeginCapture())
+		scale(r.s, 2)
+		check(t, r.s.Record(fork))
+		check(t, side.Wait(fork))
+		scale(side, 3)
+		check(t, side.Record(join))
+		if joined {
+			check(t, r.s.Wait(join))
+			scale(r.s, 5)
+		}
+		g, err := r.s.EndCapture()
+		if !joined {
+			wantError(t, err, "CUDA_ERROR_STREAM_CAPTURE_UNJOINED")
+			continue
+		}
+		check(t, err)
+		check(t, g.Launch(r.s))
+		r.want(t, 30)
+		check(t, g.Close())
+	}
+}

@@ -5,6 +5,10 @@ import "log/slog"
 // A Ptr is an address in a device's memory. Zero is no address.
 type Ptr uint64
 
+// A CommID is the number of a communicator of NCCL, which its ranks must be told: it
+// says where they meet.
+type CommID [128]byte
+
 // Options say where Load looks and what it keeps.
 type Options struct {
 	// Search holds folders that are looked in before all others.
@@ -25,7 +29,7 @@ type Source struct {
 
 // A Library says what became of one of the libraries.
 type Library struct {
-	Name    string // "libcuda", "libnvrtc", "libcudnn", "libcublasLt"
+	Name    string // "libcuda", "libnvrtc", "libcudnn", "libcublasLt", "libnccl"
 	Path    string // the file that was opened, empty if none was
 	Version string // "13.0"; empty where it could not be asked
 	Err     error  // why it cannot be used, with where it was looked for

@@ -22,7 +22,9 @@ func (p *plan) early(a aliases) {
 
 // ready returns the first place at which step s, now at place i, may be: behind
 // what makes its inputs and behind whoever reads or writes the variables that it
-// overwrites. Collectives keep their order: it is that of all ranks.
+// overwrites. Collectives keep their order: it is that of all ranks. Where batch norms
+// exchange too (SyncBatchNorm), all ranks have the same graph but for its shapes, and so the same
+// places.
 func (p *plan) ready(a aliases, s *step, i int) int {
 	touched := make(map[*Value]bool)
 	for _, o := range s.out {

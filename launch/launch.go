@@ -28,6 +28,9 @@ type Process struct {
 	// "" and 0 if it does not.
 	Addr string
 	Port int
+	// Job tells this job from others on the same machines, and a job that was started again
+	// from its first start; "" if the launcher does not.
+	Job string
 }
 
 // A launcher's variables: each entry may have several, of which the first that is set
@@ -106,10 +109,29 @@ func number(getenv func(string) string, names []string, none int, to *int) (bool
 	return false, nil
 }
 
+// PortEnv is the environment variable that names the port of the first process, the same at
+// all of them, where another one than the launcher's must serve.
+const PortEnv = "POTSTILL_PORT"
+
 // meet finds out where the first process can be met.
 func (p *Process) meet(getenv func(string) string) error {
+	if err := p.master(getenv); err != nil {
+		return err
+	}
+	_, err := number(getenv, []string{PortEnv}, p.Port, &p.Port)
+	return err
+}
+
+func (p *Process) master(getenv func(string) string) error {
+	p.Job = getenv("SLURM_JOB_ID")
+	if p.Launcher == Torchrun {
+		p.Job = getenv("TORCHELASTIC_RUN_ID") + " " + getenv("TORCHELASTIC_RESTART_COUNT")
+	}
 	if p.Addr = getenv("MASTER_ADDR"); p.Addr != "" {
 		_, err := number(getenv, []string{"MASTER_PORT"}, 29500, &p.Port)
+		if getenv("TORCHELASTIC_USE_AGENT_STORE") == "True" {
+			p.Port++ // torchrun itself listens there
+		}
 		return err
 	}
 	if p.Launcher != Slurm {

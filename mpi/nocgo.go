@@ -27,6 +27,9 @@ func (w *World) AllGather(out, in []byte) error { return errBuild }
 // AllToAll returns Open's error.
 func (w *World) AllToAll(out, in []byte) error { return errBuild }
 
+// Err returns nil.
+func (w *World) Err() error { return nil }
+
 // Library returns nothing.
 func (w *World) Library() string { return "" }
 

@@ -58,7 +58,7 @@ func (o Options) hint() string {
 	case "Slurm":
 		return ", or start with srun --mpi=pmix, or --mpi=pmi2 for MPICH"
 	case "torchrun":
-		return "; processes on CPUs are started with mpirun or srun, torchrun is for GPUs"
+		return "; processes on CPUs are started with mpirun or srun, those of torchrun want --device cuda"
 	}
 	return ""
 }

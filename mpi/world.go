@@ -39,6 +39,7 @@ type World struct {
 	sent     atomic.Int64
 	watch    watch
 	err      error // of the thread: what all calls fail with
+	failed   atomic.Pointer[error]
 }
 
 // A request is what the thread is to do.
@@ -135,6 +136,10 @@ func (w *World) serve() bool {
 	case r := <-w.requests:
 		if r.err = w.err; r.err == nil {
 			r.err = w.do(r)
+			var gone *PeerError
+			if errors.As(r.err, &gone) {
+				w.fail(r.err)
+			}
 		}
 		left := r.kind == leave
 		close(r.done)
@@ -151,8 +156,25 @@ func (w *World) look() {
 		C.ps_mpi_abort(&w.m, C.int(code))
 	}
 	if w.err == nil {
-		w.err = w.watch.look(w)
+		w.fail(w.watch.look(w))
 	}
+}
+
+// fail keeps an error that is for good.
+func (w *World) fail(err error) {
+	if err != nil {
+		w.err = err
+		w.failed.Store(&err)
+	}
+}
+
+// Err returns a *PeerError if a rank is known to be gone. Any goroutine may call it, also
+// while another one exchanges.
+func (w *World) Err() error {
+	if err := w.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // pollMicroseconds is how long the thread asks for the end of an exchange before it looks

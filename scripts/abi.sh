@@ -4,7 +4,7 @@
 #
 #   scripts/abi.sh                            headers of CUDA 12 and 13, from PyPI
 #   scripts/abi.sh 12                         of CUDA 12 only
-#   CUDA_HOME=/usr/local/cuda scripts/abi.sh  those there, and cuDNN's in CUDNN_HOME if it is set
+#   CUDA_HOME=/usr/local/cuda scripts/abi.sh  those there, and cuDNN's and NCCL's in CUDNN_HOME and NCCL_HOME if these are set
 #
 # It prints a line for each set of headers and fails at the first mismatch.
 # From PyPI come the libraries with the headers, some 2 GB on disk for a version;
@@ -18,11 +18,11 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 1' INT TERM
 
-# wheels VERSION: those that hold cuda.h and what it includes, nvrtc.h, cublasLt.h and cudnn.h
+# wheels VERSION: those that hold cuda.h and what it includes, nvrtc.h, cublasLt.h, cudnn.h and nccl.h
 wheels() {
   case $1 in
-  12) echo nvidia-cuda-runtime-cu12 nvidia-cuda-nvcc-cu12 nvidia-cuda-cccl-cu12 nvidia-cuda-nvrtc-cu12 nvidia-cublas-cu12 'nvidia-cudnn-cu12>=9,<10' ;;
-  13) echo 'nvidia-cuda-runtime>=13,<14' 'nvidia-cuda-crt>=13,<14' 'nvidia-cuda-cccl>=13,<14' 'nvidia-cuda-nvrtc>=13,<14' 'nvidia-cublas>=13,<14' 'nvidia-cudnn-cu13>=9,<10' ;;
+  12) echo nvidia-cuda-runtime-cu12 nvidia-cuda-nvcc-cu12 nvidia-cuda-cccl-cu12 nvidia-cuda-nvrtc-cu12 nvidia-cublas-cu12 'nvidia-cudnn-cu12>=9,<10' nvidia-nccl-cu12 ;;
+  13) echo 'nvidia-cuda-runtime>=13,<14' 'nvidia-cuda-crt>=13,<14' 'nvidia-cuda-cccl>=13,<14' 'nvidia-cuda-nvrtc>=13,<14' 'nvidia-cublas>=13,<14' 'nvidia-cudnn-cu13>=9,<10' nvidia-nccl-cu13 ;;
   *)
     echo "abi.sh: there are headers of CUDA 12 and 13, not of $1" >&2
     exit 2
@@ -63,8 +63,8 @@ check() {
     if grep -q 'static assertion' "$tmp/log"; then echo "$name: mismatch"; else echo "$name: the headers cannot be compiled"; fi >&2
     exit 1
   fi
-  # The stand-ins define cuDNN's and cuBLASLt's functions under NVIDIA's declarations.
-  for f in cudnn cudnn_fused cublaslt; do
+  # The stand-ins define cuDNN's, cuBLASLt's and NCCL's functions under NVIDIA's declarations.
+  for f in cudnn cudnn_fused cublaslt nccl; do
     "${CC:-cc}" -std=gnu11 -Wall -Werror -DPOTSTILL_ABI "${include[@]}" -fsyntax-only cuda/fake/csrc/$f.c
   done
   "$tmp/abi" "$name"
@@ -73,7 +73,7 @@ check() {
 constants | sort -u >"$tmp/constants.inc"
 
 if [[ -n ${CUDA_HOME:-} ]]; then
-  check "$CUDA_HOME" "$CUDA_HOME/include" ${CUDNN_HOME:+"$CUDNN_HOME/include"}
+  check "$CUDA_HOME" "$CUDA_HOME/include" ${CUDNN_HOME:+"$CUDNN_HOME/include"} ${NCCL_HOME:+"$NCCL_HOME/include"}
   exit
 fi
 [[ $# -gt 0 ]] || set -- 12 13

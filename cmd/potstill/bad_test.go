@@ -131,10 +131,14 @@ func TestUsage(t *testing.T) {
 		{"trian"}, {"train", "--epochs", "many"}, {"train", "--device", "gpu"}, {"train", "--no-such-flag"},
 		{"eval"}, {"predict", "--model", "x"}, {"summary", "cnn-dwpw", "--input", "256"}, {"bench"},
 		{"train", "--normalize", "0.5"}, {"train", "--normalise", "0.5"}, {"quantize", "--model", "x", "--scheme", "int4"},
+		{"prune", "--model", "x", "--criterion", "l9"}, {"distill", "--teacher-precision", "int4"},
 	} {
 		r := potstill(t, args...)
 		if lines := strings.Count(r.err, "\n"); r.code != 2 || lines != 1 || !strings.HasPrefix(r.err, "potstill: ") || r.out != "" {
 			t.Errorf("potstill %v: exit status %d, standard error %q, standard output %q", args, r.code, r.err, r.out)
+		}
+		if strings.Contains(r.err, `""`) {
+			t.Errorf("potstill %v: %q has a value that nobody gives", args, r.err)
 		}
 		if !strings.Contains(r.err, "--help") {
 			t.Errorf("potstill %v: %q does not point to --help", args, r.err)

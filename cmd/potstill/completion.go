@@ -82,7 +82,8 @@ func candidates(n *kong.Node, words []string) (found []candidate, files bool) {
 	}
 	last := words[len(words)-1]
 	var wants *kong.Flag // the flag whose value comes next
-	given, flags := 0, true
+	var given []string   // arguments
+	flags := true
 	for _, w := range words[:len(words)-1] {
 		switch {
 		case wants != nil:
@@ -97,7 +98,7 @@ func candidates(n *kong.Node, words []string) (found []candidate, files bool) {
 			if child := childOf(n, w); child != nil {
 				n = child
 			} else {
-				given++
+				given = append(given, w)
 			}
 		}
 	}
@@ -198,20 +199,36 @@ func childOf(n *kong.Node, word string) *kong.Node {
 }
 
 // argumentsOf returns the commands below n, or what its next argument can be.
-func argumentsOf(n *kong.Node, given int) (found []candidate, files bool) {
+func argumentsOf(n *kong.Node, words []string) (found []candidate, files bool) {
 	for _, c := range n.Children {
 		if !c.Hidden {
 			found = append(found, candidate{c.Name, c.Help})
 		}
 	}
+	given := len(words)
 	if k := len(n.Positional); k > 0 && given >= k && n.Positional[k-1].IsSlice() {
 		given = k - 1
 	}
 	if given < len(n.Positional) {
+		if n.Positional[given].Name == "step" {
+			return stepsOf(words[0]), false
+		}
 		more, ok := valuesOf(n.Positional[given], "")
 		found, files = append(found, more...), ok
 	}
 	return found, files
+}
+
+// stepsOf returns the names of a recipe's steps.
+func stepsOf(name string) (found []candidate) {
+	r, err := recipe(name)
+	if err != nil {
+		return nil
+	}
+	for _, s := range r.Steps {
+		found = append(found, candidate{s.Name(), s.Kind})
+	}
+	return found
 }
 
 // valuesOf returns what a flag's or an argument's value can be: what its type

@@ -29,7 +29,11 @@ func TestCandidates(t *testing.T) {
 	}{
 		{words: "", want: "train study completion", not: "--help"},
 		{words: "tr", want: "train", not: "study"},
-		{words: "study ", want: "run list show", not: "train"},
+		{words: "study ", want: "run step export list show", not: "train"},
+		{words: "study step hw7 ", want: "teacher", not: "hw7"},
+		{words: "study step hw7 teacher t", want: "teacher", not: "student"},
+		{words: "study step nothing.yaml "},
+		{words: "study export --to ", want: "make slurm"},
 		{words: "train --ar", want: "--arch", not: "--base"},
 		{words: "train --arch ", want: "cnn-dwpw resnet18", not: "--base", files: true},
 		{words: "train --arch=cnn", want: "--arch=cnn-dwpw", not: "--arch=resnet18", files: true},

@@ -25,7 +25,7 @@ func TestDevicesWithCUDA(t *testing.T) {
 	}
 	has(t, list[1], "name", "model", "memory_bytes", "compute_capability", "multiprocessors", "driver")
 	info := v["cuda"].(map[string]any)
-	if info["available"] != true || len(info["libraries"].([]any)) != 4 {
+	if info["available"] != true || len(info["libraries"].([]any)) != 5 {
 		t.Errorf("cuda is %v", info)
 	}
 	if text := succeeds(t, "devices").out; !strings.Contains(text, "cuda:0") || !strings.Contains(text, "libnvrtc 12") {

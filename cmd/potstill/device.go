@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/gpu"
@@ -103,6 +104,42 @@ func (f deviceFlags) another(a *app, b engine.Backend, threads int) (engine.Back
 
 // openGPU opens a CUDA device.
 func (f deviceFlags) openGPU(a *app, n int) (*gpu.Backend, error) {
+	if a.ranks.process != nil {
+		return f.openCard(a)
+	}
+	return f.newGPU(a, n)
+}
+
+// openCard opens this rank's card, and has it exchange with those of the others.
+func (f deviceFlags) openCard(a *app) (*gpu.Backend, error) {
+	n, err := visibleCards(a)
+	if err == nil {
+		n, err = a.ranks.card(n)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := f.newGPU(a, n)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.joinCards(b); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// visibleCards returns how many cards the driver shows to this process.
+func visibleCards(a *app) (int, error) {
+	d, err := cuda.Load(cuda.Options{Logger: a.log})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", engine.ErrNoDevice, err)
+	}
+	devices, err := d.Devices()
+	return len(devices), err
+}
+
+func (f deviceFlags) newGPU(a *app, n int) (*gpu.Backend, error) {
 	return gpu.New(gpu.Options{Device: n, TF32: f.TF32, Deterministic: f.Deterministic, NoLibraries: f.OwnKernels, Logger: a.log})
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/potstill/potstill/distill/study"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
@@ -49,7 +50,7 @@ func TestFieldsAreDocumented(t *testing.T) {
 		}
 	}
 	for _, v := range []any{
-		kernelBench{}, modelBench{}, lrFound{}, stepBench{}, devices{}, cacheInfo{}, cachePruned{}, versionInfo{}, studyInfo{}, report.Results{},
+		kernelBench{}, modelBench{}, lrFound{}, stepBench{}, devices{}, cacheInfo{}, cachePruned{}, versionInfo{}, studyInfo{}, report.Results{}, report.Shrink{}, study.Made{},
 		prediction{}, evaluation{}, fileSummary{}, outcome{}, comparison{}, pruned{}, factorized{}, quantized{}, converted{}, verified{}, engine.Plan{}, trainBench{},
 	} {
 		walk(reflect.TypeOf(v), reflect.TypeOf(v).Name())

@@ -34,14 +34,15 @@ type commands struct {
 	Distill   distillCmd   `cmd:"" help:"Train a model under a teacher."`
 	Prune     pruneCmd     `cmd:"" help:"Take channels out of a model: to a ratio or a target, by a criterion."`
 	Factorize factorizeCmd `cmd:"" aliases:"factorise" help:"Take a model's layers apart into ones of lower rank."`
-	Quantize  quantizeCmd  `cmd:"" aliases:"quantise" help:"Store a model's weights in 8 or 16 bits."`
+	Quantize  quantizeCmd  `cmd:"" aliases:"quantise" help:"Store a model in fewer bits: weights in 2 to 16 and, with images, activations in 8."`
+	Shrink    shrinkCmd    `cmd:"" help:"Find the best net for a budget of bytes, time, parameters, multiply-adds or memory."`
 	Convert   convertCmd   `cmd:"" help:"Take a model from PyTorch, ONNX, the study or safetensors, or to these."`
 	Eval      evalCmd      `cmd:"" help:"Measure a model on labeled images."`
 	Predict   predictCmd   `cmd:"" help:"Classify image files."`
 	Verify    verifyCmd    `cmd:"" help:"Hold the translation of ONNX models to ONNX's own test cases."`
 	Summary   summaryCmd   `cmd:"" help:"List a model's layers, parameters, multiply-adds and bytes."`
 	Explain   explainCmd   `cmd:"" help:"Print the plan of a model's training step or inference."`
-	Bench     benchCmd     `cmd:"" help:"Measure training, or every kernel, on this machine."`
+	Bench     benchCmd     `cmd:"" help:"Measure training, a model, or every kernel, on this machine."`
 	Cache     cacheCmd     `cmd:"" help:"Show, prune or clear what is kept of decoded images."`
 	Warm      warmCmd      `cmd:"" help:"Compile the kernels that nets need on a CUDA device, ahead of time."`
 	Devices   devicesCmd   `cmd:"" help:"List what potstill can compute on."`
@@ -106,7 +107,7 @@ func run(args []string, stdout, stderr *os.File) int {
 		return exited // help has been shown
 	}
 	if err != nil {
-		c.line(fmt.Sprintf("potstill: %s; see potstill %s--help", oneLine(err.Error()), commandOf(err)))
+		c.line(fmt.Sprintf("potstill: %s; see potstill %s--help", usage(err), commandOf(err)))
 		return exitUsage
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -141,6 +142,12 @@ func (helpCmd) Help() string {
 
 // Run does nothing.
 func (helpCmd) Run() error { return nil }
+
+// usage is what a usage error says, in one line. That a flag may be left out, which kong counts
+// among its values, is no value to choose.
+func usage(err error) string {
+	return strings.Replace(oneLine(err.Error()), `must be one of "",`, "must be one of ", 1)
+}
 
 // helped turns "help COMMAND" into "COMMAND --help", and a command line without
 // any word into a request for help.

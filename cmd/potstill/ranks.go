@@ -14,15 +14,28 @@ import (
 
 	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/gpu"
 	"github.com/potstill/potstill/launch"
 	"github.com/potstill/potstill/mpi"
+	"github.com/potstill/potstill/rendezvous"
 )
 
 // ranks are the processes that a launcher has started, as one of them sees them. The zero
 // ranks are those of a process that is alone.
 type ranks struct {
 	process *launch.Process
-	world   *mpi.World
+	world   world      // nil before they have met
+	cards   *gpu.Peers // nil where they compute on CPUs
+}
+
+// A world is a way for the hosts of several ranks.
+type world interface {
+	engine.Peers
+	Library() string
+	Sent() int64
+	Err() error
+	Abort(code int)
+	Close() error
 }
 
 // rank is the number of this process.
@@ -35,10 +48,25 @@ func (r *ranks) rank() int {
 
 // peers are what a job is given of them: nil for a process that is alone.
 func (r *ranks) peers() engine.Peers {
+	switch {
+	case r.cards != nil:
+		return r.cards
+	case r.world != nil:
+		return r.world
+	}
+	return nil
+}
+
+// outcome says how they have trained together, nil for a process that is alone.
+func (r *ranks) outcome() *ranksOutcome {
 	if r.world == nil {
 		return nil
 	}
-	return r.world
+	o := &ranksOutcome{r.world.Size(), r.world.Library(), r.world.Sent()}
+	if r.cards != nil {
+		o.Over, o.Sent = r.cards.Library()+"; "+o.Over, o.Sent+r.cards.Sent()
+	}
+	return o
 }
 
 // join finds out whether a launcher has started this process, and joins the others. All but
@@ -54,16 +82,67 @@ func (a *app) join(d deviceFlags) error {
 		a.console.hush()
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	if _, asked := d.Device.cuda(); asked {
-		return fmt.Errorf("%s has started %d processes, and several train together on CPUs only: leave out --device, or start one process", p.Launcher, p.Size)
+	_, onCards := d.Device.cuda()
+	if onCards && d.Device != "cuda" {
+		return fmt.Errorf("%s has started %d processes, and --device %s would give all of them one card: give --device cuda, and each takes the card of its number on its machine", p.Launcher, p.Size, d.Device)
 	}
-	if a.ranks.world, err = mpi.Open(mpi.Options{Launcher: p.Launcher, Size: p.Size}); err != nil {
+	if err := a.meet(p, onCards); err != nil {
 		return err
 	}
-	if d.Threads == 0 {
+	if d.Threads == 0 && !onCards {
 		runtime.GOMAXPROCS(p.Threads(onlineProcessors(), runtime.GOMAXPROCS(0)))
 	}
 	return a.introduce()
+}
+
+// meet has the hosts meet: over MPI or, where there is none and cards carry what is large, at
+// the address that the launcher names.
+func (a *app) meet(p *launch.Process, onCards bool) error {
+	var missing error
+	if !onCards || p.Launcher != launch.Torchrun {
+		w, err := mpi.Open(mpi.Options{Launcher: p.Launcher, Size: p.Size})
+		if err == nil {
+			a.ranks.world = w
+			return nil
+		}
+		if !onCards || p.Addr == "" {
+			return err
+		}
+		missing = err
+	}
+	w, err := rendezvous.Open(rendezvous.Options{Rank: p.Rank, Size: p.Size, Addr: p.Addr, Port: p.Port, Name: p.Job})
+	if err != nil {
+		return errors.Join(err, missing)
+	}
+	a.ranks.world = w
+	return nil
+}
+
+// card returns which of the cards that this process sees is its own.
+func (r *ranks) card(visible int) (int, error) {
+	p := r.process
+	switch {
+	case visible < 2: // the launcher shows each process its own, or there is one process a machine
+		return 0, nil
+	case p.Local < 0:
+		return 0, fmt.Errorf("%s does not say which number rank %d has on its machine, where there are %d cards: show each process its own (CUDA_VISIBLE_DEVICES)", p.Launcher, p.Rank, visible)
+	case p.Local >= visible:
+		return 0, fmt.Errorf("rank %d is number %d on its machine, which has %d cards: start at most %d processes there", p.Rank, p.Local, visible, visible)
+	}
+	return p.Local, nil
+}
+
+// joinCards has the cards of all ranks exchange over NCCL.
+func (a *app) joinCards(b *gpu.Backend) (err error) {
+	if a.ranks.world == nil || a.ranks.cards != nil {
+		return nil
+	}
+	if a.ranks.cards, err = b.Join(a.ranks.world); err != nil {
+		a.ranks.cards = nil
+		return err
+	}
+	a.log.Info(fmt.Sprintf("the cards of %d ranks exchange over %s", a.ranks.world.Size(), a.ranks.cards.Library()))
+	return nil
 }
 
 // introduce has rank 0 say which process each rank is: the launcher names a process that
@@ -136,6 +215,7 @@ func (a *app) part(err error) error {
 	a.console.speak()
 	a.fail(err)
 	w.Abort(exitFailure)
+	mpi.Exit(exitFailure) // where Abort has not ended this process, too
 	return err
 }
 

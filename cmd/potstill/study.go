@@ -11,9 +11,11 @@ import (
 
 // studyCmd is potstill study.
 type studyCmd struct {
-	Run  studyRunCmd  `cmd:"" help:"Run a study, or resume it."`
-	List studyListCmd `cmd:"" help:"List the built-in recipes."`
-	Show studyShowCmd `cmd:"" help:"Print a recipe."`
+	Run    studyRunCmd    `cmd:"" help:"Run a study, or resume it."`
+	Step   studyStepCmd   `cmd:"" help:"Do single steps of a study."`
+	Export studyExportCmd `cmd:"" help:"Write a study's steps for GNU make, or for Slurm."`
+	List   studyListCmd   `cmd:"" help:"List the built-in recipes."`
+	Show   studyShowCmd   `cmd:"" help:"Print a recipe."`
 }
 
 // recipe returns the built-in recipe of that name, or the one in the file.

@@ -30,14 +30,22 @@ type studyFlags struct {
 	deviceFlags
 }
 
-// options are those of a study in a folder.
-func (f studyFlags) options(a *app, dir string, jobs int, b engine.Backend) (study.Options, error) {
-	if jobs < 1 {
-		return study.Options{}, fmt.Errorf("--jobs %d: give the number of steps to do at a time, 1 or more", jobs)
+// studyRunFlags are those of commands that do a study's steps.
+type studyRunFlags struct {
+	Jobs   int    `default:"1" placeholder:"N" help:"Steps to do at a time. They share the processor's threads; what is timed runs alone. Results do not depend on it."`
+	Out    string `placeholder:"DIR" help:"Folder for the report and the steps' work; out/NAME if not given."`
+	Expect string `placeholder:"SHA256" help:"Refuse a recipe whose text has another SHA-256: study export gives it."`
+}
+
+// options are those of a study.
+func (f studyFlags) options(a *app, run studyRunFlags, recipe string, b engine.Backend) (study.Options, error) {
+	if run.Jobs < 1 {
+		return study.Options{}, fmt.Errorf("--jobs %d: give the number of steps to do at a time, 1 or more", run.Jobs)
 	}
 	return study.Options{
-		Dir: dir, Data: f.Data, Size: f.Size, Epochs: f.Epochs, Batch: f.Batch, LR: f.LR, Seed: f.Seed, Seeds: f.Seeds, Quick: f.Quick,
-		Jobs: jobs, OpenBackend: func(threads int) (engine.Backend, error) { return f.another(a, b, threads) },
+		Dir: studyDir(run.Out, recipe), Data: f.Data, Size: f.Size, Epochs: f.Epochs, Batch: f.Batch, LR: f.LR, Seed: f.Seed, Seeds: f.Seeds,
+		Quick: f.Quick, Expect: run.Expect,
+		Jobs: run.Jobs, OpenBackend: func(threads int) (engine.Backend, error) { return f.another(a, b, threads) },
 		Open:   data.Options{Strict: f.Strict, EXIF: f.EXIF, CacheDir: f.Cache},
 		Logger: a.log, Progress: &studyProgress{console: a.console}, Version: theVersion(), Command: commandLine(a.args),
 	}, nil
@@ -53,9 +61,8 @@ type studyRunCmd struct {
 	Recipe string `arg:"" optional:"" default:"hw7" help:"hw7, hw7-quick, or a recipe's file."`
 
 	studyFlags
-	Jobs   int    `default:"1" placeholder:"N" help:"Steps to do at a time. They share the processor's threads; what is timed runs alone. Results do not depend on it."`
-	Out    string `placeholder:"DIR" help:"Folder for the report and the steps' work; out/NAME if not given."`
-	Resume bool   `help:"Insist on going on: an error if nothing has been begun. Finished steps are never done again in any case."`
+	studyRunFlags
+	Resume bool `help:"Insist on going on: an error if nothing has been begun. Finished steps are never done again in any case."`
 	jsonFlag
 }
 
@@ -81,14 +88,14 @@ func (c *studyRunCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	c.Out = studyDir(c.Out, c.Recipe)
 	if c.Resume {
-		if ok, err := exists(filepath.Join(c.Out, "work")); err != nil || !ok {
-			return fmt.Errorf("resume: no study has been begun in %s; start without --resume", c.Out)
+		dir := studyDir(c.Out, c.Recipe)
+		if ok, err := exists(filepath.Join(dir, "work")); err != nil || !ok {
+			return fmt.Errorf("resume: no study has been begun in %s; start without --resume", dir)
 		}
 	}
 	return c.deviceFlags.with(a, func(b engine.Backend) error {
-		o, err := c.options(a, c.Out, c.Jobs, b)
+		o, err := c.options(a, c.studyRunFlags, c.Recipe, b)
 		if err != nil {
 			return err
 		}

@@ -191,7 +191,7 @@ type outcome struct {
 // A ranksOutcome says how several processes have trained together.
 type ranksOutcome struct {
 	Ranks int    `json:"ranks"`
-	Over  string `json:"over"`       // the library that carried what they exchanged
+	Over  string `json:"over"`       // the libraries that carried what they exchanged
 	Sent  int64  `json:"sent_bytes"` // by rank 0 to the others
 }
 
@@ -212,9 +212,7 @@ func printOutcome(a *app, asJSON bool, out *fit.Outcome, images int, teacher *te
 		Best: out.BestPath, Last: out.LastPath, Params: m.Params(), Bytes: out.BytesBest, BestEpoch: r.Best.Epoch,
 		ValAccuracy: r.Best.ValAccuracy, Interval: metrics.Wilson(r.Best.ValAccuracy, images), ValLoss: r.Best.ValLoss, Stopped: r.Stopped, Teacher: teacher, History: r.History,
 	}
-	if w := a.ranks.world; w != nil {
-		o.Ranks = &ranksOutcome{w.Size(), w.Library(), w.Sent()}
-	}
+	o.Ranks = a.ranks.outcome()
 	switch {
 	case asJSON && a.jsonLines:
 		return json.NewEncoder(a.out).Encode(o)

@@ -41,6 +41,7 @@ type runFlags struct {
 	LabelSmoothing float64       `placeholder:"E" help:"Share of the label that is spread over all classes."`
 	Sparsity       float64       `placeholder:"S" help:"Draw the scales of batch norms to 0 with S times the sum of their sizes, as 1e-4, before a cut by --criterion bn-scale."`
 	Patience       int           `placeholder:"N" help:"Stop after N epochs without a better validation accuracy."`
+	SyncBN         bool          `name:"sync-bn" help:"Several ranks: batch norms take their statistics from the batches of all, instead of each rank's own."`
 	DropLast       bool          `help:"Leave out an epoch's last batch if it is smaller."`
 }
 
@@ -132,7 +133,7 @@ func (f runFlags) config() (train.Config, error) {
 			Kind: f.Schedule, Warmup: f.Warmup, WarmupEpochs: f.WarmupEpochs, Gamma: f.Gamma, MinLR: f.MinLR,
 		},
 		ClipNorm: float32(f.ClipNorm), Accumulate: f.Accumulate, EMA: float32(f.EMA),
-		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast,
+		Precision: f.Precision, HostAugment: f.HostAugment, LabelSmoothing: float32(f.LabelSmoothing), Patience: f.Patience, DropLast: f.DropLast, SyncBatchNorm: f.SyncBN,
 	}
 	if w := f.ClassWeights; w != nil {
 		c.ClassWeights, c.BalancedWeights = w.list, w.balanced

@@ -35,6 +35,7 @@ var libraries = []library{
 	{file: "libcudnn_graph.so.9", pattern: "part_graph.c"},
 	{file: "libcudnn.so.9", pattern: "cudnn*.c", needs: []string{"libcuda.so.1"}, link: []string{"-lm"}},
 	{file: "libcublasLt.so.12", pattern: "cublaslt*.c", needs: []string{"libcuda.so.1"}, link: []string{"-lm"}},
+	{file: "libnccl.so.2", pattern: "nccl.c", needs: []string{"libcuda.so.1"}},
 }
 
 var errNoCompiler = errors.New("fake: no C compiler (install one, or name it in CC)")

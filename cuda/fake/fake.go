@@ -1,8 +1,8 @@
 // Package fake stands in for CUDA's libraries, so that what drives a GPU can be
 // tested where there is none.
 //
-// [Build] compiles libcuda.so.1, libnvrtc.so.12, libcudnn.so.9 and
-// libcublasLt.so.12 from C sources of its own. They have the entry points that
+// [Build] compiles libcuda.so.1, libnvrtc.so.12, libcudnn.so.9, libcublasLt.so.12
+// and libnccl.so.2 from C sources of its own. They have the entry points that
 // package cuda calls, with the errors that the real ones give. The device is
 // the host: its memory is ordinary memory, a program that NVRTC compiles becomes
 // a shared object (see csrc/prelude.h for what of CUDA it may use), and a launch
@@ -24,6 +24,9 @@
 // As on a device, such an error stays with the context: every later call
 // returns it until the primary context has been released.
 //
+// Ranks of NCCL are processes of one machine, up to eight. One that is gone is waited for
+// until the communicator is aborted.
+//
 // These variables of the environment are read while a process runs:
 //
 //	FAKE_MEMORY    bytes of device memory (default 256 MiB)
@@ -41,6 +44,11 @@
 //	               times slower and want a folder of cached kernels of their own
 //	FAKE_QUEUE     "lazy" does a stream's work only when somebody waits for it
 //	FAKE_FAIL      failures, "call:code:after,…", as [Fail] injects them
+//	FAKE_NCCL_NOTICES
+//	               not 0: NCCL notices that a rank is gone, and says so as an
+//	               asynchronous error
+//	FAKE_NCCL_VERSION
+//	               what NCCL says of its version (default 23007, which is 2.30.7)
 //	CC             the C compiler
 package fake
 

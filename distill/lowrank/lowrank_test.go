@@ -2,6 +2,7 @@ package lowrank
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -137,5 +138,14 @@ func TestRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%+v: %v, want %q", o, err, want)
 		}
+	}
+}
+
+// TestFactorizeStops: a context that ends stops a factorization between two decompositions.
+func TestFactorizeStops(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, _, err := Factorize(ctx, compress.Env{}, drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4}), Options{MACs: 0.5, Untimed: true}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a factorization that was stopped ended with %v", err)
 	}
 }

@@ -24,10 +24,12 @@ type factorizer struct {
 
 	macs   int64 // of the net
 	params int
+
+	stopped func() error // of the context: large decompositions take seconds each
 }
 
 func factorize(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report, error) {
-	f := &factorizer{env: env, c: c, o: o, why: make(map[string]string), times: make(map[string][2]float64)}
+	f := &factorizer{env: env, c: c, o: o, why: make(map[string]string), times: make(map[string][2]float64), stopped: ctx.Err}
 	if err := f.open(); err != nil {
 		return nil, nil, err
 	}
@@ -120,6 +122,9 @@ func (f *factorizer) at(l *layer, strength float64) (split, error) {
 	}
 	var best split
 	for _, form := range l.forms(or(f.o.Form, "auto")) {
+		if err := f.stopped(); err != nil {
+			return split{}, err
+		}
 		x, err := l.spectrum(form)
 		if err != nil {
 			return split{}, err
@@ -273,18 +278,14 @@ func (f *factorizer) finish(plan map[string]split) (*checkpoint.Checkpoint, *Rep
 	r := &Report{MACsBefore: f.macs, ParamsBefore: f.params, MACsAfter: f.macs, ParamsAfter: f.params}
 	for _, l := range f.all {
 		s := plan[l.name]
-		x := Split{Layer: l.name, Form: s.form, Why: f.why[l.name], MACsBefore: l.macs(split{}), ParamsBefore: l.params(split{}), MACsAfter: l.macs(s), ParamsAfter: l.params(s)}
+		x := l.report(s)
+		x.Why = f.why[l.name]
 		r.MACsAfter += x.MACsAfter - x.MACsBefore
 		r.ParamsAfter += x.ParamsAfter - x.ParamsBefore
 		if t, ok := f.times[l.name]; ok {
 			x.MSBefore, x.MSAfter = t[0], t[1]
 		}
-		switch {
-		case s.form == "tucker":
-			x.Ranks = []int{s.in, s.r}
-		case s.form != "":
-			x.Ranks = []int{s.r}
-		case x.Why == "":
+		if s.form == "" && x.Why == "" {
 			x.Why = "no rank has fewer multiply-adds"
 		}
 		if s.form != "" {

@@ -107,3 +107,9 @@ func roundActivation(x []float32, q *layers.Quantizer) []float32 {
 	}
 	return out
 }
+
+// RoundWeight returns what the codes of a weight stand for: w in PyTorch's layout, of
+// so many rows, each with a scale of its own, in so many bits.
+func RoundWeight(w []float32, rows, bits int) []float32 {
+	return rounded(w, weightScales(w, rows, bits, true), weightFake(bits, true))
+}

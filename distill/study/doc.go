@@ -49,6 +49,11 @@
 //	quantize  the model of from: by scheme: affine8, affine8-channel, float16, or
 //	          int8, with the settings of quant.Options; with learned: what trains
 //	          from: it is quantization-aware training
+//	shrink    the best net for a budget, under:, found by a search from the model of
+//	          from:, or from a family, start:, whose net is grown and trained first
+//	          (shrink.Method; docs/shrink.md), under the model of teacher:, else its
+//	          own. epochs are those of its last training; freeze, lr_scale and sparsity
+//	          do not apply. The search's report lies in the step's folder
 //	import    a model's file, file:, of any format that potstill reads: its own,
 //	          PyTorch's, ONNX, the study's pickles, safetensors. It may be a
 //	          teacher:, and a from: whatever its classes are, for a file of
@@ -83,7 +88,8 @@
 // again. So a study that was stopped, or killed, continues where it was, a
 // training run from its last checkpoint, to the bit; and a change of one step's
 // settings redoes that step and those that depend on it. Measurements of
-// speed depend on the exact device and its threads as well. A step that an
+// speed, and searches under a limit of time, depend on the exact device and its
+// threads as well. A step that an
 // earlier version finished without some of today's figures is measured again,
 // not made again. Folders of
 // earlier settings stay, for going back to them, and may be deleted.
@@ -93,5 +99,6 @@
 // Options.Jobs steps are done at a time, by as many processes as run the study in
 // the same folder: each claims a step before it does it, in the folder claims,
 // and a process that dies leaves its claims to the others (package claim). What is
-// timed is done alone on its machine.
+// timed is done alone on its machine. [Make] does single steps, for programs that
+// run commands in an order of their own; [Recipe.Tasks] says what each step needs.
 package study

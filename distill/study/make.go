@@ -39,6 +39,10 @@ func (s *session) make(ctx context.Context, u *unit, o *outcome) error {
 		}
 	case u.step.Kind == kindEvaluate:
 		return s.measure(ctx, u, o, u.from.file())
+	case u.step.Kind == kindShrink:
+		if err := s.shrink(ctx, u, o); err != nil {
+			return err
+		}
 	case trains(u.step.Kind):
 		if err := s.train(ctx, u, o); err != nil {
 			return err

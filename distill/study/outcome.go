@@ -16,6 +16,7 @@ import (
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/prune"
 	"github.com/potstill/potstill/distill/quant"
+	"github.com/potstill/potstill/distill/shrink"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/metrics"
@@ -141,7 +142,7 @@ func (s *session) setKey(u *unit) error {
 			return fmt.Errorf("read %s: %w; name a model's file", u.step.File, bare(err))
 		}
 	}
-	if u.step.Kind == kindEvaluate {
+	if m, ok := u.method.(*shrink.Method); u.step.Kind == kindEvaluate || ok && m.Timed() {
 		c.Device = fmt.Sprintf("%s with %d threads", s.b.Name(), threads(s.b))
 	}
 	for at, other := range map[*string]*unit{&c.From: u.from, &c.Base: u.base} {

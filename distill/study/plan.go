@@ -1,6 +1,7 @@
 package study
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/prune"
+	"github.com/potstill/potstill/distill/shrink"
 	"github.com/potstill/potstill/engine/yamldoc"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint/onnxnet"
@@ -176,6 +178,12 @@ func (r *Recipe) validateStep(s *Step) error {
 			return r.errAt(at, "passes go up to 1000 and mistakes to 24, not %d and %d", s.Passes, s.Mistakes)
 		}
 	}
+	if m, ok := s.method.(*shrink.Method); ok && m.Start != "" {
+		if len(s.From) > 0 {
+			return r.errAt(yamldoc.Join(at, "start"), "step %s starts from the model of %s; remove start or from", s.name, s.From[0])
+		}
+		return r.validateMethod(s, at)
+	}
 	if len(s.From) == 0 {
 		return r.errAt(at+"#", "step %s needs a model to work on; add from: and the name of a step", s.name)
 	}
@@ -185,19 +193,46 @@ func (r *Recipe) validateStep(s *Step) error {
 	return nil
 }
 
-// validateMethod reports settings of a compression method that make no sense,
-// at the first of them.
+// validateMethod reports settings of a compression method that make no sense, at the
+// one without which they would, or at the first without which the error is another.
 func (r *Recipe) validateMethod(s *Step, at string) error {
 	err := s.method.Validate()
 	if err == nil {
 		return nil
 	}
+	var keys []string // those that are given
 	for _, key := range yamldoc.Keys(reflect.TypeOf(s.method).Elem()) {
 		if r.source.Has(yamldoc.Join(at, key)) {
-			return r.errAt(yamldoc.Join(at, key), "step %s: %v", s.name, err)
+			keys = append(keys, key)
 		}
 	}
-	return r.errAt(at+"#", "step %s: %v", s.name, err)
+	if len(keys) == 0 {
+		return r.errAt(at+"#", "step %s: %v", s.name, err)
+	}
+	blamed := ""
+	for _, key := range keys {
+		other := without(s.method, key).Validate()
+		if other == nil {
+			blamed = key
+			break
+		}
+		if blamed == "" && other.Error() != err.Error() {
+			blamed = key
+		}
+	}
+	return r.errAt(yamldoc.Join(at, cmp.Or(blamed, keys[0])), "step %s: %v", s.name, err)
+}
+
+// without returns a method's settings but for one key, which is left out.
+func without(m compress.Method, key string) compress.Method {
+	out := reflect.New(reflect.TypeOf(m).Elem())
+	out.Elem().Set(reflect.ValueOf(m).Elem())
+	for i := range out.Elem().NumField() {
+		if out.Elem().Type().Field(i).Tag.Get("yaml") == key {
+			out.Elem().Field(i).SetZero()
+		}
+	}
+	return out.Interface().(compress.Method)
 }
 
 // validateKeys refuses keys that would have no effect.
@@ -211,11 +246,14 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 	}
 	if trains(s.Kind) {
 		settings := yamldoc.Keys(reflect.TypeFor[Settings]())
-		if s.Kind != kindDistill && len(s.Teacher) == 0 {
-			settings = slices.DeleteFunc(settings, func(k string) bool {
-				return slices.Contains([]string{"kd", "dot", "temperature", "alpha", "teacher_precision", "teacher_shares"}, k)
-			})
+		var without []string
+		switch {
+		case s.Kind == kindShrink:
+			without = []string{"freeze", "lr_scale", "sparsity"}
+		case s.Kind != kindDistill && len(s.Teacher) == 0:
+			without = []string{"kd", "dot", "temperature", "alpha", "teacher_precision", "teacher_shares"}
 		}
+		settings = slices.DeleteFunc(settings, func(k string) bool { return slices.Contains(without, k) })
 		allowed = append(allowed, settings...)
 	}
 	for _, key := range stepKeys() {
@@ -299,7 +337,10 @@ func (r *Recipe) expand(s *Step, froms, teachers []*unit) ([]*unit, error) {
 	u := unit{step: s, name: s.name, teachers: teachers, method: s.method}
 	if trains(s.Kind) {
 		var err error
-		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill || len(s.Teacher) > 0)
+		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill || s.Kind == kindShrink || len(s.Teacher) > 0)
+		if s.Kind == kindShrink { // of defaults, these are for steps of one training
+			u.train.Freeze, u.train.LRScales, u.train.Sparsity = nil, nil, 0
+		}
 		if err == nil {
 			err = u.train.validate(r.Data.sized())
 		}

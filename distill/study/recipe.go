@@ -64,8 +64,9 @@ const (
 	kindEvaluate = "evaluate"
 	kindImport   = "import"
 	// Every compression method (package compress) is a kind too. Of prune, the
-	// study knows chains.
-	kindPrune = "prune"
+	// study knows chains, and of shrink that it trains by itself.
+	kindPrune  = "prune"
+	kindShrink = "shrink"
 )
 
 // A Step makes a model from data and other steps' models, or measures some.

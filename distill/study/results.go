@@ -10,6 +10,7 @@ import (
 
 	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/distill/quant"
+	"github.com/potstill/potstill/distill/shrink"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine/metrics"
 )
@@ -283,8 +284,11 @@ func (u *unit) made() string {
 	case kindImport:
 		return "imported"
 	}
-	if q, ok := u.method.(*quant.Options); ok {
-		return q.Scheme
+	switch m := u.method.(type) {
+	case *quant.Options:
+		return m.Scheme
+	case *shrink.Method:
+		return "searched under " + strings.Join(m.Under, ", ")
 	}
 	if u.method != nil {
 		return u.step.Kind

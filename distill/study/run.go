@@ -30,6 +30,8 @@ type Options struct {
 	Seeds  int  // how many seeds to run, from the first on; 0: as the recipe says
 	Quick  bool // the quick form of a built-in recipe
 
+	Expect string // what the recipe's digest must be; "": anything
+
 	// Jobs is how many steps are done at a time; 0: one. They share the threads of
 	// the processor, and each opens a backend of its own of so many threads (0, where
 	// the backend has none to share). What is timed runs alone, on the backend of the
@@ -50,7 +52,8 @@ type Options struct {
 // Progress is told what a study does, of several steps where several are done at a
 // time. No two of its methods are called at the same time.
 type Progress interface {
-	// Begin opens step i (from 1) of n, which advances from 0 to total.
+	// Begin opens step i (from 1) of n, which advances from 0 to total; 0 where that is
+	// not known.
 	Begin(step string, i, n, total int)
 	// Advance says how far the step is, some ten times a second at most.
 	Advance(step string, done int, note string)
@@ -106,14 +109,14 @@ func Run(ctx context.Context, b engine.Backend, r *Recipe, o Options) (res *repo
 	return res, paths, err
 }
 
-// work does the named steps of a study and what they need, or all steps, and
-// then what is left to do with them.
+// work does the named steps of a study, or all steps, and then what is left to do
+// with them.
 func work(ctx context.Context, b engine.Backend, r *Recipe, o Options, names []string, then func(series) error) (err error) {
 	r, err = r.override(o)
 	if err != nil {
 		return err
 	}
-	if err := o.complete(); err != nil {
+	if err := cmp.Or(r.checkNames(names), o.complete()); err != nil {
 		return err
 	}
 	runs, err := newSeries(b, r, o)
@@ -135,7 +138,11 @@ func work(ctx context.Context, b engine.Backend, r *Recipe, o Options, names []s
 	for _, s := range runs {
 		s.ds = r.limit(ds)
 	}
-	if err := newSchedule(b, o, runs, claims, names).run(ctx); err != nil {
+	c, err := newSchedule(b, o, runs, claims, names)
+	if err != nil {
+		return err
+	}
+	if err := c.run(ctx); err != nil {
 		return err
 	}
 	return then(runs)
@@ -171,15 +178,12 @@ const maxJobs = 1024
 // override returns the recipe with the options in place of its own data, size
 // and seed.
 func (r *Recipe) override(o Options) (*Recipe, error) {
-	if o.Quick {
-		if r.builtin == "" {
-			return nil, fmt.Errorf("%s has no quick form: only built-in recipes have; lower the epochs instead", r.file)
-		}
-		quick, err := Builtin(r.builtin, true)
-		if err != nil {
-			return nil, err
-		}
-		r = quick
+	r, err := r.Form(o.Quick)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.expect(o.Expect); err != nil {
+		return nil, err
 	}
 	if o.Size < 0 || o.Epochs < 0 || o.Batch < 0 || o.LR < 0 {
 		return nil, fmt.Errorf("size %d, epochs %d, batch %d, lr %g: none may be negative", o.Size, o.Epochs, o.Batch, o.LR)
@@ -268,8 +272,11 @@ func (u *unit) note() string {
 	return text
 }
 
-// length is what a unit advances to.
+// length is what a unit advances to, 0 where that is not known.
 func (s *session) length(u *unit) int {
+	if u.step.Kind == kindShrink {
+		return 0
+	}
 	if !trains(u.step.Kind) {
 		return s.passes(u)
 	}

@@ -62,8 +62,8 @@ func (p *pause) next() time.Duration {
 }
 
 // newSchedule returns the schedule of all units of a series, or, with names, of
-// those that the named steps need, themselves included.
-func newSchedule(b engine.Backend, o Options, runs series, claims *claim.Folder, names []string) *schedule {
+// those of the named steps.
+func newSchedule(b engine.Backend, o Options, runs series, claims *claim.Folder, names []string) (*schedule, error) {
 	c := &schedule{b: b, o: o, claims: claims, said: make(map[string]string)}
 	for _, s := range runs {
 		of := make(map[*unit]*node)
@@ -76,30 +76,19 @@ func newSchedule(b engine.Backend, o Options, runs series, claims *claim.Folder,
 			of[u] = n
 			here = append(here, n)
 		}
-		c.nodes = append(c.nodes, needed(here, names)...)
+		if len(names) > 0 {
+			var err error
+			if here, err = s.only(here, names); err != nil {
+				return nil, err
+			}
+		}
+		c.nodes = append(c.nodes, here...)
 	}
 	for i, n := range c.nodes {
 		n.u.index = i
 	}
 	c.ended = make(chan *node, len(c.nodes))
-	return c
-}
-
-// needed returns the nodes of the named steps and what these need, in order.
-func needed(all []*node, names []string) []*node {
-	if len(names) == 0 {
-		return all
-	}
-	wanted := make(map[*node]bool)
-	for _, n := range slices.Backward(all) { // what is needed comes before what needs it
-		if wanted[n] || slices.Contains(names, n.u.step.name) {
-			wanted[n] = true
-			for _, other := range n.needs {
-				wanted[other] = true
-			}
-		}
-	}
-	return slices.DeleteFunc(slices.Clone(all), func(n *node) bool { return !wanted[n] })
+	return c, nil
 }
 
 // run does all units. When one fails, those under way are stopped, to be resumed

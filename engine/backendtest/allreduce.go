@@ -25,24 +25,60 @@ func RunPeers(t *testing.T, open func() (engine.Backend, error)) {
 		ranks = append(ranks, b)
 	}
 	for n := 1; n <= len(ranks); n++ {
-		t.Run(fmt.Sprintf("%d_ranks", n), func(t *testing.T) {
-			for _, shapes := range parameterShapes {
-				p := peersCase{ranks: ranks[:n], shapes: shapes}
-				for _, absent := range []bool{false, true} {
-					checkReduce(t, p, absent)
-				}
-				for active := 1; active <= n; active++ {
-					checkMove(t, p, active)
-				}
-			}
-		})
+		t.Run(fmt.Sprintf("%d_ranks", n), func(t *testing.T) { checkPeers(t, n, onGoroutines(ranks[:n])) })
 	}
 	t.Run("Gone", func(t *testing.T) { checkGone(t, ranks[0]) })
 }
 
-// A peersCase is what the ranks' op is held to.
+// RunRank is RunPeers for one rank of several processes, each of which calls it.
+func RunRank(t *testing.T, b engine.Backend, p engine.Peers) {
+	checkPeers(t, p.Size(), func(of func(p engine.Peers) engine.Collective, in func(rank int) [][]float32, wait bool, then func(rank int, got [][]float32, err error)) {
+		got, err := exchangeOn(b, of(p), in(p.Rank()), wait)
+		then(p.Rank(), got, err)
+	})
+}
+
+// A runner runs an op at the ranks that it knows of, on what in returns for each, and tells
+// what each has then.
+type runner func(of func(p engine.Peers) engine.Collective, in func(rank int) [][]float32, wait bool, then func(rank int, got [][]float32, err error))
+
+// onGoroutines runs ops on backends that are ranks, each in a goroutine.
+func onGoroutines(ranks []engine.Backend) runner {
+	return func(of func(p engine.Peers) engine.Collective, in func(rank int) [][]float32, wait bool, then func(rank int, got [][]float32, err error)) {
+		peers := engine.LocalPeers(len(ranks))
+		got, errs := make([][][]float32, len(peers)), make([]error, len(peers))
+		var all sync.WaitGroup
+		for r, peer := range peers {
+			all.Go(func() {
+				if got[r], errs[r] = exchangeOn(ranks[r], of(peer), in(r), wait); errs[r] != nil {
+					peer.Leave(errs[r].Error())
+				}
+			})
+		}
+		all.Wait()
+		for r := range peers {
+			then(r, got[r], errs[r])
+		}
+	}
+}
+
+// checkPeers checks the ops of n ranks.
+func checkPeers(t reporter, n int, run runner) {
+	for _, shapes := range parameterShapes {
+		p := peersCase{n: n, run: run, shapes: shapes}
+		for _, absent := range []bool{false, true} {
+			checkReduce(t, p, absent)
+		}
+		for active := 1; active <= n; active++ {
+			checkMove(t, p, active)
+		}
+	}
+}
+
+// A peersCase is what the op of n ranks is held to.
 type peersCase struct {
-	ranks  []engine.Backend
+	n      int
+	run    runner
 	shapes [][]int
 }
 
@@ -74,25 +110,14 @@ func (p peersCase) specs(k int) (all []engine.Spec) {
 
 // check runs the op of every rank and holds what each has then to want.
 func (p peersCase) check(t reporter, what string, of func(p engine.Peers) engine.Collective, in func(rank int) [][]float32, wait bool, want [][]float32) {
-	peers := engine.LocalPeers(len(p.ranks))
-	got, errs := make([][][]float32, len(peers)), make([]error, len(peers))
-	var all sync.WaitGroup
-	for r, peer := range peers {
-		all.Go(func() {
-			if got[r], errs[r] = exchangeOn(p.ranks[r], of(peer), in(r), wait); errs[r] != nil {
-				peer.Leave(errs[r].Error())
-			}
-		})
-	}
-	all.Wait()
-	for r := range peers {
-		name := fmt.Sprintf("%s of %v on rank %d of %d", what, p.shapes, r, len(peers))
-		if errs[r] != nil {
-			t.Errorf("%s: %v", name, errs[r])
-			continue
+	p.run(of, in, wait, func(r int, got [][]float32, err error) {
+		name := fmt.Sprintf("%s of %v on rank %d of %d", what, p.shapes, r, p.n)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			return
 		}
-		equalBits(t, name, got[r], want)
-	}
+		equalBits(t, name, got, want)
+	})
 }
 
 // exchangeOn runs a collective on tensors of b, in one buffer.
@@ -167,9 +192,9 @@ func equalBits(t reporter, what string, got, want [][]float32) {
 }
 
 func checkReduce(t reporter, p peersCase, absent bool) {
-	away := len(p.ranks) - 1 // the rank that is absent
+	away := p.n - 1 // the rank that is absent
 	var want [][]float32
-	for r := range p.ranks {
+	for r := range p.n {
 		if absent && r == away {
 			continue
 		}
@@ -201,7 +226,7 @@ func checkReduce(t reporter, p peersCase, absent bool) {
 
 func checkMove(t reporter, p peersCase, active int) {
 	op := engine.MoveStatistics{Active: active}
-	pair := peersCase{ranks: p.ranks, shapes: append(slices.Clone(p.shapes), p.shapes...)}
+	pair := peersCase{n: p.n, run: p.run, shapes: append(slices.Clone(p.shapes), p.shapes...)}
 	for i := range p.shapes {
 		op.Momentum = append(op.Momentum, 0.1/float32(1+i))
 	}

@@ -11,3 +11,7 @@ import (
 func TestPeers(t *testing.T) {
 	backendtest.RunPeers(t, func() (engine.Backend, error) { return cpu.New(cpu.Options{Threads: 1}) })
 }
+
+func TestSyncBatchNorm(t *testing.T) {
+	backendtest.RunSync(t, func() (engine.Backend, error) { return cpu.New(cpu.Options{Threads: 2}) })
+}

@@ -19,6 +19,7 @@ import (
 var arguments = map[string]map[string]any{
 	"activation":   {"activation_args": activationArgs{}, "activation_backward_args": activationBackwardArgs{}},
 	"adaptivepool": {"adaptive_avg_pool_args": adaptiveArgs{}},
+	"allreduce":    {"pack_args": packArgs{}, "rank_sum_args": rankSumArgs{}, "move_statistics_args": moveStatisticsArgs{}},
 	"augment":      {"augment_args": augmentArgs{}},
 	"batchnorm": {"bn_stats_args": bnStatsArgs{}, "bn_finish_args": bnFinishArgs{}, "bn_apply_args": bnApplyArgs{},
 		"bn_fold_args": bnFoldArgs{}},
@@ -47,15 +48,16 @@ var arguments = map[string]map[string]any{
 	"channelwise": {"channelwise_args": channelwiseArgs{}, "channelwise_grad_args": channelwiseGradArgs{}, "channelwise_total_args": channelwiseTotalArgs{},
 		"slope_total_args": slopeTotalArgs{}, "rowwise_args": rowwiseArgs{}},
 	"pad2d": {"pad2d_args": pad2dArgs{}}, "localresponsenorm": {"local_response_args": responseArgs{}},
-	"pointwise": {"pointwise_args": pointwiseArgs{}},
-	"mse":       {"mse_args": mseArgs{}},
-	"softmax":   {"softmax_args": softmaxArgs{}},
-	"quantize":  {"quantize_args": quantizeArgs{}, "dequantize_args": dequantizeArgs{}, "lookup_args": lookupArgs{}},
-	"qadd":      {"qadd_args": qaddArgs{}, "qmul_args": qmulArgs{}},
-	"qconcat":   {"qconcat_args": qconcatArgs{}, "qflatten_args": qflattenArgs{}},
-	"qpool":     {"qmaxpool_args": qpoolArgs{}, "qavgpool_args": qpoolArgs{}},
-	"qconv2d":   {"qconv2d_args": qconv2DArgs{}, "qpack_args": qpackArgs{}},
-	"split_sum": {"split_sum_args": splitSumArgs{}},
+	"pointwise":     {"pointwise_args": pointwiseArgs{}},
+	"mse":           {"mse_args": mseArgs{}},
+	"softmax":       {"softmax_args": softmaxArgs{}},
+	"quantize":      {"quantize_args": quantizeArgs{}, "dequantize_args": dequantizeArgs{}, "lookup_args": lookupArgs{}},
+	"qadd":          {"qadd_args": qaddArgs{}, "qmul_args": qmulArgs{}},
+	"qconcat":       {"qconcat_args": qconcatArgs{}, "qflatten_args": qflattenArgs{}},
+	"qpool":         {"qmaxpool_args": qpoolArgs{}, "qavgpool_args": qpoolArgs{}},
+	"qconv2d":       {"qconv2d_args": qconv2DArgs{}, "qpack_args": qpackArgs{}},
+	"split_sum":     {"split_sum_args": splitSumArgs{}},
+	"syncbatchnorm": {"sync_bn_join_args": syncJoinArgs{}, "sync_bn_grad_join_args": syncGradJoinArgs{}},
 }
 
 var (

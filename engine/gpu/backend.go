@@ -69,6 +69,8 @@ type Backend struct {
 	capturing bool      // in Record
 	enqueued  int       // kernels, since the backend was made
 
+	peers *Peers // nil where there are no other ranks
+
 	helpers *helpers // that copy large inputs, nil before the first such
 
 	flag cuda.Ptr // of AllFinite: a word, 0 before the first call
@@ -174,14 +176,21 @@ func (b *Backend) usable() error {
 	case b.lost != nil:
 		return b.lost
 	}
-	return nil
+	return b.peers.gone()
 }
+
+// ended reports whether the run is over before its end: the device is lost, or another rank is
+// gone. What is closed then has nothing more to say.
+func (b *Backend) ended() bool { return b.lost != nil || b.peers.gone() != nil }
 
 var errClosed = errors.New("the backend is closed")
 
 // wrap gives an error of the driver its sentinel, and keeps it if the device
-// is lost.
+// is lost. Where another rank is gone it returns that.
 func (b *Backend) wrap(err error) error {
+	if gone := b.peers.gone(); gone != nil { // whatever it was, it has ended because of this
+		return gone
+	}
 	if err == nil { // and nothing is allocated
 		return nil
 	}
@@ -228,8 +237,8 @@ func (b *Backend) Sync() error {
 }
 
 // Close waits for the end of the work and frees all that the backend holds, its
-// buffers and recordings too. Of a device that is lost nothing is to be freed,
-// and nothing is said again.
+// buffers and recordings too. Of a device that is lost nothing is to be freed, and
+// nothing is said again, nor of a rank that is gone.
 func (b *Backend) Close() error {
 	if b.closed {
 		return nil
@@ -252,6 +261,9 @@ func (b *Backend) Close() error {
 	for _, f := range b.closers {
 		do(f)
 	}
+	if b.peers != nil {
+		do(b.peers.close)
+	}
 	if b.flag != 0 {
 		do(func() error { return b.ctx.Free(b.flag) })
 	}
@@ -268,7 +280,7 @@ func (b *Backend) Close() error {
 	if b.ctx != nil {
 		do(b.ctx.Close)
 	}
-	if b.lost != nil {
+	if b.ended() {
 		return nil
 	}
 	if err := errors.Join(errs...); err != nil {

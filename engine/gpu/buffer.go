@@ -95,7 +95,7 @@ func (m *buffer) Close() error {
 	if m.p == 0 {
 		return nil
 	}
-	if m.backend.lost != nil {
+	if m.backend.ended() {
 		m.p = 0
 		return nil
 	}

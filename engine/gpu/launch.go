@@ -46,10 +46,15 @@ func (b *Backend) function(source, name string, defines ...string) (*cuda.Functi
 // mirror of its C struct; it is copied before launch returns. A grid without
 // blocks is no work. Nothing is allocated.
 func launch[A any](b *Backend, f *cuda.Function, grid, block [3]int, shared int, args *A) error {
+	return launchIn(b.stream, f, grid, block, shared, args)
+}
+
+// launchIn is launch for a stream of its own.
+func launchIn[A any](s *cuda.Stream, f *cuda.Function, grid, block [3]int, shared int, args *A) error {
 	if grid[0] == 0 || grid[1] == 0 || grid[2] == 0 {
 		return nil
 	}
-	return b.stream.Launch(f, grid, block, shared, unsafe.Pointer(args), int(unsafe.Sizeof(*args)))
+	return s.Launch(f, grid, block, shared, unsafe.Pointer(args), int(unsafe.Sizeof(*args)))
 }
 
 // ceilDiv returns ⌈a/b⌉.

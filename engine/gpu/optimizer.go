@@ -11,8 +11,8 @@ func init() {
 	lowers((*Backend).lowerOptimizer, engine.Adam{}, engine.SGD{}, engine.Accumulate{}, engine.EMA{}, engine.ClipScale{})
 }
 
-// What optimizer.cu defines: threads of a block, tensors of a launch and
-// elements of a block, for the optimizers and for the norm.
+// What tensors.cuh and optimizer.cu define: threads of a block, tensors of a launch and
+// elements of a block, for most kernels and for the norm.
 const (
 	optimizerThreads = 256
 	optimizerTensors = 100

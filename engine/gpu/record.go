@@ -102,6 +102,7 @@ type recording struct {
 	backend *Backend
 	graph   *cuda.Graph  // nil if nothing was enqueued
 	again   func() error // instead of a graph
+	sent    int64        // the bytes that a replay sends to other ranks
 	closed  bool
 }
 
@@ -120,11 +121,12 @@ func (b *Backend) Record(enqueue func() error) (engine.Recording, error) {
 		return nil, b.wrap(fmt.Errorf("starting a recording: %w", err))
 	}
 	b.capturing = true
-	before := b.enqueued
+	before, sent := b.enqueued, b.peers.Sent()
 	failure := enqueue()
 	b.capturing = false
 	graph, err := b.stream.EndCapture()
-	r := &recording{backend: b, graph: graph}
+	r := &recording{backend: b, graph: graph, sent: b.peers.Sent() - sent}
+	b.peers.count(-r.sent) // nothing has been sent yet
 	if b.spoiled(failure, err) {
 		b.log.Warn("the work cannot be captured as a graph and is enqueued anew at each run, which is slower",
 			"device", b.Name(), "reason", errors.Join(failure, err))
@@ -173,6 +175,7 @@ func (r *recording) Replay() error {
 	case r.graph == nil:
 		return nil
 	}
+	r.backend.peers.count(r.sent)
 	return r.backend.wrap(r.graph.Launch(r.backend.stream))
 }
 
@@ -181,7 +184,7 @@ func (r *recording) Close() error {
 	if r.closed {
 		return nil
 	}
-	if r.backend.lost != nil {
+	if r.backend.ended() {
 		r.closed = true
 		return nil
 	}

@@ -239,7 +239,7 @@ func (s *staging) Close() error {
 		return nil
 	}
 	s.closed = true
-	if s.b.closed || s.b.lost != nil {
+	if s.b.closed || s.b.ended() {
 		return nil
 	}
 	if err := s.b.wrap(s.b.stream.Sync()); err != nil {

@@ -102,6 +102,10 @@ type Config struct {
 	// memory. It changes no result.
 	HostAugment bool
 
+	// SyncBatchNorm has batch norms in training take their statistics from the batches of all
+	// Peers together (see [engine.SyncBatchNorm]), where each rank would take them from its own.
+	SyncBatchNorm bool
+
 	// Peers, if not nil, are the processes that train together, each with a trainer
 	// of the same settings and of the same data: see "Several ranks" in the package's
 	// documentation. Batch and Accumulate are those of each rank.
@@ -211,6 +215,7 @@ func (c Config) normalized() Config {
 	if c.Peers != nil && c.Peers.Size() == 1 {
 		c.Peers = nil
 	}
+	c.SyncBatchNorm = c.SyncBatchNorm && c.Peers != nil // one rank's batch is all there is
 	return c
 }
 

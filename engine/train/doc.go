@@ -49,11 +49,13 @@
 // each step takes Accumulate batches of every rank, or what is left of the epoch. The
 // gradients, each times its batch's share of the step's images, are added up over
 // the ranks in the order of these (see [engine.AllReduce]), and all ranks make the same update.
-// Batch norms see their rank's batch alone; their running statistics are moved by
-// all batches, in the order in which one process would meet them. Every figure is
+// Batch norms see their rank's batch alone, or with Config.SyncBatchNorm those of all ranks;
+// in the first case their running statistics are moved by all batches, in the order in which one
+// process would meet them. Every figure is
 // gathered, so that all ranks decide alike. With Accumulate 1 a run has the bits of one
 // process with Accumulate n, and either can be resumed as the other; with more, ranks add
-// up batches before they add up over the ranks, and a run is resumed by as many ranks.
+// up batches before they add up over the ranks, and a run is resumed by as many ranks; so it is
+// with SyncBatchNorm, where n ranks come near one process whose batches are n times as large.
 //
 // # Contracts with the net
 //

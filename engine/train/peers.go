@@ -28,10 +28,11 @@ func (c Config) checkRanks(images int) error {
 }
 
 // ordered returns the number of ranks, if the sums of a run depend on it: each rank
-// adds up several batches, and then the ranks' sums are added up. Else it is 0: a run may
-// be resumed by another number of ranks whose batches make the same steps.
+// adds up several batches, and then the ranks' sums are added up, or batch norms see the
+// batches of as many ranks. Else it is 0: a run may be resumed by another number of ranks whose
+// batches make the same steps.
 func (c Config) ordered() int {
-	if c.ranks() > 1 && c.Accumulate > 1 {
+	if c.ranks() > 1 && (c.Accumulate > 1 || c.SyncBatchNorm) {
 		return c.ranks()
 	}
 	return 0

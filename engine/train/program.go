@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
@@ -65,7 +66,11 @@ func (ps *programs) of(k stepKey) (*program, error) {
 // write writes the step down for batches of this shape.
 func (ps *programs) write(k stepKey) (g *engine.Graph, p *program, err error) {
 	b, p := engine.NewBuilder(engine.NewGraph()), &program{}
-	if k.n == 0 {
+	switch {
+	case k.n == 0 && ps.step.c.SyncBatchNorm:
+		err = ps.writeAbsent(b, p, k.active)
+		return b.Graph(), p, err
+	case k.n == 0:
 		p.WrittenStep, err = ps.step.buildIdle(b, k.active)
 		return b.Graph(), p, err
 	}
@@ -75,6 +80,41 @@ func (ps *programs) write(k stepKey) (g *engine.Graph, p *program, err error) {
 	}
 	p.WrittenStep, err = ps.step.build(b, images, ps.classes, k.weight, k.active)
 	return b.Graph(), p, err
+}
+
+// absentImages is how many images a rank without a batch makes up.
+const absentImages = 2
+
+// writeAbsent writes the step of a rank that has no batch, and whose batch norms take part in
+// those of the others: that of two black images (for one alone a batch norm of one pixel has no
+// variance), of which nothing else counts.
+func (ps *programs) writeAbsent(b *engine.Builder, p *program, active int) (err error) {
+	blank := make(engine.Bindings)
+	image := func(name string, h, w, c int) *engine.Value {
+		v := b.Input(name, engine.F32(absentImages, h, w, c))
+		blank[v] = make([]byte, v.Bytes())
+		return v
+	}
+	loader := ps.source.loader
+	h, w, c := loader.Shape()
+	images := []*engine.Value{image("images", h, w, c)}
+	for i := range ps.source.views {
+		h, w, c := loader.ViewShape(i)
+		images = append(images, image(fmt.Sprintf("images.%d", i+1), h, w, c))
+	}
+	if p.WrittenStep, err = ps.step.build(b, images, ps.classes, 1, active); err != nil {
+		return err
+	}
+	target := make([]float32, absentImages*ps.classes)
+	for i := range absentImages {
+		target[i*ps.classes] = 1
+	}
+	blank[p.Target] = engine.Bytes(target)
+	if p.Index != nil {
+		blank[p.Index] = make([]byte, p.Index.Bytes())
+	}
+	maps.Copy(p.In, blank)
+	return nil
 }
 
 // optimizer returns the program that runs the optimizer on the accumulated

@@ -53,9 +53,12 @@ func (r *recorder) save(kind string, s *Snapshot) error {
 
 func (r *recorder) final() *Snapshot { return r.last[len(r.last)-1] }
 
+// dropout is that of the nets that start makes.
+var dropout float32 = 0.3
+
 // start returns a trainer of a new net in a new store, both seeded by seed.
 func start(t *testing.T, ds *data.Dataset, c Config, seed uint64, h Hooks) *Trainer {
-	net, store := newConvNet(0.3), newStore(t)
+	net, store := newConvNet(dropout), newStore(t)
 	fill(t, store, net.vars, seed)
 	return newTrainer(t, net, store, ds, c, h)
 }

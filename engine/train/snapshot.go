@@ -103,6 +103,7 @@ type settings struct {
 	Eval       string          `json:"eval"`
 	Images     int             `json:"images"`
 	Data       string          `json:"data"` // the dataset's fingerprint
+	SyncBN     bool            `json:"sync_batch_norm,omitempty"`
 	// Ranks is the number of ranks, where the result depends on it: see ordered.
 	Ranks int `json:"ranks,omitempty"`
 }
@@ -116,7 +117,7 @@ func (t *Trainer) settings() settings {
 		Optimizer: t.c.Optimizer, Schedule: t.c.Schedule, ClipNorm: t.c.ClipNorm, EMA: t.c.EMA,
 		Smoothing: t.c.LabelSmoothing, Mixup: t.c.MixupAlpha, CutMix: t.c.CutMixAlpha, Weights: t.c.ClassWeights,
 		Balanced: t.c.BalancedWeights, Sampling: t.c.BalancedSampling, Precision: t.c.Precision,
-		Images: t.source.images.Len(), Data: t.data, Ranks: t.c.ordered(),
+		Images: t.source.images.Len(), Data: t.data, SyncBN: t.c.SyncBatchNorm, Ranks: t.c.ordered(),
 	}
 }
 

@@ -26,7 +26,7 @@ type Step struct {
 }
 
 // NewStep returns the step of a net. Of c it takes Objective, Optimizer,
-// ClipNorm, Accumulate, EMA, LabelSmoothing, Precision and Seed.
+// ClipNorm, Accumulate, EMA, LabelSmoothing, Precision, Seed, Peers and SyncBatchNorm.
 func NewStep(net Net, c Config) *Step {
 	c = c.normalized()
 	return &Step{net: net, c: c, state: newState(net, c), feed: newFeed(c.Seed), ofBatch: make(map[*engine.Variable]*engine.Variable)}
@@ -79,7 +79,9 @@ func (s *Step) Build(b *engine.Builder, images []*engine.Value, classes int, wei
 	return s.build(b, images, classes, weight, s.c.ranks())
 }
 
-// build is Build where the ranks below active have a batch.
+// build is Build where the ranks below active have a batch. A rank beyond is given images
+// all the same where it takes part in the batch norms of the others (SyncBatchNorm); nothing
+// else of it counts.
 func (s *Step) build(b *engine.Builder, images []*engine.Value, classes int, weight float32, active int) (*WrittenStep, error) {
 	if want := 1 + len(s.c.Objective.Views()); len(images) != want {
 		return nil, fmt.Errorf("the step takes %d views of its images, %d are given", want, len(images))
@@ -96,7 +98,7 @@ func (s *Step) build(b *engine.Builder, images []*engine.Value, classes int, wei
 	if err := s.forward(b, w, in); err != nil {
 		return nil, err
 	}
-	if err := s.share(b.Graph()); err != nil {
+	if err := s.share(b.Graph(), active); err != nil {
 		return nil, err
 	}
 	if err := s.descend(b, w, weight, active); err != nil {
@@ -168,10 +170,10 @@ func (s *Step) descend(b *engine.Builder, w *WrittenStep, weight float32, active
 	}
 	switch {
 	case s.c.Accumulate > 1:
-		s.accumulate(b, w, grads, weight)
+		s.accumulate(b, w, grads, weight, s.absent(active))
 		s.move(b, active)
 	case s.c.Peers != nil:
-		sums := s.reduce(b, w, grads, weight, false)
+		sums := s.reduce(b, w, grads, weight, s.absent(active))
 		s.move(b, active)
 		s.update(b, w, s.reduced(b, sums))
 	default:
@@ -213,13 +215,21 @@ func (s *Step) pick(b *engine.Builder, in []*engine.Value, vars []*engine.Variab
 	return in
 }
 
-// accumulate adds the gradients to the accumulators.
-func (s *Step) accumulate(b *engine.Builder, w *WrittenStep, grads []*engine.Value, weight float32) {
+// accumulate adds the gradients to the accumulators; of a rank that is absent, to
+// variables that nobody reads, so that the gradients are computed at all.
+func (s *Step) accumulate(b *engine.Builder, w *WrittenStep, grads []*engine.Value, weight float32, absent bool) {
 	defer b.Scope("accumulate")()
 	first := b.Input("first", engine.F32())
 	w.In[first] = engine.Bytes(s.feed.first)
 	in := append([]*engine.Value{first}, grads...)
-	b.Apply(engine.Accumulate{K: len(grads), Weight: weight}, s.pick(b, in, s.state.accs)...)
+	accs := s.state.accs
+	if absent {
+		accs = make([]*engine.Variable, len(accs))
+		for i, v := range s.state.accs {
+			accs[i] = &engine.Variable{Name: "absent." + v.Name, Spec: v.Spec}
+		}
+	}
+	b.Apply(engine.Accumulate{K: len(grads), Weight: weight}, s.pick(b, in, accs)...)
 }
 
 // A group is the parameters that share a factor of the learning rate: places in

@@ -11,11 +11,32 @@ import (
 // before the first are there.
 const bucketBytes = 4 << 20
 
+// absent reports whether this rank has no batch where the ranks below active have one.
+func (s *Step) absent(active int) bool { return s.c.rank() >= active }
+
 // share leaves to all ranks what a batch would change beside the gradients: the running
 // statistics of batch norms.
-func (s *Step) share(g *engine.Graph) (err error) {
+func (s *Step) share(g *engine.Graph, active int) error {
 	if s.c.Peers == nil {
 		return nil
+	}
+	moved, err := s.shareStatistics(g, active)
+	if err != nil {
+		return err
+	}
+	for _, v := range append(s.net.Variables(), s.c.Objective.State()...) {
+		if g.Overwrites(v) && !moved[v] {
+			return fmt.Errorf("each batch changes %s, which several ranks cannot share: train in one process", v.Name)
+		}
+	}
+	return nil
+}
+
+// shareStatistics has all ranks' batches move the running statistics, and returns those that
+// the step moves by itself, at all ranks alike.
+func (s *Step) shareStatistics(g *engine.Graph, active int) (moved map[*engine.Variable]bool, err error) {
+	if s.c.SyncBatchNorm {
+		return g.SyncStatistics(s.c.Peers, s.absent(active)), nil
 	}
 	s.statistics, err = g.DeferStatistics(func(running *engine.Variable) *engine.Variable {
 		v := s.ofBatch[running]
@@ -25,20 +46,12 @@ func (s *Step) share(g *engine.Graph) (err error) {
 		}
 		return v
 	})
-	if err != nil {
-		return err
-	}
-	for _, v := range append(s.net.Variables(), s.c.Objective.State()...) {
-		if g.Overwrites(v) {
-			return fmt.Errorf("each batch changes %s, which several ranks cannot share: train in one process", v.Name)
-		}
-	}
-	return nil
+	return nil, err
 }
 
 // move moves the running statistics by the batches of the ranks below active.
 func (s *Step) move(b *engine.Builder, active int) {
-	if s.c.Peers != nil {
+	if s.c.Peers != nil && !s.c.SyncBatchNorm {
 		defer b.Scope("statistics")()
 		b.MoveStatistics(s.statistics, s.c.Peers, active)
 	}

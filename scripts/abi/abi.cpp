@@ -15,10 +15,12 @@
 
 #include <cublasLt.h>
 #include <cudnn.h>
+#include <nccl.h>
 
 #define POTSTILL_ABI
 #include "../../cuda/cublaslt.h"
 #include "../../cuda/cudnn.h"
+#include "../../cuda/nccl.h"
 
 #include <cstddef>
 #include <cstdio>
@@ -110,10 +112,13 @@ static void libraries() {
 #define F(result, name, params) PROTOTYPE(name, result, params)
     DNN_FUNCTIONS(F)
     LT_FUNCTIONS(F)
+    NCCL_FUNCTIONS(F)
+    NCCL_OPTIONAL(F)
 #undef F
 #define C(name, value) number(#name, (unsigned long long)(name), value);
     DNN_CONSTANTS(C)
     LT_CONSTANTS(C)
+    NCCL_CONSTANTS(C)
 #undef C
     PERF(cudnnConvolutionFwdAlgoPerf_t)
     PERF(cudnnConvolutionBwdDataAlgoPerf_t)
@@ -140,7 +145,7 @@ int main(int, char **argv) {
         std::fprintf(stderr, "%s: mismatch\n", argv[1]);
         return 1;
     }
-    std::printf("%s: cuda.h %d.%d, cublasLt.h %d.%d.%d, cudnn.h %d.%d.%d: %d prototypes, %d constants, %d structs agree\n",
+    std::printf("%s: cuda.h %d.%d, cublasLt.h %d.%d.%d, cudnn.h %d.%d.%d, nccl.h %d.%d.%d: %d prototypes, %d constants, %d structs agree\n",
                 argv[1], CUDA_VERSION / 1000, CUDA_VERSION % 1000 / 10, CUBLAS_VER_MAJOR, CUBLAS_VER_MINOR, CUBLAS_VER_PATCH,
-                CUDNN_MAJOR, CUDNN_MINOR, CUDNN_PATCHLEVEL, prototypes, numbers, structs);
+                CUDNN_MAJOR, CUDNN_MINOR, CUDNN_PATCHLEVEL, NCCL_MAJOR, NCCL_MINOR, NCCL_PATCH, prototypes, numbers, structs);
 }

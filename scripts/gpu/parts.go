@@ -29,6 +29,7 @@ var parts = []part{
 	{"step", 10 * time.Second, 60 * time.Second, step},
 	{"distill", 20 * time.Second, 60 * time.Second, distill},
 	{"suite", 20 * time.Second, 110 * time.Second, suite},
+	{"nccl", 5 * time.Second, 20 * time.Second, nccl},
 	{"pytorch", 30 * time.Second, 120 * time.Second, pytorch},
 	{"profile", 20 * time.Second, 60 * time.Second, profile},
 	{"sanitize", 20 * time.Second, 60 * time.Second, sanitize},
@@ -264,4 +265,23 @@ func suite(ctx context.Context, v *visit, r *result) {
 		r.note(name, float64(n))
 	}
 	r.say("%d cases passed, %d failed, in %d processes", total["PASS"], total["FAIL"], len(shards))
+}
+
+// nccl has the card exchange with itself, in a captured graph: NCCL refuses two ranks on one
+// card.
+func nccl(ctx context.Context, v *visit, r *result) {
+	cmd := exec.CommandContext(ctx, filepath.Join(v.bin, "gpu.test"), "-test.run=^TestPeerAlone$/^device$", "-test.v", "-test.timeout=1m")
+	cmd.Env = append(os.Environ(), "POTSTILL_TEST_CUDA=1")
+	out, err := cmd.CombinedOutput()
+	fmt.Fprintf(v.log, "\n==== nccl\n%s", out)
+	switch text := string(out); {
+	case err != nil:
+		r.fail("%v: %s", err, cut(text, 400))
+	case strings.Contains(text, "--- SKIP"):
+		r.skip("there is no NCCL: pip install nvidia-nccl-cu13")
+	case strings.Contains(text, "--- PASS: TestPeerAlone/device"):
+		r.say("a world of one rank: sums in the order of the ranks and running statistics, to the bit, in a graph, too")
+	default:
+		r.fail("nothing was run: %s", cut(text, 400))
+	}
 }

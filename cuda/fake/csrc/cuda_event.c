@@ -7,6 +7,8 @@
 struct fake_event {
 	unsigned magic;
 	CUgraph capture;
+	CUstream from; // within a capture: what it was recorded in, and behind how much
+	long work;
 	int recorded, timing, blocking, pending;
 	struct timespec at;
 };
@@ -46,6 +48,8 @@ API CUresult cuEventRecord(CUevent e, CUstream s) {
 	if (!LIVE(e, EVENT) || !LIVE(s, STREAM))
 		return INVALID_HANDLE;
 	e->capture = s->capture;
+	e->from = s;
+	e->work = s->work;
 	if (s->capture)
 		return OK;
 	fake_node *n = fake_node_new(run_event, 0);
@@ -66,9 +70,13 @@ API CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned flags) {
 		return INVALID_HANDLE;
 	if (flags > 1)
 		return INVALID_VALUE;
-	if (e->capture && e->capture == fake_capture)
-		s->capture = fake_capture;
-	else if (s->capture)
+	if (e->capture && e->capture == fake_capture) {
+		fake_capture_join(s);
+		if (e->from->awaited < e->work)
+			e->from->awaited = e->work;
+		if (s != e->from && !e->from->origin)
+			s->work++; // somebody must wait for this one now
+	} else if (s->capture)
 		return fake_capture_break(); // an event from outside the capture
 	return OK;
 }

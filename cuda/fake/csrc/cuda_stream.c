@@ -10,7 +10,8 @@
 struct fake_graph {
 	unsigned magic;
 	fake_node *first, **end;
-	int mode, broken;
+	int mode, broken, n_joined;
+	CUstream joined[16];
 };
 struct fake_exec {
 	unsigned magic;
@@ -26,6 +27,26 @@ CUstream fake_stream_of(CUstream s) {
 	if (LIVE(s, STREAM) && s->capture != fake_capture)
 		s->capture = 0; // it had joined one that has ended
 	return s;
+}
+
+void fake_capture_join(CUstream s) {
+	if (s->capture == fake_capture)
+		return;
+	s->capture = fake_capture;
+	s->work = s->awaited = 0;
+	if (fake_capture->n_joined == 16)
+		fake_capture->broken = 1;
+	else
+		fake_capture->joined[fake_capture->n_joined++] = s;
+}
+
+// unjoined says whether a stream of the capture has been given something that the stream
+// in which it began does not wait for.
+static int unjoined(CUgraph g) {
+	for (int i = 0; i < g->n_joined; i++)
+		if (g->joined[i]->awaited < g->joined[i]->work)
+			return 1;
+	return 0;
 }
 
 fake_node *fake_node_new(CUresult (*run)(fake_node *), size_t args) {
@@ -64,6 +85,7 @@ CUresult fake_submit(CUstream s, fake_node *n) {
 		}
 		*s->capture->end = n;
 		s->capture->end = &n->next;
+		s->work++;
 		return OK;
 	}
 	if (lazy()) {
@@ -209,10 +231,10 @@ API CUresult cuStreamEndCapture(CUstream s, CUgraph *out) {
 	CUgraph g = s->capture;
 	s->capture = fake_capture = 0;
 	s->origin = 0;
-	if (g->broken) {
+	if (g->broken || unjoined(g)) {
 		free_nodes(g->first);
 		g->magic = 0;
-		return CAPTURE_INVALIDATED;
+		return g->broken ? CAPTURE_INVALIDATED : CAPTURE_UNJOINED;
 	}
 	fake_live[LIVE_GRAPHS]++;
 	*out = g;

@@ -101,11 +101,16 @@ struct fake_stream {
 	CUcontext owner; // NULL of the default stream
 	CUgraph capture; // what the stream is captured into
 	int origin;      // the capture began here
+	// Of a stream that has joined a capture: what it has been given there, and how much
+	// of it another stream of the capture waits for.
+	long work, awaited;
 };
 // fake_stream_of returns the default stream for none. fake_capture is the graph
 // that is being captured into, or none.
 CUstream fake_stream_of(CUstream s);
 extern CUgraph fake_capture;
+// fake_capture_join has a stream join the capture, unless it has.
+void fake_capture_join(CUstream s);
 
 // A node is one entry of a stream: run at once, kept in a graph, or queued.
 typedef struct fake_node {

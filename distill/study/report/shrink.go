@@ -20,6 +20,7 @@ type Shrink struct {
 	Device  string `json:"device,omitempty"`
 	Seed    uint64 `json:"seed"`
 	Command string `json:"command,omitempty"`
+	File    string `json:"file,omitempty"` // the final net's
 	// Recipe is what repeats the result without the search.
 	Recipe  string  `json:"recipe,omitempty"`
 	Seconds float64 `json:"seconds"` // that the search and the last training took
@@ -108,8 +109,12 @@ func WriteShrink(dir string, s *Shrink) (Paths, error) {
 	return p, writeFiles(dir, []*output{{path: p.HTML, content: page}, {path: p.JSON, content: append(text, '\n')}})
 }
 
+// Tables are the final net beside others, its differences to them, and the path of the
+// search.
+func (s *Shrink) Tables() []Table { return []Table{s.nets(), s.differences(), s.path()} }
+
 // Checks tell for each part of the budget whether it is met.
-func (s *Shrink) checks() (all []Check) {
+func (s *Shrink) Checks() (all []Check) {
 	for _, l := range s.Limits {
 		all = append(all, Check{
 			Name: clean(l.Name), Want: "at most " + figure6(l.Limit), Got: figure6(l.Got), Pass: l.Got <= l.Limit,
@@ -157,30 +162,50 @@ var costColumns = []Column{
 	{Name: "memory, bytes", Right: true}, {Name: "time", Right: true},
 }
 
-// nets is the table of the final net beside others.
+// nets is the table of the final net and others.
 func (s *Shrink) nets() Table {
 	columns := append([]Column{{Name: "net"}}, costColumns...)
-	columns = append(columns, Column{Name: "validation", Right: true}, Column{Name: "test", Right: true},
-		Column{Name: "final net less this one", Right: true}, Column{Name: "95 % interval", Right: true}, Column{Name: "McNemar's p", Right: true})
+	columns = append(columns, Column{Name: "validation", Right: true}, Column{Name: "test", Right: true})
 	var rows [][]string
 	for _, n := range s.Nets {
 		row := append([]string{n.Name}, n.cells()...)
-		row = append(row, percentOf(n.ValAccuracy), percentOf(n.TestAccuracy))
-		if p := n.Beside; p != nil {
-			row = append(row, points(p.Difference), points(p.Interval.Low)+" to "+points(p.Interval.High), strconv.FormatFloat(p.P, 'g', 2, 64))
-		} else {
-			row = append(row, dash, dash, dash)
-		}
-		rows = append(rows, row)
+		rows = append(rows, append(row, percentOf(n.ValAccuracy), percentOf(n.TestAccuracy)))
 	}
 	t := tableOf("Final net and others", columns, rows)
-	part := fmt.Sprintf("There are no test images: differences are those on the %s validation images, by which the net was chosen, and flatter it.", commas(int64(s.ValImages)))
+	t.Caption = fmt.Sprintf("Accuracies are those on the %s validation images, by which the net was chosen and which flatter it", commas(int64(s.ValImages)))
 	if s.TestImages > 0 {
-		part = fmt.Sprintf("Differences are in points on the %s test images, by which nothing was chosen, image by image.", commas(int64(s.TestImages)))
+		t.Caption += fmt.Sprintf(", and on the %s test images, by which nothing was chosen", commas(int64(s.TestImages)))
 	}
-	t.Caption = part
+	t.Caption += "."
 	return t
 }
+
+// differences is the table of the final net against each of the others.
+func (s *Shrink) differences() Table {
+	columns := []Column{{Name: "final net less"}, {Name: "difference", Right: true}, {Name: "95 % interval", Right: true},
+		{Name: "images won", Right: true}, {Name: "lost", Right: true}, {Name: "McNemar's p", Right: true}}
+	var rows [][]string
+	for _, n := range s.Nets {
+		if p := n.Beside; p != nil {
+			rows = append(rows, []string{n.Name, points(p.Difference), points(p.Interval.Low) + " to " + points(p.Interval.High),
+				commas(int64(p.Won)), commas(int64(p.Lost)), strconv.FormatFloat(p.P, 'g', 2, 64)})
+		}
+	}
+	t := tableOf("Final net against others, image by image", columns, rows)
+	t.Caption = fmt.Sprintf("In points, on the %s test images; won are those that the final net alone gets right.", commas(int64(s.TestImages)))
+	if s.TestImages == 0 {
+		t.Caption = "There are no test images: differences are in points on the validation images, by which the final net was chosen, and flatter it; won are those that it alone gets right."
+	}
+	return t
+}
+
+// timed reports whether candidates have times.
+func (s *Shrink) timed() bool {
+	return slices.ContainsFunc(s.Candidates, func(c ShrinkCandidate) bool { return c.MS > 0 })
+}
+
+// tableTimes says where times of candidates come from.
+const tableTimes = "Times of candidates are sums over their steps by the table; those of the nets compared are of whole programs, timed at the end."
 
 // path is the table of the search: what it went on from.
 func (s *Shrink) path() Table {
@@ -198,7 +223,11 @@ func (s *Shrink) path() Table {
 		row := append([]string{strconv.Itoa(c.Round), c.Move}, c.cells()...)
 		rows = append(rows, append(row, percent(c.Accuracy), fits))
 	}
-	return tableOf("Path of the search", columns, rows)
+	t := tableOf("Path of the search", columns, rows)
+	if s.timed() {
+		t.Caption = tableTimes
+	}
+	return t
 }
 
 // layers is the table of the final net.

@@ -17,7 +17,7 @@ func shrinkSample() *Shrink {
 	p := func(v float64) *float64 { return &v }
 	s := &Shrink{
 		Model: "start <b>.safetensors", Teacher: "ic02.onnx", Data: "cifar10", Budget: "98496B", Device: "cpu/avx2", Seed: 3, Seconds: 7300,
-		Command: "potstill shrink --under 98496B", ValImages: 5000, TestImages: 10000, Notes: []string{"one seed"},
+		Command: "potstill shrink --under 98496B", File: "out/shrunk.safetensors", ValImages: 5000, TestImages: 10000, Notes: []string{"one seed"},
 		Limits: []ShrinkLimit{{"bytes", 98496, 98000}, {"ms of a batch of 1", 0.5, 0.6}},
 	}
 	for i := range 30 {

@@ -14,6 +14,7 @@ type shrinkPage struct {
 	Checks             []Check
 	ChecksPassed       string
 	Nets, Path, Layers tableView
+	Differences        tableView
 	HasNets, HasLayers bool
 	Chart, LayerChart  template.HTML
 	ChartNote          string
@@ -33,11 +34,14 @@ func renderShrink(s *Shrink) ([]byte, error) {
 		return nil, err
 	}
 	p := shrinkPage{
-		Title: clean(s.Model) + " under " + clean(s.Budget), Summary: s.summary(), CSS: template.CSS(css), Checks: s.checks(),
-		Nets: viewOf(s.nets()), Path: viewOf(s.path()), Layers: viewOf(s.layers()), HasNets: len(s.Nets) > 0, HasLayers: len(s.Layers) > 0,
+		Title: clean(s.Model) + " under " + clean(s.Budget), Summary: s.summary(), CSS: template.CSS(css), Checks: s.Checks(),
+		Nets: viewOf(s.nets()), Differences: viewOf(s.differences()), Path: viewOf(s.path()), Layers: viewOf(s.layers()), HasNets: len(s.Nets) > 0, HasLayers: len(s.Layers) > 0,
 		Chart: template.HTML(svg), Command: s.Command, Recipe: s.Recipe,
-		ChartNote: fmt.Sprintf("%s were trained shortly and measured on %s validation images, on which the search decides.",
+		ChartNote: fmt.Sprintf("%s were trained for a short time and measured on %s validation images, on which the search decides.",
 			plural(len(s.Candidates), "candidate", "candidates"), commas(int64(s.ValImages))),
+	}
+	if s.timed() {
+		p.ChartNote += " " + tableTimes
 	}
 	if p.HasLayers {
 		svg, err := inlineSVG(newLayerChart(s), "Chart of the final net's layers: channels, bytes and time. The table holds the same figures.")
@@ -84,7 +88,7 @@ func (s *Shrink) summary() string {
 	case n.ValAccuracy != nil:
 		text += fmt.Sprintf("; it gets %s of the validation images right", percent(*n.ValAccuracy))
 	}
-	if slices.ContainsFunc(s.checks(), func(c Check) bool { return !c.Pass }) {
+	if slices.ContainsFunc(s.Checks(), func(c Check) bool { return !c.Pass }) {
 		text += ". The budget is not met: this is the nearest net to it"
 	}
 	return text + "."
