@@ -181,7 +181,7 @@ func (c *shrinkCmd) Run(a *app) error {
 			} else {
 				r, err = shrink.Run(a.ctx, env, m, teachers, o)
 			}
-			if err != nil {
+			if err != nil && !errors.Is(err, shrink.ErrOver) { // of a net over its budget, tell says so
 				return err
 			}
 			a.console.end()

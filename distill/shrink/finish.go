@@ -60,9 +60,12 @@ func (s *search) finish(ctx context.Context, x candidate) (*Outcome, error) {
 		return nil, err
 	}
 	if !s.o.Under.Met(r.Cost) {
-		return r, fmt.Errorf("%s costs %s, more than %s", r.Path, told(s.o.Under, r.Cost), s.o.Under)
+		return r, fmt.Errorf("%w: %s costs %s, more than %s", ErrOver, r.Path, told(s.o.Under, r.Cost), s.o.Under)
 	}
-	return r, s.save()
+	if err := s.save(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // finishFloat returns the better of the net and the net trained on, judged as they

@@ -140,7 +140,8 @@ func (m *Method) Apply(ctx context.Context, env compress.Env, c *checkpoint.Chec
 		}
 	}
 	out, err := Run(ctx, env, c, m.Teachers, o)
-	if err != nil {
+	over := err
+	if err != nil && !errors.Is(err, ErrOver) { // the report tells of a net over its budget, too
 		return nil, nil, err
 	}
 	a, err := NewAccount(ctx, env, c, m.Teachers, o, out)
@@ -156,8 +157,10 @@ func (m *Method) Apply(ctx context.Context, env compress.Env, c *checkpoint.Chec
 	if err != nil {
 		return nil, nil, err
 	}
-	_, err = report.WriteShrink(env.Dir, page)
-	return out.Best, (*Found)(page), err
+	if _, err = report.WriteShrink(env.Dir, page); err != nil || over != nil {
+		return nil, nil, errors.Join(err, over)
+	}
+	return out.Best, (*Found)(page), nil
 }
 
 // Found is what a search has come to, as the report of a method.

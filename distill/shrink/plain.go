@@ -48,12 +48,17 @@ func Plain(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, 
 			return c, err
 		}
 	}
-	x, err := s.alike(ctx)
+	if len(s.journal.Trials) == 0 {
+		if err := s.alike(ctx); err != nil {
+			return nil, err
+		}
+	}
+	x, err := s.first().apply(s.journal.Trials[0].Moves)
 	if err != nil {
 		return nil, err
 	}
 	out, err := s.finish(ctx, x)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrOver) { // what it costs is told beside it
 		return nil, err
 	}
 	s.journal.Done = true
@@ -61,51 +66,94 @@ func Plain(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, 
 	return out.Best, errors.Join(os.Remove(out.Recipe), s.save())
 }
 
-// alike returns the start net with the most bits and the least share of all widths cut
-// that meets the limits.
-func (s *search) alike(ctx context.Context) (candidate, error) {
-	best := s.first()
-	met, err := s.within(ctx, best)
-	if err != nil || met {
-		return best, err
+// alike finds the least share of all widths whose cut meets the limits, and puts the cut
+// into the journal. Under a limit of time the share is found by the table, and found
+// again by what the whole program takes, until that is met.
+func (s *search) alike(ctx context.Context) error {
+	criterion, err := s.criterion(ctx)
+	if err != nil {
+		return err
 	}
-	o := prune.Options{Criterion: "l1"}
-	if o.Criterion, err = s.criterion(ctx); err != nil {
-		return best, err
-	}
-	const parts = 1 << 10
-	at := func(i int) (candidate, bool, error) {
-		x := s.first()
-		o.Ratio = float64(i) / parts
-		c, _, err := prune.Cut(ctx, s.env, s.start, o)
-		if err != nil {
-			return x, false, err
+	t := Trial{Name: "plain", Accepted: true}
+	const tries = 5
+	for range tries {
+		if err := s.cutAlike(ctx, criterion, s.limits(1), &t); err != nil {
+			return err
 		}
-		x.c = c
-		met, err := s.within(ctx, x)
-		return x, met, err
+		if s.o.Under.MS == 0 {
+			break
+		}
+		x, err := s.first().apply(t.Moves)
+		if err != nil {
+			return err
+		}
+		w, err := x.written()
+		if err != nil {
+			return err
+		}
+		t.TableMS = t.Cost.MS
+		if t.Cost.MS, err = Timed(ctx, s.env.Backend, w, s.o.Under.Batch); err != nil {
+			return err
+		}
+		s.journal.Trials = []Trial{t} // by which the next limits are
+		if s.o.Under.Met(t.Cost) {
+			break
+		}
+	}
+	s.journal.Trials = []Trial{t}
+	s.log("the plain recipe cuts every width alike", "criterion", criterion, "cost", told(s.o.Under, t.Cost))
+	return s.save()
+}
+
+// cutAlike finds the moves of the least share, in 1,024ths, that meets the limits, and
+// what the net then costs.
+func (s *search) cutAlike(ctx context.Context, criterion string, limits budget.Limits, t *Trial) error {
+	const parts = 1 << 10
+	met := func(i int) (bool, error) {
+		var moves []Move
+		var err error
+		if i > 0 {
+			if moves, err = s.shareMoves(ctx, criterion, float64(i)/parts); err != nil {
+				return false, err
+			}
+		}
+		x, err := s.first().apply(moves)
+		if err != nil {
+			return false, err
+		}
+		w, err := x.written()
+		if err != nil {
+			return false, err
+		}
+		cost, err := s.meter.Cost(ctx, w)
+		if err != nil || !limits.Met(cost) {
+			return false, err
+		}
+		t.Moves, t.Cost = moves, cost
+		return true, nil
+	}
+	if ok, err := met(0); ok || err != nil {
+		return err
 	}
 	lo, hi := 0, parts-1 // lo does not meet the limits, hi does
-	if best, met, err = at(hi); err != nil {
-		return best, err
-	}
-	if !met {
-		return best, fmt.Errorf("%w: %s is not met with one channel left of each group", ErrNotPlain, s.o.Under)
+	if ok, err := met(hi); err != nil {
+		return err
+	} else if !ok {
+		return fmt.Errorf("%w: %s is not met with one channel left of each group", ErrNotPlain, s.o.Under)
 	}
 	for hi-lo > 1 {
 		mid := (lo + hi) / 2
-		x, met, err := at(mid)
+		ok, err := met(mid)
 		if err != nil {
-			return best, err
+			return err
 		}
-		if met {
-			hi, best = mid, x
+		if ok {
+			hi = mid
 		} else {
 			lo = mid
 		}
 	}
-	s.log("the plain recipe cuts every width alike", "criterion", o.Criterion, "share", float64(hi)/parts)
-	return best, errors.Join(s.meter.Times.Save())
+	return nil
 }
 
 // criterion returns bn-scale, if that says something of all groups, else l1.
@@ -124,12 +172,25 @@ func (s *search) criterion(ctx context.Context) (string, error) {
 	return "bn-scale", nil
 }
 
-// within reports whether a candidate meets the limits.
-func (s *search) within(ctx context.Context, x candidate) (bool, error) {
-	w, err := x.written()
+// shareMoves returns the moves that cut a share of each group's units.
+func (s *search) shareMoves(ctx context.Context, criterion string, share float64) (moves []Move, err error) {
+	_, r, err := prune.Cut(ctx, s.env, s.start, prune.Options{Criterion: criterion, Ratio: share})
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	cost, err := s.meter.Cost(ctx, w)
-	return s.o.Under.Met(cost), err
+	groups, err := s.start.Net.Groups()
+	if err != nil {
+		return nil, err
+	}
+	i := 0
+	for _, g := range groups {
+		if g.Fixed != "" {
+			continue
+		}
+		if kept := r.Kept[i]; kept != nil && len(kept) < g.Size {
+			moves = append(moves, Move{Kind: Width, At: g.Name, Keep: kept})
+		}
+		i++
+	}
+	return moves, nil
 }

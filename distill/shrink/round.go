@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/potstill/potstill/distill/budget"
 	"github.com/potstill/potstill/distill/eval"
@@ -163,7 +164,8 @@ func (s *search) fit(ctx context.Context, ds *data.Dataset, c *checkpoint.Checkp
 	return fit.Run(ctx, s.env.Backend, j)
 }
 
-// told writes a cost as a budget, with the parts that the limits have.
+// told writes a cost as a budget, with the parts that the limits have, and a time in four
+// digits.
 func told(l budget.Limits, c budget.Cost) string {
 	of := func(limit, n int64) int64 {
 		if limit == 0 {
@@ -173,7 +175,7 @@ func told(l budget.Limits, c budget.Cost) string {
 	}
 	out := budget.Limits{Bytes: of(l.Bytes, c.Bytes), Params: of(l.Params, c.Params), MACs: of(l.MACs, c.MACs), RAM: of(l.RAM, c.RAM), Batch: l.Batch}
 	if l.MS > 0 {
-		out.MS = c.MS
+		out.MS, _ = strconv.ParseFloat(strconv.FormatFloat(c.MS, 'g', 4, 64), 64)
 	}
 	return out.String()
 }

@@ -64,8 +64,13 @@ type Outcome struct {
 	Accuracy float64
 }
 
+// ErrOver is what the error of a search wraps whose net, timed at the end, is over the
+// budget.
+var ErrOver = errors.New("the net is over its budget")
+
 // Run searches, in the folder env.Dir, which it makes; what an earlier process has
-// done there is not done again. The teachers may be none: then the start net teaches.
+// done there is not done again. The teachers may be none: then the start net teaches. With
+// an error that wraps ErrOver there is an outcome, too.
 func Run(ctx context.Context, env compress.Env, start *checkpoint.Checkpoint, teachers []*checkpoint.Checkpoint, o Options) (*Outcome, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err

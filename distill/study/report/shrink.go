@@ -204,8 +204,8 @@ func (s *Shrink) timed() bool {
 	return slices.ContainsFunc(s.Candidates, func(c ShrinkCandidate) bool { return c.MS > 0 })
 }
 
-// tableTimes says where times of candidates come from.
-const tableTimes = "Times of candidates are sums over their steps by the table; those of the nets compared are of whole programs, timed at the end."
+// wholeTimes says what times of candidates are.
+const wholeTimes = "Times are those of whole programs, as each net was judged; those of the nets above were taken again at the end."
 
 // path is the table of the search: what it went on from.
 func (s *Shrink) path() Table {
@@ -225,7 +225,7 @@ func (s *Shrink) path() Table {
 	}
 	t := tableOf("Path of the search", columns, rows)
 	if s.timed() {
-		t.Caption = tableTimes
+		t.Caption = wholeTimes
 	}
 	return t
 }
@@ -244,5 +244,9 @@ func (s *Shrink) layers() Table {
 		}
 		rows = append(rows, []string{l.Name, l.Kind, count(int64(l.Before)), after, count(int64(l.Bits)), count(l.Bytes), count(l.MACs), msOf(l.MS)})
 	}
-	return tableOf("Final net, layer by layer", columns, rows)
+	t := tableOf("Final net, layer by layer", columns, rows)
+	if slices.ContainsFunc(s.Layers, func(l ShrinkLayer) bool { return l.MS > 0 }) {
+		t.Caption = "A time is that of the step that begins with the layer, timed by itself; what a step takes in behind it has none of its own."
+	}
+	return t
 }

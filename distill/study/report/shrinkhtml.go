@@ -41,7 +41,7 @@ func renderShrink(s *Shrink) ([]byte, error) {
 			plural(len(s.Candidates), "candidate", "candidates"), commas(int64(s.ValImages))),
 	}
 	if s.timed() {
-		p.ChartNote += " " + tableTimes
+		p.ChartNote += " " + wholeTimes
 	}
 	if p.HasLayers {
 		svg, err := inlineSVG(newLayerChart(s), "Chart of the final net's layers: channels, bytes and time. The table holds the same figures.")
