@@ -161,10 +161,10 @@ func goldenReuses(t *testing.T) []goldenReuse {
 // reference implementation: in float64, and in float32 on every backend.
 func TestGoldenReuse(t *testing.T) {
 	for _, c := range goldenReuses(t) {
-		w, logits := c.write(t)
+		w, _ := c.write(t)
 		value, grads := w.double(t)
 		w.hold(t, c.Spec, 1e-10, value, grads)
-		w, logits = c.write(t)
+		w, logits := c.write(t)
 		w.loss, w.wrt = logits, nil
 		for i, v := range w.evaluate(t)[logits].V {
 			if math.Abs(v-c.Logits[i]) > 1e-10 {

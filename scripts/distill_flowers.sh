@@ -7,7 +7,7 @@
 #   table    what has been done so far and nothing more; validation is for choosing, testing for reporting
 #
 #   SEEDS    "1 2 3"; a seed is finished for all methods before the next begins, so that differences are paired
-#   METHODS  "scratch kd kd-std dkd dist at reviewkd"
+#   METHODS  "scratch kd kd-std dkd dist at reviewkd"; also simkd, whose student is larger
 #   OUT      out/distilling/flowers; what is there already is not done again, and a run that was stopped is resumed
 set -euo pipefail
 case " $* " in
@@ -55,6 +55,7 @@ if [[ $part != table ]]; then
       dist) kd=dist:beta=1,gamma=1,T=4 ;;
       at) kd=at:w=1000 ;;
       reviewkd) kd=reviewkd:w=1,warmup=4 ;;
+      simkd) kd=simkd ;;
       *)
         echo "there is no method $m" >&2
         exit 2

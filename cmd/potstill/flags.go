@@ -53,6 +53,21 @@ func (f cacheFlags) options() data.Options {
 	return o
 }
 
+// reading shows how far the reading of images is.
+func (a *app) reading(what string) func(done, total int) {
+	begun := false
+	return func(done, total int) {
+		if !begun {
+			begun = true
+			a.console.begin("reading "+what, total)
+		}
+		a.console.advance(done, total, "")
+		if done == total {
+			a.console.end()
+		}
+	}
+}
+
 // open reads the dataset.
 func (f dataFlags) open(a *app) (*data.Dataset, error) {
 	if f.Data == "" {
@@ -61,16 +76,9 @@ func (f dataFlags) open(a *app) (*data.Dataset, error) {
 	if f.Limit < 0 {
 		return nil, fmt.Errorf("--limit %d: give a positive number of images, or leave it out", f.Limit)
 	}
-	begun := false
 	o := f.options()
 	o.Strict, o.Labels, o.Evaluate, o.Resize, o.EXIF, o.Logger = f.Strict, f.Labels, f.Evaluate, f.Resized, f.EXIF, a.log
-	o.Progress = func(done, total int) {
-		if !begun {
-			begun = true
-			a.console.begin("reading "+f.Data, total)
-		}
-		a.console.advance(done, total, "")
-	}
+	o.Progress = a.reading(f.Data)
 	ds, err := data.Open(a.ctx, f.Data, o)
 	a.console.end()
 	if err != nil || f.Limit == 0 {

@@ -22,9 +22,10 @@ import (
 type studyExportCmd struct {
 	Recipe string `arg:"" help:"hw7, hw7-quick, or a recipe's file."`
 
-	To  string `required:"" enum:"make,slurm" placeholder:"make|slurm" help:"make: a makefile for GNU make. slurm: a script for bash that submits a job for each step."`
-	Out string `placeholder:"FILE" help:"Where it is written; standard output if not given."`
-	Dir string `placeholder:"DIR" help:"The study's folder, which is --out of study run; out/NAME if not given."`
+	To   string `required:"" enum:"make,slurm" placeholder:"make|slurm" help:"make: a makefile for GNU make. slurm: a script for bash that submits a job for each step."`
+	Out  string `placeholder:"FILE" help:"Where it is written; standard output if not given."`
+	Jobs int    `default:"1" placeholder:"N" help:"How many steps make is to do at a time: each takes an Nth of the processor's threads, but for what is timed."`
+	Dir  string `placeholder:"DIR" help:"The study's folder, which is --out of study run; out/NAME if not given."`
 	studyFlags
 
 	given []string // flags, which the steps are given too
@@ -38,12 +39,12 @@ them. The commands run in the folder in which the study is exported, and refuse 
 
 Examples:
 
-    potstill study export mine.yaml --to make --out mine.mk && make -j4 -f mine.mk
+    potstill study export mine.yaml --to make --jobs 4 --out mine.mk && make -j4 -f mine.mk
     potstill study export mine.yaml --to slurm --seeds 3 --out mine.sh && bash mine.sh --partition=main --cpus-per-task=8`
 }
 
 // notOfSteps lists flags that are not given to the steps as they are.
-var notOfSteps = []string{"to", "out", "dir", "seed", "seeds"}
+var notOfSteps = []string{"to", "out", "dir", "jobs", "seed", "seeds"}
 
 // AfterApply keeps the flags that are given.
 func (c *studyExportCmd) AfterApply(k *kong.Context) error {
@@ -67,6 +68,12 @@ func (c *studyExportCmd) AfterApply(k *kong.Context) error {
 
 // Run writes the script.
 func (c *studyExportCmd) Run(a *app) error {
+	switch {
+	case c.Jobs < 1:
+		return fmt.Errorf("--jobs %d: give the number of steps that make does at a time, 1 or more", c.Jobs)
+	case c.Jobs > 1 && c.To == "slurm":
+		return errors.New("--jobs is for make; Slurm gives each job the processors that --cpus-per-task asks for")
+	}
 	s, err := c.script()
 	if err != nil {
 		return err
@@ -118,6 +125,9 @@ func (c *studyExportCmd) script() (*script.Script, error) {
 		j := script.Job{Step: t.Step, Needs: t.Needs, Alone: t.Timed}
 		j.Args = append([]string{"study", "step", argument(c.Recipe), t.Step}, common...)
 		j.Args = append(j.Args, fmt.Sprintf("--seed=%d", t.Seed), "--seeds=1")
+		if c.Jobs > 1 {
+			j.Args = append(j.Args, fmt.Sprintf("--share=%d", c.Jobs))
+		}
 		if several && !t.All {
 			j.Seed = strconv.FormatUint(t.Seed, 10)
 		}

@@ -116,7 +116,7 @@ func TestStudyWithMake(t *testing.T) {
 		t.Skip(err)
 	}
 	c := exported(t, "--seeds", "2")
-	c.must(t, nil, c.program, "study", "export", c.recipe, "--to", "make", "--out", "mk", "--seeds", "2", "--threads", "2")
+	c.must(t, nil, c.program, "study", "export", c.recipe, "--to", "make", "--out", "mk", "--seeds", "2", "--threads", "2", "--jobs", "2")
 	if out := c.must(t, nil, "make", "-s", "-f", "mk", "step.teacher"); strings.Contains(out, "student") || !strings.Contains(out, "teacher") {
 		t.Errorf("the step alone: %s", out)
 	}
@@ -231,6 +231,8 @@ func TestStudyExportMistakes(t *testing.T) {
 	fails(t, []string{filepath.Join(dir, "no", "mk"), "no such file or directory"}, "study", "export", recipe, "--to", "make", "--out", filepath.Join(dir, "no", "mk"))
 	fails(t, []string{"step small needs steps teacher, student", "potstill study step " + recipe + " teacher student"}, "study", "step", recipe, "small", "--out", filepath.Join(dir, "out"))
 	fails(t, []string{`no step "big"`, "teacher, student, small"}, "study", "step", recipe, "big", "--out", filepath.Join(dir, "out"))
+	fails(t, []string{"--jobs is for make"}, "study", "export", recipe, "--to", "slurm", "--jobs", "2")
+	fails(t, []string{"--share -1"}, "study", "step", recipe, "teacher", "--share", "-1")
 	fails(t, []string{"--jobs 0"}, "study", "step", recipe, "teacher", "--jobs", "0")
 	if r := potstill(t, "study", "export", recipe); r.code != 2 || !strings.Contains(r.err, "--to") {
 		t.Errorf("without --to: %d %s", r.code, r.err)

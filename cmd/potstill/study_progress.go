@@ -12,6 +12,7 @@ type studyProgress struct {
 func (p *studyProgress) Begin(step string, i, n, total int) {
 	if p.open == nil {
 		p.open = make(map[string]*task)
+		p.console.end() // the images have been read
 	}
 	p.open[step] = p.console.start(fmt.Sprintf("[%d/%d] %s", i, n, step), total)
 }

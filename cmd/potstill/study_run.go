@@ -33,6 +33,7 @@ type studyFlags struct {
 // studyRunFlags are those of commands that do a study's steps.
 type studyRunFlags struct {
 	Jobs   int    `default:"1" placeholder:"N" help:"Steps to do at a time. They share the processor's threads; what is timed runs alone. Results do not depend on it."`
+	Share  int    `default:"1" placeholder:"N" help:"Take an Nth of the processor's threads, for N processes that work on the study on this machine; what is timed takes all."`
 	Out    string `placeholder:"DIR" help:"Folder for the report and the steps' work; out/NAME if not given."`
 	Expect string `placeholder:"SHA256" help:"Refuse a recipe whose text has another SHA-256: study export gives it."`
 }
@@ -42,11 +43,14 @@ func (f studyFlags) options(a *app, run studyRunFlags, recipe string, b engine.B
 	if run.Jobs < 1 {
 		return study.Options{}, fmt.Errorf("--jobs %d: give the number of steps to do at a time, 1 or more", run.Jobs)
 	}
+	if run.Share < 1 {
+		return study.Options{}, fmt.Errorf("--share %d: give the number of processes that divide the threads, 1 or more", run.Share)
+	}
 	return study.Options{
 		Dir: studyDir(run.Out, recipe), Data: f.Data, Size: f.Size, Epochs: f.Epochs, Batch: f.Batch, LR: f.LR, Seed: f.Seed, Seeds: f.Seeds,
 		Quick: f.Quick, Expect: run.Expect,
-		Jobs: run.Jobs, OpenBackend: func(threads int) (engine.Backend, error) { return f.another(a, b, threads) },
-		Open:   data.Options{Strict: f.Strict, EXIF: f.EXIF, CacheDir: f.Cache},
+		Jobs: run.Jobs, Share: run.Share, OpenBackend: func(threads int) (engine.Backend, error) { return f.another(a, b, threads) },
+		Open:   data.Options{Strict: f.Strict, EXIF: f.EXIF, CacheDir: f.Cache, Progress: a.reading("the images")},
 		Logger: a.log, Progress: &studyProgress{console: a.console}, Version: theVersion(), Command: commandLine(a.args),
 	}, nil
 }

@@ -54,9 +54,9 @@ func (c *schedule) try(ctx context.Context, n *node, ready int) error {
 	job.b = b
 	if c.jobs() > 1 {
 		job.o.Logger = job.o.Logger.With("step", n.label())
-		if n.used > 0 && job.o.Workers == 0 {
-			job.o.Workers = n.used
-		}
+	}
+	if n.used > 0 && job.o.Workers == 0 {
+		job.o.Workers = n.used
 	}
 	n.state = running
 	c.o.Progress.Begin(n.label(), u.index+1, len(c.nodes), s.length(u))
@@ -68,14 +68,15 @@ func (c *schedule) try(ctx context.Context, n *node, ready int) error {
 }
 
 // backend opens what a unit computes on: its share of the processor's threads,
-// where several run at a time; all of it, where it runs alone.
+// where several run at a time, here or in several processes; all of it, where it
+// runs alone.
 func (c *schedule) backend(n *node, ready int) (b engine.Backend, shut func() error, err error) {
 	n.used = 0
-	if c.jobs() == 1 || n.u.timed() {
+	if c.jobs() == 1 && c.o.Share <= 1 || n.u.timed() {
 		return c.b, func() error { return nil }, nil
 	}
 	if total := threads(c.b); total > 0 {
-		free := total
+		free := total / max(c.o.Share, 1)
 		for _, o := range c.nodes {
 			if o.state == running {
 				free -= o.used

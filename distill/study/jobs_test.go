@@ -160,7 +160,7 @@ func TestJobs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range []struct{ runs, jobs int }{{1, 3}, {2, 1}, {2, 2}} {
+	for _, c := range []struct{ runs, jobs int }{{1, 3}, {2, 2}} {
 		t.Run(fmt.Sprintf("%d runs of %d", c.runs, c.jobs), func(t *testing.T) {
 			dir := t.TempDir()
 			all := make([]*steps, c.runs)
@@ -234,6 +234,10 @@ func TestThreadsAreShared(t *testing.T) {
 	// teacher and d at first; then what is left, of which two can be done.
 	if len(opened) != 4 || opened[0] != 3 || opened[1] != 3 || slices.Max(opened) > 6 || slices.Min(opened) < 3 {
 		t.Errorf("threads %v", opened)
+	}
+	opened = nil
+	if _, err := Make(t.Context(), b, parse(t, text), Options{Dir: t.TempDir(), Share: 3, OpenBackend: open}, []string{"d"}); err != nil || !slices.Equal(opened, []int{2}) {
+		t.Errorf("as one of three processes: threads %v, %v", opened, err)
 	}
 }
 

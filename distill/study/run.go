@@ -38,6 +38,7 @@ type Options struct {
 	// run. Results do not depend on it.
 	Jobs        int
 	OpenBackend func(threads int) (engine.Backend, error)
+	Share       int // of so many processes on this machine, which divide its threads; 0: one
 
 	Open     data.Options // how the data are opened; its Logger is ours unless set
 	Workers  int          // goroutines that prepare images; 0 leaves it to the data package
@@ -156,7 +157,10 @@ func (o *Options) complete() error {
 	if o.Jobs < 0 || o.Jobs > maxJobs {
 		return fmt.Errorf("a study does 1 to %d steps at a time, not %d", maxJobs, o.Jobs)
 	}
-	if o.Jobs > 1 && o.OpenBackend == nil {
+	if o.Share < 0 || o.Share > maxJobs {
+		return fmt.Errorf("the threads are divided between 1 to %d processes, not %d", maxJobs, o.Share)
+	}
+	if (o.Jobs > 1 || o.Share > 1) && o.OpenBackend == nil {
 		return errors.New("several steps at a time need several backends; set OpenBackend")
 	}
 	if o.Progress == nil {

@@ -35,12 +35,12 @@ type MissingError struct {
 
 // Error implements error.
 func (e *MissingError) Error() string {
-	word, it := "step", "it has"
+	word, it, that := "step", "it has", "it"
 	if len(e.Needs) > 1 {
-		word, it = "steps", "they have"
+		word, it, that = "steps", "they have", "them"
 	}
-	return fmt.Sprintf("step %s needs %s %s, and in %s with these settings %s not been made; make that first, with the same flags: potstill study step %s %s",
-		e.Step, word, strings.Join(e.Needs, ", "), e.Dir, it, e.Recipe, strings.Join(e.Needs, " "))
+	return fmt.Sprintf("step %s needs %s %s, and in %s with these settings %s not been made; make %s first, with the same flags: potstill study step %s %s",
+		e.Step, word, strings.Join(e.Needs, ", "), e.Dir, it, that, e.Recipe, strings.Join(e.Needs, " "))
 }
 
 // Make does the named steps of a study with all its seeds, and no others: what they

@@ -53,6 +53,10 @@ func qconvCases() (cases []testCase) {
 		{2, 8, 9, 3, 3, 3, 20, engine.Conv2D{Pad: engine.Around(1)}},
 		{1, 13, 12, 3, 7, 7, 64, engine.Conv2D{Pad: engine.Around(3), Stride: engine.Both(2)}},
 		{1, 10, 9, 32, 3, 3, 48, engine.Conv2D{Pad: engine.Around(1)}},
+		{9, 4, 3, 6, 3, 3, 18, engine.Conv2D{Pad: engine.Around(1)}}, // tasks that have pixels of several pictures
+		{2, 13, 11, 3, 2, 2, 40, engine.Conv2D{Pad: engine.Pads{1, 2, 3, 0}, Stride: pair(3, 4)}},
+		{1, 14, 12, 5, 3, 3, 66, engine.Conv2D{Pad: engine.Pads{4, 5, 1, 0}, Dilation: pair(3, 1)}},
+		{1, 3, 2, 4, 5, 4, 17, engine.Conv2D{Pad: engine.Around(4)}}, // of which some read padding alone
 		{1, 9, 8, 5, 3, 2, 17, engine.Conv2D{Pad: engine.Pads{1, 0, 2, 1}, Stride: pair(2, 1), Dilation: pair(1, 2)}},
 		{1, 7, 6, 12, 3, 3, 18, engine.Conv2D{Pad: engine.Around(1), Groups: 3}},
 		{1, 5, 6, 8, 1, 1, 24, engine.Conv2D{Groups: 2}},

@@ -298,7 +298,7 @@ type (
 		c, oh, ow, o, kh, kw, sh, sw int64
 		top, left, dilh, dilw        int64
 		groups, cg, og, k            int64
-		direct, floats               int64
+		way, floats                  int64
 		xzero, yzero, lo, hi         int64
 		block, splits                int64
 	}

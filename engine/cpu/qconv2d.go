@@ -32,6 +32,14 @@ const (
 	qtasks       = 8       // at least, where there is enough to do
 	qblockPixels = 6       // that are computed together
 	qwindow      = 512     // taps of a depthwise convolution whose sums floats hold
+	qrowsBytes   = 3 << 20 // of the rows that a task copies, of the scratch memory of a thread
+)
+
+// Where a task reads the elements of its pixels: see kernels.h.
+const (
+	qgathered = iota
+	qdirect
+	qrows
 )
 
 func newQConv(g geometry, op engine.QConv2D) *qconvolution {
@@ -50,10 +58,10 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 		return q
 	}
 	q.wide = true
-	if g.kh*g.kw == 1 && g.stride == engine.Both(1) && g.pad == (engine.Pads{}) && g.cg%4 == 0 {
-		a.direct = 1
+	if g.kh*g.kw == 1 && g.pad == (engine.Pads{}) && g.cg%4 == 0 {
+		a.way = qdirect
 	}
-	k := ceilDiv(int(a.k), 4) * 4
+	k := g.kh * ceilDiv(g.kw*g.cg, 4) * 4
 	pixels := g.n * g.oh * g.ow
 	// A block's rows stay in the cache while all of the weights go by, once: so blocks
 	// are large, and where they are few, tasks are parts of the outputs.
@@ -67,9 +75,21 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	if n := blocks * g.groups; n < qtasks {
 		a.splits = int64(min(ceilDiv(qtasks, n), ceilDiv(g.og, 64)))
 	}
+	if g.kh*g.kw > 1 && g.groups == 1 && g.dil[1] == 1 && copiedRows(g, block) <= qrowsBytes {
+		a.way = qrows
+	}
 	q.tasks = ceilDiv(pixels, block) * g.groups * int(a.splits)
 	q.bytes = g.groups * ceilDiv(g.og, 16) * 16 * (4 + 2*k)
 	return q
+}
+
+// copiedRows returns the bytes, at most, of the rows of x that a block of pixels reads,
+// with their padding, in int16.
+func copiedRows(g geometry, block int) int {
+	rows := min((block-1)/g.ow+2, block) // of y
+	images := min((block-1)/(g.oh*g.ow)+2, block)
+	columns := (g.ow-1)*g.stride[1] + g.kw
+	return (rows*g.stride[0] + images*((g.kh-1)*g.dil[0]+1)) * columns * g.c * 2
 }
 
 // pushPack enqueues the packing of weights and biases.

@@ -164,3 +164,49 @@ func TestSyncBatchNormOnGPU(t *testing.T) {
 		})
 	}
 }
+
+// pixelNet is a net whose batch norm sees one pixel of each image.
+type pixelNet struct{ *convNet }
+
+func newPixelNet() pixelNet {
+	n := pixelNet{newConvNet(0)}
+	n.vars[7].Spec = engine.F32(4, 3)
+	return n
+}
+
+func (n pixelNet) Build(b *engine.Builder, x *engine.Value, train bool) *engine.Outputs {
+	v := func(i int) *engine.Value { return b.Variable(n.vars[i]) }
+	x = b.One(engine.GlobalAvgPool{KeepDims: true}, b.One(engine.Conv2D{Pad: engine.Around(1)}, x, v(0), v(1)))
+	x = b.One(engine.BatchNorm{Eps: 1e-5, Momentum: 0.1, Train: train}, x, v(2), v(3), v(4), v(5))
+	return &engine.Outputs{Logits: b.One(engine.Linear{}, b.One(engine.Flatten{}, x), v(7), v(8))}
+}
+
+// TestSyncBatchNormOfOnePixel has ranks without a batch take part where one image is not
+// enough for a variance: of 20 images in batches of 3, three ranks leave two without one.
+func TestSyncBatchNormOfOnePixel(t *testing.T) {
+	ds := noisyData(t)
+	onCPU(t, 1)
+	c, whole := syncConfig(3, 3)
+	begin := func(c Config, h Hooks) *Trainer {
+		net, store := newPixelNet(), newStore(t)
+		fill(t, store, net.vars, 1)
+		return newTrainer(t, net, store, ds, c, h)
+	}
+	var got, want recorder
+	_, errs := together(t, 3, func(r int, p engine.Peers) (*Trainer, context.Context) {
+		c := c
+		c.Peers = p
+		h := Hooks{}
+		if r == 0 {
+			h.Save = got.save
+		}
+		return begin(c, h), context.Background()
+	})
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := begin(whole, Hooks{Save: want.save}).Run(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	near(t, got.final(), want.final())
+}

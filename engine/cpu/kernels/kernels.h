@@ -492,6 +492,10 @@ typedef struct {
   double m;
 } qpool_args;
 
+// In x itself, whose pixels have a multiple of four channels a group; in a task's copy
+// of rows of x; gathered for each pixel.
+enum { PS_QCONV_GATHERED, PS_QCONV_DIRECT, PS_QCONV_ROWS };
+
 typedef struct {
   const uint8_t *x;
   const int8_t *w; // [k][o]
@@ -502,7 +506,7 @@ typedef struct {
   int64_t n, h, w_, c, oh, ow, o, kh, kw, sh, sw, top, left, dilh, dilw;
   int64_t groups, cg, og; // channels of a group
   int64_t k;              // kh·kw·cg
-  int64_t direct;         // a pixel of y reads one pixel of x, at the same place, of a multiple of four channels
+  int64_t way;            // PS_QCONV_…: where the elements of a pixel are read
   int64_t floats;         // y is float32
   int64_t xzero, yzero, lo, hi;
   int64_t block, splits; // pixels a task, of qdepthwise rows; parts of the outputs

@@ -5,12 +5,15 @@ static void qadd(const void *args, int64_t task) {
   TASK_RANGE(lo, hi, task, a->each, a->n);
   const uint8_t *x = a->x, *b = a->b;
   uint8_t *y = a->y;
+  const qcoder coder = CODER(a);
+  const vi xzero = splat_int((int32_t)a->xzero), bzero = splat_int((int32_t)a->bzero);
+  const vf mx = splat(a->m), mb = splat(a->mb);
   for (int64_t i = lo; i < hi; i += VL) {
-    vf u = as_floats(load_codes(x + i, hi - i) - splat_int(a->xzero)) * splat(a->m);
-    vf v = as_floats(load_codes(b + i, hi - i) - splat_int(a->bzero)) * splat(a->mb);
+    vf u = as_floats(load_codes(x + i, hi - i) - xzero) * mx;
+    vf v = as_floats(load_codes(b + i, hi - i) - bzero) * mb;
     ROUNDED(u);
     ROUNDED(v);
-    store_codes(y + i, hi - i, CODES_OF(a, u + v));
+    store_codes(y + i, hi - i, codes_of(&coder, u + v));
   }
 }
 
@@ -18,12 +21,16 @@ static void qadd(const void *args, int64_t task) {
 static void qmul(const void *args, int64_t task) {
   const codes_args *a = args;
   TASK_RANGE(lo, hi, task, a->each, a->n);
+  const qcoder coder = CODER(a);
+  const vi xzero = splat_int((int32_t)a->xzero), bzero = splat_int((int32_t)a->bzero);
+  const vf m = splat(a->m);
+  const int64_t n = a->c;
   for (int64_t r = lo; r < hi; r++) {
-    const uint8_t *x = (const uint8_t *)a->x + r * a->c, *b = (const uint8_t *)a->b + r / a->pixels * a->c;
-    uint8_t *y = (uint8_t *)a->y + r * a->c;
-    for (int64_t c = 0; c < a->c; c += VL) {
-      const vi p = (load_codes(x + c, a->c - c) - splat_int(a->xzero)) * (load_codes(b + c, a->c - c) - splat_int(a->bzero));
-      store_codes(y + c, a->c - c, CODES_OF(a, as_floats(p) * splat(a->m)));
+    const uint8_t *x = (const uint8_t *)a->x + r * n, *b = (const uint8_t *)a->b + r / a->pixels * n;
+    uint8_t *y = (uint8_t *)a->y + r * n;
+    for (int64_t c = 0; c < n; c += VL) {
+      const vi p = (load_codes(x + c, n - c) - xzero) * (load_codes(b + c, n - c) - bzero);
+      store_codes(y + c, n - c, codes_of(&coder, as_floats(p) * m));
     }
   }
 }

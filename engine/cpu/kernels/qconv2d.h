@@ -1,7 +1,9 @@
 // Convolutions and linear layers of codes: engine.QConv2D has the formula. An
 // output's channels are computed VL at a time, those of a vector for several pixels
-// at once. What a pixel reads of x is one row: its taps one behind the other, of a
-// group's channels each, or x itself where the kernel has one pixel.
+// at once. What a pixel reads is lines of elements, one for each row of the kernel, at
+// equal distances: x itself where the kernel has one pixel; else, where there are no
+// groups, of a copy of the rows of x that a task reads, with their padding; else of its
+// taps one behind the other, of a group's channels each, gathered pixel by pixel.
 //
 // Weights are packed by vectors of outputs: for each step of QSTEP elements of a row
 // those of all VL outputs. On processors with VNNI a step is four products of uint8
@@ -38,7 +40,10 @@ INLINE vi qdot(vi acc, vi x, vi w) {
 typedef int32_t int_unaligned __attribute__((aligned(1), may_alias));
 typedef int32_t vi_unaligned __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 
-INLINE int64_t qsteps(const qconv_args *a) { return (a->k + QSTEP - 1) / QSTEP; }
+// The steps of a line, and of all lines. What a line's last step reads behind it has
+// weights of zero.
+INLINE int64_t qline(const qconv_args *a) { return (a->kw * a->cg + QSTEP - 1) / QSTEP; }
+INLINE int64_t qsteps(const qconv_args *a) { return a->kh * qline(a); }
 INLINE int64_t qvectors(const qconv_args *a) { return (a->og + VL - 1) / VL; }
 
 // The biases of vector v of group g, and its weights.
@@ -50,14 +55,15 @@ INLINE int32_t *qweights_at(const qconv_args *a, int64_t g, int64_t v) {
 // Packs the weights of a group.
 static void qpack(const void *args, int64_t g) {
   const qconv_args *a = args;
+  const int64_t each = a->kw * a->cg, line = qline(a);
   for (int64_t v = 0; v < qvectors(a); v++) {
     int32_t sum[VL] = {0}, *bias = qbias_at(a, g, v);
     qelem *dst = (qelem *)qweights_at(a, g, v);
     for (int64_t s = 0; s < qsteps(a); s++)
       for (int64_t l = 0; l < VL; l++)
         for (int64_t e = 0; e < QSTEP; e++) {
-          const int64_t k = s * QSTEP + e, o = v * VL + l;
-          const int8_t w = k < a->k && o < a->og ? a->w[k * a->o + g * a->og + o] : 0;
+          const int64_t k = s % line * QSTEP + e, o = v * VL + l;
+          const int8_t w = k < each && o < a->og ? a->w[(s / line * each + k) * a->o + g * a->og + o] : 0;
           sum[l] += w;
           *dst++ = (qelem)w;
         }
@@ -93,27 +99,56 @@ typedef struct {
   int64_t image, i, j;
 } qpixel;
 
-// The row of a pixel of a group, at most a->k elements and the rest of a step.
+// The lines of a pixel of a group.
 INLINE void qgather(const qconv_args *a, qelem *row, qpixel at, int64_t g) {
   const uint8_t *x = a->x + at.image * a->h * a->w_ * a->c + g * a->cg;
-  const int64_t h0 = at.i * a->sh - a->top, w0 = at.j * a->sw - a->left;
-  const int whole = a->dilw == 1 && a->groups == 1 && w0 >= 0 && w0 + a->kw <= a->w_; // a kernel's row lies in one piece
-  qelem *end = row + qsteps(a) * QSTEP;
-  for (int64_t u = 0; u < a->kh; u++) {
+  const int64_t h0 = at.i * a->sh - a->top, w0 = at.j * a->sw - a->left, line = qline(a) * QSTEP;
+  for (int64_t u = 0; u < a->kh; u++, row += line) {
     const int64_t h = h0 + u * a->dilh;
-    const int inside = h >= 0 && h < a->h;
-    const int64_t pieces = whole || !inside ? 1 : a->kw, n = whole || !inside ? a->kw * a->cg : a->cg;
-    for (int64_t v = 0; v < pieces; v++, row += n) {
+    qelem *to = row;
+    for (int64_t v = 0; v < a->kw; v++, to += a->cg) {
       const int64_t w = w0 + v * a->dilw;
-      if (inside && (whole || (w >= 0 && w < a->w_))) qcopy(row, x + (h * a->w_ + w) * a->c, n);
+      if (h >= 0 && h < a->h && w >= 0 && w < a->w_) qcopy(to, x + (h * a->w_ + w) * a->c, a->cg);
       else
-        for (int64_t c = 0; c < n; c++) row[c] = (qelem)a->xzero;
+        for (int64_t c = 0; c < a->cg; c++) to[c] = (qelem)a->xzero;
     }
+    while (to < row + line) *to++ = 0;
   }
-  while (row < end) *row++ = 0;
 }
 
+// The columns of x that the pixels of a row read, with those of the padding.
+INLINE int64_t qcolumns(const qconv_args *a) { return (a->ow - 1) * a->sw + a->kw; }
+
+// Row h of a picture with its padding, as many columns.
+INLINE void qpadded(const qconv_args *a, qelem *to, const uint8_t *x, int64_t h) {
+  const int64_t columns = qcolumns(a), n = h < 0 || h >= a->h ? 0 : min64(a->w_, columns - a->left) * a->c;
+  const int64_t before = n > 0 ? a->left * a->c : 0;
+  for (int64_t i = 0; i < before; i++) to[i] = (qelem)a->xzero;
+  if (n > 0) qcopy(to + before, x + h * a->w_ * a->c, n);
+  for (int64_t i = before + n; i < columns * a->c; i++) to[i] = (qelem)a->xzero;
+}
+
+// Copies the rows of x that the pixels from p0 to p1 read, and finds their lines.
+INLINE void qrows(const qconv_args *a, const qelem **rows, int64_t p0, int64_t p1) {
+  const int64_t line = qcolumns(a) * a->c, last = (a->kh - 1) * a->dilh;
+  qelem *next = (qelem *)ps_scratch(), *first = next;
+  const uint8_t *x = 0;
+  int64_t begin = 0, end = 0; // the rows of the picture that are there, from first on
+  qpixel at = {p0 / (a->oh * a->ow), p0 / a->ow % a->oh, p0 % a->ow};
+  while (p0 < p1) {
+    const int64_t h = at.i * a->sh - a->top;
+    if (x == 0 || at.i == 0) x = a->x + at.image * a->h * a->w_ * a->c, first = next, begin = end = h;
+    for (; end <= h + last; end++, next += line) qpadded(a, next, x, end);
+    for (; at.j < a->ow && p0 < p1; at.j++, p0++) *rows++ = first + (h - begin) * line + at.j * a->sw * a->c;
+    at.j = 0;
+    if (++at.i == a->oh) at.i = 0, at.image++;
+  }
+}
+
+// How many pixels are computed together: with as many vectors as there are, and with
+// one or two, whose sums would else wait for each other.
 #define QROWS 6
+#define QFEW 12
 #if VL == 16
 #define QVECTORS 4
 #else
@@ -121,71 +156,94 @@ INLINE void qgather(const qconv_args *a, qelem *row, qpixel at, int64_t g) {
 #endif
 enum { QBLOCK = 96 }; // pixels of a task, at most
 
+// The pixels of a task: where their lines are, how many steps a line has, the distance
+// of lines, and what is common to all outputs.
+typedef struct {
+  const qelem *rows[QBLOCK + QFEW];
+  int64_t lines, line, steps, stride;
+  int64_t p0, p1, group;
+  qcoder coder;
+} qpixels;
+
 // R pixels times N vectors of outputs from vector v on; the first `keep` pixels are
 // stored. R and N are constants where this is inlined, so acc lives in registers.
-INLINE void qtile(const qconv_args *a, const int R, const int N, const qelem *const *rows, int64_t pixel, int64_t keep, int64_t g,
-                  int64_t v) {
-  vi acc[QROWS][QVECTORS];
-  const int64_t steps = qsteps(a);
-  const int32_t *bias = qbias_at(a, g, v), *w = qweights_at(a, g, v);
+INLINE void qtile(const qconv_args *a, const int R, const int N, const qpixels *t, int64_t pixel, int64_t keep, int64_t v) {
+  vi acc[QFEW][QVECTORS];
+  const qelem *const *rows = t->rows + (pixel - t->p0);
+  const int32_t *bias = qbias_at(a, t->group, v), *w = qweights_at(a, t->group, v);
   for (int r = 0; r < R; r++)
     for (int n = 0; n < N; n++) acc[r][n] = *(const vi_unaligned *)(bias + n * VL);
-  for (int64_t s = 0; s < steps; s++) {
-    vi wv[QVECTORS];
-    for (int n = 0; n < N; n++) wv[n] = *(const vi_unaligned *)(w + (n * steps + s) * VL);
-    for (int r = 0; r < R; r++) {
-      const vi x = splat_int(((const int_unaligned *)rows[r])[s]);
-      for (int n = 0; n < N; n++) acc[r][n] = qdot(acc[r][n], x, wv[n]);
+  for (int64_t u = 0; u < t->lines; u++)
+    for (int64_t s = 0; s < t->line; s++, w += VL) {
+      vi wv[QVECTORS];
+      for (int n = 0; n < N; n++) wv[n] = *(const vi_unaligned *)(w + n * t->steps * VL);
+      for (int r = 0; r < R; r++) {
+        const vi x = splat_int(((const int_unaligned *)(rows[r] + u * t->stride))[s]);
+        for (int n = 0; n < N; n++) acc[r][n] = qdot(acc[r][n], x, wv[n]);
+      }
     }
+  const int64_t at = t->group * a->og + v * VL, left = a->og - v * VL, each = a->o;
+  const qcoder coder = t->coder;
+  vf m[QVECTORS];
+  for (int n = 0; n < N; n++) m[n] = load_n(a->m + at + n * VL, left - n * VL);
+  if (a->floats) {
+    float *y = (float *)a->y + pixel * each + at;
+    for (int r = 0; r < R && r < keep; r++, y += each)
+      for (int n = 0; n < N; n++) store_n(y + n * VL, left - n * VL, as_floats(acc[r][n]) * m[n]);
+    return;
   }
-  for (int n = 0; n < N; n++) {
-    const int64_t o = (v + n) * VL, left = a->og - o, at = g * a->og + o;
-    const vf m = load_n(a->m + at, left);
-    for (int r = 0; r < R && r < keep; r++) {
-      const vf y = as_floats(acc[r][n]) * m;
-      if (a->floats) store_n((float *)a->y + (pixel + r) * a->o + at, left, y);
-      else store_codes((uint8_t *)a->y + (pixel + r) * a->o + at, left, CODES_OF(a, y));
-    }
-  }
+  uint8_t *y = (uint8_t *)a->y + pixel * each + at;
+  for (int r = 0; r < R && r < keep; r++, y += each)
+    for (int n = 0; n < N; n++) store_codes(y + n * VL, left - n * VL, codes_of(&coder, as_floats(acc[r][n]) * m[n]));
 }
 
-#define QTILES(N)                                                                                             \
-  for (int64_t p = p0; p < p1; p += QROWS) {                                                                  \
-    if (p1 - p > QROWS / 2 || p1 - p0 >= QROWS) qtile(a, QROWS, N, rows + (p - p0), p, p1 - p, g, v);          \
-    else                                                                                                      \
-      for (int64_t q = p; q < p1; q++) qtile(a, 1, N, rows + (q - p0), q, 1, g, v);                            \
+// N vectors from vector v on of all pixels, R at a time.
+#define QTILES(N, R)                                                                                          \
+  for (int64_t p = t.p0; p < t.p1;) {                                                                         \
+    const int64_t left = t.p1 - p;                                                                            \
+    if (left > R - R / 4) qtile(a, R, N, &t, p, left, v), p += R;                                              \
+    else if (left > QROWS / 2) qtile(a, QROWS, N, &t, p, left, v), p += QROWS;                                 \
+    else qtile(a, 1, N, &t, p, 1, v), p++;                                                                     \
   }
 
 // A task: a block of pixels, a group, and a part of its vectors of outputs.
 static void qconv(const void *args, int64_t task) {
   const qconv_args *a = args;
-  const int64_t split = task % a->splits, g = task / a->splits % a->groups, vectors = qvectors(a);
+  const int64_t split = task % a->splits, vectors = qvectors(a);
   TASK_RANGE(p0, p1, task / a->splits / a->groups, a->block, a->n * a->oh * a->ow);
   const int64_t v0 = vectors * split / a->splits, v1 = vectors * (split + 1) / a->splits;
   if (v0 == v1) return;
-  const qelem *rows[QBLOCK + QROWS];
-  qelem *scratch = (qelem *)ps_scratch();
-  qpixel at = {p0 / (a->oh * a->ow), p0 / a->ow % a->oh, p0 % a->ow};
-  for (int64_t p = p0; p < p1; p++) {
+  qpixels t = {.lines = 1, .line = qsteps(a), .steps = qsteps(a), .p0 = p0, .p1 = p1, .group = task / a->splits % a->groups, .coder = CODER(a)};
+  if (a->way == PS_QCONV_ROWS) {
+    t.lines = a->kh, t.line = qline(a), t.stride = a->dilh * qcolumns(a) * a->c;
+    qrows(a, t.rows, p0, p1);
+  } else {
+    qelem *scratch = (qelem *)ps_scratch();
+    qpixel at = {p0 / (a->oh * a->ow), p0 / a->ow % a->oh, p0 % a->ow};
+    for (int64_t p = p0; p < p1; p++) {
 #if defined(PS_VNNI)
-    if (a->direct) {
-      rows[p - p0] = a->x + p * a->c + g * a->cg;
-      continue;
-    }
+      if (a->way == PS_QCONV_DIRECT) {
+        t.rows[p - p0] = a->x + ((at.image * a->h + at.i * a->sh) * a->w_ + at.j * a->sw) * a->c + t.group * a->cg;
+      } else
 #endif
-    qgather(a, scratch, at, g);
-    rows[p - p0] = scratch;
-    scratch += qsteps(a) * QSTEP;
-    if (++at.j == a->ow) {
-      at.j = 0;
-      if (++at.i == a->oh) at.i = 0, at.image++;
+      {
+        qgather(a, scratch, at, t.group);
+        t.rows[p - p0] = scratch;
+        scratch += t.steps * QSTEP;
+      }
+      if (++at.j == a->ow) {
+        at.j = 0;
+        if (++at.i == a->oh) at.i = 0, at.image++;
+      }
     }
   }
-  for (int i = 0; i < QROWS; i++) rows[p1 - p0 + i] = rows[p1 - p0 - 1];
+  for (int i = 0; i < QFEW; i++) t.rows[p1 - p0 + i] = t.rows[p1 - p0 - 1];
   int64_t v = v0;
-  for (; v + QVECTORS <= v1; v += QVECTORS) QTILES(QVECTORS)
 #if QVECTORS > 2
-  for (; v + 2 <= v1; v += 2) QTILES(2)
+  for (; v + QVECTORS <= v1; v += QVECTORS) QTILES(QVECTORS, QROWS)
+  for (; v + 2 <= v1; v += 2) QTILES(2, QFEW)
+#else
+  for (; v + 2 <= v1; v += 2) QTILES(2, QROWS)
 #endif
-  for (; v < v1; v++) QTILES(1)
+  for (; v < v1; v++) QTILES(1, QFEW)
 }

@@ -42,17 +42,21 @@ static void qmaxpool(const void *args, int64_t task) {
 static void qavgpool(const void *args, int64_t task) {
   const qpool_args *a = args;
   const pool_span *row = &a->row_spans[task % a->oh];
-  const uint8_t *x = a->x + task / a->oh * a->h * a->w * a->c;
-  uint8_t *y = a->y + task * a->ow * a->c;
-  for (int64_t j = 0; j < a->ow; j++, y += a->c) {
+  const int64_t n = a->c, line = a->w * n;
+  const uint8_t *x = a->x + task / a->oh * a->h * line;
+  uint8_t *y = a->y + task * a->ow * n;
+  const qcoder coder = CODER(a);
+  for (int64_t j = 0; j < a->ow; j++, y += n) {
     const pool_span *col = &a->col_spans[j];
-    const float m = (float)a->m / (float)(row->divisor * col->divisor);
-    for (int64_t c = 0; c < a->c; c += VL) {
+    const int64_t rows = row->end - row->first, cols = col->end - col->first;
+    const uint8_t *from = x + row->first * line + col->first * n;
+    const vf m = splat((float)a->m / (float)(row->divisor * col->divisor));
+    const vi zero = splat_int((int32_t)(rows * cols * a->xzero));
+    for (int64_t c = 0; c < n; c += VL) {
       vi sum = {0};
-      int64_t taps = 0;
-      for (int64_t r = row->first; r < row->end; r++)
-        for (int64_t s = col->first; s < col->end; s++, taps++) sum += load_codes(x + (r * a->w + s) * a->c + c, a->c - c);
-      store_codes(y + c, a->c - c, CODES_OF(a, as_floats(sum - splat_int((int32_t)(taps * a->xzero))) * splat(m)));
+      for (int64_t r = 0; r < rows; r++)
+        for (int64_t s = 0; s < cols; s++) sum += load_codes(from + r * line + s * n + c, n - c);
+      store_codes(y + c, n - c, codes_of(&coder, as_floats(sum - zero) * m));
     }
   }
 }

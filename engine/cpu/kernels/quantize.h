@@ -59,31 +59,44 @@ INLINE vi as_ints(vf v) {
 
 INLINE vi splat_int(int32_t x) { return x - (vi){0}; }
 
-// The codes of v, with least = lo-zero and most = hi-zero. A NaN becomes the least.
-INLINE vi codes_of(vf v, float least, float most, int32_t zero) {
+// What numbers are rounded to: codes from lo to hi, with least = lo-zero and
+// most = hi-zero. Kernels make it once: the codes that they store might, for all that C
+// knows, change their arguments.
+typedef struct {
+  vf least, most;
+  vi zero;
+} qcoder;
+
+INLINE qcoder coder_of(int64_t lo, int64_t hi, int64_t zero) {
+  return (qcoder){splat((float)(lo - zero)), splat((float)(hi - zero)), splat_int((int32_t)zero)};
+}
+#define CODER(a) coder_of((a)->lo, (a)->hi, (a)->yzero)
+
+// The codes of v. A NaN becomes the least.
+INLINE vi codes_of(const qcoder *c, vf v) {
 #if defined(PS_MASK_AVX512) // the second operand is what comes of a NaN
-  v = (vf)_mm512_min_ps(_mm512_max_ps((__m512)v, (__m512)splat(least)), (__m512)splat(most));
+  v = (vf)_mm512_min_ps(_mm512_max_ps((__m512)v, (__m512)c->least), (__m512)c->most);
 #elif defined(PS_MASK_AVX2)
-  v = (vf)_mm256_min_ps(_mm256_max_ps((__m256)v, (__m256)splat(least)), (__m256)splat(most));
+  v = (vf)_mm256_min_ps(_mm256_max_ps((__m256)v, (__m256)c->least), (__m256)c->most);
 #else
-  v = pick(v >= splat(least), v, splat(least));
-  v = pick(v > splat(most), splat(most), v);
+  v = pick(v >= c->least, v, c->least);
+  v = pick(v > c->most, c->most, v);
 #endif
 #if defined(PS_MASK_AVX512) || defined(PS_MASK_AVX2)
-  return as_ints(v) + splat_int(zero);
+  return as_ints(v) + c->zero;
 #else
-  return as_ints(nearest(v)) + splat_int(zero);
+  return as_ints(nearest(v)) + c->zero;
 #endif
 }
-
-#define CODES_OF(a, v) codes_of(v, (float)((a)->lo - (a)->yzero), (float)((a)->hi - (a)->yzero), (int32_t)(a)->yzero)
 
 static void quantize(const void *args, int64_t task) {
   const codes_args *a = args;
   TASK_RANGE(lo, hi, task, a->each, a->n);
   const float *x = a->x;
   uint8_t *y = a->y;
-  for (int64_t i = lo; i < hi; i += VL) store_codes(y + i, hi - i, CODES_OF(a, load_n(x + i, hi - i) / splat(a->m)));
+  const qcoder coder = CODER(a);
+  const vf m = splat(a->m);
+  for (int64_t i = lo; i < hi; i += VL) store_codes(y + i, hi - i, codes_of(&coder, load_n(x + i, hi - i) / m));
 }
 
 static void dequantize(const void *args, int64_t task) {
@@ -91,8 +104,9 @@ static void dequantize(const void *args, int64_t task) {
   TASK_RANGE(lo, hi, task, a->each, a->n);
   const uint8_t *x = a->x;
   float *y = a->y;
-  for (int64_t i = lo; i < hi; i += VL)
-    store_n(y + i, hi - i, as_floats(load_codes(x + i, hi - i) - splat_int(a->xzero)) * splat(a->m));
+  const vi zero = splat_int((int32_t)a->xzero);
+  const vf m = splat(a->m);
+  for (int64_t i = lo; i < hi; i += VL) store_n(y + i, hi - i, as_floats(load_codes(x + i, hi - i) - zero) * m);
 }
 
 static void lookup(const void *args, int64_t task) {

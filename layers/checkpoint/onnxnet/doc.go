@@ -26,10 +26,17 @@
 // The batch is open always. A net takes images of any size if the translation is
 // the same for two sizes; else those of the file, or of Options.
 //
+// # Integers
+//
+// Codes are the numbers that they stand for: QuantizeLinear becomes a quantizer, the
+// codes of weights are kept, and products of codes (QLinearConv, QLinearMatMul, and
+// ConvInteger and MatMulInteger with their scales behind them) are those of numbers.
+// Ranges that DynamicQuantizeLinear finds for each batch are left out: what reads them
+// is computed in float32, with the weights that the codes stand for.
+//
 // # What is not taken
 //
 // What a CNN classifier cannot hold is refused in one line that names the node
 // and its operator: products of two tensors that both depend on the image
-// (attention), crops and resizes of the image, DynamicQuantizeLinear,
-// loops and conditions. There is no engine for tensors of any rank behind this.
+// (attention), crops and resizes of the image, loops and conditions. There is no engine for tensors of any rank behind this.
 package onnxnet

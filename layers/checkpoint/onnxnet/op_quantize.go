@@ -11,7 +11,8 @@ import (
 // quantizeOperators go from numbers to codes and back. A tensor of codes is one of the
 // numbers that they stand for: QuantizeLinear becomes a quantizer (layers.Fake) of the
 // module before it, and DequantizeLinear nothing.
-var quantizeOperators = map[string]operator{"QuantizeLinear": quantizeLinear, "DequantizeLinear": dequantizeLinear, "QLinearConv": qlinearConv}
+var quantizeOperators = map[string]operator{"QuantizeLinear": quantizeLinear, "DequantizeLinear": dequantizeLinear, "QLinearConv": qlinearConv,
+	"QLinearMatMul": qlinearMatMul}
 
 // A coding is how numbers are coded: q stands for (q-zero)·scale, with one scale, or
 // one for each element of an axis.
@@ -181,6 +182,39 @@ func qlinearConv(t *translator, n *onnxread.Node, in []value) ([]value, error) {
 		conv = append(conv, value{c: bias})
 	}
 	out, err := convolution(t, n, conv)
+	if err != nil {
+		return nil, err
+	}
+	return t.rounded(n, out[0].a, y)
+}
+
+// qlinearMatMul is a product of codes: a, its scale and zero point, a constant matrix b
+// and its, and the scale and zero point of the result.
+func qlinearMatMul(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	a, err := first(in)
+	if err != nil {
+		return nil, err
+	}
+	c, err := constants(in, 1, 7)
+	if err != nil {
+		return nil, err
+	}
+	x, err := codingOf(c[0], c[1], 0)
+	if err == nil {
+		err = a.checkCoding(x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	y, err := codingOf(c[5], c[6], 0)
+	if err != nil || c[2] == nil || c[3] == nil || len(c[2].shape) != 2 || !c[2].ints {
+		return nil, fmt.Errorf("its second input is no constant matrix of codes, or its scales are no constants")
+	}
+	w, err := t.fold.dequantized(c[2], c[3], c[4], 1)
+	if err != nil {
+		return nil, err
+	}
+	out, err := matMul(t, n, []value{{a: a.decoded()}, {c: w}})
 	if err != nil {
 		return nil, err
 	}

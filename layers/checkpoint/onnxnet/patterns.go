@@ -26,6 +26,9 @@ func (g *graph) recognize() {
 		}
 		switch n.Op {
 		case "Mul", "Div":
+			if n.Op == "Mul" && g.scaledProduct(n, readers) {
+				continue
+			}
 			if made = g.normalization(n); made == nil {
 				made = g.product(n)
 			}

@@ -147,8 +147,8 @@ var refusals = make(map[string]struct{ reason, fix string })
 
 func init() {
 	for _, r := range []struct{ operators, reason, fix string }{
-		{"DynamicQuantizeLinear QLinearMatMul ConvInteger MatMulInteger",
-			"it computes on codes whose range is no part of the file, or in no form that is taken", "quantize the model with QuantizeLinear and DequantizeLinear (QDQ), or export it in float32 and quantize it here"},
+		{"DynamicQuantizeLinear ConvInteger MatMulInteger",
+			"it computes on codes, and no product with their scales stands behind it, as ONNX Runtime's dynamic quantization writes it", "quantize the model with QuantizeLinear and DequantizeLinear (QDQ), or export it in float32 and quantize it here"},
 		{"ConvTranspose Resize Upsample DepthToSpace GridSample MaxUnpool",
 			"it makes images larger or turns channels into pixels, which no classifier here does", fixSimplify},
 		{"ArgMax ArgMin TopK NonMaxSuppression NonZero OneHot", "it makes places of numbers, not logits", "end the model with its logits"},
