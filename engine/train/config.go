@@ -104,7 +104,7 @@ type Config struct {
 
 	// SyncBatchNorm has batch norms in training take their statistics from the batches of all
 	// Peers together (see [engine.SyncBatchNorm]), where each rank would take them from its own.
-	SyncBatchNorm bool
+	SyncBatchNorm bool `json:",omitempty"`
 
 	// Peers, if not nil, are the processes that train together, each with a trainer
 	// of the same settings and of the same data: see "Several ranks" in the package's
