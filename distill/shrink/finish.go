@@ -127,5 +127,6 @@ func (s *search) finishBits(ctx context.Context, x candidate) (*checkpoint.Check
 	if err != nil {
 		return nil, 0, err
 	}
-	return out.Best, out.Result.Best.ValAccuracy, nil
+	accuracy, err := s.accuracy(ctx, out.Best) // in integers, as training only imitates them
+	return out.Best, accuracy, err
 }
