@@ -251,7 +251,7 @@ const hostileIntro = `# Hostile archives
 Data sets come from strangers too, as tar and zip archives. Nothing of an archive is ever written to disk under a name of its own, so that no name can
 lead anywhere; entries with names that climb or are absolute, links and devices are left out and counted. An entry of more than 256 MiB is
 not read, a picture of more than 100 megapixels not decoded; compressed archives may unfold to 200 bytes for each of their own
-and 64 MiB more; the entries of a zip may not overlap. Archives of other kinds are told by their first bytes. Readers are fuzzed
+and 64 MiB more; the entries of a zip may not overlap. Archives of other kinds are recognized by their first bytes. Readers are fuzzed
 (` + "`scripts/fuzz.sh`" + `). Hostile model files have [a page of their own](hostile-files.md).
 
 Each archive below gets the line beside it (` + "`FILE`" + ` stands for its path; those that can be read in spite of it say what was left out).
