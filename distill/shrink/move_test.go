@@ -56,6 +56,22 @@ func TestStructure(t *testing.T) {
 	if want := (data.Transform{Size: 112, Resize: 128, Padding: 4}); !reflect.DeepEqual(tr, want) {
 		t.Errorf("%+v", tr)
 	}
+	// Twice smaller, the preparation and the one that is trained with are still the same.
+	env := environment(t)
+	o := options(budget.Limits{MACs: 1})
+	c.Preprocess.Resize = 33
+	o.Train.Train.Resize, o.Train.Eval.Resize = 33, 33
+	s, err := newSearch(env, c, []*checkpoint.Checkpoint{c}, o.withDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	z, err := candidate{c: c, bits: map[string]int{}}.apply([]Move{{Kind: Size, Size: 24}, {Kind: Size, Size: 20}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.fit(context.Background(), s.tune, z.c, t.TempDir(), "small", o.Train); err != nil {
+		t.Error(err)
+	}
 	for _, bad := range []Move{{Kind: Size, Size: 29}, {Kind: Size}, {Kind: Rank, At: last, Form: "channel", Ranks: []int{9999}}, {Kind: Rank, At: "nobody", Form: "svd", Ranks: []int{1}}, {Kind: Block, At: last}} {
 		if _, err := x.apply([]Move{bad}); err == nil {
 			t.Errorf("%+v is made", bad)

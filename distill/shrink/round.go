@@ -40,7 +40,7 @@ func (s *search) round(ctx context.Context, x candidate, cost budget.Cost, targe
 		case errors.Is(err, errNoProposal):
 		case err != nil:
 			return best, trial, err
-		case !found || t.Accuracy > trial.Accuracy:
+		case !found || better(s.o.Under, t, trial):
 			best, trial, found = y, t, true
 		}
 	}
@@ -48,6 +48,15 @@ func (s *search) round(ctx context.Context, x candidate, cost budget.Cost, targe
 		return best, trial, fmt.Errorf("shrink: %s cannot be met from this net: the nearest that it can come to is %s; ask for that, or start from another net", share(s.o.Under, target), told(s.o.Under, least))
 	}
 	return best, trial, nil
+}
+
+// better reports whether a trial is better than another: by its accuracy, and of two
+// that are equal, by what it costs.
+func better(l budget.Limits, a, b Trial) bool {
+	if a.Accuracy != b.Accuracy {
+		return a.Accuracy > b.Accuracy
+	}
+	return l.Excess(a.Cost) < l.Excess(b.Cost)
 }
 
 var errNoProposal = errors.New("there is no such proposal")
@@ -141,7 +150,7 @@ func (s *search) trainShort(ctx context.Context, c *checkpoint.Checkpoint, t Tri
 // fit trains a net under the teachers, resumed where an earlier process has stopped.
 func (s *search) fit(ctx context.Context, ds *data.Dataset, c *checkpoint.Checkpoint, dir, stage string, config train.Config) (*fit.Outcome, error) {
 	if n := c.Preprocess.Size; n > 0 {
-		config.Train, config.Eval = resizedTransform(config.Train, n), resizedTransform(config.Eval, n)
+		config.Train, config.Eval = resizedTransform(config.Train, n), c.Preprocess.Transform()
 	}
 	j := fit.Job{
 		Init: c, Data: ds, Teacher: s.teachers[0], Others: s.teachers[1:], KD: s.o.KD, Preprocess: c.Preprocess,
