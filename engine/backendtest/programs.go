@@ -260,11 +260,16 @@ func checkAllocations(t reporter, b engine.Backend, s Size) {
 	for _, r := range []Recipe{{Kind: AdamW}, {Kind: SGD, Distill: true}, {Kind: Inference}} {
 		trials(t, s, func(c []*Trial) error {
 			err := c[0].Run() // uploads, hoisted steps
-			n := testing.AllocsPerRun(5, func() {
-				if err == nil {
-					err = c[0].Run()
-				}
-			})
+			// The count is of the whole process: what allocates in each of several series
+			// of runs is the runs', and not the runtime's own on a busy machine.
+			n := 1.
+			for series := 0; series < 4 && n != 0; series++ {
+				n = testing.AllocsPerRun(5, func() {
+					if err == nil {
+						err = c[0].Run()
+					}
+				})
+			}
 			if err == nil && n != 0 {
 				err = fmt.Errorf("%v allocations a run", n)
 			}
