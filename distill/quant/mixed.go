@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
 
 	"github.com/potstill/potstill/distill/budget"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -196,10 +196,7 @@ func (w *work) divergence(name string) (float64, error) {
 	for i, a := range w.logits {
 		k := len(a) / w.pics[i].n
 		for r := 0; r < len(a); r += k {
-			p, q := logSoftmax(a[r:r+k]), logSoftmax(rough[i][r:r+k])
-			for j := range p {
-				sum += math.Exp(p[j]) * (p[j] - q[j])
-			}
+			sum += metrics.Divergence(a[r:r+k], rough[i][r:r+k])
 			n++
 		}
 	}
@@ -217,17 +214,4 @@ func (w *work) predict(net *layers.Net, state layers.StateDict) (out [][]float32
 		return nil
 	})
 	return out, errors.Join(err, r.close())
-}
-
-func logSoftmax(x []float32) []float64 {
-	top := slices.Max(x)
-	sum := 0.0
-	for _, v := range x {
-		sum += math.Exp(float64(v - top))
-	}
-	out := make([]float64, len(x))
-	for i, v := range x {
-		out[i] = float64(v-top) - math.Log(sum)
-	}
-	return out
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/potstill/potstill/distill/prune"
 	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/engine/data"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -79,28 +80,12 @@ func (s *surveyor) divergence(ctx context.Context, p [][]float32, c *checkpoint.
 	}
 	sum := 0.0
 	for i := range p {
-		a, b := logSoftmax(p[i]), logSoftmax(q[i])
-		for k := range a {
-			sum += math.Exp(a[k]) * (a[k] - b[k])
-		}
+		sum += metrics.Divergence(p[i], q[i])
 	}
 	if d := sum / float64(len(p)); !math.IsNaN(d) {
 		return max(d, 0), nil
 	}
 	return math.Inf(1), nil
-}
-
-func logSoftmax(x []float32) []float64 {
-	top := slices.Max(x)
-	sum := 0.0
-	for _, v := range x {
-		sum += math.Exp(float64(v - top))
-	}
-	out := make([]float64, len(x))
-	for i, v := range x {
-		out[i] = float64(v-top) - math.Log(sum)
-	}
-	return out
 }
 
 // survey measures the losses of the moves of a candidate.
