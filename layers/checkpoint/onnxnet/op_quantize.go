@@ -146,36 +146,24 @@ func (a *act) checkCoding(k *coding) error {
 // qlinearConv is a convolution of codes: x, its scale and zero point, w and its, the
 // scale and zero point of the result, and a bias in int32 on the scale of the products.
 func qlinearConv(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
+	p, err := productOf(in, 8)
 	if err != nil {
 		return nil, err
 	}
-	c, err := constants(in, 1, 8)
+	if p.c[2] == nil {
+		return nil, fmt.Errorf("its weight is no constant")
+	}
+	weight, err := t.fold.dequantized(p.c[2], p.c[3], p.c[4], 0)
 	if err != nil {
 		return nil, err
 	}
-	x, err := codingOf(c[0], c[1], 0)
-	if err == nil {
-		err = a.checkCoding(x)
-	}
-	if err != nil {
-		return nil, err
-	}
-	y, err := codingOf(c[5], c[6], 0)
-	if err != nil || c[2] == nil {
-		return nil, fmt.Errorf("its weight or its scales are no constants")
-	}
-	weight, err := t.fold.dequantized(c[2], c[3], c[4], 0)
-	if err != nil {
-		return nil, err
-	}
-	conv := []value{{a: a.decoded()}, {c: weight}}
-	if c[7] != nil {
+	conv := []value{{a: p.a.decoded()}, {c: weight}}
+	if p.c[7] != nil {
 		scale := &array{shape: []int{len(weight.coding.scale)}}
 		for _, s := range weight.coding.scale {
-			scale.f = append(scale.f, s*x.scale[0])
+			scale.f = append(scale.f, s*p.x.scale[0])
 		}
-		bias, err := t.fold.dequantized(c[7], scale, nil, 0)
+		bias, err := t.fold.dequantized(p.c[7], scale, nil, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -185,38 +173,52 @@ func qlinearConv(t *translator, n *onnxread.Node, in []value) ([]value, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.rounded(n, out[0].a, y)
+	return t.rounded(n, out[0].a, p.y)
+}
+
+// A product is what QLinearConv and QLinearMatMul begin with: codes a of the coding x,
+// and the coding y of the result. c are the inputs behind the first, which are constants.
+type product struct {
+	a    *act
+	x, y *coding
+	c    []*array
+}
+
+// productOf reads the inputs, of which there may be n.
+func productOf(in []value, n int) (p product, err error) {
+	if p.a, err = first(in); err != nil {
+		return p, err
+	}
+	if p.c, err = constants(in, 1, n); err != nil {
+		return p, err
+	}
+	if p.x, err = codingOf(p.c[0], p.c[1], 0); err == nil {
+		err = p.a.checkCoding(p.x)
+	}
+	if err != nil {
+		return p, err
+	}
+	p.y, err = codingOf(p.c[5], p.c[6], 0)
+	return p, err
 }
 
 // qlinearMatMul is a product of codes: a, its scale and zero point, a constant matrix b
 // and its, and the scale and zero point of the result.
 func qlinearMatMul(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
+	p, err := productOf(in, 7)
 	if err != nil {
 		return nil, err
 	}
-	c, err := constants(in, 1, 7)
+	if b := p.c[2]; b == nil || p.c[3] == nil || len(b.shape) != 2 || !b.ints {
+		return nil, fmt.Errorf("its second input is no constant matrix of codes, or its scale is no constant")
+	}
+	w, err := t.fold.dequantized(p.c[2], p.c[3], p.c[4], 1)
 	if err != nil {
 		return nil, err
 	}
-	x, err := codingOf(c[0], c[1], 0)
-	if err == nil {
-		err = a.checkCoding(x)
-	}
+	out, err := matMul(t, n, []value{{a: p.a.decoded()}, {c: w}})
 	if err != nil {
 		return nil, err
 	}
-	y, err := codingOf(c[5], c[6], 0)
-	if err != nil || c[2] == nil || c[3] == nil || len(c[2].shape) != 2 || !c[2].ints {
-		return nil, fmt.Errorf("its second input is no constant matrix of codes, or its scales are no constants")
-	}
-	w, err := t.fold.dequantized(c[2], c[3], c[4], 1)
-	if err != nil {
-		return nil, err
-	}
-	out, err := matMul(t, n, []value{{a: a.decoded()}, {c: w}})
-	if err != nil {
-		return nil, err
-	}
-	return t.rounded(n, out[0].a, y)
+	return t.rounded(n, out[0].a, p.y)
 }
