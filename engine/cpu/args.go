@@ -127,7 +127,7 @@ var kernelNames = [kernelCount]string{
 	"quantize", "dequantize", "lookup", "qadd", "qmul", "qconcat", "qflatten", "qmaxpool", "qavgpool", "qpack", "qconv", "qdepthwise",
 }
 
-// The arguments of the kernels, field for field as in kernels.h, where they
+// The arguments of the kernels, field for field as in args.h, where they
 // are explained; a test compares them. A ptr points into a buffer or into the
 // command list itself. Those of convolutions in float32 and bfloat16 are in args_conv.go.
 type (

@@ -1,6 +1,7 @@
 package cpu
 
-// The arguments of the kernels of convolutions and matrix products, as those in args.go.
+// The arguments of the kernels of convolutions and matrix products, field for field as in
+// args_conv.h; see args.go.
 type (
 	packArgs struct {
 		w, dst                                        ptr

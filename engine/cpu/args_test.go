@@ -2,13 +2,14 @@ package cpu
 
 import (
 	"os"
+	"path/filepath"
 	"testing"
 	"unsafe"
 
 	"github.com/potstill/potstill/engine/backendtest/cstruct"
 )
 
-// TestArgumentsAreThoseOfC holds the argument structs to those of kernels.h. One
+// TestArgumentsAreThoseOfC compares the argument structs with those of the C headers. One
 // that is added there must be added here.
 func TestArgumentsAreThoseOfC(t *testing.T) {
 	if unsafe.Sizeof(uintptr(0)) != 8 {
@@ -27,15 +28,19 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 		"codes_args": codesArgs{}, "qpool_args": qpoolArgs{}, "qconv_args": qconvArgs{},
 		"chain_link": chainLink{}, "chain_args": chainArgs{},
 	}
-	text, err := os.ReadFile("kernels/kernels.h")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, name := range []string{"args.h", "args_conv.h", "kernels.h"} {
+		header, err := os.ReadFile(filepath.Join("kernels", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, header...)
 	}
 	c := cstruct.Parse(string(text), nil)
 	for name, fields := range c {
 		v, ok := own[name]
 		if !ok {
-			t.Errorf("%s of kernels.h is not compared with a struct of Go", name)
+			t.Errorf("%s is not compared with a struct of Go", name)
 			continue
 		}
 		if d := cstruct.Differ(fields, v, nil); d != "" {
@@ -44,7 +49,7 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 	}
 	for name := range own {
 		if c[name] == nil {
-			t.Errorf("kernels.h has no %s", name)
+			t.Errorf("the headers have no %s", name)
 		}
 	}
 }

@@ -45,6 +45,24 @@ func bnGeometry(x engine.Spec, act engine.Act, w *engine.Window) bnArgs {
 	return a
 }
 
+// moments returns the mean of channel c and Σ(x-mean)², from what bn_stats leaves of each task's
+// rows: part has, for each task, the means of all channels and then the squares about them.
+func (a *bnArgs) moments(part []float64, c int64) (mean, squares float64) {
+	for t := range a.tasks {
+		lo, hi := taskRange(t, a.rows, a.m)
+		merge(&mean, &squares, lo, hi-lo, part[t*2*a.c+c], part[(t*2+1)*a.c+c])
+	}
+	return mean, squares
+}
+
+// merge adds count values with their mean and centered squares to n values with
+// theirs (Chan, Golub and LeVeque, 1979).
+func merge(mu, m2 *float64, n, count int64, mean, sq float64) {
+	d, total := mean-*mu, float64(n+count)
+	*mu += d * float64(count) / total
+	*m2 += sq + d*d*float64(n)*float64(count)/total
+}
+
 // bnActFloats are BNA_FLOATS of batchnorm_act.h, bnActPool is BNA_POOL.
 const (
 	bnActFloats = 4096

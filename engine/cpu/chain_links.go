@@ -7,7 +7,7 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// What a link of a chain runs, as in kernels.h.
+// What a link of a chain runs, as in args.h.
 const (
 	chainPad = iota
 	chainRGB

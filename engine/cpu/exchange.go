@@ -31,7 +31,7 @@ func lowersCollective[T engine.Collective]() {
 func hostViews(ts []engine.Tensor) [][]float32 {
 	v := make([][]float32, len(ts))
 	for i, t := range ts {
-		v[i] = unsafe.Slice((*float32)(at(t)), t.Len())
+		v[i] = f32(at(t), int64(t.Len()))
 	}
 	return v
 }

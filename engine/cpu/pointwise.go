@@ -6,7 +6,7 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// What pointwise computes, as in kernels.h.
+// What pointwise computes, as in args.h.
 const (
 	opProduct = iota
 	opQuotient

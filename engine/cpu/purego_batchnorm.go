@@ -8,14 +8,6 @@ import (
 	"sync"
 )
 
-// merge adds count values with their mean and centered squares to n values with
-// theirs (Chan, Golub and LeVeque, 1979).
-func merge(mu, m2 *float64, n, count int64, mean, sq float64) {
-	d, total := mean-*mu, float64(n+count)
-	*mu += d * float64(count) / total
-	*m2 += sq + d*d*float64(n)*float64(count)/total
-}
-
 // channelMoments computes mean and centered squares of each of the channels of x.
 func channelMoments(x []float32, mu, m2 []float64) {
 	clear(mu)
@@ -54,11 +46,7 @@ func bnFinish(p ptr, _ int64) {
 	mean, r := f32(a.mu, a.c), f32(a.r, a.c)
 	runMean, runVar := f32(a.runMean, a.c), f32(a.runVar, a.c)
 	for c := range a.c {
-		mu, m2 := 0.0, 0.0
-		for t := range a.tasks {
-			lo, hi := taskRange(t, a.rows, a.m)
-			merge(&mu, &m2, lo, hi-lo, part[t*2*a.c+c], part[(t*2+1)*a.c+c])
-		}
+		mu, m2 := a.moments(part, c)
 		mean[c] = float32(mu)
 		r[c] = float32(1 / math.Sqrt(m2/float64(a.m)+a.eps))
 		runMean[c] = bnMove(runMean[c], mean[c], a.momentum)

@@ -9,7 +9,7 @@ func (a *poolArgs) sides(large, small ptr, task int64) (x, y []float32) {
 	return f32(large, a.n*nx)[task*nx:][:nx], f32(small, a.n*ny)[task*ny:][:ny]
 }
 
-// A poolSpan is pool_span of kernels.h.
+// A poolSpan is pool_span of args.h.
 type poolSpan struct{ first, end, divisor int64 }
 
 func poolSpanAt(spans ptr, i int64) poolSpan {

@@ -35,7 +35,7 @@ const (
 	qrowsBytes   = 3 << 20 // of the rows that a task copies, of the scratch memory of a thread
 )
 
-// Where a task reads the elements of its pixels: see kernels.h.
+// Where a task reads the elements of its pixels: see args.h.
 const (
 	qgathered = iota
 	qdirect

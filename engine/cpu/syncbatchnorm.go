@@ -15,26 +15,12 @@ func init() {
 	})
 }
 
-// doubles returns n of them at p.
-func doubles(p unsafe.Pointer, n int) []float64 { return unsafe.Slice((*float64)(p), n) }
-
-// hostFloats returns n floats at p.
-func hostFloats(p unsafe.Pointer, n int) []float32 { return unsafe.Slice((*float32)(p), n) }
-
-// mergeParts returns the mean of each channel and the squares about it, of what bn_stats has
-// left: for each task those of its rows.
-func mergeParts(a bnArgs, part []float64) engine.Moments {
-	c := int(a.c)
-	m := engine.Moments{N: int(a.m), A: make([]float64, c), B: make([]float64, c)}
-	for t := range int(a.tasks) {
-		n := float64(t) * float64(a.rows)
-		count := min(float64(a.rows), float64(a.m)-n)
-		theirs := part[t*2*c:]
-		for k := range c {
-			d, total := theirs[k]-m.A[k], n+count
-			m.A[k] += d * count / total
-			m.B[k] += theirs[c+k] + d*d*n*count/total
-		}
+// ofBatch returns the mean and Σ(x-mean)² of each channel, from what bn_stats has left.
+func (a *bnArgs) ofBatch() engine.Moments {
+	part := f64(a.part, a.tasks*2*a.c)
+	m := engine.Moments{N: int(a.m), A: make([]float64, a.c), B: make([]float64, a.c)}
+	for c := range a.c {
+		m.A[c], m.B[c] = a.moments(part, c)
 	}
 	return m
 }
@@ -42,20 +28,18 @@ func mergeParts(a bnArgs, part []float64) engine.Moments {
 // lowerSyncBatchNorm lowers SyncBatchNorm to BatchNorm's kernels, with an exchange between
 // the statistics and what is made of them.
 func lowerSyncBatchNorm(op engine.SyncBatchNorm, x engine.Spec) (int, lowering, error) {
-	apply := bnGeometry(x, engine.Identity, nil)
-	stats := bnGeometry(x, engine.Identity, nil)
-	c := int(stats.c)
-	return 8 * 2 * int(stats.tasks) * c, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		s := stats
-		s.x, s.part = at(in[0]), ws
-		push(q, kBNStats.of(in[0].DType), int(s.tasks), s)
-		mu, r := hostFloats(at(out[1]), c), hostFloats(at(out[2]), c)
-		running := [2][]float32{hostFloats(at(out[3]), c), hostFloats(at(out[4]), c)}
+	base := bnGeometry(x, engine.Identity, nil)
+	c := base.c
+	return int(8 * 2 * base.tasks * c), func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		a := base
+		a.x, a.part = at(in[0]), ws
+		push(q, kBNStats.of(in[0].DType), int(a.tasks), a)
+		mu, r := f32(at(out[1]), c), f32(at(out[2]), c)
+		running := [2][]float32{f32(at(out[3]), c), f32(at(out[4]), c)}
 		q.exchange(func() error {
-			return op.Exchange(mergeParts(s, doubles(ws, 2*int(s.tasks)*c)), running, mu, r)
+			return op.Exchange(a.ofBatch(), running, mu, r)
 		}, false)
-		a := apply
-		a.x, a.gamma, a.beta, a.mu, a.r, a.y = s.x, at(in[1]), at(in[2]), at(out[1]), at(out[2]), at(out[0])
+		a.gamma, a.beta, a.mu, a.r, a.y = at(in[1]), at(in[2]), at(out[1]), at(out[2]), at(out[0])
 		push(q, kBNApply.of(in[0].DType), int(a.tasks), a)
 	}, nil
 }
@@ -64,19 +48,19 @@ func lowerSyncBatchNorm(op engine.SyncBatchNorm, x engine.Spec) (int, lowering, 
 func lowerSyncBatchNormBackward(op engine.SyncBatchNormBackward, x engine.Spec) (int, lowering, error) {
 	base := bnGeometry(x, engine.Identity, nil)
 	part, total := bnGradWorkspace(base)
-	c := int(base.c)
+	c := base.c
 	return total, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
 		a := base
 		a.x, a.dy, a.part, a.coef = at(in[0]), at(in[1]), ws, unsafe.Add(ws, part)
 		a.gamma, a.beta, a.mu, a.r = at(in[2]), at(in[2]), at(in[3]), at(in[4])
 		a.y, a.dgamma, a.dbeta = at(out[0]), at(out[1]), at(out[2])
 		push(q, kBNGrad.of(in[0].DType), int(a.tasks), a)
-		gamma, r := hostFloats(at(in[2]), c), hostFloats(at(in[4]), c)
-		dGamma, dBeta, coef := hostFloats(at(out[1]), c), hostFloats(at(out[2]), c), hostFloats(a.coef, 3*c)
+		gamma, r := f32(at(in[2]), c), f32(at(in[4]), c)
+		dGamma, dBeta, coef := f32(at(out[1]), c), f32(at(out[2]), c), f32(a.coef, 3*c)
 		q.exchange(func() error {
 			m := engine.Moments{N: int(a.m), A: make([]float64, c), B: make([]float64, c)}
-			sums := doubles(ws, 2*int(a.tasks)*c)
-			for t := range int(a.tasks) {
+			sums := f64(ws, a.tasks*2*c)
+			for t := range a.tasks {
 				for k := range c {
 					m.A[k] += sums[t*2*c+k]
 					m.B[k] += sums[(t*2+1)*c+k]
