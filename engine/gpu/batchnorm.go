@@ -170,32 +170,56 @@ func (b *Backend) lowerNormalize(op engine.BatchNormAct, x engine.Spec) (lowerin
 			return apply(in[0], out[0], in[1], in[2], in[3], in[4])
 		}}, err
 	}
-	stats, err := b.function("batchnorm", "bn_stats", bnDefines(x)...)
+	stats, err := b.bnStatistics(x, op.BatchNorm.Eps, op.BatchNorm.Momentum)
 	if err != nil {
 		return lowering{}, err
 	}
-	finish, err := b.function("batchnorm", "bn_finish", bnDefines(x)...)
-	if err != nil {
-		return lowering{}, err
-	}
-	c, g := x.Shape[3], b.bnGridOf(x, bnSums)
-	sa := bnStatsArgs{rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines}
-	fa := bnFinishArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, blocks: int32(g.blocks), copies: g.copies, width: g.width,
-		channels: int32(c), eps: op.BatchNorm.Eps, momentum: op.BatchNorm.Momentum}
-	groups, all := [3]int{ceilDiv(c, bnChannels), 1, 1}, [3]int{bnThreads, 1, 1}
-	return lowering{ws: g.partBytes(), enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
-		sa.x, sa.part = in[0], ws
-		if err := launch(b, stats, g.grid(), g.block(), 0, &sa); err != nil {
-			return err
-		}
-		fa.x, fa.part, fa.runMean, fa.runVar = in[0], ws, in[3], in[4]
-		fa.mu, fa.r, fa.newMean, fa.newVar = out[1], out[2], out[3], out[4]
-		if err := launch(b, finish, groups, all, 0, &fa); err != nil {
+	return lowering{ws: stats.ws, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+		a := &stats.args
+		a.runMean, a.runVar = in[3], in[4]
+		a.mu, a.r, a.newMean, a.newVar = out[1], out[2], out[3], out[4]
+		if err := stats.run(in[0], ws); err != nil {
 			return err
 		}
 		return apply(in[0], out[0], in[1], in[2], out[1], out[2])
 	}}, nil
 }
+
+// bnStatistics are the two launches that compute the statistics of a batch. Whoever runs them
+// says first, in args, where the running statistics and the results are.
+type bnStatistics struct {
+	args bnFinishArgs
+	ws   int // bytes of scratch memory
+	run  func(x, ws cuda.Ptr) error
+}
+
+// bnStatistics prepares the launches for x.
+func (b *Backend) bnStatistics(x engine.Spec, eps, momentum float32) (*bnStatistics, error) {
+	stats, err := b.function("batchnorm", "bn_stats", bnDefines(x)...)
+	if err != nil {
+		return nil, err
+	}
+	finish, err := b.function("batchnorm", "bn_finish", bnDefines(x)...)
+	if err != nil {
+		return nil, err
+	}
+	c, g := x.Shape[3], b.bnGridOf(x, bnSums)
+	sa := bnStatsArgs{rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines}
+	s := &bnStatistics{ws: g.partBytes(), args: bnFinishArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, blocks: int32(g.blocks),
+		copies: g.copies, width: g.width, channels: int32(c), eps: eps, momentum: momentum}}
+	s.run = func(x, ws cuda.Ptr) error {
+		sa.x, sa.part = x, ws
+		if err := launch(b, stats, g.grid(), g.block(), 0, &sa); err != nil {
+			return err
+		}
+		s.args.x, s.args.part = x, ws
+		return launch(b, finish, bnFinishGrid(c), [3]int{bnThreads, 1, 1}, 0, &s.args)
+	}
+	return s, nil
+}
+
+// bnFinishGrid is the grid of the kernels that finish the sums of c channels.
+func bnFinishGrid(c int) [3]int { return [3]int{ceilDiv(c, bnChannels), 1, 1} }
 
 // bnApply returns the launch that makes y from x and four vectors: γ, β, the
 // mean and, in training, r, else the variance.

@@ -37,40 +37,61 @@ func (b *Backend) lowerNormalizeBackward(x engine.Spec, f engine.Act, w *engine.
 	if err != nil {
 		return lowering{}, err
 	}
-	finish, err := b.function("batchnorm_backward", "bn_grad_finish", actDefines(f, bnDefines(x)...)...)
+	g, err := b.bnGradient(x, f, pool, at)
 	if err != nil {
 		return lowering{}, err
 	}
+	return lowering{ws: g.ws, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+		if err := g.sums(in, out[0], out[1], out[2], ws); err != nil || at.eval {
+			return err
+		}
+		return g.dx()
+	}}, nil
+}
+
+// A bnGradient is the launches of a gradient.
+type bnGradient struct {
+	// sums computes dγ, dβ and, behind the partial sums in ws, the coefficients that dx needs
+	// (args.coef). With frozen statistics it writes dx, too.
+	sums func(in []cuda.Ptr, dx, dgamma, dbeta, ws cuda.Ptr) error
+	dx   func() error // of what sums was given
+	args *bnGradFinishArgs
+	ws   int // bytes of scratch memory
+}
+
+// bnGradient prepares the launches for x.
+func (b *Backend) bnGradient(x engine.Spec, f engine.Act, pool *engine.Window, at bnInputs) (*bnGradient, error) {
+	finish, err := b.function("batchnorm_backward", "bn_grad_finish", actDefines(f, bnDefines(x)...)...)
+	if err != nil {
+		return nil, err
+	}
 	c := x.Shape[3]
-	fa := bnGradFinishArgs{in: bnGradArgs{m: uint64(x.Len() / c), channels: int32(c), act: int32(f.Fn), eps: at.eps}}
+	fa := &bnGradFinishArgs{in: bnGradArgs{m: uint64(x.Len() / c), channels: int32(c), act: int32(f.Fn), eps: at.eps}}
 	if at.eval {
 		fa.in.eval = 1
 	}
 	var passes bnPasses
 	if pool != nil {
-		passes, err = b.bnPoolPasses(x, f, *pool, &fa)
+		passes, err = b.bnPoolPasses(x, f, *pool, fa)
 	} else {
-		passes, err = b.bnPasses(x, f, &fa)
+		passes, err = b.bnPasses(x, f, fa)
 	}
 	if err != nil {
-		return lowering{}, err
+		return nil, err
 	}
-	// The coefficients lie behind the partial sums.
 	part := (passes.part + 63) &^ 63
-	groups, all := [3]int{ceilDiv(c, bnChannels), 1, 1}, [3]int{bnThreads, 1, 1}
-	return lowering{ws: part + 4*2*c, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+	g := &bnGradient{args: fa, ws: part + 4*2*c, dx: func() error { return passes.dx(&fa.in) }}
+	g.sums = func(in []cuda.Ptr, dx, dgamma, dbeta, ws cuda.Ptr) error {
 		a := &fa.in
-		a.x, a.dy, a.dx, a.part, a.coef = in[0], in[1], out[0], ws, ws+cuda.Ptr(part)
+		a.x, a.dy, a.dx, a.part, a.coef = in[0], in[1], dx, ws, ws+cuda.Ptr(part)
 		a.gamma, a.beta, a.mean, a.second = in[at.gamma], in[at.beta], in[at.mean], in[at.second]
-		fa.dgamma, fa.dbeta, fa.coef = out[1], out[2], a.coef
+		fa.dgamma, fa.dbeta, fa.coef = dgamma, dbeta, a.coef
 		if err := passes.sums(a); err != nil {
 			return err
 		}
-		if err := launch(b, finish, groups, all, 0, &fa); err != nil || at.eval {
-			return err
-		}
-		return passes.dx(a)
-	}}, nil
+		return launch(b, finish, bnFinishGrid(c), [3]int{bnThreads, 1, 1}, 0, fa)
+	}
+	return g, nil
 }
 
 // bnPasses are the two passes over x and dy, and the bytes of the first's

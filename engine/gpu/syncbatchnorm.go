@@ -42,18 +42,19 @@ func (b *Backend) lowerSync(op engine.Op, in, _ []engine.Spec) (lowering, error)
 	return lowering{}, unsupported(op)
 }
 
-// A syncing is what a rank sends of one batch norm, in memory of its own, and where all ranks'
-// come.
+// A syncing is the memory of one batch norm's exchange: what this rank sends, and where the
+// parts of all ranks arrive.
 type syncing struct {
-	peers         *Peers
-	mine, all     cuda.Ptr
-	first, second cuda.Ptr // the two vectors of mine
-	mean, r, zero cuda.Ptr // vectors beside them that nobody reads, and one of zeros
-	stride        int      // floats of a rank
-	channels      int
+	peers               *Peers
+	mine, all           cuda.Ptr
+	first, second       cuda.Ptr // the two vectors of mine
+	unusedMean, unusedR cuda.Ptr // where a kernel writes vectors that nobody reads
+	zero                cuda.Ptr // a vector of zeros
+	stride              int      // floats of a rank
+	channels            int
 }
 
-// syncing makes one for a batch of so many elements a channel.
+// syncing allocates the memory for a batch of so many elements a channel.
 func (b *Backend) syncing(peers *Peers, channels, elements int, absent bool) (*syncing, error) {
 	width := ceilDiv(channels, alignFloats) * alignFloats
 	s := &syncing{peers: peers, stride: syncHead + 2*width, channels: channels}
@@ -78,11 +79,12 @@ func (b *Backend) syncing(peers *Peers, channels, elements int, absent bool) (*s
 	}
 	at := func(floats int) cuda.Ptr { return p + cuda.Ptr(4*floats) }
 	s.mine, s.first, s.second = p, at(syncHead), at(syncHead+width)
-	s.mean, s.r, s.zero = at(s.stride), at(s.stride+width), at(s.stride+2*width)
+	s.unusedMean, s.unusedR, s.zero = at(s.stride), at(s.stride+width), at(s.stride+2*width)
 	return s, nil
 }
 
-// exchange gets all ranks' to each, and launches what joins them.
+// exchange gathers the parts of all ranks at each of them, and launches the kernel that
+// joins them.
 func (s *syncing) exchange(join func(st *cuda.Stream, grid, block [3]int) error) error {
 	if err := s.peers.begin(); err != nil {
 		return err
@@ -109,11 +111,7 @@ func (b *Backend) lowerSyncBatchNorm(op engine.SyncBatchNorm, x engine.Spec) (lo
 	if err != nil {
 		return lowering{}, err
 	}
-	stats, err := b.function("batchnorm", "bn_stats", bnDefines(x)...)
-	if err != nil {
-		return lowering{}, err
-	}
-	finish, err := b.function("batchnorm", "bn_finish", bnDefines(x)...)
+	stats, err := b.bnStatistics(x, 1, 1)
 	if err != nil {
 		return lowering{}, err
 	}
@@ -121,24 +119,19 @@ func (b *Backend) lowerSyncBatchNorm(op engine.SyncBatchNorm, x engine.Spec) (lo
 	if err != nil || peers == nil {
 		return lowering{}, err
 	}
-	c, g := x.Shape[3], b.bnGridOf(x, bnSums)
+	c := x.Shape[3]
 	s, err := b.syncing(peers, c, x.Len()/c, op.Absent)
 	if err != nil {
 		return lowering{}, err
 	}
-	sa := bnStatsArgs{rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines}
-	fa := bnFinishArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, blocks: int32(g.blocks), copies: g.copies, width: g.width,
-		channels: int32(c), eps: 1, momentum: 1, runMean: s.zero, runVar: s.zero, mu: s.first, newVar: s.second, r: s.r, newMean: s.mean}
+	// With a momentum of 1 the "running" statistics are the batch's own, which is what a rank sends.
+	own := &stats.args
+	own.runMean, own.runVar = s.zero, s.zero
+	own.mu, own.newVar, own.r, own.newMean = s.first, s.second, s.unusedR, s.unusedMean
 	ja := syncJoinArgs{all: s.all, ranks: int32(peers.Size()), stride: int32(s.stride), channels: int32(c), second: int32(s.second-s.mine) / 4,
 		eps: op.Eps, momentum: op.Momentum}
-	groups, all := [3]int{ceilDiv(c, bnChannels), 1, 1}, [3]int{bnThreads, 1, 1}
-	return lowering{ws: g.partBytes(), enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
-		sa.x, sa.part = in[0], ws
-		if err := launch(b, stats, g.grid(), g.block(), 0, &sa); err != nil {
-			return err
-		}
-		fa.x, fa.part = in[0], ws
-		if err := launch(b, finish, groups, all, 0, &fa); err != nil {
+	return lowering{ws: stats.ws, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+		if err := stats.run(in[0], ws); err != nil {
 			return err
 		}
 		ja.runMean, ja.runVar = in[3], in[4]
@@ -157,13 +150,7 @@ func (b *Backend) lowerSyncBatchNormBackward(op engine.SyncBatchNormBackward, x 
 	if err != nil {
 		return lowering{}, err
 	}
-	finish, err := b.function("batchnorm_backward", "bn_grad_finish", bnDefines(x)...)
-	if err != nil {
-		return lowering{}, err
-	}
-	c := x.Shape[3]
-	fa := bnGradFinishArgs{in: bnGradArgs{m: uint64(x.Len() / c), channels: int32(c)}}
-	passes, err := b.bnPasses(x, engine.Identity, &fa)
+	g, err := b.bnGradient(x, engine.Identity, nil, bnInputs{gamma: 2, beta: 2, mean: 3, second: 4})
 	if err != nil {
 		return lowering{}, err
 	}
@@ -171,22 +158,14 @@ func (b *Backend) lowerSyncBatchNormBackward(op engine.SyncBatchNormBackward, x 
 	if err != nil || peers == nil {
 		return lowering{}, err
 	}
+	c := x.Shape[3]
 	s, err := b.syncing(peers, c, x.Len()/c, op.Absent)
 	if err != nil {
 		return lowering{}, err
 	}
 	ja := syncGradJoinArgs{all: s.all, own: float64(x.Len() / c), ranks: int32(peers.Size()), stride: int32(s.stride), channels: int32(c), second: int32(s.second-s.mine) / 4}
-	part := (passes.part + 63) &^ 63
-	groups, all := [3]int{ceilDiv(c, bnChannels), 1, 1}, [3]int{bnThreads, 1, 1}
-	return lowering{ws: part + 4*2*c, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
-		a := &fa.in
-		a.x, a.dy, a.dx, a.part, a.coef = in[0], in[1], out[0], ws, ws+cuda.Ptr(part)
-		a.gamma, a.beta, a.mean, a.second = in[2], in[2], in[3], in[4]
-		fa.dbeta, fa.dgamma, fa.coef = s.first, s.second, a.coef
-		if err := passes.sums(a); err != nil {
-			return err
-		}
-		if err := launch(b, finish, groups, all, 0, &fa); err != nil {
+	return lowering{ws: g.ws, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+		if err := g.sums(in, out[0], s.second, s.first, ws); err != nil {
 			return err
 		}
 		if err := b.stream.Copy(out[1], s.second, 4*c); err != nil {
@@ -195,11 +174,11 @@ func (b *Backend) lowerSyncBatchNormBackward(op engine.SyncBatchNormBackward, x 
 		if err := b.stream.Copy(out[2], s.first, 4*c); err != nil {
 			return err
 		}
-		ja.gamma, ja.r, ja.coef = in[2], in[4], a.coef
+		ja.gamma, ja.r, ja.coef = in[2], in[4], g.args.coef
 		err := s.exchange(func(st *cuda.Stream, grid, block [3]int) error { return launchIn(st, join, grid, block, 0, &ja) })
 		if err != nil {
 			return err
 		}
-		return passes.dx(a)
+		return g.dx()
 	}}, nil
 }
