@@ -26,7 +26,7 @@ type Peers interface {
 }
 
 // A PeerError says that one of the processes that train together is gone, or has
-// failed.
+// failed. All implementations of Peers return it, so that errors.As finds the rank.
 type PeerError struct {
 	Rank int
 	Why  string // what is known of it, as in "nothing has been heard of it for 8 s"
@@ -34,9 +34,6 @@ type PeerError struct {
 
 // Error implements error.
 func (e *PeerError) Error() string { return fmt.Sprintf("rank %d is gone: %s", e.Rank, e.Why) }
-
-// GoneRank returns its number.
-func (e *PeerError) GoneRank() int { return e.Rank }
 
 // LocalPeers returns n Peers that are goroutines of this process: each is to be
 // used by one of its own.

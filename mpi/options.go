@@ -26,18 +26,6 @@ type Options struct {
 	Getenv func(string) string
 }
 
-// A PeerError says that a rank is gone.
-type PeerError struct {
-	Rank int
-	Why  string
-}
-
-// Error implements error.
-func (e *PeerError) Error() string { return fmt.Sprintf("rank %d is gone: %s", e.Rank, e.Why) }
-
-// GoneRank returns its number.
-func (e *PeerError) GoneRank() int { return e.Rank }
-
 func (o Options) getenv(name string) string {
 	if o.Getenv == nil {
 		return os.Getenv(name)

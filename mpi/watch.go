@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"time"
 	"unsafe"
+
+	"github.com/potstill/potstill/engine"
 )
 
 // How often a rank is heard of, how long it may be silent, and how long a thread may
@@ -79,7 +81,7 @@ func (h *watch) send(w *World, to int, n note) error {
 func (w *World) before() int { return (w.rank + w.size - 1) % w.size }
 func (w *World) behind() int { return (w.rank + 1) % w.size }
 
-// look reads what has come, tells that this rank is alive, and returns a *PeerError if
+// look reads what has come, tells that this rank is alive, and returns an *engine.PeerError if
 // another is not.
 func (h *watch) look(w *World) error {
 	if w.size == 1 || h.parting {
@@ -117,7 +119,7 @@ func (h *watch) read(w *World, now time.Time) error {
 		}
 		switch n := (note{h.in[0], h.in[1]}); n.kind {
 		case gone:
-			return &PeerError{Rank: int(n.rank), Why: "another rank has lost it"}
+			return &engine.PeerError{Rank: int(n.rank), Why: "another rank has lost it"}
 		case bye:
 			h.parting = true
 			return nil
@@ -143,7 +145,7 @@ func (h *watch) bury(w *World, rank int, why string) error {
 		var done C.int
 		_ = C.ps_mpi_test(&w.m, &h.sending, 1000, &done)
 	}
-	return &PeerError{Rank: rank, Why: why}
+	return &engine.PeerError{Rank: rank, Why: why}
 }
 
 // blame finds out whose fault an error of MPI is: it waits whether the rank before this
@@ -153,13 +155,13 @@ func (w *World) blame(err error) error {
 	for deadline := time.Now().Add(silence + beatEvery - time.Since(h.heard)); time.Now().Before(deadline); time.Sleep(beatEvery / 10) {
 		var done C.int
 		if C.ps_mpi_test(&w.m, &h.receiving, 0, &done) != 0 {
-			return &PeerError{Rank: w.before(), Why: err.Error()}
+			return &engine.PeerError{Rank: w.before(), Why: err.Error()}
 		}
 		if done == 0 {
 			continue
 		}
 		if h.in[0] == gone {
-			return &PeerError{Rank: int(h.in[1]), Why: err.Error()}
+			return &engine.PeerError{Rank: int(h.in[1]), Why: err.Error()}
 		}
 		if h.heard = time.Now(); h.receive(w) != nil {
 			break
@@ -179,7 +181,7 @@ func (h *watch) end(w *World) error {
 	deadline := time.Now().Add(silence)
 	for said := false; !said || !h.parting; {
 		if time.Now().After(deadline) {
-			return &PeerError{Rank: w.before(), Why: "it does not part"}
+			return &engine.PeerError{Rank: w.before(), Why: "it does not part"}
 		}
 		if !said {
 			var done C.int = 1

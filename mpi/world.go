@@ -19,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"unsafe"
+
+	"github.com/potstill/potstill/engine"
 )
 
 // abis are the names of the binary interfaces, in the order of mpi.h.
@@ -136,7 +138,7 @@ func (w *World) serve() bool {
 	case r := <-w.requests:
 		if r.err = w.err; r.err == nil {
 			r.err = w.do(r)
-			var gone *PeerError
+			var gone *engine.PeerError
 			if errors.As(r.err, &gone) {
 				w.fail(r.err)
 			}
@@ -168,7 +170,7 @@ func (w *World) fail(err error) {
 	}
 }
 
-// Err returns a *PeerError if a rank is known to be gone. Any goroutine may call it, also
+// Err returns an *engine.PeerError if a rank is known to be gone. Any goroutine may call it, also
 // while another one exchanges.
 func (w *World) Err() error {
 	if err := w.failed.Load(); err != nil {

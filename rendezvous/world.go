@@ -5,7 +5,7 @@
 //
 // Rank 0 listens, all others hold one connection to it. Each side sends a message every
 // second, also while it computes; one that is silent for eight seconds, or whose connection
-// breaks, is named to all others, whose calls fail with a [*PeerError] from then on.
+// breaks, is named to all others, whose calls fail with an [*engine.PeerError] from then on.
 //
 // Nothing is encrypted, and whoever knows the job's name and reaches the port could take a
 // rank's place while the ranks gather, as with PyTorch's own store: the port belongs behind the
@@ -20,6 +20,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/potstill/potstill/engine"
 )
 
 // Options say which process this is, and where rank 0 can be met.
@@ -39,18 +41,6 @@ const (
 	beatEvery = time.Second
 	silence   = 8 * time.Second
 )
-
-// A PeerError says that a rank is gone.
-type PeerError struct {
-	Rank int
-	Why  string
-}
-
-// Error implements error.
-func (e *PeerError) Error() string { return fmt.Sprintf("rank %d is gone: %s", e.Rank, e.Why) }
-
-// GoneRank returns its number.
-func (e *PeerError) GoneRank() int { return e.Rank }
 
 // A World is this process among the others. It implements engine.Peers.
 type World struct {
@@ -117,7 +107,7 @@ func (w *World) lose(rank int, why string) {
 		return
 	}
 	w.once.Do(func() {
-		w.err = &PeerError{Rank: rank, Why: why}
+		w.err = &engine.PeerError{Rank: rank, Why: why}
 		close(w.failed)
 		if w.o.Rank != 0 {
 			return
@@ -130,7 +120,7 @@ func (w *World) lose(rank int, why string) {
 	})
 }
 
-// Err returns a *PeerError if a rank is known to be gone. Any goroutine may call it.
+// Err returns an *engine.PeerError if a rank is known to be gone. Any goroutine may call it.
 func (w *World) Err() error {
 	select {
 	case <-w.failed:

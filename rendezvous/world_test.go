@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/potstill/potstill/engine"
 )
 
 // port returns one that is free.
@@ -114,7 +116,7 @@ func TestGone(t *testing.T) {
 				return w.AllGather(make([]byte, 3), []byte{1})
 			})
 			for r, err := range errs {
-				var gone *PeerError
+				var gone *engine.PeerError
 				if r != victim && (!errors.As(err, &gone) || gone.Rank != victim) {
 					t.Errorf("rank %d %s: rank %d says %v", victim, how, r, err)
 				}
@@ -142,7 +144,7 @@ func TestSilence(t *testing.T) {
 	began := time.Now()
 	for _, r := range []int{0, 2} {
 		err := all[r].AllGather(make([]byte, 3), []byte{1})
-		var gone *PeerError
+		var gone *engine.PeerError
 		if !errors.As(err, &gone) || gone.Rank != 1 {
 			t.Errorf("rank %d: %v", r, err)
 		}

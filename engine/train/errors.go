@@ -76,9 +76,9 @@ type DeviceError struct {
 // Error implements error.
 func (e *DeviceError) Error() string {
 	s := e.Device + " failed"
-	var peer interface{ GoneRank() int }
+	var peer *engine.PeerError
 	if errors.As(e.Err, &peer) {
-		s = fmt.Sprintf("rank %d failed", peer.GoneRank())
+		s = fmt.Sprintf("rank %d failed", peer.Rank)
 	}
 	if e.Epoch > 0 {
 		s += fmt.Sprintf(" in epoch %d after step %d of %d", e.Epoch, e.Step, e.Steps)
