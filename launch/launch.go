@@ -56,7 +56,7 @@ func From(getenv func(string) string) (*Process, error) {
 		if v.launcher == Torchrun && (getenv("MASTER_ADDR") == "" || getenv("LOCAL_RANK") == "") {
 			continue // RANK alone may be anybody's
 		}
-		if v.launcher == Slurm && getenv("SLURM_STEP_ID") == "" {
+		if step := getenv("SLURM_STEP_ID"); v.launcher == Slurm && (step == "" || step == "batch") {
 			continue // the batch script itself, which srun has not started
 		}
 		p := &Process{Launcher: v.launcher}
@@ -74,7 +74,7 @@ func From(getenv func(string) string) (*Process, error) {
 				ok[i] = set
 			}
 		}
-		if !ok[0] || !ok[1] || getenv("SLURM_STEP_ID") == "batch" {
+		if !ok[0] || !ok[1] {
 			continue
 		}
 		if p.Size < 1 || p.Rank < 0 || p.Rank >= p.Size {

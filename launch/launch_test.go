@@ -42,6 +42,9 @@ func TestFrom(t *testing.T) {
 		"sbatch": {[]string{"SLURM_PROCID", "0", "SLURM_NTASKS", "4", "SLURM_JOB_ID", "12345"}, nil},
 		"mpirun in Slurm": {[]string{"SLURM_PROCID", "0", "SLURM_NTASKS", "4", "SLURM_STEP_ID", "0", "OMPI_COMM_WORLD_RANK", "1", "OMPI_COMM_WORLD_SIZE", "2"},
 			&Process{OpenMPI, 1, 2, -1, 0, "", 0, ""}},
+		"batch step": {[]string{"SLURM_PROCID", "0", "SLURM_NTASKS", "4", "SLURM_STEP_ID", "batch"}, nil},
+		"mpirun in a batch step": {[]string{"SLURM_PROCID", "0", "SLURM_NTASKS", "4", "SLURM_STEP_ID", "batch", "PMI_RANK", "1", "PMI_SIZE", "2"},
+			&Process{Hydra, 1, 2, -1, 0, "", 0, ""}},
 		"alone": {[]string{"PMI_RANK", "0", "PMI_SIZE", "1"}, nil},
 	} {
 		got, err := From(env(x.env...))
