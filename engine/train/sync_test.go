@@ -32,14 +32,20 @@ func syncConfig(n, batch int) (ranks, whole Config) {
 	return c, whole
 }
 
-// near holds every tensor of a snapshot to another's: within what roundings become in some
-// steps.
+// near compares every tensor of a snapshot with another's, within what rounding errors grow to
+// in some steps.
 func near(t *testing.T, got, want *Snapshot) {
 	t.Helper()
+	if len(got.Tensors) != len(want.Tensors) || len(want.Tensors) == 0 {
+		t.Fatalf("%d tensors, want %d", len(got.Tensors), len(want.Tensors))
+	}
 	worst := 0.0
 	for i, w := range want.Tensors {
 		g := got.Tensors[i]
-		if w.Spec.DType != engine.Float32 || g.Name != w.Name {
+		if g.Name != w.Name || !g.Spec.Equal(w.Spec) {
+			t.Fatalf("tensor %d is %s, %v, want %s, %v", i, g.Name, g.Spec, w.Name, w.Spec)
+		}
+		if w.Spec.DType != engine.Float32 {
 			continue
 		}
 		for k := 0; k < len(w.Data); k += 4 {
@@ -47,7 +53,7 @@ func near(t *testing.T, got, want *Snapshot) {
 		}
 	}
 	t.Logf("the largest difference of a weight is %.2g", worst)
-	if worst > 2e-6 {
+	if !(worst <= 2e-6) { // also NaN
 		t.Errorf("a weight differs by %g", worst)
 	}
 }
@@ -122,11 +128,16 @@ func TestSyncBatchNormResumes(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	stopped, _, _ := ranked(t, ds, c, 2, 1, nil, ctx, func(s StepInfo) {
+	stopped, _, errs := ranked(t, ds, c, 2, 1, nil, ctx, func(s StepInfo) {
 		if s.Update == 3 {
 			cancel()
 		}
 	})
+	for r, err := range errs {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("rank %d was not stopped: %v", r, err)
+		}
+	}
 	rest, _, errs := ranked(t, ds, c, 2, 9, stopped.final(), context.Background(), nil)
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
