@@ -21,10 +21,10 @@ import (
 	"unsafe"
 )
 
-// A Comm is this process's place among ranks, each with a device of its own, that
-// exchange through NCCL. It and the streams that it is given belong to one goroutine at
-// a time, but for Failed and Abort. All ranks must enqueue the same exchanges in the
-// same order, and launch the same ones of what they have captured.
+// A Comm is one rank of a communicator of NCCL, whose ranks have a device each. It and the
+// streams that it is given must be used by one goroutine at a time, except for Failed and
+// Abort. All ranks must enqueue the same exchanges in the same order, and launch the graphs that
+// they have captured in the same order.
 type Comm struct {
 	context    *Context
 	lib        *library
@@ -73,8 +73,7 @@ func (c *Context) NCCL() (version string, err error) {
 	return lib.version, nil
 }
 
-// NewCommID makes the number of a new communicator, which one rank makes and all of them
-// join.
+// NewCommID makes the id of a new communicator: one rank calls it, and passes the id to the others.
 func (c *Context) NewCommID() (id CommID, err error) {
 	_, n, err := c.bindNCCL()
 	if err != nil {
@@ -87,8 +86,8 @@ func (c *Context) NewCommID() (id CommID, err error) {
 	return id, nil
 }
 
-// NewComm joins a communicator, as one rank of size. It waits for all of them, each with
-// another device.
+// NewComm joins a communicator as one of size ranks, each with a device of its own. It waits for
+// all of them.
 func (c *Context) NewComm(id CommID, rank, size int) (*Comm, error) {
 	if size < 1 || rank < 0 || rank >= size {
 		return nil, fmt.Errorf("cuda: NCCL: rank %d of %d makes no sense", rank, size)
@@ -120,10 +119,10 @@ func (m *Comm) Version() string { return m.lib.version }
 // Library returns the path of the library's file.
 func (m *Comm) Library() string { return m.lib.path }
 
-// errAborted is returned for what is asked of a communicator behind Abort.
+// errAborted is returned by exchanges after Abort.
 var errAborted = errors.New("cuda: NCCL: the communicator was aborted")
 
-// usable is nil where something can be enqueued.
+// usable returns why nothing can be enqueued in s, nil if it can.
 func (m *Comm) usable(s *Stream) error {
 	switch {
 	case m.gone.Load():
@@ -143,8 +142,8 @@ func (m *Comm) failure(r C.int) error {
 	return fmt.Errorf("cuda: NCCL: %w", m.context.libraryError(&m.c.failure))
 }
 
-// AllGather enqueues that the n floats at in of every rank come to out, in the order
-// of the ranks. in may be rank·n floats behind out. It allocates nothing.
+// AllGather enqueues a copy of the n floats at in of every rank to out, in the order of the
+// ranks. In place, in is rank·n floats behind out. It allocates nothing.
 func (m *Comm) AllGather(s *Stream, out, in Ptr, n int) error {
 	if err := m.usable(s); err != nil {
 		return err
@@ -152,8 +151,8 @@ func (m *Comm) AllGather(s *Stream, out, in Ptr, n int) error {
 	return m.failure(C.ps_nccl_gather(m.c, C.nccl_stream(s.s.stream), C.uint64_t(in), C.uint64_t(out), C.size_t(n)))
 }
 
-// AllToAll enqueues that out gets, of n floats each and in the order of the ranks, what
-// they have for this one: rank r's in + rank·n floats. It allocates nothing.
+// AllToAll enqueues an exchange in which every rank sends the n floats at in + r·n to rank r, and
+// gets at out, in the order of the ranks, what they have sent to it. It allocates nothing.
 func (m *Comm) AllToAll(s *Stream, out, in Ptr, n int) error {
 	if err := m.usable(s); err != nil {
 		return err
@@ -161,8 +160,8 @@ func (m *Comm) AllToAll(s *Stream, out, in Ptr, n int) error {
 	return m.failure(C.ps_nccl_exchange(m.c, C.nccl_stream(s.s.stream), C.uint64_t(in), C.uint64_t(out), C.size_t(n)))
 }
 
-// Failed returns what has gone wrong meanwhile, as far as the library has noticed: a rank
-// that dies may be none of it, and the others wait on. Any goroutine may call it.
+// Failed returns the communicator's asynchronous error, nil if there is none. NCCL may not notice
+// that a rank has died: then the others wait until Abort. Any goroutine may call it.
 func (m *Comm) Failed() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -94,9 +94,9 @@ int ps_nccl_close(struct nccl *n);
 int ps_nccl_error(struct nccl *n, ps_failure *f);
 int ps_nccl_abort(struct nccl *n, ps_failure *f);
 
-// ps_nccl_gather enqueues that the `count` floats at `from` of every rank come to
-// `to`, in the order of the ranks; ps_nccl_exchange that each rank gets its share of
-// `count` floats of every rank's `from`, in the order of the ranks.
+// ps_nccl_gather enqueues a copy of the `count` floats at `from` of every rank to `to`, in the
+// order of the ranks. In ps_nccl_exchange every rank sends the `count` floats at `from` + r·count
+// to rank r, and gets at `to`, in the order of the ranks, what they have sent to it.
 int ps_nccl_gather(struct nccl *n, nccl_stream stream, uint64_t from, uint64_t to, size_t count);
 int ps_nccl_exchange(struct nccl *n, nccl_stream stream, uint64_t from, uint64_t to, size_t count);
 

@@ -5,8 +5,8 @@ import "log/slog"
 // A Ptr is an address in a device's memory. Zero is no address.
 type Ptr uint64
 
-// A CommID is the number of a communicator of NCCL, which its ranks must be told: it
-// says where they meet.
+// A CommID is NCCL's ncclUniqueId: one rank makes it and passes it to the others, and all of them
+// join the communicator with it.
 type CommID [128]byte
 
 // Options say where Load looks and what it keeps.

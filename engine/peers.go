@@ -8,9 +8,9 @@ import (
 
 // Peers are the processes that train one net together, as one of them sees them:
 // each has a rank, from 0 on. All of them must call the same methods in the same
-// order, each with as many bytes as the others; a call returns when what it is to
-// fill is there. One goroutine at a time may call. An error is for good, and a
-// *PeerError where it is known whose.
+// order, each with as many bytes as the others; a call returns when its output is
+// filled. One goroutine at a time may call. After an error all later calls fail; it is a
+// *PeerError where it is known which rank is gone.
 type Peers interface {
 	// Rank is the number of this process, from 0 to Size-1.
 	Rank() int

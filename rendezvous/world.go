@@ -1,15 +1,15 @@
-// Package rendezvous joins the processes of a job over TCP, where a launcher says no
-// more than where the first of them can be met (torchrun's MASTER_ADDR and MASTER_PORT).
-// It is for what is small: the number of a communicator, settings that must be the same, a step's
-// figures, and word of a rank that is gone. What is large goes another way, as over NCCL.
+// Package rendezvous connects the processes of a job over TCP, where a launcher tells only the
+// address of the first of them (torchrun's MASTER_ADDR and MASTER_PORT).
+// It is for little data: the id of a communicator, settings that must be the same, a step's
+// figures, and news of a rank that is gone. Gradients go over NCCL.
 //
 // Rank 0 listens, all others hold one connection to it. Each side sends a message every
 // second, also while it computes; one that is silent for eight seconds, or whose connection
 // breaks, is named to all others, whose calls fail with an [*engine.PeerError] from then on.
 //
 // Nothing is encrypted, and whoever knows the job's name and reaches the port could take a
-// rank's place while the ranks gather, as with PyTorch's own store: the port belongs behind the
-// cluster's walls.
+// rank's place while the ranks gather, as with PyTorch's own store: the port must not be
+// reachable from outside of the cluster.
 package rendezvous
 
 import (

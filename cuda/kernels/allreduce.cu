@@ -1,6 +1,7 @@
-/* What stands round the exchanges of several ranks: tensors come together in one vector,
- * are added up in the order of the ranks, and go back; and the running statistics of batch
- * norms are moved. In the vector each tensor begins at a multiple of four floats. */
+/* The kernels before and behind the exchanges of several ranks: they pack tensors into one
+ * vector, add up the ranks' vectors in the order of the ranks, and unpack the sums; and they move
+ * the running statistics of batch norms. In the vector each tensor begins at a multiple of four
+ * floats. */
 
 #include "tensors.cuh"
 

@@ -1,6 +1,6 @@
-/* Batch normalization over several ranks: what stands behind the exchange of the
- * statistics, and of the gradient's sums, that batchnorm.cu and batchnorm_backward.cu make
- * of a rank's own batch. One channel a thread, in double, in the order of the ranks.
+/* Batch normalization over several ranks: the kernels behind the exchange of the statistics,
+ * and of the gradient's sums, which batchnorm.cu and batchnorm_backward.cu compute of a rank's own
+ * batch. One channel a thread, in double, in the order of the ranks.
  *
  * A rank sends [elements of a channel / 4096, and what that leaves over, 0, 0], and behind
  * them two vectors of its channels, each of a multiple of four floats. One that is absent

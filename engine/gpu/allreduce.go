@@ -9,8 +9,8 @@ func init() {
 	lowers((*Backend).lowerAllReduce, engine.AllReduce{}, engine.AllReduceWait{}, engine.MoveStatistics{})
 }
 
-// alignFloats is what a tensor's place in a vector of several is a multiple of, and a rank's
-// share.
+// alignFloats divides the place of every tensor in a vector of several, and the length of a
+// rank's share of it: kernels load four floats at a time.
 const alignFloats = 4
 
 // The arguments of allreduce.cu, field for field.
@@ -34,7 +34,7 @@ type (
 	}
 )
 
-// lowerAllReduce lowers what several ranks do together.
+// lowerAllReduce lowers the sums and the running statistics of several ranks.
 func (b *Backend) lowerAllReduce(op engine.Op, in, _ []engine.Spec) (lowering, error) {
 	switch op := op.(type) {
 	case engine.AllReduceWait:
@@ -61,7 +61,7 @@ type packing struct {
 	unpack *cuda.Function
 }
 
-// packing lays tensors out.
+// packing gives each tensor its place.
 func (b *Backend) packing(specs []engine.Spec, absent bool) (*packing, error) {
 	p := &packing{}
 	var err error
@@ -88,7 +88,7 @@ func (b *Backend) packing(specs []engine.Spec, absent bool) (*packing, error) {
 	return p, err
 }
 
-// run packs the tensors into the vector, or gets them out of it.
+// run launches f, which is pack or unpack: it copies the tensors into the vector, or out of it.
 func (p *packing) run(s *cuda.Stream, f *cuda.Function, tensors []cuda.Ptr, packed cuda.Ptr) error {
 	for k, g := range p.groups {
 		a := &p.args[k]
@@ -147,7 +147,7 @@ func (b *Backend) lowerSum(op engine.AllReduce, in []engine.Spec) (lowering, err
 	}}, nil
 }
 
-// lowerMove lowers MoveStatistics: all ranks' statistics come to each, which moves the running
+// lowerMove lowers MoveStatistics: every rank gets the statistics of all, and moves the running
 // ones by them.
 func (b *Backend) lowerMove(op engine.MoveStatistics, in []engine.Spec) (lowering, error) {
 	peers, err := b.peersOf(op, op.Peers)

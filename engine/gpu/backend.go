@@ -179,8 +179,8 @@ func (b *Backend) usable() error {
 	return b.peers.gone()
 }
 
-// ended reports whether the run is over before its end: the device is lost, or another rank is
-// gone. What is closed then has nothing more to say.
+// ended reports whether nothing can be computed any more, for the device is lost or another rank
+// is gone. What is closed then returns no error.
 func (b *Backend) ended() bool { return b.lost != nil || b.peers.gone() != nil }
 
 var errClosed = errors.New("the backend is closed")
@@ -237,8 +237,8 @@ func (b *Backend) Sync() error {
 }
 
 // Close waits for the end of the work and frees all that the backend holds, its
-// buffers and recordings too. Of a device that is lost nothing is to be freed, and
-// nothing is said again, nor of a rank that is gone.
+// buffers and recordings too. Where the device is lost or another rank is gone, which earlier
+// calls have reported, it returns nil.
 func (b *Backend) Close() error {
 	if b.closed {
 		return nil

@@ -12,41 +12,41 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// Peers are the processes that train one net together, each with a card of its own: what
-// the cards have goes over NCCL, within the step that is captured, and what the hosts have
-// goes the way that Join was given.
+// Peers are the processes that train one net together, each with a card of its own. What is in
+// the cards' memory is exchanged over NCCL, within the captured step; what is in the hosts'
+// memory is exchanged by the engine.Peers that Join was given.
 //
 // The exchanges are enqueued in a stream of their own, beside the kernels, and in the order of
-// the graph, which is that of all ranks. A goroutine looks after the other ranks: when one is
-// gone it has NCCL give up, so that the stream ends, and every call of the backend
-// returns whose fault it is.
+// the graph, which is the same at all ranks. A goroutine watches the other ranks: when one is
+// gone, it aborts NCCL's communicator, so that the work in the stream ends, and from then on
+// every call of the backend returns an error that names the rank.
 type Peers struct {
 	host    engine.Peers
 	b       *Backend
 	comm    *cuda.Comm
 	stream  *cuda.Stream
-	fork    *cuda.Event // the backend's stream has come here
-	joined  *cuda.Event // the exchanges have
+	fork    *cuda.Event // recorded in the backend's stream: an exchange waits for it
+	joined  *cuda.Event // recorded behind the exchanges: the backend's stream waits for it
 	scratch cuda.Ptr
-	bytes   int // of scratch
-	old     []cuda.Ptr
+	bytes   int        // of scratch
+	old     []cuda.Ptr // scratch memory that was too small for a later exchange
 
 	sent atomic.Int64
-	lost atomic.Pointer[error]
-	stop chan struct{}
+	lost atomic.Pointer[error] // why the ranks cannot exchange any more
+	stop chan struct{}         // ends watch
 	done sync.WaitGroup
 }
 
-// How often the other ranks are looked after, and how long NCCL's word that something is
-// wrong waits for somebody to know which rank that is.
+// How often watch looks, and how long it waits, after NCCL has reported an error, for the hosts
+// to find out which rank is gone.
 const (
 	lookEvery = 100 * time.Millisecond
 	blameWait = 9 * time.Second
 )
 
-// Join has the backend train together with other ranks, each of which calls it with a host
-// that knows them all. Host.Err, if it has such a method, tells when one is gone; any goroutine
-// may call it.
+// Join connects the backend's card with those of the other ranks, which must all call it. host
+// connects the processes. If it has a method Err() error, that must return an error once a rank
+// is gone, and may be called by any goroutine.
 func (b *Backend) Join(host engine.Peers) (*Peers, error) {
 	if err := b.usable(); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func (b *Backend) Join(host engine.Peers) (*Peers, error) {
 }
 
 // An introduction is what a rank tells the others: what is wrong with it, its card, its
-// version of NCCL, and, from rank 0, the number of the communicator.
+// version of NCCL, and, from rank 0, the id of the communicator.
 type introduction struct {
 	wrong, card, version string
 	id                   cuda.CommID
@@ -99,7 +99,7 @@ func decodeIntroduction(b []byte) (i introduction) {
 	return i
 }
 
-// introduce makes sure that all ranks can exchange, before one waits for another.
+// introduce checks that all ranks can use NCCL together, before one waits for another in it.
 func (p *Peers) introduce() (id cuda.CommID, err error) {
 	me := introduction{card: p.b.device.UUID}
 	me.version, err = p.b.ctx.NCCL()
@@ -135,8 +135,8 @@ func (p *Peers) introduce() (id cuda.CommID, err error) {
 	return ranks[0].id, nil
 }
 
-// open makes what the exchanges need. NCCL waits for all ranks; whoever waits for one that is
-// gone is left behind.
+// open makes the stream, its events and the communicator. NCCL waits there for all ranks, and
+// cannot be interrupted: if a rank is gone, open returns, and a thread stays in NCCL.
 func (p *Peers) open(id cuda.CommID) (err error) {
 	if p.stream, err = p.b.ctx.NewStream(); err != nil {
 		return err
@@ -171,7 +171,8 @@ func (p *Peers) open(id cuda.CommID) (err error) {
 	}
 }
 
-// greet exchanges a word before anything is captured: NCCL connects when it is first used.
+// greet exchanges a few numbers and checks them, before anything is captured: NCCL sets up its
+// connections when it is first used.
 func (p *Peers) greet() error {
 	p.b.peers = p
 	n := p.host.Size()
@@ -206,8 +207,9 @@ func (p *Peers) greet() error {
 	return nil
 }
 
-// reserve has so many bytes of scratch memory, which all exchanges share: they run one after the
-// other. What an earlier one was given stays.
+// reserve makes the scratch memory at least so many bytes. All exchanges share it, for they run
+// one after the other. Memory that it replaces is kept until close: programs that are compiled
+// hold its address.
 func (p *Peers) reserve(bytes int) error {
 	if bytes <= p.bytes {
 		return nil
@@ -226,7 +228,7 @@ func (p *Peers) reserve(bytes int) error {
 	return p.b.wrap(p.stream.Sync())
 }
 
-// begin has the exchanges wait for what the backend's stream has got.
+// begin makes the next exchanges wait for what has been enqueued in the backend's stream.
 func (p *Peers) begin() error {
 	if err := p.b.stream.Record(p.fork); err != nil {
 		return err
@@ -234,7 +236,7 @@ func (p *Peers) begin() error {
 	return p.stream.Wait(p.fork)
 }
 
-// end has the backend's stream wait for all exchanges.
+// end makes the backend's stream wait for all exchanges.
 func (p *Peers) end() error {
 	if err := p.stream.Record(p.joined); err != nil {
 		return err
@@ -242,7 +244,7 @@ func (p *Peers) end() error {
 	return p.b.stream.Wait(p.joined)
 }
 
-// hostErr returns what the host knows of a rank that is gone.
+// hostErr returns the host's error, if it can tell that a rank is gone.
 func (p *Peers) hostErr() error {
 	if h, ok := p.host.(interface{ Err() error }); ok {
 		return h.Err()
@@ -250,11 +252,11 @@ func (p *Peers) hostErr() error {
 	return nil
 }
 
-// watch looks after the other ranks.
+// watch looks every lookEvery whether all ranks are there, and aborts if one is not.
 func (p *Peers) watch() {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
-	var wrong error // what NCCL says
+	var wrong error // NCCL's own error, which does not name a rank
 	var since time.Time
 	for {
 		select {
@@ -272,21 +274,21 @@ func (p *Peers) watch() {
 			err = wrong
 		}
 		if err != nil {
-			p.give(err)
+			p.abort(err)
 			return
 		}
 	}
 }
 
-// give gives up: what is under way ends.
-func (p *Peers) give(err error) {
+// abort keeps the reason for gone and ends the exchanges that are under way.
+func (p *Peers) abort(err error) {
 	p.lost.Store(&err)
 	if err := p.comm.Abort(); err != nil {
-		p.b.log.Debug("NCCL could not give up", "reason", err)
+		p.b.log.Debug("NCCL's communicator could not be aborted", "reason", err)
 	}
 }
 
-// gone returns why the other ranks are not there any more, nil if they are.
+// gone returns why the ranks cannot exchange any more, nil if they can.
 func (p *Peers) gone() error {
 	if p == nil {
 		return nil
@@ -297,7 +299,7 @@ func (p *Peers) gone() error {
 	return nil
 }
 
-// close leaves the others, when the work and the recordings are gone.
+// close leaves the other ranks and frees everything. All recordings must have been closed.
 func (p *Peers) close() error {
 	close(p.stop)
 	p.done.Wait()
@@ -353,7 +355,8 @@ func (p *Peers) Library() string {
 	return fmt.Sprintf("NCCL %s, %s", p.comm.Version(), p.comm.Library())
 }
 
-// Sent returns the bytes that this rank's card has been told to send to others.
+// Sent returns the bytes that this rank's card has sent to others, or will have when what is
+// enqueued has run.
 func (p *Peers) Sent() int64 {
 	if p == nil {
 		return 0
@@ -368,7 +371,8 @@ func (p *Peers) count(n int64) {
 	}
 }
 
-// peersOf returns the backend's own, if an op's are these.
+// peersOf returns the backend's Peers; an op with other ones is an error. Where kernels are only
+// collected to be compiled (see Warm), it returns nil for those.
 func (b *Backend) peersOf(op engine.Op, p engine.Peers) (*Peers, error) {
 	own, ok := p.(*Peers)
 	if b.wanted == nil && (!ok || own != b.peers) {

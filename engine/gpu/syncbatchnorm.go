@@ -9,8 +9,8 @@ func init() {
 	lowers((*Backend).lowerSync, engine.SyncBatchNorm{}, engine.SyncBatchNormBackward{})
 }
 
-// What syncbatchnorm.cu defines: threads of a block, and the floats before the vectors of a
-// rank.
+// What syncbatchnorm.cu defines: threads of a block, and the floats in front of a rank's two
+// vectors.
 const (
 	syncThreads = 128
 	syncHead    = 4
@@ -99,8 +99,8 @@ func (s *syncing) exchange(join func(st *cuda.Stream, grid, block [3]int) error)
 	return s.peers.end()
 }
 
-// lowerSyncBatchNorm lowers SyncBatchNorm to the kernels of BatchNorm, with an exchange behind
-// the statistics.
+// lowerSyncBatchNorm lowers SyncBatchNorm to the kernels of BatchNorm, with an exchange between
+// the statistics and what is made of them.
 func (b *Backend) lowerSyncBatchNorm(op engine.SyncBatchNorm, x engine.Spec) (lowering, error) {
 	peers, err := b.peersOf(op, op.Peers)
 	if err != nil {

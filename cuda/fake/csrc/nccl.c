@@ -1,8 +1,8 @@
 // A stand-in for libnccl.so.2: ranks are processes of one machine that exchange through a
 // file that all of them have mapped, a ring of bytes from each rank to each. Work is
 // done where the stream's work is, and waits for the other ranks as long as it takes, as
-// NCCL does: a rank that is gone is waited for until an abort. Each message says what it
-// is part of, so that ranks that exchange different things are found out. Under
+// NCCL does: a rank that is gone is waited for until an abort. Each message has a head with its
+// kind and length, so that it is an error if ranks exchange different things. Under
 // POTSTILL_ABI the compiler holds this against NVIDIA's header.
 #ifdef POTSTILL_ABI
 #include <nccl.h>
@@ -180,7 +180,7 @@ const char *ncclGetLastError(ncclComm_t c) {
 	return "";
 }
 
-// The number of a communicator is the path of the file.
+// The id of a communicator is the path of the file.
 API ncclResult_t ncclGetUniqueId(ncclUniqueId *id);
 ncclResult_t ncclGetUniqueId(ncclUniqueId *id) {
 	CALL();
