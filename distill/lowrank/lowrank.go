@@ -95,6 +95,9 @@ func (o *Options) Validate() error {
 	return nil
 }
 
+// Timed reports whether splits are timed, by which some are refused.
+func (o *Options) Timed() bool { return !o.Untimed }
+
 // Apply implements compress.Method. It needs a backend, unless Untimed is set, and
 // data where ranks go by accuracy.
 func (o *Options) Apply(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, compress.Report, error) {
