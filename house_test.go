@@ -18,7 +18,7 @@ const module = "github.com/potstill/potstill/"
 // lower floors only; rooms on one floor do not know each other. The longest
 // matching entry counts for a package.
 var floors = [][]string{
-	{"engine/random", "engine/half", "engine/backendtest/cstruct", "engine/metrics", "engine/wire", "engine/yamldoc", "engine/data/picture", "distill/quant/observe", "distill/claim", "distill/study/script", "launch"},
+	{"engine/atomicfile", "engine/random", "engine/half", "engine/backendtest/cstruct", "engine/metrics", "engine/wire", "engine/yamldoc", "engine/data/picture", "distill/quant/observe", "distill/claim", "distill/study/script", "launch"},
 	{"cuda", "cuda/kernels", "cuda/fake", "engine", "engine/data", "layers/checkpoint/named", "distill/study/report"},
 	{"engine/ref", "engine/cpu", "engine/gpu", "engine/train", "mpi", "rendezvous", "engine/backendtest/late", "layers", "layers/checkpoint/safetensors", "layers/checkpoint/affine", "layers/checkpoint/pickle", "layers/checkpoint/onnxread"},
 	{"engine/backendtest", "layers/checkpoint/checkpointtest", "layers/checkpoint/torch", "layers/checkpoint/study8"},

@@ -80,43 +80,21 @@ func ReplaceClassifier(modules []Module, values StateDict, seed uint64) Rewrite 
 				out.StateOrder = append(out.StateOrder, modules[i].Name)
 			}
 		}
-		if err := out.Validate(); err != nil {
-			return nil, nil, err
-		}
-		if s == nil {
-			return out, nil, nil
-		}
-		if err := n.CheckState(s); err != nil {
-			return nil, nil, err
-		}
-		ts, err := out.params()
-		if err != nil {
-			return nil, nil, err
-		}
-		state := make(StateDict, 0, len(ts))
-		for _, t := range ts {
-			e := values.Find(t.name)
-			if kept[t.name] {
-				e = s.Find(t.name)
+		return n.rewritten(out, s, func() (StateDict, error) {
+			state, err := out.Start(seed)
+			if err != nil {
+				return nil, err
 			}
-			if e == nil {
-				e = new(t.start(seed))
+			for i := range state {
+				from := values
+				if kept[state[i].Name] {
+					from = s
+				}
+				if e := from.Find(state[i].Name); e != nil {
+					state[i] = *e
+				}
 			}
-			state = append(state, *e)
-		}
-		return out, state, out.CheckState(state)
+			return state, out.CheckState(state)
+		})
 	}
-}
-
-// Start returns the state that a model of the net has after Model.Init.
-func (n *Net) Start(seed uint64) (StateDict, error) {
-	ts, err := n.params()
-	if err != nil {
-		return nil, err
-	}
-	state := make(StateDict, 0, len(ts))
-	for _, t := range ts {
-		state = append(state, t.start(seed))
-	}
-	return state, nil
 }

@@ -72,29 +72,10 @@ func DropBranch(sum string) Rewrite {
 			return nil, nil, fmt.Errorf("%s: %s is no sum with a shortcut and a branch that could go", n, sum)
 		}
 		out := n.clone()
-		tensors := make(map[string]bool)
-		for i := range out.Modules {
-			x := &out.Modules[i]
-			gone := x.Name == sum || slices.Contains(inside, x.Name)
-			for _, p := range x.Params() {
-				tensors[x.Tensor(p.Role)] = tensors[x.Tensor(p.Role)] || !gone
-			}
-			x.In = slices.Clone(x.In)
-			for k, in := range x.In {
-				if in == sum {
-					x.In[k] = shortcut
-				}
-			}
-		}
-		out.Modules = slices.DeleteFunc(out.Modules, func(x Module) bool { return x.Name == sum || slices.Contains(inside, x.Name) })
-		out.StateOrder = slices.DeleteFunc(out.StateOrder, func(name string) bool { return out.Module(name) == nil })
-		if err := out.Validate(); err != nil {
-			return nil, nil, err
-		}
-		if s == nil {
-			return out, nil, nil
-		}
-		state := slices.DeleteFunc(slices.Clone(s), func(e Entry) bool { stays, known := tensors[e.Name]; return known && !stays })
-		return out, state, nil
+		out.replace(sum, shortcut)
+		gone := func(name string) bool { return name == sum || slices.Contains(inside, name) }
+		out.Modules = slices.DeleteFunc(out.Modules, func(m Module) bool { return gone(m.Name) })
+		out.StateOrder = slices.DeleteFunc(out.StateOrder, gone)
+		return n.rewritten(out, s, func() (StateDict, error) { return out.sorted(s), nil })
 	}
 }

@@ -89,6 +89,19 @@ func (m *Model) Init(store *engine.Store, seed uint64) error {
 	return nil
 }
 
+// Start returns the state that a model of the net has after Model.Init.
+func (n *Net) Start(seed uint64) (StateDict, error) {
+	ts, err := n.params()
+	if err != nil {
+		return nil, err
+	}
+	state := make(StateDict, 0, len(ts))
+	for _, t := range ts {
+		state = append(state, t.start(seed))
+	}
+	return state, nil
+}
+
 // start returns the tensor's initial value.
 func (t tensor) start(seed uint64) Entry {
 	e := Entry{Name: t.name, Shape: t.Layout.Torch(t.Spec.Shape)}

@@ -10,6 +10,25 @@ import (
 // rewritten, and the state that is returned is nil too.
 type Rewrite func(*Net, StateDict) (*Net, StateDict, error)
 
+// rewritten ends a rewrite of n and its state s: it checks the net that was made, and s,
+// and returns the net with the state that values returns, or with none if s is nil.
+func (n *Net) rewritten(made *Net, s StateDict, values func() (StateDict, error)) (*Net, StateDict, error) {
+	if err := made.Validate(); err != nil {
+		return nil, nil, err
+	}
+	if s == nil {
+		return made, nil, nil
+	}
+	if err := n.CheckState(s); err != nil {
+		return nil, nil, err
+	}
+	state, err := values()
+	if err != nil {
+		return nil, nil, err
+	}
+	return made, state, nil
+}
+
 // ReplaceHead returns the rewrite that gives the net another number of classes:
 // the last layer, see Net.Head, gets a new weight and bias, which start as they
 // do in Model.Init, drawn from the seed. Everything else stays.
@@ -32,22 +51,18 @@ func ReplaceHead(classes int, seed uint64) Rewrite {
 		if err != nil {
 			return nil, nil, err
 		}
-		if s == nil {
-			return out, nil, nil
-		}
-		if err := n.CheckState(s); err != nil {
-			return nil, nil, err
-		}
-		ts, err := out.params()
-		if err != nil {
-			return nil, nil, err
-		}
-		state := slices.Clone(s)
-		for _, t := range ts {
-			if m := out.Module(head.Name); slices.ContainsFunc(m.Params(), func(p Param) bool { return m.Tensor(p.Role) == t.name }) {
-				*state.Find(t.name) = t.start(seed)
+		return n.rewritten(out, s, func() (StateDict, error) {
+			ts, err := out.params()
+			if err != nil {
+				return nil, err
 			}
-		}
-		return out, state, nil
+			state := slices.Clone(s)
+			for _, t := range ts {
+				if m := out.Module(head.Name); slices.ContainsFunc(m.Params(), func(p Param) bool { return m.Tensor(p.Role) == t.name }) {
+					*state.Find(t.name) = t.start(seed)
+				}
+			}
+			return state, nil
+		})
 	}
 }

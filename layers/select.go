@@ -102,16 +102,7 @@ func (g *grouping) keep(n *Net, s StateDict, keep map[string][]int) (*Net, State
 		}
 		m.Kind = kind
 	}
-	if err := out.Validate(); err != nil {
-		return nil, nil, err
-	}
-	if s == nil {
-		return out, nil, nil
-	}
-	if err := n.CheckState(s); err != nil {
-		return nil, nil, err
-	}
-	return out, p.state(s), nil
+	return n.rewritten(out, s, func() (StateDict, error) { return p.state(s), nil })
 }
 
 // state cuts the tensors.

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/potstill/potstill/distill/eval"
 	"github.com/potstill/potstill/engine"
@@ -16,6 +17,7 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint"
 	"github.com/potstill/potstill/layers/checkpoint/export"
 	"github.com/potstill/potstill/layers/checkpoint/onnx"
+	"github.com/potstill/potstill/layers/checkpoint/onnxnet"
 )
 
 // convertCmd is potstill convert.
@@ -102,6 +104,8 @@ func (c *convertCmd) Run(a *app) error {
 			return err
 		}
 		i.Notes = append(i.Notes, fmt.Sprintf("%d batch norms were put in", n))
+	} else if slices.Contains(i.Notes, onnxnet.NoBatchNorms) {
+		i.Notes = append(i.Notes, "before training, potstill convert --insert-batchnorm puts batch norms back")
 	}
 	o := export.Options{ONNX: onnx.Options{KeepBatchNorm: c.KeepBatchNorm, Version: theVersion()}}
 	if err := os.MkdirAll(filepath.Dir(c.Out), 0o777); err != nil {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -200,13 +199,7 @@ func withInterval(x float64, n int) string {
 }
 
 // thousands writes n with commas.
-func thousands[T int | int64](n T) string {
-	s := strconv.FormatInt(int64(n), 10)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
+func thousands[T int | int64](n T) string { return metrics.Thousands(n) }
 
 // canceled returns ctx's error with what was going on.
 func canceled(ctx context.Context, what string) error {

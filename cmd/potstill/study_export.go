@@ -16,6 +16,7 @@ import (
 
 	"github.com/potstill/potstill/distill/study"
 	"github.com/potstill/potstill/distill/study/script"
+	"github.com/potstill/potstill/engine/atomicfile"
 )
 
 // studyExportCmd is potstill study export.
@@ -181,17 +182,5 @@ func writeScript(path string, text []byte, mode fs.FileMode) (err error) {
 			return fmt.Errorf("%s is there already and was not written by study export", path)
 		}
 	}
-	temp := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		_ = os.Remove(temp)
-	}
-	return err
+	return atomicfile.Write(path, text, mode)
 }

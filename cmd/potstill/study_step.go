@@ -65,10 +65,10 @@ func share(x *float64) string {
 	return fmt.Sprintf("%.2f %%", 100**x)
 }
 
-// whole writes a number, and "" for 0.
+// whole writes a count, and "" for 0.
 func whole(n int64) string {
 	if n == 0 {
 		return ""
 	}
-	return strconv.FormatInt(n, 10)
+	return thousands(n)
 }

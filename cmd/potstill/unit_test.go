@@ -11,14 +11,6 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-func TestThousands(t *testing.T) {
-	for n, want := range map[int]string{0: "0", 999: "999", 1000: "1,000", 1234567: "1,234,567", -12345: "-12,345", -123: "-123"} {
-		if got := thousands(n); got != want {
-			t.Errorf("thousands(%d) = %q, want %q", n, got, want)
-		}
-	}
-}
-
 func TestOneLine(t *testing.T) {
 	err := errors.Join(errors.New("first"), errors.New("second\n"))
 	if got := oneLine(err.Error()); got != "first; second" {

@@ -88,6 +88,14 @@ func TestONNXComesIn(t *testing.T) {
 	if !strings.Contains(r.out, "ONNX") || !strings.Contains(r.out, "nodes became") {
 		t.Errorf("convert says\n%s", r.out)
 	}
+	const advice = "convert --insert-batchnorm puts batch norms back"
+	if !strings.Contains(r.out, "has no batch norms") || !strings.Contains(r.out, advice) {
+		t.Errorf("no advice on batch norms in\n%s", r.out)
+	}
+	r = succeeds(t, "convert", file, filepath.Join(dir, "normed.safetensors"), "--insert-batchnorm", "--calibrate", "builtin:fashion", "--images", "16", "--size", "24")
+	if !strings.Contains(r.out, "batch norms were put in") || strings.Contains(r.out, advice) {
+		t.Errorf("with batch norms put in, convert says\n%s", r.out)
+	}
 	same := func(args ...string) {
 		t.Helper()
 		a := succeeds(t, append([]string{args[0], "--model", file}, args[1:]...)...)

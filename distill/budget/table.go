@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/potstill/potstill/engine/atomicfile"
 )
 
 // A Table holds measured times of steps, in milliseconds by their keys. A time is
@@ -93,25 +95,12 @@ func (t *Table) Save() error {
 	return nil
 }
 
-// replace writes a file as a whole.
-func replace(path string, text []byte) (err error) {
+// replace writes a file as a whole, and its folder if need be.
+func replace(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+"-*.tmp")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, text, 0o666)
 }
 
 // Len returns the number of times.

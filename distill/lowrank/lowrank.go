@@ -95,6 +95,9 @@ func (o *Options) Validate() error {
 	return nil
 }
 
+// Timed reports whether splits are timed, by which some are refused.
+func (o *Options) Timed() bool { return !o.Untimed }
+
 // Apply implements compress.Method. It needs a backend, unless Untimed is set, and
 // data where ranks go by accuracy.
 func (o *Options) Apply(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint) (*checkpoint.Checkpoint, compress.Report, error) {
@@ -133,10 +136,10 @@ type Split struct {
 
 // Lines implements compress.Report.
 func (r *Report) Lines() [][]string {
-	of := func(name string, after, before int64) []string {
-		return []string{name, fmt.Sprintf("%d of %d (%.1f %%)", after, before, 100*float64(after)/float64(max(before, 1)))}
+	return [][]string{
+		compress.Share("parameters", int64(r.ParamsAfter), int64(r.ParamsBefore)),
+		compress.Share("multiply-adds", r.MACsAfter, r.MACsBefore),
 	}
-	return [][]string{of("parameters", int64(r.ParamsAfter), int64(r.ParamsBefore)), of("multiply-adds", r.MACsAfter, r.MACsBefore)}
 }
 
 // Table returns the report's table for people: a header, and a row a layer.
@@ -150,17 +153,9 @@ func (r *Report) Table() [][]string {
 		if s.MSBefore > 0 {
 			ms = fmt.Sprintf("%.3g → %.3g", s.MSBefore, s.MSAfter)
 		}
-		rows = append(rows, []string{s.Layer, form, ranks, energy, arrow(s.MACsBefore, s.MACsAfter), arrow(int64(s.ParamsBefore), int64(s.ParamsAfter)), ms})
+		rows = append(rows, []string{s.Layer, form, ranks, energy, compress.Change(s.MACsBefore, s.MACsAfter), compress.Change(int64(s.ParamsBefore), int64(s.ParamsAfter)), ms})
 	}
 	return rows
-}
-
-// arrow writes what a number was and is.
-func arrow(before, after int64) string {
-	if before == after {
-		return fmt.Sprint(before)
-	}
-	return fmt.Sprintf("%d → %d", before, after)
 }
 
 // Factorize returns a copy of a checkpoint's model with layers taken apart, and

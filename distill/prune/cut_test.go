@@ -264,6 +264,9 @@ func TestTable(t *testing.T) {
 		if row[2] != want || strings.Contains(row[1], "→") != (want == "l2") {
 			t.Errorf("%v, want %s", row, want)
 		}
+		if cell := row[3]; row[0] == "layer3.0.conv2" && cell != "9,216 → 2,304" { // 3x3 of 32 to 32 channels, of 16 to 16
+			t.Errorf("its parameters are %q", cell)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -190,7 +191,7 @@ func (r *Report) Lines() [][]string {
 	}
 	return [][]string{
 		{"widths", fmt.Sprintf("%d (before: %d)", r.WidthsAfter, r.WidthsBefore)},
-		{"parameters", fmt.Sprintf("%d (before: %d)", r.ParamsAfter, r.ParamsBefore)},
+		{"parameters", fmt.Sprintf("%s (before: %s)", metrics.Thousands(r.ParamsAfter), metrics.Thousands(r.ParamsBefore))},
 	}
 }
 

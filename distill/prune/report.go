@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/layers"
 )
 
@@ -26,13 +27,10 @@ type Costs struct {
 }
 
 func (c *Costs) lines() [][]string {
-	of := func(name string, after, before int64) []string {
-		return []string{name, fmt.Sprintf("%d of %d (%.1f %%)", after, before, 100*float64(after)/float64(max(before, 1)))}
-	}
 	lines := [][]string{
-		of("parameters", int64(c.After.Params), int64(c.Before.Params)),
-		of("multiply-adds", c.After.MACs, c.Before.MACs),
-		of("bytes", c.After.Bytes, c.Before.Bytes),
+		compress.Share("parameters", int64(c.After.Params), int64(c.Before.Params)),
+		compress.Share("multiply-adds", c.After.MACs, c.Before.MACs),
+		compress.Share("bytes", c.After.Bytes, c.Before.Bytes),
 	}
 	if c.Before.MS > 0 {
 		lines = append(lines, []string{"ms", fmt.Sprintf("%.4g of %.4g, batch %d of %dx%d", c.After.MS, c.Before.MS, c.Batch, c.Height, c.Width)})
@@ -112,8 +110,8 @@ func (r *Report) Table() [][]string {
 			criterion = "stays: " + l.Why
 		}
 		row := []string{
-			l.Layer, arrow(int64(l.Before.Channels), int64(l.After.Channels)), criterion,
-			arrow(int64(l.Before.Params), int64(l.After.Params)), arrow(l.Before.MACs, l.After.MACs), arrow(l.Before.Bytes, l.After.Bytes),
+			l.Layer, compress.Change(int64(l.Before.Channels), int64(l.After.Channels)), criterion,
+			compress.Change(int64(l.Before.Params), int64(l.After.Params)), compress.Change(l.Before.MACs, l.After.MACs), compress.Change(l.Before.Bytes, l.After.Bytes),
 		}
 		if timed {
 			row = append(row, fmt.Sprintf("%.3g → %.3g", l.Before.MS, l.After.MS))
@@ -121,14 +119,6 @@ func (r *Report) Table() [][]string {
 		rows = append(rows, row)
 	}
 	return rows
-}
-
-// arrow writes what a number was and is.
-func arrow(before, after int64) string {
-	if before == after {
-		return fmt.Sprint(before)
-	}
-	return fmt.Sprintf("%d → %d", before, after)
 }
 
 // detail is the cut in a few words, for the model's history.

@@ -31,6 +31,18 @@ func weighted(n *layers.Net) (names []string) {
 	return names
 }
 
+// withMost returns a net with the first of bits, the most, for every weight; with none
+// it stays in float32.
+func withMost(c *checkpoint.Checkpoint, bits []int, history []checkpoint.Event) candidate {
+	x := candidate{c: c, bits: make(map[string]int), history: history}
+	if len(bits) > 0 {
+		for _, name := range weighted(c.Net) {
+			x.bits[name] = bits[0]
+		}
+	}
+	return x
+}
+
 // clone returns a candidate whose bits may be changed.
 func (x candidate) clone() candidate { return candidate{x.c, maps.Clone(x.bits), x.history} }
 

@@ -180,8 +180,8 @@ func (k *chooser) look(ctx context.Context, o *option, now budget.Cost) (err err
 	if err != nil {
 		return err
 	}
-	if saved := k.saved(now, o.cost); saved > 0 {
-		o.ratio = loss / saved
+	if less := saved(k.limits, now, o.cost); less > 0 {
+		o.ratio = loss / less
 	}
 	return nil
 }
@@ -221,8 +221,6 @@ func (k *chooser) moves() (all []Move) {
 
 // saved is the sum, over the limits that are not met, of what a step saves as a share
 // of the limit.
-func (k *chooser) saved(from, to budget.Cost) float64 { return saved(k.limits, from, to) }
-
 func saved(l budget.Limits, from, to budget.Cost) float64 {
 	sum := 0.0
 	for _, x := range [][3]float64{

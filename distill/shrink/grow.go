@@ -11,7 +11,6 @@ import (
 	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/distill/fit"
 	"github.com/potstill/potstill/engine"
-	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
@@ -46,12 +45,7 @@ func Grow(ctx context.Context, env compress.Env, family string, p checkpoint.Pre
 	if j.Net, err = widest(ctx, env, family, p, o); err != nil {
 		return nil, err
 	}
-	if o.Progress != nil {
-		steps := (env.Data.Train.Len() + j.Config.Batch - 1) / j.Config.Batch * epochs
-		j.Step = func(i train.StepInfo) {
-			o.Progress("start net", i.Update, steps, fmt.Sprintf("epoch %d of %d, loss %.3f, %.0f images/s", i.Epoch, epochs, i.Loss, i.ImagesPerSecond))
-		}
-	}
+	j.Step = o.steps("start net", env.Data.Train.Len(), j.Config)
 	if _, err := fit.Run(ctx, env.Backend, j); err != nil {
 		return nil, interrupted(ctx, err, env.Dir, "")
 	}
@@ -74,13 +68,7 @@ func widest(ctx context.Context, env compress.Env, family string, p checkpoint.P
 		if err != nil {
 			return nil, err
 		}
-		x := candidate{c: c, bits: make(map[string]int)}
-		if len(o.Bits) > 0 {
-			for _, name := range weighted(c.Net) {
-				x.bits[name] = o.Bits[0]
-			}
-		}
-		return x.written()
+		return withMost(c, o.Bits, nil).written()
 	})
 	if err != nil {
 		return nil, fmt.Errorf("shrink: no start net: %w", err)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/potstill/potstill/distill/budget"
+	"github.com/potstill/potstill/engine/atomicfile"
 )
 
 // A Trial is a net that was made, trained for a short time, and judged.
@@ -72,16 +73,5 @@ func (j *Journal) save(dir string) error {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, ".journal")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, journalFile))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return atomicfile.Write(filepath.Join(dir, journalFile), append(text, '\n'), 0o666)
 }

@@ -134,11 +134,7 @@ func TestGrow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := candidate{c: c, bits: make(map[string]int)}
-	for _, name := range weighted(c.Net) {
-		x.bits[name] = 8
-	}
-	w, err := x.written()
+	w, err := withMost(c, []int{8}, nil).written()
 	if err != nil {
 		t.Fatal(err)
 	}

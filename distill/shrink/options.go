@@ -55,6 +55,17 @@ type Options struct {
 	Progress func(stage string, done, of int, text string) `json:"-"`
 }
 
+// steps returns what tells Progress of a training's steps; nil if nobody is told.
+func (o *Options) steps(stage string, images int, c train.Config) func(train.StepInfo) {
+	if o.Progress == nil {
+		return nil
+	}
+	all := (images + c.Batch - 1) / c.Batch * c.Epochs
+	return func(i train.StepInfo) {
+		o.Progress(stage, i.Update, all, fmt.Sprintf("epoch %d of %d, loss %.3f, %.0f images/s", i.Epoch, c.Epochs, i.Loss, i.ImagesPerSecond))
+	}
+}
+
 // Validate reports settings that make no sense.
 func (o *Options) Validate() error {
 	switch {

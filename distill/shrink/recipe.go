@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/engine/atomicfile"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -84,7 +85,7 @@ func (r *Recipe) save(path string) error {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	head := "# Repeats what a search has found, without the search:\n#   potstill shrink --repeat " + RecipeFile + " --model … --teacher … --data …\n"
-	return os.WriteFile(path, append([]byte(head), text...), 0o666)
+	return atomicfile.Write(path, append([]byte(head), text...), 0o666)
 }
 
 // mostRecipe bounds the size of a recipe.

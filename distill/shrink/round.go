@@ -156,12 +156,7 @@ func (s *search) fit(ctx context.Context, ds *data.Dataset, c *checkpoint.Checkp
 		Init: c, Data: ds, Teacher: s.teachers[0], Others: s.teachers[1:], KD: s.o.KD, Preprocess: c.Preprocess,
 		Config: config, Dir: dir, History: s.start.History,
 	}
-	if s.o.Progress != nil {
-		steps := (ds.Train.Len() + config.Batch - 1) / config.Batch * config.Epochs
-		j.Step = func(i train.StepInfo) {
-			s.o.Progress(stage, i.Update, steps, fmt.Sprintf("epoch %d of %d, loss %.3f, %.0f images/s", i.Epoch, config.Epochs, i.Loss, i.ImagesPerSecond))
-		}
-	}
+	j.Step = s.o.steps(stage, ds.Train.Len(), config)
 	if config.Epochs > 1 {
 		j.Epoch = func(e train.EpochInfo) {
 			s.log(stage, "epoch", e.Epoch, "of", config.Epochs, "loss", e.TrainLoss, "val_accuracy", e.ValAccuracy)

@@ -16,15 +16,7 @@ import (
 )
 
 // first is the start net with the most bits.
-func (s *search) first() candidate {
-	x := candidate{c: s.start, bits: make(map[string]int), history: s.history}
-	if len(s.o.Bits) > 0 {
-		for _, name := range weighted(s.start.Net) {
-			x.bits[name] = s.o.Bits[0]
-		}
-	}
-	return x
-}
+func (s *search) first() candidate { return withMost(s.start, s.o.Bits, s.history) }
 
 // rounds goes on until the budget is met.
 func (s *search) rounds(ctx context.Context) (candidate, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -58,11 +59,7 @@ func options(limits budget.Limits) Options {
 // tight are limits below what the net costs with 8 bits.
 func tight(t *testing.T, env compress.Env, c *checkpoint.Checkpoint) budget.Limits {
 	t.Helper()
-	x := candidate{c: c, bits: make(map[string]int)}
-	for _, name := range weighted(c.Net) {
-		x.bits[name] = 8
-	}
-	w, err := x.written()
+	w, err := withMost(c, []int{8}, nil).written()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,16 +176,46 @@ func TestRefusals(t *testing.T) {
 	mixed.Bits = []int{4, 8}
 	fails("the most first", c, mixed)
 	env.Dir = filepath.Join(t.TempDir(), "x")
-	q, err := candidate{c: c, bits: map[string]int{}}.apply(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range weighted(c.Net) {
-		q.bits[name] = 8
-	}
-	w, err := q.written()
+	w, err := withMost(c, []int{8}, nil).written()
 	if err != nil {
 		t.Fatal(err)
 	}
 	fails("quantized already", w, options(budget.Limits{Bytes: 16000}))
+}
+
+// TestTime: when the time is over the budget is met in one round, with one proposal.
+func TestTime(t *testing.T) {
+	env, c := environment(t), start(t)
+	o := options(tight(t, env, c))
+	o.Rounds, o.Time, o.QAT = 3, 1, 0
+	r, err := Run(context.Background(), env, c, nil, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j := r.Journal; j.Rounds != 1 || len(j.Trials) != 2 || j.Trials[1].Name != "together" || j.Trials[1].Target != 1 {
+		t.Errorf("%d rounds, with the trials %+v", j.Rounds, j.Trials)
+	}
+}
+
+// TestTimed: sums by the table are held to the time of the last net's whole program, and
+// of two nets of one accuracy the cheaper one is better.
+func TestTimed(t *testing.T) {
+	l := budget.Limits{MS: 4, Batch: 1}
+	s := &search{o: Options{Under: l}, journal: new(Journal)}
+	if got := s.limits(1).MS; math.Abs(got-4*margin) > 1e-12 {
+		t.Errorf("before anything is timed, the limit is %v", got)
+	}
+	a := Trial{Accepted: true, Accuracy: 0.5, TableMS: 4, Cost: budget.Cost{MS: 5}}
+	s.journal.Trials = []Trial{a, {Accuracy: 0.9}}
+	if got := s.limits(1.5).MS; math.Abs(got-6*margin*4/5) > 1e-12 {
+		t.Errorf("the limit is %v", got)
+	}
+	b := a
+	b.Cost.MS = 4.5
+	if !better(l, b, a) || better(l, a, b) || better(l, a, a) {
+		t.Error("of equal nets the cheaper is not better")
+	}
+	if a.Accuracy = 0.6; !better(l, a, b) {
+		t.Error("the more accurate net is not better")
+	}
 }

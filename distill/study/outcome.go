@@ -19,6 +19,7 @@ import (
 	"github.com/potstill/potstill/distill/shrink"
 	"github.com/potstill/potstill/distill/study/report"
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/atomicfile"
 	"github.com/potstill/potstill/engine/metrics"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -243,32 +244,16 @@ func (u *unit) prepare() error {
 }
 
 // writeOutcome marks a unit as finished. The file appears whole or not at all.
-func (u *unit) writeOutcome(o *outcome) (err error) {
+func (u *unit) writeOutcome(o *outcome) error {
 	text, err := json.MarshalIndent(o, "", "  ")
 	if err != nil {
 		return fmt.Errorf("%s: %w", outcomeFile, err)
 	}
-	f, err := os.CreateTemp(u.dir, outcomeFile+".*.tmp")
-	if err != nil {
-		return writing(u.dir, err)
+	path := filepath.Join(u.dir, outcomeFile)
+	if err := atomicfile.Write(path, append(text, '\n'), 0o666); err != nil {
+		return writing(path, err)
 	}
-	defer func() {
-		if err != nil {
-			err = writing(f.Name(), err)
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(append(text, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(u.dir, outcomeFile))
+	return nil
 }
 
 // writing is the error for a path that cannot be written.

@@ -234,6 +234,16 @@ func TestMethodsOfRecipes(t *testing.T) {
 	if f := at["f"].method.(*lowrank.Options); f.MACs != 0.5 || !f.Untimed || at["f"].train.Config.Epochs != 3 || at["f"].train.KD != nil {
 		t.Errorf("%+v, %+v", f, at["f"].train)
 	}
+	timed := map[string]bool{"macs: 0.5, untimed: true": false, "macs: 0.5": true} // what is timed has the machine to itself
+	for settings, want := range timed {
+		r, err := Parse("r.yaml", []byte(strings.Replace(text, "macs: 0.5, untimed: true", settings, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := r.step("f").timed(); got != want {
+			t.Errorf("a factorization with %s is timed: %t", settings, got)
+		}
+	}
 	for old, want := range map[string]string{
 		"criterion: l1": "there is no criterion", "macs: 0.5, criterion": "several targets", "untimed: true": "there is no form",
 	} {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/potstill/potstill/cuda/kernels"
+	"github.com/potstill/potstill/engine/atomicfile"
 )
 
 // memoryName is the file in Options.CacheDir that keeps measured times.
@@ -104,23 +105,10 @@ func (m *memory) write() error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(m.path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(m.path), 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, memoryName+".*")
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(append(text, '\n'))
-	err = errors.Join(err, tmp.Chmod(0o644), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), m.path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	return nil
+	return atomicfile.Write(m.path, append(text, '\n'), 0o644)
 }
 
 // identity names all that times depend on beside op and specs: the card, the

@@ -8,5 +8,5 @@
 // tests hold them to it.
 //
 // Figures of several runs that differ in their seed alone are summed up by
-// [Spread].
+// [Spread]. [Thousands] writes counts.
 package metrics

@@ -7,23 +7,15 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/potstill/potstill/engine/metrics"
 )
 
 // dash stands for a figure that was not measured.
 const dash = "–"
 
 // commas writes n with thousands separators: 918038 becomes 918,038.
-func commas(n int64) string {
-	s := strconv.FormatInt(n, 10)
-	sign := ""
-	if s[0] == '-' {
-		sign, s = "-", s[1:]
-	}
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + s
-}
+func commas(n int64) string { return metrics.Thousands(n) }
 
 // count is commas, with a dash for zero.
 func count(n int64) string {

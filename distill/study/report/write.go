@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/potstill/potstill/engine/atomicfile"
 )
 
 // Paths names the files that [WriteAll] wrote.
@@ -110,18 +112,8 @@ type tempFile interface {
 	Sync() error
 }
 
-// createTemp makes a new file next to path, readable as the umask allows
-// (os.CreateTemp would hide it from everyone else).
-func createTemp(path string) (tempFile, error) {
-	name := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
-	for i := 0; ; i++ {
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-		if !errors.Is(err, os.ErrExist) || i == 100 {
-			return f, err
-		}
-		name = fmt.Sprintf("%s.%d-%d.tmp", path, os.Getpid(), i)
-	}
-}
+// createTemp makes a new file next to path.
+func createTemp(path string) (tempFile, error) { return atomicfile.Create(path, 0o666) }
 
 // stage writes and flushes the temporary file of f.
 func (f *output) stage(create func(path string) (tempFile, error)) error {

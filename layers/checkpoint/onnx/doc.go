@@ -24,8 +24,7 @@
 //
 // # Eight bits
 //
-// ONNX decodes w = s·(q-z) with an integer z, the zero point; the checkpoint's
-// codes have a real one, w = lo + s·q (package affine). So there are two ways.
+// There are two forms.
 //
 // QDQ writes the codes of a net with quantizers (layers.Fake): weights in int8 with
 // z = 0, biases in int32 on the scale of the products, and every activation that has a
@@ -39,13 +38,15 @@
 // of products in saturating 16 bits by default; its session option
 // session.x64quantprecision = "1" prefers accuracy.
 //
-// Weights8 keeps the file's own codes, to the bit, as uint8: w = s·q + lo by
-// DequantizeLinear and Add (a model that is not stored in 8 bits gets the codes
-// of the scheme "affine8-channel"). A folded BatchNorm scales s and lo alone; where its
-// factor is negative the codes are complemented. Activations are float32, the
-// logits those of the decoded model, and nothing needs calibration. ONNX Runtime
-// decodes at every run, which costs more than the net itself, unless its session
-// option session.disable_quant_qdq = "1" lets it decode once.
+// Weights8 keeps the codes of a file with weights alone in 8 bits, to the bit, as uint8.
+// ONNX decodes w = s·(q-z) with an integer z, the zero point; these codes have a real one,
+// w = s·q + lo (package affine), so that DequantizeLinear and Add decode them. A model
+// that is not stored in 8 bits gets the codes of the scheme "affine8-channel". A folded
+// BatchNorm scales s and lo alone; where its factor is negative the codes are
+// complemented. Activations are float32, the logits those of the decoded model, and
+// nothing needs calibration. ONNX Runtime decodes at every run, which costs more than
+// the net itself, unless its session option session.disable_quant_qdq = "1" lets it
+// decode once.
 //
 // # Metadata
 //

@@ -13,8 +13,8 @@ const denseTerms = 64
 // convolutions without groups, with sums of 64 products or more. ONNX Runtime 1.32
 // computes these in integers in a half to a fourth of float32's time, but depthwise
 // convolutions, pools, and the pairs that begin and end a net in more; grouped
-// convolutions too. Of the nets that were measured (docs/onnx.md) those with more than
-// two thirds are faster in 8 bits at every size.
+// convolutions too. Of the nets that were measured (docs/onnx.md) none with more
+// than two thirds is slower in 8 bits at any size.
 func DenseShare(c *checkpoint.Checkpoint, o Options) (float64, error) {
 	m, err := c.Net.Model()
 	if err != nil {

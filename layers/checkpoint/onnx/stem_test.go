@@ -55,8 +55,8 @@ func TestStem(t *testing.T) {
 	}
 }
 
-// TestNoStem: a clamp that its codes do not imply, sums that float32 might not hold, and
-// codes of another size are written as other layers are.
+// TestNoStem: a layer with a clamp that its codes do not imply, or with sums that float32
+// might not hold, is written as other layers are.
 func TestNoStem(t *testing.T) {
 	plain := []string{"QuantizeLinear", "DequantizeLinear", "DequantizeLinear", "DequantizeLinear", "Conv"}
 	for name, change := range map[string]func(m *layers.Module, s layers.StateDict){

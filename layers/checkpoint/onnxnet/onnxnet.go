@@ -85,6 +85,9 @@ func Import(m *onnxread.Model, o Options) (*Result, error) {
 	return r, nil
 }
 
+// NoBatchNorms is the note of a file with convolutions and no normalization.
+const NoBatchNorms = "it has no batch norms, which exporters fold away"
+
 // notes tell what became of the file.
 func (g *graph) notes(r *Result, in input, left map[*onnxread.Node]bool) []string {
 	var notes []string
@@ -101,7 +104,7 @@ func (g *graph) notes(r *Result, in input, left map[*onnxread.Node]bool) []strin
 		notes = append(notes, "written out in the file, and recognized: "+strings.Join(found, ", "))
 	}
 	if bare(r.Net) {
-		notes = append(notes, "it has no batch norms, which exporters fold away; before training, potstill convert --insert-batchnorm puts them back")
+		notes = append(notes, NoBatchNorms)
 	}
 	if in.nhwc {
 		notes = append(notes, "its images are [N,H,W,C]: the transposes between the layouts are gone")
