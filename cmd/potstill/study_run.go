@@ -10,6 +10,7 @@ import (
 
 	"github.com/potstill/potstill/distill/study"
 	"github.com/potstill/potstill/distill/study/report"
+	"github.com/potstill/potstill/distill/study/script"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/data"
 )
@@ -147,14 +148,7 @@ func copyFile(w io.Writer, path string) error {
 
 // commandLine is the command that repeats this one, for a shell.
 func commandLine(args []string) string {
-	words := []string{"potstill"}
-	for _, arg := range args {
-		if arg == "" || strings.ContainsAny(arg, " \t\n\"'\\$`*?[](){}<>|&;#~!") {
-			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
-		}
-		words = append(words, arg)
-	}
-	return strings.Join(words, " ")
+	return script.Words(append([]string{"potstill"}, args...))
 }
 
 // printResults prints the tables of a study and where its report is.

@@ -66,7 +66,7 @@ func (f *factorizer) judge(ctx context.Context) error {
 func (f *factorizer) within(l *layer, macs float64) (best split, ok bool, err error) {
 	least := 2.0
 	for _, form := range l.forms(or(f.o.Form, "auto")) {
-		x, err := l.spectrum(form)
+		x, err := f.spectrum(l, form)
 		if err != nil {
 			return best, false, err
 		}

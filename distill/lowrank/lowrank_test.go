@@ -145,7 +145,11 @@ func TestRefusals(t *testing.T) {
 func TestFactorizeStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, _, err := Factorize(ctx, compress.Env{}, drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4}), Options{MACs: 0.5, Untimed: true}); !errors.Is(err, context.Canceled) {
+	c := drawn(t, layers.Arch{Family: "cnn-plain", Classes: 3, Base: 4})
+	if _, _, err := Factorize(ctx, compress.Env{}, c, Options{MACs: 0.5, Untimed: true}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a factorization that was stopped ended with %v", err)
+	}
+	if _, err := Within(ctx, c, 0.5); !errors.Is(err, context.Canceled) {
+		t.Errorf("Within, when it was stopped, ended with %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package lowrank
 
 import (
+	"context"
 	"fmt"
 	"math"
 
@@ -12,8 +13,8 @@ import (
 // the split that keeps the most of its weight with at most a share, in (0, 1), of its
 // multiply-adds. A layer that reads the image, and one for which no rank has as few,
 // are left out. The sizes of images are those of Factorize.
-func Within(c *checkpoint.Checkpoint, share float64) ([]Split, error) {
-	f := &factorizer{c: c, why: make(map[string]string)}
+func Within(ctx context.Context, c *checkpoint.Checkpoint, share float64) ([]Split, error) {
+	f := &factorizer{c: c, why: make(map[string]string), stopped: ctx.Err}
 	if err := f.open(); err != nil {
 		return nil, compress.Failed("factorize", c, err)
 	}

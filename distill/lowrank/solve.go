@@ -122,10 +122,7 @@ func (f *factorizer) at(l *layer, strength float64) (split, error) {
 	}
 	var best split
 	for _, form := range l.forms(or(f.o.Form, "auto")) {
-		if err := f.stopped(); err != nil {
-			return split{}, err
-		}
-		x, err := l.spectrum(form)
+		x, err := f.spectrum(l, form)
 		if err != nil {
 			return split{}, err
 		}
@@ -144,6 +141,14 @@ func (f *factorizer) at(l *layer, strength float64) (split, error) {
 		}
 	}
 	return best, nil
+}
+
+// spectrum is that of a layer, unless the factorization has been stopped.
+func (f *factorizer) spectrum(l *layer, form string) (*spectrum, error) {
+	if err := f.stopped(); err != nil {
+		return nil, err
+	}
+	return l.spectrum(form)
 }
 
 // plan returns the splits at a strength, and what the net then costs.

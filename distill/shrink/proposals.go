@@ -81,7 +81,7 @@ func (s *search) ranks(ctx context.Context, x candidate, cost budget.Cost) ([]Mo
 	if !ok {
 		return nil, nil
 	}
-	splits, err := lowrank.Within(x.c, rankShare)
+	splits, err := lowrank.Within(ctx, x.c, rankShare)
 	if err != nil {
 		return nil, err
 	}

@@ -97,8 +97,8 @@ func quote(word string) string {
 	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
 }
 
-// words writes arguments for a POSIX shell.
-func words(args []string) string {
+// Words writes arguments for a POSIX shell.
+func Words(args []string) string {
 	var out []string
 	for _, a := range args {
 		out = append(out, quote(a))

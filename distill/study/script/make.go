@@ -76,7 +76,7 @@ func target(j *Job) string { return "step." + j.name() }
 // rule writes a target with its command, which is the program with arguments.
 func (s *Script) rule(l *lines, target string, needs, args []string) {
 	l.add("%s", strings.TrimSpace(target+": "+strings.Join(needs, " ")))
-	l.add("\tcd %s && $(POTSTILL) %s", dollars(quote(s.Dir)), dollars(words(args)))
+	l.add("\tcd %s && $(POTSTILL) %s", dollars(quote(s.Dir)), dollars(Words(args)))
 	l.add("")
 }
 

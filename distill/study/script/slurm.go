@@ -63,5 +63,5 @@ func (s *Script) submit(l *lines, name string, needs []int, args []string, alone
 	if alone {
 		options = " --exclusive"
 	}
-	l.add(`submit %s "%s" %s%s`, name, strings.Join(ids, ":"), quote(words(args)), options)
+	l.add(`submit %s "%s" %s%s`, name, strings.Join(ids, ":"), quote(Words(args)), options)
 }

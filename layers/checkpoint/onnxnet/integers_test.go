@@ -101,6 +101,9 @@ func TestIntegerProducts(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkWeights(t, r)
+	if slices.Contains(r.Notes, onnxnet.NoBatchNorms) {
+		t.Errorf("notes %q of a net with quantizers", r.Notes)
+	}
 	qs, err := r.Net.Quantizers(r.State)
 	if err != nil {
 		t.Fatal(err)

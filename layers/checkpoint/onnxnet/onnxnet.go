@@ -85,7 +85,8 @@ func Import(m *onnxread.Model, o Options) (*Result, error) {
 	return r, nil
 }
 
-// NoBatchNorms is the note of a file with convolutions and no normalization.
+// NoBatchNorms is the note of a file with convolutions and no normalization, unless it
+// has quantizers, with which batch norms stay folded.
 const NoBatchNorms = "it has no batch norms, which exporters fold away"
 
 // notes tell what became of the file.
@@ -112,8 +113,11 @@ func (g *graph) notes(r *Result, in input, left map[*onnxread.Node]bool) []strin
 	return notes
 }
 
-// bare reports whether a net has convolutions and no normalization.
+// bare reports whether a net in float32 has convolutions and no normalization.
 func bare(n *layers.Net) bool {
+	if quantized, _ := n.Quantized(); quantized {
+		return false
+	}
 	convs := 0
 	for i := range n.Modules {
 		switch n.Modules[i].Kind.(type) {
