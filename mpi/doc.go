@@ -12,6 +12,6 @@
 //
 // Every rank sends the next one a message of eight bytes every second, also while it
 // computes. A rank that has heard nothing of the one before it for eight seconds
-// tells all others, and every call fails with an [*engine.PeerError] that names the rank. So
-// it is where the launcher does not end the job by itself, as most do.
+// tells all others, and every call fails with an [*engine.PeerError] that names the rank. This
+// matters where the launcher does not end the job by itself, as most do.
 package mpi

@@ -15,8 +15,8 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// How often a rank is heard of, how long it may be silent, and how long a thread may
-// sleep without anything that it has not heard meanwhile counting: the machine slept.
+// How often a rank sends a sign of life, and how long it may be silent. If the thread itself was
+// not run for longer than slept, as when the machine was suspended, silence is counted anew.
 const (
 	beatEvery = time.Second
 	silence   = 8 * time.Second
@@ -36,7 +36,8 @@ const (
 // A note is a message of a watch.
 type note struct{ kind, rank int32 }
 
-// A watch sees to it that the rank before this one is alive, and tells the one behind.
+// A watch checks that the rank before this one is alive, and sends signs of life to the one
+// behind it.
 type watch struct {
 	ticker             *time.Ticker
 	heard, told, awake time.Time
@@ -102,7 +103,7 @@ func (h *watch) look(w *World) error {
 		}
 	}
 	if quiet := now.Sub(h.heard); quiet > silence {
-		return h.bury(w, w.before(), fmt.Sprintf("nothing has been heard of it for %d s", int(quiet.Seconds())))
+		return h.declareGone(w, w.before(), fmt.Sprintf("nothing has been heard of it for %d s", int(quiet.Seconds())))
 	}
 	return nil
 }
@@ -133,8 +134,8 @@ func (h *watch) read(w *World, now time.Time) error {
 	return nil
 }
 
-// bury tells all others that a rank is gone.
-func (h *watch) bury(w *World, rank int, why string) error {
+// declareGone tells all others that a rank is gone, and returns the error.
+func (h *watch) declareGone(w *World, rank int, why string) error {
 	for r := range w.size {
 		if r != w.rank && r != rank {
 			h.idle = true // whatever becomes of an earlier note
@@ -148,8 +149,8 @@ func (h *watch) bury(w *World, rank int, why string) error {
 	return &engine.PeerError{Rank: rank, Why: why}
 }
 
-// blame finds out whose fault an error of MPI is: it waits whether the rank before this
-// one, or another, turns out to be gone.
+// blame finds out which rank has caused an error of MPI: it waits for the rank before this one
+// to fall silent, or for a note that another is gone. If neither happens it returns err.
 func (w *World) blame(err error) error {
 	h := &w.watch
 	for deadline := time.Now().Add(silence + beatEvery - time.Since(h.heard)); time.Now().Before(deadline); time.Sleep(beatEvery / 10) {
@@ -168,7 +169,7 @@ func (w *World) blame(err error) error {
 		}
 	}
 	if time.Since(h.heard) > silence {
-		return h.bury(w, w.before(), err.Error())
+		return h.declareGone(w, w.before(), err.Error())
 	}
 	return err
 }

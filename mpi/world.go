@@ -131,7 +131,7 @@ func (w *World) thread(begun chan<- error) {
 	}
 }
 
-// serve does one request, or looks after the others for a while. It returns false when
+// serve does one request, or checks once that the others are alive. It returns false when
 // there is nothing more to do.
 func (w *World) serve() bool {
 	select {
@@ -179,8 +179,8 @@ func (w *World) Err() error {
 	return nil
 }
 
-// pollMicroseconds is how long the thread asks for the end of an exchange before it looks
-// after the other ranks.
+// pollMicroseconds is how long the thread polls for the end of an exchange before it checks
+// that the other ranks are alive.
 const pollMicroseconds = 2000
 
 // do does a request.

@@ -28,7 +28,7 @@ type ranks struct {
 	cards   *gpu.Peers // nil where they compute on CPUs
 }
 
-// A world is a way for the hosts of several ranks.
+// A world connects the processes of a job: over MPI or over TCP.
 type world interface {
 	engine.Peers
 	Library() string
@@ -95,8 +95,8 @@ func (a *app) join(d deviceFlags) error {
 	return a.introduce()
 }
 
-// meet has the hosts meet: over MPI or, where there is none and cards carry what is large, at
-// the address that the launcher names.
+// meet connects the processes: over MPI or, where there is none and the gradients go over NCCL,
+// over TCP at the address that the launcher names.
 func (a *app) meet(p *launch.Process, onCards bool) error {
 	var missing error
 	if !onCards || p.Launcher != launch.Torchrun {
@@ -132,7 +132,7 @@ func (r *ranks) card(visible int) (int, error) {
 	return p.Local, nil
 }
 
-// joinCards has the cards of all ranks exchange over NCCL.
+// joinCards connects this rank's card with those of the others, over NCCL.
 func (a *app) joinCards(b *gpu.Backend) (err error) {
 	if a.ranks.world == nil || a.ranks.cards != nil {
 		return nil
@@ -145,8 +145,8 @@ func (a *app) joinCards(b *gpu.Backend) (err error) {
 	return nil
 }
 
-// introduce has rank 0 say which process each rank is: the launcher names a process that
-// died by its number at least.
+// introduce logs, at rank 0, which process on which machine each rank is: a launcher that ends a
+// job may name no more than the process that died.
 func (a *app) introduce() error {
 	w := a.ranks.world
 	host, err := os.Hostname()
@@ -191,8 +191,8 @@ func onlineProcessors() int {
 	return n
 }
 
-// patience is how long a rank above 0 that fails waits for rank 0 to say why: most
-// failures are those of all ranks.
+// patience is how long a rank above 0 that fails waits for rank 0 to print the reason: most
+// failures happen at all ranks, and one message is enough.
 const patience = 1500 * time.Millisecond
 
 // part leaves the other ranks at the end of a command. A rank that fails ends them.

@@ -11,9 +11,9 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// RunPeers holds the ops that other ranks take part in to their definition, to the
+// RunPeers compares the ops that other ranks take part in with their definition, to the
 // bit, with up to four ranks, each a goroutine with a backend that open returns. It is
-// apart from Run, for a backend may have no way to other ranks.
+// apart from Run, for a backend may not be able to exchange with other ranks.
 func RunPeers(t *testing.T, open func() (engine.Backend, error)) {
 	var ranks []engine.Backend
 	for range 4 {

@@ -49,7 +49,7 @@ func launch[A any](b *Backend, f *cuda.Function, grid, block [3]int, shared int,
 	return launchIn(b.stream, f, grid, block, shared, args)
 }
 
-// launchIn is launch for a stream of its own.
+// launchIn is launch in another stream than the backend's.
 func launchIn[A any](s *cuda.Stream, f *cuda.Function, grid, block [3]int, shared int, args *A) error {
 	if grid[0] == 0 || grid[1] == 0 || grid[2] == 0 {
 		return nil
