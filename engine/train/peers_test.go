@@ -243,6 +243,18 @@ func TestTooManyRanks(t *testing.T) {
 	}
 }
 
+// TestGoneRankInAnError checks that a run that ends because a rank is gone says which, and not that
+// this rank's device has failed.
+func TestGoneRankInAnError(t *testing.T) {
+	gone := fmt.Errorf("gpu: %w", &engine.PeerError{Rank: 1, Why: "nothing has been heard of it for 8 s"})
+	err := &DeviceError{Device: "gpu", Epoch: 2, Step: 3, Steps: 9, Checkpoint: "last.safetensors", Err: gone}
+	want := "rank 1 failed in epoch 2 after step 3 of 9: rank 1 is gone: nothing has been heard of it for 8 s; " +
+		"start the program again and resume from last.safetensors, the last good checkpoint"
+	if err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
+	}
+}
+
 // TestEpochIsPartitioned checks that the parts of an epoch's batches are all of them,
 // each once, whatever the number of ranks and wherever the epoch is begun.
 func TestEpochIsPartitioned(t *testing.T) {
