@@ -2,9 +2,11 @@ package onnxnet
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/onnxread"
 )
 
@@ -12,15 +14,46 @@ import (
 // numbers that they stand for: QuantizeLinear becomes a quantizer (layers.Fake) of the
 // module before it, and DequantizeLinear nothing.
 var quantizeOperators = map[string]operator{"QuantizeLinear": quantizeLinear, "DequantizeLinear": dequantizeLinear, "QLinearConv": qlinearConv,
-	"QLinearMatMul": qlinearMatMul}
+	"QLinearMatMul": qlinearMatMul, "ConvInteger": convInteger, "MatMulInteger": matMulInteger}
 
 // A coding is how numbers are coded: q stands for (q-zero)·scale, with one scale, or
 // one for each element of an axis.
 type coding struct {
 	scale, zero []float32
 	signed      bool
-	bits        int
+	bits        int // 8, or 32 for sums of products of codes
 	axis        int
+}
+
+// dtype is the type of the codes.
+func (k *coding) dtype() string {
+	if k.signed {
+		return fmt.Sprint("int", k.bits)
+	}
+	return fmt.Sprint("uint", k.bits)
+}
+
+// codes returns the codes of numbers that they stand for.
+func (k *coding) codes(numbers []float32) []int64 {
+	q := make([]int64, len(numbers))
+	for i, v := range numbers {
+		q[i] = int64(math.RoundToEven(float64(v)/float64(k.scale[0]))) + int64(k.zero[0])
+	}
+	return q
+}
+
+// numbers returns the numbers that codes stand for.
+func (k *coding) numbers(codes []int64) []float32 {
+	v := make([]float32, len(codes))
+	for i, q := range codes {
+		v[i] = (float32(q) - k.zero[0]) * k.scale[0]
+	}
+	return v
+}
+
+// wholeCodes is the coding of integers that stand for their distance from a zero point.
+func wholeCodes(zero *array) (*coding, error) {
+	return codingOf(&array{shape: []int{}, f: []float32{1}}, zero, 0)
 }
 
 // codingOf returns the coding that constants describe; nil zero points are zeros in
@@ -221,4 +254,61 @@ func qlinearMatMul(t *translator, n *onnxread.Node, in []value) ([]value, error)
 		return nil, err
 	}
 	return t.rounded(n, out[0].a, p.y)
+}
+
+// fixDynamic is the way out where a model computes on codes whose ranges are not in it.
+const fixDynamic = "quantize the model with QuantizeLinear and DequantizeLinear (QDQ), or export it in float32 and quantize it here"
+
+// convInteger is the sum of products of codes less their zero points: x, w and these.
+func convInteger(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	return integers(t, n, in, convolution, 0)
+}
+
+// matMulInteger is the product of a matrix of codes and a constant one, as convInteger.
+func matMulInteger(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	return integers(t, n, in, matMul, 1)
+}
+
+// integers computes an operator on integers as one on numbers: on codes of scale 1, of
+// which the numbers are the integers less the zero point. Others belong to a pattern
+// (graph.scaledProduct), and are refused where that is not there. The outputs are along
+// the given axis of the weight.
+func integers(t *translator, n *onnxread.Node, in []value, op operator, axis int) ([]value, error) {
+	a, err := first(in)
+	if err != nil {
+		return nil, err
+	}
+	if a.coded == nil || len(a.coded.scale) != 1 || a.coded.scale[0] != 1 {
+		return nil, named.Refused(fixDynamic, "it computes on codes, and no product with their scales stands behind it, as ONNX Runtime's dynamic quantization writes it")
+	}
+	c, err := constants(in, 1, 3)
+	if err != nil {
+		return nil, err
+	}
+	if c[0] == nil || !c[0].ints || len(c[0].shape) <= axis {
+		return nil, fmt.Errorf("its weight is no constant of codes")
+	}
+	k, err := wholeCodes(c[1])
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkCoding(k); c[1] != nil && err != nil {
+		return nil, err
+	}
+	scale := &array{shape: []int{1}, f: []float32{1}}
+	if c[2] != nil && c[2].len() > 1 {
+		scale = &array{shape: []int{c[2].len()}, f: filled(c[2].len(), 1)}
+	}
+	w, err := t.fold.dequantized(c[0], scale, c[2], axis)
+	if err != nil {
+		return nil, err
+	}
+	w.coding = nil // whole numbers are their own codes
+	out, err := op(t, n, []value{{a: a.decoded()}, {c: w}})
+	if err != nil {
+		return nil, err
+	}
+	sums := *out[0].a
+	sums.coded = &coding{scale: []float32{1}, zero: []float32{0}, signed: true, bits: 32}
+	return []value{{a: &sums}}, nil
 }
