@@ -42,7 +42,8 @@ def write(folder, model, inputs, outputs):
     for kind, values, infos in (("input", inputs, model.graph.input), ("output", outputs, model.graph.output)):
         for k, v in enumerate(values):
             name = infos[k].name if k < len(infos) else ""
-            (data / f"{kind}_{k}.pb").write_bytes(numpy_helper.from_array(np.asarray(v), name).SerializeToString())
+            t = v if isinstance(v, onnx.TensorProto) else numpy_helper.from_array(np.asarray(v), name)
+            (data / f"{kind}_{k}.pb").write_bytes(t.SerializeToString())
 
 
 def core(case):

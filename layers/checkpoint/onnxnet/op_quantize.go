@@ -21,7 +21,7 @@ var quantizeOperators = map[string]operator{"QuantizeLinear": quantizeLinear, "D
 type coding struct {
 	scale, zero []float32
 	signed      bool
-	bits        int // 8, or 32 for sums of products of codes
+	bits        int // of a code; 32 for sums of products of codes
 	axis        int
 }
 
@@ -59,8 +59,11 @@ func wholeCodes(zero *array) (*coding, error) {
 // codingOf returns the coding that constants describe; nil zero points are zeros in
 // uint8.
 func codingOf(scale, zero *array, axis int) (*coding, error) {
-	if scale == nil || len(scale.shape) > 1 || scale.len() == 0 {
+	if scale == nil || scale.len() == 0 {
 		return nil, fmt.Errorf("its scale is no constant")
+	}
+	if len(scale.shape) > 1 {
+		return nil, fmt.Errorf("its numbers have scales for blocks; what is computed of the image has one scale")
 	}
 	k := &coding{bits: 8, axis: axis}
 	for i := range scale.len() {
@@ -75,20 +78,24 @@ func codingOf(scale, zero *array, axis int) (*coding, error) {
 		k.zero = append(k.zero, float32(z))
 	}
 	if zero != nil {
-		switch zero.dtype {
-		case "int8":
-			k.signed = true
-		case "uint8":
-		default:
-			return nil, fmt.Errorf("codes of the type %s; int8 and uint8 are taken", zero.dtype)
+		t := codeTypes[zero.dtype]
+		if t.bits == 0 {
+			return nil, fmt.Errorf("codes of the type %s; integers of 8, 4 and 2 bits are taken", zero.dtype)
 		}
+		k.signed, k.bits = t.signed, t.bits
 	}
 	return k, nil
 }
 
+// codeTypes are the types of codes.
+var codeTypes = map[string]struct {
+	bits   int
+	signed bool
+}{"int8": {8, true}, "uint8": {8, false}, "int4": {4, true}, "uint4": {4, false}, "int2": {2, true}, "uint2": {2, false}}
+
 // equal reports whether two codings are one.
 func (k *coding) equal(o *coding) bool {
-	return slices.Equal(k.scale, o.scale) && slices.Equal(k.zero, o.zero) && k.signed == o.signed
+	return slices.Equal(k.scale, o.scale) && slices.Equal(k.zero, o.zero) && k.signed == o.signed && k.bits == o.bits
 }
 
 // fake returns the quantizer with this coding.
@@ -106,10 +113,11 @@ func (k *coding) along(axis int) *coding {
 	return k
 }
 
-// centered returns the coding of a weight as one of int8, where codes of uint8 lie
-// around 128.
+// centered returns the coding of a weight as a signed one, where codes without a sign
+// lie around the middle, 128 in uint8.
 func (k *coding) centered() *coding {
-	if k.signed || slices.ContainsFunc(k.zero, func(z float32) bool { return z != 128 }) {
+	middle := float32(int(1) << (k.bits - 1))
+	if k.signed || slices.ContainsFunc(k.zero, func(z float32) bool { return z != middle }) {
 		return k
 	}
 	c := *k
