@@ -75,7 +75,7 @@ func (u *unit) file() string { return filepath.Join(u.dir, u.out.File) }
 // checkpoint if there is one.
 func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 	j := fit.Job{
-		Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config, Freeze: u.train.Freeze, LRScales: u.train.LRScales, Sparsity: u.train.Sparsity,
+		Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config, Freeze: u.train.Freeze, LRScales: u.train.LRScales, Sparsity: u.train.sparse(),
 		Dir: u.dir, Replace: true, Logger: s.o.Logger, Recipe: s.recipeOf(u),
 	}
 	j.Config.Workers = s.o.Workers

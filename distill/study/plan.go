@@ -249,7 +249,7 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 		var without []string
 		switch {
 		case s.Kind == kindShrink:
-			without = []string{"freeze", "lr_scale", "sparsity"}
+			without = []string{"freeze", "lr_scale", "sparsity", "sparsity_by", "sparsity_growth"}
 		case s.Kind != kindDistill && len(s.Teacher) == 0:
 			without = []string{"kd", "dot", "temperature", "alpha", "teacher_precision", "teacher_shares"}
 		}
@@ -339,7 +339,7 @@ func (r *Recipe) expand(s *Step, froms, teachers []*unit) ([]*unit, error) {
 		var err error
 		u.train, err = s.resolve(r.Defaults, r.Seed, s.Kind == kindDistill || s.Kind == kindShrink || len(s.Teacher) > 0)
 		if s.Kind == kindShrink { // of defaults, these are for steps of one training
-			u.train.Freeze, u.train.LRScales, u.train.Sparsity = nil, nil, 0
+			u.train.Freeze, u.train.LRScales, u.train.Sparsity, u.train.SparsityBy, u.train.SparsityGrowth = nil, nil, 0, "", 0
 		}
 		if err == nil {
 			err = u.train.validate(r.Data.sized())
