@@ -152,14 +152,17 @@ func (k *cutter) whole() (map[string]int, error) {
 	return all, nil
 }
 
+// ErrNothing is what errors wrap of nets of which nothing can be cut.
+var ErrNothing = errors.New("nothing can be cut")
+
 // nothing is the error where no group can be cut.
 func (k *cutter) nothing() error {
 	for _, g := range k.groups {
 		if g.Fixed == "" {
-			return fmt.Errorf("nothing can be cut: %s stays (%s); choose another criterion or protect less", g.Name, k.why[g.Name])
+			return fmt.Errorf("%w: %s stays (%s); choose another criterion or protect less", ErrNothing, g.Name, k.why[g.Name])
 		}
 	}
-	return errors.New("nothing can be cut: the net has no channels but the image's and the classes")
+	return fmt.Errorf("%w: the net has no channels but the image's and the classes", ErrNothing)
 }
 
 // patterns finds the groups that are protected, and those with ratios of their own.

@@ -98,13 +98,9 @@ func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 		}
 	}
 	if len(u.teachers) > 0 {
-		var all []*checkpoint.Checkpoint
-		for _, t := range u.teachers {
-			c, err := checkpoint.Load(t.file())
-			if err != nil {
-				return err
-			}
-			all = append(all, c)
+		all, err := loadAll(u.teachers)
+		if err != nil {
+			return err
 		}
 		j.Teacher, j.Others = all[0], all[1:]
 		j.KD, j.LogitsDir = *u.train.KD, filepath.Join(s.o.Dir, "logits")

@@ -24,6 +24,7 @@ type unit struct {
 	from     *unit  // nil for a net of its own initialization
 	base     *unit  // of a round: the model that the widths are counted from
 	teachers []*unit
+	beside   []*unit // of shrink
 	round    int     // of a chain of prunes
 	mult     float64 // of prune: share of base's widths
 	method   compress.Method
@@ -37,7 +38,7 @@ type unit struct {
 
 // needs returns the units whose models a unit takes.
 func (u *unit) needs() (out []*unit) {
-	for _, other := range append([]*unit{u.from, u.base}, u.teachers...) {
+	for _, other := range slices.Concat([]*unit{u.from, u.base}, u.teachers, u.beside) {
 		if other != nil && !slices.Contains(out, other) {
 			out = append(out, other)
 		}
@@ -96,9 +97,16 @@ func (p *planner) add(s *Step) error {
 	if err != nil {
 		return err
 	}
+	beside, err := p.needs(s, "beside", s.Beside)
+	if err != nil {
+		return err
+	}
 	units, err := p.r.expand(s, froms, teachers)
 	if err != nil {
 		return err
+	}
+	for _, u := range units {
+		u.beside = beside
 	}
 	p.units = append(p.units, units...)
 	p.done[s.name] = units[len(units)-1]
@@ -249,6 +257,7 @@ func (r *Recipe) validateKeys(s *Step, at string) error {
 		var without []string
 		switch {
 		case s.Kind == kindShrink:
+			allowed = append(allowed, "beside")
 			without = []string{"freeze", "lr_scale", "sparsity", "sparsity_by", "sparsity_growth"}
 		case s.Kind != kindDistill && len(s.Teacher) == 0:
 			without = []string{"kd", "dot", "temperature", "alpha", "teacher_precision", "teacher_shares"}
