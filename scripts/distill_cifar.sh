@@ -10,7 +10,7 @@
 #   PRECISION  the teacher's: float32, bfloat16, or int8 where TEACHER is in integers (quantize --scheme int8), which takes
 #              two thirds of the time
 #   SEEDS    "1 2 3 4 5"; a seed is finished for all methods before the next begins, so that differences are paired
-#   METHODS  "scratch kd kd-std dkd dist"
+#   METHODS  "scratch kd kd-std dkd dist"; also NAME=LOSS, as in dkd1=dkd:beta=1,T=4, with a loss of distill --kd
 #   OUT      out/distilling/cifar; what is there already is not done again, and a run that was stopped is resumed
 #
 # Named before the first run as the one that is expected to be best: dkd. The published tables have it
@@ -35,10 +35,11 @@ common=(--data "$data" --limit 10000 --size 32 --arch mlperf_resnet8 --epochs 20
 
 # train METHOD SEED trains once, and judges the last weights on both parts.
 train() {
-  local dir=$out/$1-$2 kd=()
+  local dir=$out/${1%%=*}-$2 kd=()
   [[ -f $dir/testing.json ]] && return
   case $1 in
   scratch) ;;
+  *=*) kd=(--kd "${1#*=}") ;;
   kd) kd=(--kd kd:T=4,alpha=0.9) ;;
   kd-std) kd=(--kd kd:standardize,T=2,w=9+ce:w=0.1) ;;
   dkd) kd=(--kd dkd:alpha=1,beta=8,T=4,warmup=2) ;;
