@@ -85,10 +85,6 @@ INLINE void wino_tile_out(const wino_args *a, const int t, int64_t tile, const f
     }
 }
 
-// Terms of a product that are summed up in one go. A sum of c terms one after another
-// loses √c times what the sum of two does, so longer ones are sums of sums.
-enum { WINO_TERMS = 128 };
-
 // The products of `count` tiles, transformed, at all places: m[place·stride + tile].
 static void wino_products(const float *v, int64_t v_stride, int64_t count, int64_t c, const float *u, int64_t u_stride,
                           int64_t places, float *m, int64_t stride, const panel *p) {
@@ -96,16 +92,13 @@ static void wino_products(const float *v, int64_t v_stride, int64_t count, int64
   float *y[GEMM_PIXELS];
   const int64_t width = p->vectors * VL;
   const panel whole = {0, width, p->vectors};
+  const gemm_out o = {y, NULL, NULL, PS_IDENTITY};
   for (int64_t k = 0; k < places; k++) {
     for (int64_t i = 0; i < count; i++) {
       rows[i] = v + k * v_stride + i * c;
       y[i] = m + k * stride + i * width;
     }
-    for (int64_t at = 0; at < c; at += WINO_TERMS) {
-      const gemm_out o = {y, NULL, at > 0 ? (const float *const *)y : NULL, PS_IDENTITY};
-      gemm_panel(count, rows, 1, min64(WINO_TERMS, c - at), u + k * u_stride + at * width, &whole, &o);
-      for (int64_t i = 0; i < count; i++) rows[i] += WINO_TERMS;
-    }
+    gemm_panel(count, rows, 1, c, u + k * u_stride, &whole, &o);
   }
 }
 
