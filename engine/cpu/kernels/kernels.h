@@ -76,6 +76,7 @@ float *ps_scratch(void);
 extern const ps_kernel ps_generic[], ps_avx2[], ps_avx512[];
 extern const ps_kernel ps_vnni256[], ps_vnni512[]; // of PS_VNNI_KERNELS
 extern const ps_kernel ps_generic_bf16[], ps_avx2_bf16[], ps_avx512_bf16[], ps_avx512bf16_bf16[];
+extern const ps_kernel ps_avx512bf16fma_bf16[]; // of pack, igemm and wgrad
 
 // Zeros that padding points at; a tap's reduction is at most this long.
 #define PS_ZEROS 16384
