@@ -127,7 +127,7 @@ class Comparison:
 
     def ours(self, work, precision, seconds=None):
         r = run_json(self.o.potstill, "bench", "step", work, "--load", self.file(work), "--json", "--threads", self.o.threads,
-                     "--time", f"{seconds or self.o.time}s", *(["--precision", precision] if precision != FLOAT32 else []))
+                     "--time", f"{seconds or self.o.time}s", *(["--precision", precision] if precision == BFLOAT16 else []))
         self.device = r["device"]
         self.pause()
         return r
