@@ -3,7 +3,7 @@
 //
 // A kernel is a function of its arguments and a task number. Tasks of one
 // launch touch disjoint outputs and may run in any order on any thread; how
-// work is cut into tasks depends on shapes alone, so results do not depend on
+// sums are cut into parts depends on shapes alone, so results do not depend on
 // the number of threads.
 #ifndef POTSTILL_KERNELS_H
 #define POTSTILL_KERNELS_H
