@@ -108,7 +108,7 @@ func (p *product) finish() {
 func (p *product) pushPack(q *queue, w, packed unsafe.Pointer) {
 	if len(p.wTaps) > 0 {
 		pk := p.pack
-		pk.share = int64(p.cut(q.threads).share)
+		pk.share = int64(p.shared(q.threads).share)
 		pk.w, pk.dst, pk.taps = w, packed, keep(&q.memory, p.wTaps)
 		push(q, kPack.of(p.dtype), int(pk.groups*pk.ntaps), pk)
 	}
@@ -116,7 +116,7 @@ func (p *product) pushPack(q *queue, w, packed unsafe.Pointer) {
 
 // push enqueues the product with packed weights.
 func (p *product) push(q *queue, x, packed, bias, res, y unsafe.Pointer) {
-	gm, c := p.gemm, p.cut(q.threads)
+	gm, c := p.gemm, p.shared(q.threads)
 	gm.block, gm.splits, gm.share = int64(c.block), int64(c.splits), int64(c.share)
 	gm.x, gm.b, gm.bias, gm.res, gm.y, gm.taps = x, packed, bias, res, y, keep(&q.memory, p.taps)
 	push(q, kIGemm.of(p.dtype), ceilDiv(int(gm.n*gm.gh*gm.gw), int(gm.block))*int(gm.groups*gm.splits), gm)

@@ -1,8 +1,8 @@
 package cpu
 
-// A cut is how the work of a product is shared out to tasks. It shows in no result: an
+// A sharing is how the work of a product is shared out to tasks. It shows in no result: an
 // element of y is one sum, whoever computes it.
-type cut struct {
+type sharing struct {
 	block         int // pixels of a task
 	splits, share int // parts of the columns, and the columns of one
 }
@@ -14,19 +14,19 @@ const (
 	partColumns = 16
 )
 
-// cut returns how the product is shared out to so many threads: where pixels are few, that
+// shared returns how the product is shared out to so many threads: where pixels are few, that
 // for which the last thread is expected to be done first.
-func (p *product) cut(threads int) cut {
+func (p *product) shared(threads int) sharing {
 	g, columns := &p.gemm, roundUp(int(p.gemm.gn))
 	pixels, groups := int(g.n*g.gh*g.gw), int(g.groups)
-	best := cut{block: cutPixels, splits: 1, share: columns}
+	best := sharing{block: cutPixels, splits: 1, share: columns}
 	if p.whole || ceilDiv(pixels, cutPixels)*groups >= cutMany {
 		return best
 	}
 	shortest := 0
 	for blocks := 1; blocks <= ceilDiv(pixels, 12); blocks++ {
 		for parts := 1; parts <= columns/partColumns; parts++ {
-			c := cut{block: ceilDiv(pixels, blocks), share: roundUp(ceilDiv(columns, parts))}
+			c := sharing{block: ceilDiv(pixels, blocks), share: roundUp(ceilDiv(columns, parts))}
 			c.splits = ceilDiv(int(g.gn), c.share)
 			time := c.time(p, threads, ceilDiv(pixels, c.block)*groups*c.splits)
 			if shortest == 0 || time < shortest {
@@ -38,7 +38,7 @@ func (p *product) cut(threads int) cut {
 }
 
 // time estimates how long it takes, in multiply-adds of a thread, for so many tasks.
-func (c cut) time(p *product, threads, tasks int) int {
+func (c sharing) time(p *product, threads, tasks int) int {
 	const (
 		fetch = 12     // pixels that cost as much as to read the weights
 		begin = 20_000 // the cost of a task
