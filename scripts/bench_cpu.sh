@@ -4,7 +4,7 @@
 # Prints a table of times and of their ratios: above 1, Potstill is faster (or
 # smaller, for the memory).
 #
-#   scripts/bench_cpu.sh [--only NAME,...] [--rounds N] [--time SECONDS] [--quick] [--json]
+#   scripts/bench_cpu.sh [--only NAME,...] [--rounds N] [--time SECONDS] [--folder DIR] [--quick] [--json]
 #
 #   THREADS              threads of every side, 2 by default
 #   PYTHON               a Python with torch, torchvision, numpy, safetensors, onnx, onnxruntime,
@@ -23,6 +23,9 @@
 # stopped. torch.compile needs a C++ compiler; where it fails, its modes are left
 # out and the table says so. Works that take many minutes run only by name: see
 # LONG in scripts/bench_cases.py.
+#
+# With --folder DIR weights and models are kept in DIR and taken from there, so that a second run begins
+# to measure at once.
 #
 # With --json: {name: {"ratio", "min", "max"}}, and nothing else on standard output.
 # A ratio is refused, and the exit status 1, where two do not compute the same.

@@ -8,7 +8,6 @@ NNCF for OpenVINO.
 
 import argparse
 import os
-import tempfile
 
 from bench_cases import BFLOAT16, ENGINES, ENGINES_NARROW, ENGINES_QUANTIZED, INT8, precision_of
 from bench_worker import serve
@@ -33,8 +32,11 @@ def image_of(request):
     return load_file(request["file"])["image"]
 
 
-def quantized(path, image, out):
-    """The model as ONNX Runtime's static quantization makes it."""
+def quantized(path, image):
+    """The file of the model as ONNX Runtime's static quantization makes it, beside it."""
+    made = path + ".onnxruntime-int8.onnx"
+    if os.path.exists(made):
+        return made
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -45,10 +47,10 @@ def quantized(path, image, out):
         def get_next(self):
             return self.rest.pop() if self.rest else None
 
-    ready = os.path.join(out, "ready.onnx")
+    ready = path + ".ready.onnx"
     quant_pre_process(path, ready, skip_symbolic_shape=True)
-    made = os.path.join(out, "int8.onnx")
-    quantize_static(ready, made, Reader(), per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    quantize_static(ready, made + ".part", Reader(), per_channel=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+    os.replace(made + ".part", made)
     return made
 
 
@@ -59,9 +61,8 @@ def onnxruntime(request, threads, precision):
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     feed = {"image": image_of(request)}
-    with tempfile.TemporaryDirectory() as folder:
-        path = quantized(request["onnx"], feed["image"], folder) if precision == INT8 else request["onnx"]
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    path = quantized(request["onnx"], feed["image"]) if precision == INT8 else request["onnx"]
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     return Inference(lambda: session.run(None, feed)[0])
 
 
@@ -70,9 +71,12 @@ def openvino(request, threads, precision):
 
     image, model = image_of(request), request["onnx"]
     if precision == INT8:
-        import nncf
+        made = model + ".openvino-int8.xml"
+        if not os.path.exists(made):
+            import nncf
 
-        model = nncf.quantize(ov.Core().read_model(model), nncf.Dataset([image]))
+            ov.save_model(nncf.quantize(ov.Core().read_model(model), nncf.Dataset([image])), made, compress_to_fp16=False)
+        model = made
     model = ov.Core().compile_model(model, "CPU", {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,

@@ -28,12 +28,12 @@ func newStepper(ctx context.Context, b engine.Backend, sc stepCase, in *stepInpu
 	if spec.net, err = sc.model(); err != nil {
 		return nil, err
 	}
-	state := in.net
+	spec.state = in.net
 	if sc.integers() {
 		if bfloat16 {
 			return nil, errors.New("the case computes in integers; leave --precision out")
 		}
-		if spec.net, state, err = in.integers(ctx, b, spec.net.Net()); err != nil {
+		if spec.net, spec.state, err = in.integers(ctx, b, spec.net.Net()); err != nil {
 			return nil, err
 		}
 	}
@@ -47,11 +47,10 @@ func newStepper(ctx context.Context, b engine.Backend, sc stepCase, in *stepInpu
 		return nil, err
 	}
 	s = &stepper{program: p}
-	if err = spec.net.Load(p.store, state); err == nil && spec.teacher != nil {
-		err = spec.teacher.Load(p.store, in.teacher)
-	}
-	if err != nil {
-		return nil, errors.Join(err, p.Close())
+	if spec.teacher != nil {
+		if err := spec.teacher.Load(p.store, in.teacher); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
 	}
 	s.bind(sc, in)
 	return s, nil
