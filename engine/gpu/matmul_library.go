@@ -69,14 +69,22 @@ func pointwise(op engine.Conv2D, w engine.Spec) bool {
 }
 
 // matmulCandidates returns cuBLASLt's algorithms for a product. Residual and
-// activation are added by a pass of ours. With bfloat16 activations the weight is
+// activation are added by a pass of ours. The gradient of a bias is made within the
+// product, where cuBLASLt does that, or by passes of ours, which read dy once more. With bfloat16 activations the weight is
 // rounded to bfloat16; what something is added to stays float32 until that is
 // done, or is rounded too, which moves fewer bytes.
 func (b *Backend) matmulCandidates(p matmul, in, out []engine.Spec) ([]candidate, error) {
 	p.shape.TF32 = b.options.TF32
 	cs, err := b.matmulSet("cublasLt ", p, in, out)
-	if err != nil || !p.shape.Float32Out || p.gradient {
+	if err != nil || !p.shape.Float32Out && !p.gradient {
 		return cs, err
+	}
+	if p.gradient {
+		if p.shape.BiasGrad = len(out) > 1; !p.shape.BiasGrad {
+			return cs, nil
+		}
+		more, err := b.matmulSet("cublasLt with bias ", p, in, out)
+		return append(more, cs...), err
 	}
 	p.shape.Float32Out = false
 	// Our pass adds the bias as it is, if there must be one; else cuBLASLt adds
@@ -133,7 +141,11 @@ func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, 
 	if err != nil {
 		return nil, err
 	}
-	sumBytes, sum, err := b.sumColumns(in[1], out)
+	sums := out // what passes of ours add up
+	if p.shape.BiasGrad {
+		sums = out[:1]
+	}
+	sumBytes, sum, err := b.sumColumns(in[1], sums)
 	if err != nil {
 		return nil, err
 	}
@@ -157,8 +169,11 @@ func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, 
 			if packed != 0 {
 				w = packed
 			}
-			if p.shape.Bias {
+			switch {
+			case p.shape.Bias:
 				bias = in[p.epilogue.bias]
+			case p.shape.BiasGrad:
+				bias = out[1]
 			}
 			if behind > 0 {
 				bias = packed + cuda.Ptr(behind)
