@@ -111,21 +111,15 @@ func (b *Backend) matmulSet(prefix string, p matmul, in, out []engine.Spec) ([]c
 // packOperands has low pack what cuBLASLt takes as bfloat16: a weight, and a
 // bias that it adds to bfloat16. It returns where the bias lies, 0 if it is not
 // packed.
-func (b *Backend) packOperands(low *product, p matmul, in []engine.Spec) (behind int, err error) {
+func (low *product) packOperands(p matmul, w engine.Spec) (behind int) {
 	if !p.shape.BF16 || !p.weight {
-		return 0, nil
+		return 0
 	}
-	round, err := b.converter(in[1].Len(), engine.BFloat16)
-	if err != nil {
-		return 0, err
-	}
-	low.pack = func(in []cuda.Ptr, packed cuda.Ptr) error { return round(in[1], packed) }
-	low.bytes, low.inputs = 2*in[1].Len(), []int{1}
+	low.packs(packed{input: 1, cols: w.Len(), to: engine.BFloat16})
 	if !p.shape.Bias || p.shape.Float32Out {
-		return 0, nil
+		return 0
 	}
-	behind = roundUp(low.bytes)
-	return behind, b.packBias(low, p.epilogue.bias, behind, p.shape.N, engine.BFloat16)
+	return low.packs(packed{input: p.epilogue.bias, cols: p.shape.N, to: engine.BFloat16})
 }
 
 func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, out []engine.Spec) ([]candidate, error) {
@@ -154,10 +148,7 @@ func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, 
 		wide = roundUp(product32.Bytes())
 	}
 	low := product{}
-	behind, err := b.packOperands(&low, p, in)
-	if err != nil {
-		return nil, err
-	}
+	behind := low.packOperands(p, in[1])
 	var cs []candidate
 	for _, a := range m.Algorithms() {
 		if a.Workspace > b.workspaceMost() {
@@ -189,7 +180,11 @@ func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, 
 			}
 			return finish(in, y, out[0])
 		}
-		cs = append(cs, candidate{name: prefix + a.Name, deterministic: a.Deterministic, low: low.lowering(), library: true})
+		made, err := b.lowerLibrary(low)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, candidate{name: prefix + a.Name, deterministic: a.Deterministic, low: made, library: true})
 	}
 	return cs, nil
 }
