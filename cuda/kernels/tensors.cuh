@@ -3,9 +3,7 @@
  * multiples of sixteen bytes; only the last few elements are taken one by one. */
 
 #define THREADS 256
-#ifndef TENSORS
 #define TENSORS 100 /* as many as fit into the 4096 bytes of a launch's arguments */
-#endif
 
 /* t becomes the tensor that this block works on. The table stays in the
  * arguments: a pointer to it would make a copy of them. */

@@ -6,7 +6,6 @@
  * entry without rows has `cols` elements, which keep their order; a null x stands
  * for zeros. */
 
-#define TENSORS 120
 #include "tensors.cuh"
 
 typedef struct {

@@ -8,17 +8,13 @@ import (
 	"github.com/potstill/potstill/engine"
 )
 
-// What weights.cu defines: entries of a launch and elements of a block. A block of
-// a transpose has a tile.
-const (
-	weightEntries = 120
-	weightTile    = 32
-)
+// weightTile is the edge of the tile that a block of weights.cu transposes.
+const weightTile = 32
 
 // weightsArgs are the arguments of weights.cu, field for field.
 type weightsArgs struct {
-	x, y              [weightEntries]cuda.Ptr
-	rows, cols, first [weightEntries]int32
+	x, y              [optimizerTensors]cuda.Ptr
+	rows, cols, first [optimizerTensors]int32
 	count             int32
 }
 
@@ -53,7 +49,7 @@ func (b *Backend) newWeightPacking(all []packed) (*weightPacking, error) {
 			if e.to != t {
 				continue
 			}
-			if l == nil || len(l.entries) == weightEntries {
+			if l == nil || len(l.entries) == optimizerTensors {
 				f, err := b.function("weights", "weights", typeDefines(t)...)
 				if err != nil {
 					return nil, err
