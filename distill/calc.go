@@ -106,11 +106,16 @@ func (c calc) logSoftmax(x *engine.Value) *engine.Value {
 	return c.One(engine.Softmax{Log: true}, x)
 }
 
+// largest is the largest number of each row, [N,K] to [N,1].
+func (c calc) largest(x *engine.Value) *engine.Value {
+	n, k := x.Shape[0], x.Shape[1]
+	return c.shape(c.One(engine.AdaptiveMaxPool2D{Adaptive: engine.Adaptive{Size: engine.Pair{1, 1}}}, c.shape(x, n, k, 1, 1)), n, 1)
+}
+
 // logSumExp is log Σ_k e^x[n,k] of each row, [N,K] to [N,1]: the largest and the
 // logarithm of what is relative to it.
 func (c calc) logSumExp(x *engine.Value) *engine.Value {
-	n, k := x.Shape[0], x.Shape[1]
-	top := c.shape(c.One(engine.AdaptiveMaxPool2D{Adaptive: engine.Adaptive{Size: engine.Pair{1, 1}}}, c.shape(x, n, k, 1, 1)), n, 1)
+	k, top := x.Shape[1], c.largest(x)
 	return c.add(top, c.of(engine.Log, c.rows(c.of(engine.Exp, c.sub(x, c.spread(top, k))))))
 }
 

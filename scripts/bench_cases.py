@@ -26,6 +26,12 @@ WORKS = {
     "mobilenet_v2_predict_1_224": ("mobilenet_v2", "infer"),
     "mobilenet_v2_infer_32_224": ("mobilenet_v2", "infer"),
     "resnet8_predict_1_32": ("mlperf_resnet8", "infer"),
+    "dwpw_int8_1_256": ("cnn-dwpw", "infer"),
+    "dwpw_int8_32_256": ("cnn-dwpw", "infer"),
+    "mobilenet_v2_int8_1_224": ("mobilenet_v2", "infer"),
+    "mobilenet_v2_int8_32_224": ("mobilenet_v2", "infer"),
+    "resnet18_int8_1_224": ("resnet18", "infer"),
+    "resnet18_int8_32_224": ("resnet18", "infer"),
     "mobilenet_v2_train_224": ("mobilenet_v2", "train"),
     "efficientnet_b0_train_224": ("efficientnet_b0", "train"),
     "resnet50_train_224": ("resnet50", "train"),
@@ -35,12 +41,13 @@ WORKS = {
     "resnet50_infer_32_224": ("resnet50", "infer"),
 }
 
-FLOAT32, BFLOAT16 = "float32", "bfloat16"
-EAGER, COMPILE, CHANNELS_LAST, NARROW = "eager", "compile", "-channels_last", "-bfloat16"
+FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
+EAGER, COMPILE, CHANNELS_LAST, NARROW, QUANTIZED = "eager", "compile", "-channels_last", "-bfloat16", "-int8"
 PYTORCH = [mode + layout for mode in (EAGER, COMPILE) for layout in ("", CHANNELS_LAST)]
 PYTORCH_NARROW = [m + NARROW for m in PYTORCH]
 ENGINES = ["onnxruntime", "openvino"]
 ENGINES_NARROW = ["openvino" + NARROW]
+ENGINES_QUANTIZED = [e + QUANTIZED for e in ENGINES]  # each by a quantizer of its own, with ranges of the batch
 
 # Works that take minutes each: left out unless they are asked for by name.
 LONG = {"mobilenet_v2_train_224", "efficientnet_b0_train_224", "efficientnet_b0_predict_1_224", "efficientnet_b0_infer_32_224",
@@ -61,14 +68,18 @@ class Case:
 
 def tolerance(precision, mode):
     """The largest difference of the first results of Potstill in a precision and of a mode, relative to the loss or to the largest logit, that
-    passes for rounding. bfloat16 has 8 bits: a unit in its last place is 2^-8 of a number, and dozens of layers add theirs up."""
+    passes for rounding. bfloat16 has 8 bits: a unit in its last place is 2^-8 of a number, and dozens of layers add theirs up. Two quantizers
+    choose other ranges, and integers of 8 bits round as much."""
     return 1e-3 if precision == precision_of(mode) == FLOAT32 else 5e-2
 
 
 def cases():
-    """All cases by name: float32 against the best float32 mode of any rival, bfloat16 against the best mode of all."""
+    """All cases by name: float32 against the best float32 mode of any rival, bfloat16 against the best mode of all, int8 against engines in int8."""
     all_cases = {}
     for work, (_, what) in WORKS.items():
+        if "_int8_" in work:
+            all_cases[work] = Case(work, work, INT8, tuple(ENGINES_QUANTIZED))
+            continue
         engines, narrow = (ENGINES, ENGINES_NARROW) if what == "infer" else ([], [])
         all_cases[work] = Case(work, work, FLOAT32, (*PYTORCH, *engines))
         if not work.startswith("int8"):
@@ -78,4 +89,4 @@ def cases():
 
 
 def precision_of(mode):
-    return BFLOAT16 if mode.endswith(NARROW) else FLOAT32
+    return BFLOAT16 if mode.endswith(NARROW) else INT8 if mode.endswith(QUANTIZED) else FLOAT32

@@ -111,13 +111,16 @@ class Comparison:
         """The work's weights and batch."""
         if work not in self.files:
             self.files[work] = os.path.join(self.folder, work + ".safetensors")
-            run_json(self.o.potstill, "bench", "step", work, "--save", self.files[work], "--threads", self.o.threads)
+            if not os.path.exists(self.files[work]):
+                run_json(self.o.potstill, "bench", "step", work, "--save", self.files[work], "--threads", self.o.threads)
         return self.files[work]
 
     def model(self, work):
         """The work's net as PyTorch exports it, for the engines."""
         if work not in self.models:
             self.models[work] = os.path.join(self.folder, work + ".onnx")
+            if os.path.exists(self.models[work]):
+                return self.models[work]
             mode = self.rivals.fresh(PYTORCH[0])
             try:
                 mode.ask(do="export", name=work, file=self.file(work), out=self.models[work])
@@ -127,7 +130,7 @@ class Comparison:
 
     def ours(self, work, precision, seconds=None):
         r = run_json(self.o.potstill, "bench", "step", work, "--load", self.file(work), "--json", "--threads", self.o.threads,
-                     "--time", f"{seconds or self.o.time}s", *(["--precision", precision] if precision != FLOAT32 else []))
+                     "--time", f"{seconds or self.o.time}s", *(["--precision", precision] if precision == BFLOAT16 else []))
         self.device = r["device"]
         self.pause()
         return r
@@ -281,7 +284,7 @@ def compare(o):
     if o.quick:
         o.rounds, o.time = min(o.rounds, 2), min(o.time, 0.2)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    folder = tempfile.mkdtemp(prefix="potstill-bench-")
+    folder = o.folder or tempfile.mkdtemp(prefix="potstill-bench-")
     try:
         c = Comparison(o, folder)
         try:
@@ -289,7 +292,8 @@ def compare(o):
         finally:
             c.rivals.close()
     finally:
-        shutil.rmtree(folder)
+        if not o.folder:
+            shutil.rmtree(folder)
     if o.json:
         print(json.dumps(c.results, indent=2))
     else:
@@ -307,6 +311,7 @@ def main():
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--time", type=float, default=1.0, help="seconds of a measurement, at least")
     p.add_argument("--only", help="names of cases, with commas between")
+    p.add_argument("--folder", help="where weights and models are kept, and taken from if they are there; they are made for the run otherwise")
     p.add_argument("--quick", action="store_true", help="two short rounds: a test of the script, no measurement")
     p.add_argument("--json", action="store_true", help="one object of ratios by name, instead of the table")
     compare(p.parse_args())

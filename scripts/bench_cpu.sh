@@ -4,23 +4,28 @@
 # Prints a table of times and of their ratios: above 1, Potstill is faster (or
 # smaller, for the memory).
 #
-#   scripts/bench_cpu.sh [--only NAME,...] [--rounds N] [--time SECONDS] [--quick] [--json]
+#   scripts/bench_cpu.sh [--only NAME,...] [--rounds N] [--time SECONDS] [--folder DIR] [--quick] [--json]
 #
 #   THREADS              threads of every side, 2 by default
-#   PYTHON               a Python with torch, torchvision, numpy, safetensors, onnx, onnxruntime
-#                        and openvino; without it one is made, with the official wheels (pip's
+#   PYTHON               a Python with torch, torchvision, numpy, safetensors, onnx, onnxruntime,
+#                        openvino and nncf; without it one is made, with the official wheels (pip's
 #                        own settings, such as PIP_INDEX_URL, choose where from)
 #   POTSTILL_BENCH_VENV  where that one is, ~/.cache/potstill/bench-venv by default
 #
 # Training: PyTorch's eight modes, eager and torch.compile, contiguous and
 # channels_last, float32 and autocast to bfloat16. Inference: these, ONNX Runtime
 # and OpenVINO. A case NAME is Potstill in float32 against the best mode in
-# float32, NAME_bf16 is Potstill in bfloat16 against the best of all modes. PyTorch runs with
+# float32, NAME_bf16 is Potstill in bfloat16 against the best of all modes; a case with _int8_
+# in its name is Potstill in integers against both engines, each with what its own quantizer
+# makes of the net. PyTorch runs with
 # the C library's allocator told to keep its memory, or with jemalloc or tcmalloc
 # where one is installed and faster; one process runs at a time, the others are
 # stopped. torch.compile needs a C++ compiler; where it fails, its modes are left
 # out and the table says so. Works that take many minutes run only by name: see
 # LONG in scripts/bench_cases.py.
+#
+# With --folder DIR weights and models are kept in DIR and taken from there, so that a second run begins
+# to measure at once.
 #
 # With --json: {name: {"ratio", "min", "max"}}, and nothing else on standard output.
 # A ratio is refused, and the exit status 1, where two do not compute the same.
@@ -42,8 +47,8 @@ if [[ -z ${PYTHON:-} ]]; then
     echo "making $venv" >&2
     python3 -m venv "$venv"
   fi
-  if ! "$PYTHON" -c 'import torch, torchvision, numpy, safetensors, onnx, onnxruntime, openvino' 2>/dev/null; then
-    "$PYTHON" -m pip install --upgrade torch torchvision numpy safetensors onnx onnxruntime openvino >&2
+  if ! "$PYTHON" -c 'import torch, torchvision, numpy, safetensors, onnx, onnxruntime, openvino, nncf' 2>/dev/null; then
+    "$PYTHON" -m pip install --upgrade torch torchvision numpy safetensors onnx onnxruntime openvino nncf >&2
   fi
 fi
 

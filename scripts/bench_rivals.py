@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 
-from bench_cases import ENGINES, ENGINES_NARROW
+from bench_cases import ENGINES, ENGINES_NARROW, ENGINES_QUANTIZED
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 KEEP = {"MALLOC_MMAP_THRESHOLD_": "8589934592", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
@@ -34,7 +34,7 @@ class Mode:
     """A process that runs one mode. It is stopped while nothing is asked of it, so that no thread of it waits actively."""
 
     def __init__(self, name, threads, allocator):
-        worker = "bench_engines.py" if name in (*ENGINES, *ENGINES_NARROW) else "bench_pytorch.py"
+        worker = "bench_engines.py" if name in (*ENGINES, *ENGINES_NARROW, *ENGINES_QUANTIZED) else "bench_pytorch.py"
         env = dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads), **allocator)
         self.name = name
         self.process = subprocess.Popen(

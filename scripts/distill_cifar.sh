@@ -7,6 +7,8 @@
 #   TEACHER  a model that teaches all of them, such as MLPerf Tiny's larger ResNet-8 (ic02.onnx)
 #   table    what has been done so far and nothing more; validation is for choosing, testing for reporting
 #
+#   PRECISION  the teacher's: float32, bfloat16, or int8 where TEACHER is in integers (quantize --scheme int8), which takes
+#              two thirds of the time
 #   SEEDS    "1 2 3 4 5"; a seed is finished for all methods before the next begins, so that differences are paired
 #   METHODS  "scratch kd kd-std dkd dist"
 #   OUT      out/distilling/cifar; what is there already is not done again, and a run that was stopped is resumed
@@ -47,7 +49,7 @@ train() {
     exit 2
     ;;
   esac
-  local command=(distill --teacher "$teacher" "${kd[@]}")
+  local command=(distill --teacher "$teacher" --teacher-precision "${PRECISION:-float32}" "${kd[@]}")
   [[ $1 == scratch ]] && command=(train)
   if [[ -f $dir/last.safetensors ]]; then
     "$potstill" "${command[0]}" --out "$dir" --resume

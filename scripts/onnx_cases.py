@@ -1,6 +1,7 @@
 """Writes ONNX's test cases as files, for potstill verify.
 
     onnx_cases.py node DIR     the 297 single-node cases of the operators of CNNs
+    onnx_cases.py quant DIR    the single-node cases of quantization
     onnx_cases.py light DIR    the nine light models with seeded random weights, and
                                ONNX Runtime's outputs
 
@@ -8,8 +9,8 @@ Needs onnx; for the light models onnxruntime too. Each case is a folder with
 model.onnx and test_data_set_0/input_K.pb, output_K.pb: ONNX's own layout.
 
 The package onnx holds the node cases as code, not as files. Those taken have one
-node, floats of 32 bits or integers of 64 in and out, no training mode, and no
-windows over other than two dimensions. The light models come with constants for
+node, floats of 32 bits or integers of 64 in and out (those of quantization: of any type),
+no training mode, and no windows over other than two dimensions. The light models come with constants for
 weights (ConstantOfShape), on which nothing can be told apart: here each is
 replaced by normal numbers of variance 2/fan-in, variances of batch norms by
 |normal| + 0.5.
@@ -28,6 +29,7 @@ OPERATORS = """Conv BatchNormalization MaxPool AveragePool GlobalAveragePool Glo
 Sqrt Exp Erf Tanh Max Min Sum Mean Concat Clip Relu LeakyRelu PRelu Elu Selu HardSwish HardSigmoid Sigmoid Gelu Mish Softplus
 Swish Softmax LogSoftmax Flatten Reshape Transpose Pad ReduceMean ReduceSum ReduceMax Squeeze Unsqueeze Split Slice Constant
 Identity Dropout LRN LayerNormalization GroupNormalization InstanceNormalization Shape Gather Expand""".split()
+QUANTIZATION = "QuantizeLinear DequantizeLinear QLinearConv QLinearMatMul ConvInteger MatMulInteger DynamicQuantizeLinear".split()
 POOLS = {"MaxPool", "AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool"}
 
 
@@ -40,7 +42,8 @@ def write(folder, model, inputs, outputs):
     for kind, values, infos in (("input", inputs, model.graph.input), ("output", outputs, model.graph.output)):
         for k, v in enumerate(values):
             name = infos[k].name if k < len(infos) else ""
-            (data / f"{kind}_{k}.pb").write_bytes(numpy_helper.from_array(np.asarray(v), name).SerializeToString())
+            t = v if isinstance(v, onnx.TensorProto) else numpy_helper.from_array(np.asarray(v), name)
+            (data / f"{kind}_{k}.pb").write_bytes(t.SerializeToString())
 
 
 def core(case):
@@ -61,12 +64,18 @@ def core(case):
     return node.op_type not in POOLS or np.asarray(inputs[0]).ndim == 4
 
 
-def node_cases(out):
+def quantization(case):
+    """Whether a node case is one of quantization."""
+    graph = case.model.graph
+    return len(graph.node) == 1 and graph.node[0].op_type in QUANTIZATION and len(case.data_sets) == 1
+
+
+def node_cases(out, wanted):
     from onnx.backend.test.case.node import collect_testcases
 
     count = 0
     for case in collect_testcases():
-        if case.name.endswith("_expanded") or "_expanded_" in case.name or not core(case):
+        if case.name.endswith("_expanded") or "_expanded_" in case.name or not wanted(case):
             continue
         inputs, outputs = case.data_sets[0]
         write(out / case.name, case.model, inputs, outputs)
@@ -133,10 +142,13 @@ def light_models(out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["node", "light"])
+    parser.add_argument("what", choices=["node", "quant", "light"])
     parser.add_argument("dir", type=pathlib.Path)
     args = parser.parse_args()
-    (node_cases if args.what == "node" else light_models)(args.dir)
+    if args.what == "light":
+        light_models(args.dir)
+    else:
+        node_cases(args.dir, core if args.what == "node" else quantization)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
 	"github.com/potstill/potstill/layers/checkpoint"
@@ -32,7 +33,8 @@ func (benchStepCmd) Help() string {
 	return `Measures one step of one case, for a comparison with another tool on the same weights and the same batch: the
 file that --save writes holds "image" [N,C,H,W], "target" [N] (classes) and the tensors of the state_dict, named
 "net." and "teacher." before PyTorch's own names. The first figures ("check") tell whether both do the same work:
-the losses of the first training steps, or the logits of an inference. Dropout and stochastic depth are switched off.
+the losses of the first training steps, or the logits of an inference. The file of a case in integers has the net in
+float32, and every tool quantizes it itself, with ranges of the batch. Dropout and stochastic depth are switched off.
 
 Example:
 
@@ -45,8 +47,11 @@ type stepCase struct {
 	mode  string // train, infer or distill
 	batch int
 	size  int
-	quant string // how the weights are stored; empty: in 32 bits
+	quant string // how the weights are stored, or quant.Int8: the net computes in integers; empty: in 32 bits
 }
+
+// integers reports whether the net is quantized on the batch and computes in integers.
+func (sc stepCase) integers() bool { return sc.quant == quant.Int8 }
 
 const stepClasses = 11
 
@@ -102,6 +107,13 @@ var stepCases = map[string]stepCase{
 	"resnet50_infer_32_224":         {arch: layers.Arch{Family: "resnet50"}, mode: modeInfer, batch: 32, size: 224},
 	"resnet50_predict_1_224":        {arch: layers.Arch{Family: "resnet50"}, mode: modeInfer, batch: 1, size: 224},
 
+	"dwpw_int8_1_256":          {arch: layers.Arch{Family: "cnn-dwpw"}, mode: modeInfer, batch: 1, size: 256, quant: quant.Int8},
+	"dwpw_int8_32_256":         {arch: layers.Arch{Family: "cnn-dwpw"}, mode: modeInfer, batch: 32, size: 256, quant: quant.Int8},
+	"mobilenet_v2_int8_1_224":  {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeInfer, batch: 1, size: 224, quant: quant.Int8},
+	"mobilenet_v2_int8_32_224": {arch: layers.Arch{Family: "mobilenet_v2"}, mode: modeInfer, batch: 32, size: 224, quant: quant.Int8},
+	"resnet18_int8_1_224":      {arch: layers.Arch{Family: "resnet18"}, mode: modeInfer, batch: 1, size: 224, quant: quant.Int8},
+	"resnet18_int8_32_224":     {arch: layers.Arch{Family: "resnet18"}, mode: modeInfer, batch: 32, size: 224, quant: quant.Int8},
+
 	"resnet18_predict_1_224": {arch: layers.Arch{Family: "resnet18"}, mode: modeInfer, batch: 1, size: 224},
 	"resnet18_infer_32_224":  {arch: layers.Arch{Family: "resnet18"}, mode: modeInfer, batch: 32, size: 224},
 	"resnet8_predict_1_32":   {arch: layers.Arch{Family: "mlperf_resnet8"}, mode: modeInfer, batch: 1, size: 32},
@@ -117,8 +129,8 @@ type stepBench struct {
 	Milliseconds float64   `json:"ms"`    // a step, the median
 	Steps        int       `json:"steps"` // that were timed
 	Check        []float32 `json:"check"` // losses of the first steps, or logits
-	// Weights says what an inference computes with: float32, or dequantized
-	// where stored codes are decoded to 32 bits first.
+	// Weights says what an inference computes with: float32, dequantized where
+	// stored codes are decoded to 32 bits first, or int8 where it is in integers.
 	Weights string `json:"weights"`
 	// PeakBytes is the largest resident set of this process; 0: not known.
 	PeakBytes int64 `json:"peak_bytes"`
@@ -178,7 +190,7 @@ func (c *benchStepCmd) input(a *app, b engine.Backend, sc stepCase) (*stepInput,
 // measure compiles the case, runs its first steps, and times the following.
 func (c *benchStepCmd) measure(a *app, b engine.Backend, sc stepCase, in *stepInput) (r stepBench, err error) {
 	r = stepBench{Name: c.Name, Device: b.Name(), Threads: threadsOf(b)}
-	s, err := newStepper(b, sc, in, c.bfloat16())
+	s, err := newStepper(a.ctx, b, sc, in, c.bfloat16())
 	if err != nil {
 		return r, err
 	}
@@ -199,8 +211,11 @@ func (c *benchStepCmd) measure(a *app, b engine.Backend, sc stepCase, in *stepIn
 
 // weights tells what the case computes with; see stepBench.
 func (sc stepCase) weights() string {
-	if sc.quant == checkpoint.Float32 {
+	switch sc.quant {
+	case checkpoint.Float32:
 		return "float32"
+	case quant.Int8:
+		return quant.Int8
 	}
 	return "dequantized"
 }

@@ -42,7 +42,7 @@ func newStepInput(ctx context.Context, b engine.Backend, sc stepCase) (in *stepI
 	if in.net, err = initialState(ctx, b, sc, sc.mode == modeInfer); err != nil {
 		return nil, err
 	}
-	if sc.quant != checkpoint.Float32 {
+	if sc.quant != checkpoint.Float32 && !sc.integers() {
 		if in.net, err = checkpoint.Quantize(in.net, sc.quant); err != nil {
 			return nil, err
 		}

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
+	"github.com/potstill/potstill/distill/compress"
+	"github.com/potstill/potstill/distill/quant"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/train"
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // A stepper runs the steps of a case one after the other.
@@ -19,10 +23,19 @@ type stepper struct {
 }
 
 // newStepper compiles a case on its weights and its batch.
-func newStepper(b engine.Backend, sc stepCase, in *stepInput, bfloat16 bool) (s *stepper, err error) {
+func newStepper(ctx context.Context, b engine.Backend, sc stepCase, in *stepInput, bfloat16 bool) (s *stepper, err error) {
 	spec := programSpec{batch: sc.batch, height: sc.size, width: sc.size, train: sc.mode != modeInfer, bfloat16: bfloat16}
 	if spec.net, err = sc.model(); err != nil {
 		return nil, err
+	}
+	spec.state = in.net
+	if sc.integers() {
+		if bfloat16 {
+			return nil, errors.New("the case computes in integers; leave --precision out")
+		}
+		if spec.net, spec.state, err = in.integers(ctx, b, spec.net.Net()); err != nil {
+			return nil, err
+		}
 	}
 	if sc.mode == modeDistill {
 		if spec.teacher, err = layers.New(layers.Arch{Family: teacherFamily, Classes: sc.arch.Classes}); err != nil {
@@ -34,18 +47,17 @@ func newStepper(b engine.Backend, sc stepCase, in *stepInput, bfloat16 bool) (s 
 		return nil, err
 	}
 	s = &stepper{program: p}
-	if err = spec.net.Load(p.store, in.net); err == nil && spec.teacher != nil {
-		err = spec.teacher.Load(p.store, in.teacher)
-	}
-	if err != nil {
-		return nil, errors.Join(err, p.Close())
+	if spec.teacher != nil {
+		if err := spec.teacher.Load(p.store, in.teacher); err != nil {
+			return nil, errors.Join(err, p.Close())
+		}
 	}
 	s.bind(sc, in)
 	return s, nil
 }
 
-// bind replaces the program's inputs by the case's.
-func (s *stepper) bind(sc stepCase, in *stepInput) {
+// pixels returns the batch as [N,H,W,C].
+func (in *stepInput) pixels() []float32 {
 	n, c, h, w := in.shape[0], in.shape[1], in.shape[2], in.shape[3]
 	nhwc := make([]float32, len(in.image))
 	for i := range n {
@@ -55,11 +67,44 @@ func (s *stepper) bind(sc stepCase, in *stepInput) {
 			}
 		}
 	}
-	s.in[s.named("images")] = engine.Bytes(nhwc)
+	return nhwc
+}
+
+// calibrationBatch is how many images of the batch go through the net at a time when
+// ranges are found.
+const calibrationBatch = 8
+
+// integers returns the net in integers, as quantize --scheme int8 makes it with the
+// ranges of the batch.
+func (in *stepInput) integers(ctx context.Context, b engine.Backend, n *layers.Net) (*layers.Model, layers.StateDict, error) {
+	h, w, ch := in.shape[2], in.shape[3], in.shape[1]
+	var images []quant.Images
+	for pixels := range slices.Chunk(in.pixels(), calibrationBatch*h*w*ch) {
+		images = append(images, quant.Images{N: len(pixels) / (h * w * ch), H: h, W: w, C: ch, Pixels: pixels})
+	}
+	c := &checkpoint.Checkpoint{Net: n, State: in.net, Classes: make([]string, n.Classes())}
+	for i := range c.Classes {
+		c.Classes[i] = fmt.Sprint(i)
+	}
+	q, _, err := quant.StaticOn(ctx, compress.Env{Backend: b}, c, quant.Options{Scheme: quant.Int8}, images)
+	if err != nil {
+		return nil, nil, err
+	}
+	net, state, err := layers.Integers(q.Net, q.State)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := net.Model()
+	return m, state, err
+}
+
+// bind replaces the program's inputs by the case's.
+func (s *stepper) bind(sc stepCase, in *stepInput) {
+	s.in[s.named("images")] = engine.Bytes(in.pixels())
 	if sc.mode == modeInfer {
 		return
 	}
-	hot := make([]float32, n*sc.arch.Classes)
+	hot := make([]float32, len(in.target)*sc.arch.Classes)
 	for i, k := range in.target {
 		hot[i*sc.arch.Classes+int(k)] = 1
 	}

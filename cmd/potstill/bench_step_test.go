@@ -15,7 +15,7 @@ import (
 func TestBenchStep(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "case.safetensors")
 	quick := []string{"--time", "1ms", "--threads", "2", "--json"}
-	for name, weights := range map[string]string{"block_train_64": "float32", "int8_predict_1_256": "dequantized"} {
+	for name, weights := range map[string]string{"block_train_64": "float32", "int8_predict_1_256": "dequantized", "dwpw_int8_1_256": "int8"} {
 		succeeds(t, "bench", "step", name, "--save", file)
 		loaded := decode(t, succeeds(t, with([]string{"bench", "step", name, "--load", file}, quick...)...).out)
 		has(t, loaded, "name", "device", "threads", "ms", "steps", "check", "weights", "peak_bytes")

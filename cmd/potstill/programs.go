@@ -17,7 +17,8 @@ import (
 // A programSpec describes a program to explain or to measure.
 type programSpec struct {
 	net           *layers.Model
-	teacher       *layers.Model // nil: none
+	state         layers.StateDict // its values; nil: PyTorch's initial ones
+	teacher       *layers.Model    // nil: none
 	batch         int
 	height, width int
 	train         bool // a whole step with AdamW, else inference
@@ -40,7 +41,7 @@ type program struct {
 	host     int            // bytes of that data
 }
 
-// compile builds the graph, with PyTorch's initial weights, and compiles it. What
+// compile builds the graph, with the net's values or initial ones, and compiles it. What
 // does not fit into the memory that is left is a *train.MemoryError.
 func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 	if err := s.checkMemory(b); err != nil {
@@ -59,7 +60,12 @@ func (s programSpec) compile(b engine.Backend) (_ *program, err error) {
 		if m == nil {
 			continue
 		}
-		if err := m.Init(p.store, uint64(i+1)); err != nil {
+		if m == s.net && s.state != nil {
+			err = m.Load(p.store, s.state)
+		} else {
+			err = m.Init(p.store, uint64(i+1))
+		}
+		if err != nil {
 			return nil, err
 		}
 	}

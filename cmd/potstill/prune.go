@@ -38,6 +38,7 @@ type pruneCmd struct {
 	Mult        float64  `placeholder:"M" help:"The study's cut by the signed scale of batch norms: share of its channels that every width keeps, as in 0.35. In cnn-dwpw and hw7-student the first three and the last stay."`
 	Widths      []int    `placeholder:"N" help:"Widths to cut to, in the study's way, instead of --mult."`
 	Out         string   `default:"out/pruned.safetensors" placeholder:"FILE|DIR" help:"Where the pruned model goes (${default})."`
+	roundFlags
 	dataFlags
 	deviceFlags
 	jsonFlag
@@ -53,6 +54,7 @@ Example:
 
     potstill prune --model out/student/best.safetensors --ratio 0.5 --dry-run
     potstill prune --model resnet18.pth --macs 0.5 --criterion l2 --rank global --protect conv1 --out out/half.safetensors
+    potstill prune --model resnet18.pth --macs 0.5 --rounds 4 --epochs 3 --teach --data photos --out out/half.safetensors
     potstill prune --model out/student/best.safetensors --mult 0.35 --out out/pruned.safetensors
     potstill train --init out/pruned.safetensors --data food11 --size 128 --epochs 20 --out out/tuned`
 }
@@ -86,7 +88,7 @@ func (c *pruneCmd) check() error {
 	case !c.study() && !targets:
 		return fmt.Errorf("how much is to go? Give --ratio, as in --ratio 0.5, a target as --macs 0.5, or, for the study's cut, --mult or --widths")
 	}
-	return nil
+	return c.checkRounds()
 }
 
 // A pruned is the JSON form of the result.
@@ -110,6 +112,9 @@ func (c *pruneCmd) Run(a *app) error {
 		return err
 	}
 	o := c.options()
+	if c.Rounds > 0 {
+		return c.inRounds(a, m, o, path)
+	}
 	var out *checkpoint.Checkpoint
 	var r compress.Report
 	err = c.environment(a, func(env compress.Env) error {

@@ -14,7 +14,7 @@ import (
 // quantizeCmd is potstill quantize.
 type quantizeCmd struct {
 	fileFlags
-	Scheme      string         `enum:"affine8,affine8-channel,float16,int8" default:"affine8" help:"Of weights alone, affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; float16. And int8: weights and activations, in integers, with --calibrate."`
+	Scheme      string         `enum:"affine8,affine8-channel,affine4-block,float16,int8" default:"affine8" help:"Of weights alone, affine8: 8 bits, a range a tensor; affine8-channel: 8 bits, a range an output channel; affine4-block: 4 bits, a range for every 64 weights; float16. And int8: weights and activations, in integers, with --calibrate."`
 	Calibrate   string         `placeholder:"PATH" help:"int8: images by which the ranges of activations are found, as --data elsewhere; the training part, where there is one."`
 	Observer    string         `enum:",minmax,moving,percentile,entropy,mse" default:"" placeholder:"NAME" help:"int8: how a range is found: minmax, moving, percentile (if not given), entropy or mse."`
 	Percentile  float64        `placeholder:"P" help:"int8: percentage of the values that lie in a range of percentile; 99.999 if not given."`

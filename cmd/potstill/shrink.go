@@ -62,7 +62,9 @@ Examples:
 // AfterApply refuses flags without effect.
 func (c *shrinkCmd) AfterApply(k *kong.Context) error {
 	set := flagsOf(k)
-	if err := cmp.Or(c.runFlags.check(set), c.imageFlags.check(set)); err != nil {
+	err := cmp.Or(c.runFlags.check(set), c.imageFlags.check(set),
+		set.without("with shrink, which ranks by what predictions lose", "sparsity", "sparsity-by", "sparsity-growth"))
+	if err != nil {
 		return err
 	}
 	switch {

@@ -64,6 +64,8 @@ func weights(quant string) string {
 		return "8-bit codes, a range a tensor (affine8)"
 	case checkpoint.Affine8PerChannel:
 		return "8-bit codes, a range an output channel; vectors in 32 bits (affine8-channel)"
+	case checkpoint.Affine4Block:
+		return "4-bit codes, a range for every 64 weights; vectors in 32 bits (affine4-block)"
 	case checkpoint.Float16:
 		return "float16"
 	case checkpoint.Quantized:

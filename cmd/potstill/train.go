@@ -97,7 +97,7 @@ func (f outFlags) jobOf(ds *data.Dataset, arch string, widths archFlags, init in
 	r runFlags, i imageFlags, p checkpoint.Preprocess) (j fit.Job, err error) {
 	j = fit.Job{
 		Data: ds, Init: start, Preprocess: p,
-		Dir: f.Out, Resume: f.Resume, Replace: f.Force, NewHead: init.NewHead, Freeze: init.Freeze, Sparsity: r.Sparsity,
+		Dir: f.Out, Resume: f.Resume, Replace: f.Force, NewHead: init.NewHead, Freeze: init.Freeze, Sparsity: r.sparse(),
 	}
 	if j.Net, err = netToTrain(arch, widths, start, len(ds.Classes)); err != nil {
 		return j, err

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine/train"
 )
 
@@ -39,7 +40,9 @@ type runFlags struct {
 	precisionFlag
 	ClassWeights   *classWeights `placeholder:"balanced|W,W,W" help:"Weights of the classes in the cross-entropy: one number a class, or balanced, the reciprocals of their numbers of training images."`
 	LabelSmoothing float64       `placeholder:"E" help:"Share of the label that is spread over all classes."`
-	Sparsity       float64       `placeholder:"S" help:"Draw the scales of batch norms to 0 with S times the sum of their sizes, as 1e-4, before a cut by --criterion bn-scale."`
+	Sparsity       float64       `placeholder:"S" help:"Draw channels to 0 before a cut, with S as the factor in the loss: as 1e-4."`
+	SparsityBy     string        `enum:",scales,groups,growing" default:"" placeholder:"WHAT" help:"What --sparsity draws: scales of batch norms (if not given), groups of channels, the weakest most, or the same by a force that grows (growing). docs/pruning.md has the formulas."`
+	SparsityGrowth float64       `placeholder:"D" help:"By how much growing grows an epoch; --sparsity if not given."`
 	Patience       int           `placeholder:"N" help:"Stop after N epochs without a better validation accuracy."`
 	SyncBN         bool          `name:"sync-bn" help:"Several ranks: batch norms take their statistics from the batches of all, instead of each rank's own."`
 	DropLast       bool          `help:"Leave out an epoch's last batch if it is smaller."`
@@ -120,6 +123,11 @@ func (w *classWeights) UnmarshalText(text []byte) error {
 		w.list = append(w.list, float32(v))
 	}
 	return nil
+}
+
+// sparse is what channels are drawn to 0 by.
+func (f runFlags) sparse() distill.Sparsity {
+	return distill.Sparsity{Strength: f.Sparsity, By: f.SparsityBy, Growth: f.SparsityGrowth}
 }
 
 // config returns the trainer's settings.

@@ -32,16 +32,6 @@ type tableFile struct {
 	MS     map[string]float64 `json:"ms"`
 }
 
-// TablePath returns the file in the user's cache folder where times are kept that
-// belong to no run.
-func TablePath() (string, error) {
-	dir, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("there is no cache folder for the table of times: %w", err)
-	}
-	return filepath.Join(dir, "potstill", "times.json"), nil
-}
-
 // OpenTable reads the table in a file, which need not exist. A file that is no table,
 // because it was cut off or is of another version, counts as an empty one, and the
 // next Save replaces it.

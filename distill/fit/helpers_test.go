@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/potstill/potstill/distill"
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/engine/cpu"
 	"github.com/potstill/potstill/engine/data"
@@ -94,7 +95,12 @@ var jobs = map[string]func(t *testing.T, ds *data.Dataset, dir string) Job{
 	"distilled": distilled,
 	"sparse": func(_ *testing.T, ds *data.Dataset, dir string) Job {
 		j := small(ds, dir)
-		j.Sparsity = 1e-3
+		j.Sparsity.Strength = 1e-3
+		return j
+	},
+	"growing": func(_ *testing.T, ds *data.Dataset, dir string) Job {
+		j := small(ds, dir)
+		j.Sparsity = distill.Sparsity{Strength: 1e-3, By: distill.SparseGrowing}
 		return j
 	},
 }

@@ -58,9 +58,8 @@ type Job struct {
 	// SharedImages gives the teacher the student's images, normalized as its own,
 	// where its file says that it was made for others.
 	SharedImages bool
-	// Sparsity, if not 0, is the strength of a penalty on the scales of batch norms,
-	// which a cut then ranks by: see distill.Sparse.
-	Sparsity float64
+	// Sparsity is a penalty that draws channels toward 0 before a cut.
+	Sparsity distill.Sparsity
 	// Data are the images. The best weights are chosen by its validation part.
 	Data *data.Dataset
 	// Preprocess is written into the checkpoints: what an image goes through
@@ -198,6 +197,9 @@ func (j *Job) prepare() error {
 		if err := c.CheckFinite(); err != nil {
 			return err
 		}
+	}
+	if err := j.Sparsity.Validate(); err != nil {
+		return err
 	}
 	if err := j.checkChannels(); err != nil {
 		return err

@@ -31,7 +31,7 @@ func (s *session) join() error {
 	}
 	facts := map[string]string{
 		"the net": fmt.Sprintf("%s %x", j.Net, sha256.Sum256(net)), "resume": fmt.Sprint(j.Resume),
-		"the penalty on scales": fmt.Sprint(j.Sparsity),
+		"sparsity": fmt.Sprint(j.Sparsity),
 	}
 	for name, v := range loss {
 		facts["loss "+name] = string(v)

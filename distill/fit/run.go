@@ -85,7 +85,7 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 	if err := s.teach(ctx, store); err != nil {
 		return nil, err
 	}
-	if err := s.thin(); err != nil {
+	if err := s.thin(store); err != nil {
 		return nil, err
 	}
 	if s.history, err = s.start(store, last); err != nil {
@@ -206,17 +206,17 @@ func (s *session) teach(ctx context.Context, store *engine.Store) error {
 	return nil
 }
 
-// thin puts the penalty on scales, if there is one, into the objective.
-func (s *session) thin() error {
+// thin puts the penalty on channels, if there is one, into the objective.
+func (s *session) thin(store *engine.Store) error {
 	j := s.j
-	if j.Sparsity == 0 {
+	if j.Sparsity.Strength == 0 {
 		return nil
 	}
 	inner := j.Config.Objective
 	if inner == nil {
 		inner = train.CrossEntropy{LabelSmoothing: j.Config.LabelSmoothing}
 	}
-	o, err := distill.NewSparse(inner, s.model, j.Sparsity)
+	o, err := j.Sparsity.Objective(inner, s.model, store)
 	if err != nil {
 		return err
 	}

@@ -30,8 +30,7 @@ type identity struct {
 	// Views are the further preparations of the images, in words.
 	Views  []string `json:"views,omitempty"`
 	Freeze []string `json:"freeze,omitempty"` // patterns
-	// Sparsity is the strength of the penalty on scales.
-	Sparsity float64 `json:"sparsity,omitempty"`
+	distill.Sparsity
 }
 
 // A position is what last.safetensors holds as Progress.

@@ -149,7 +149,8 @@ func TestResumeRefuses(t *testing.T) {
 	last := filepath.Join(dir, LastFile)
 	for want, set := range map[string]func(*Job){
 		"had a teacher and has none":     func(j *Job) { j.Teacher = nil },
-		"sparsity was 0 and is 0.1 now":  func(j *Job) { j.Sparsity = 0.1 },
+		"sparsity was 0 and is 0.1 now":  func(j *Job) { j.Sparsity.Strength = 0.1 },
+		"0.1 by groups now":              func(j *Job) { j.Sparsity = distill.Sparsity{Strength: 0.1, By: distill.SparseGroups} },
 		"had another teacher":            func(j *Job) { j.Teacher = drawn(t, j.Teacher.Net.Arch(), 8) },
 		"the distillation was":           func(j *Job) { j.KD = distill.Settings{T: 2, Alpha: 0.5} },
 		"name the same model":            func(j *Job) { j.Net = net(layers.Arch{Family: "cnn-dwpw", Base: 8, Classes: 10}) },

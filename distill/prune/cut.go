@@ -88,6 +88,10 @@ func (k *cutter) prepare(stats *statistics) error {
 	if err != nil {
 		return err
 	}
+	whole, err := k.whole()
+	if err != nil {
+		return err
+	}
 	s := &scorer{net: n, state: k.c.State, criterion: criterion, reduce: o.Reduce, normalize: o.Normalize, stats: stats, seed: o.Seed, compat: o.Compat != ""}
 	k.rank = &ranking{compat: s.compat, global: o.Rank != "local", roundTo: o.RoundTo}
 	for i := range k.groups {
@@ -110,7 +114,8 @@ func (k *cutter) prepare(stats *statistics) error {
 			k.why[g.Name] = fmt.Sprintf("%s says nothing of its channels", o.Criterion)
 			continue
 		}
-		c := &candidate{Group: g, score: score, scope: scopeOf(n, g, o.Rank), least: max(1, int(math.Ceil(float64(g.Size)*(1-o.MaxRatio)))), step: 1}
+		c := &candidate{Group: g, score: score, scope: scopeOf(n, g, o.Rank), whole: whole[g.Name], step: 1}
+		c.least = min(max(1, int(math.Ceil(float64(c.whole/g.Width)*(1-o.MaxRatio)))), g.Size)
 		if o.RoundTo > 1 {
 			c.step = o.RoundTo / gcd(o.RoundTo, g.Width)
 		}
@@ -124,14 +129,40 @@ func (k *cutter) prepare(stats *statistics) error {
 	return nil
 }
 
+// whole returns how many channels the groups that can be cut had before the first
+// of several cuts, by their names.
+func (k *cutter) whole() (map[string]int, error) {
+	all := make(map[string]int)
+	n := 0
+	for _, g := range k.groups {
+		if g.Fixed != "" {
+			continue
+		}
+		all[g.Name] = g.Size * g.Width
+		if k.o.Whole != nil && n < len(k.o.Whole) {
+			if all[g.Name] = k.o.Whole[n]; all[g.Name] < g.Size*g.Width {
+				return nil, fmt.Errorf("%s has %d channels, and would have had %d before the first cut", g.Name, g.Size*g.Width, all[g.Name])
+			}
+		}
+		n++
+	}
+	if k.o.Whole != nil && len(k.o.Whole) != n {
+		return nil, fmt.Errorf("%d widths are given of the net before the first cut, and it has %d", len(k.o.Whole), n)
+	}
+	return all, nil
+}
+
+// ErrNothing is what errors wrap of nets of which nothing can be cut.
+var ErrNothing = errors.New("nothing can be cut")
+
 // nothing is the error where no group can be cut.
 func (k *cutter) nothing() error {
 	for _, g := range k.groups {
 		if g.Fixed == "" {
-			return fmt.Errorf("nothing can be cut: %s stays (%s); choose another criterion or protect less", g.Name, k.why[g.Name])
+			return fmt.Errorf("%w: %s stays (%s); choose another criterion or protect less", ErrNothing, g.Name, k.why[g.Name])
 		}
 	}
-	return errors.New("nothing can be cut: the net has no channels but the image's and the classes")
+	return fmt.Errorf("%w: the net has no channels but the image's and the classes", ErrNothing)
 }
 
 // patterns finds the groups that are protected, and those with ratios of their own.

@@ -80,6 +80,8 @@ func (o Options) validateRanked() error {
 		return fmt.Errorf("prune: both a ratio and %s are given; a target finds the ratio itself", o.target())
 	case set == 0 && o.Ratio == 0 && len(o.Ratios) == 0:
 		return errors.New("prune: how much is to go? Give a ratio, or a target: params, macs, bytes or ms")
+	case o.Whole != nil && o.Compat != "":
+		return errors.New("prune: Torch-Pruning's choice is made in one cut; leave out compat, or the rounds")
 	case o.MS != 0 && o.Compat != "":
 		return errors.New("prune: milliseconds are no target of Torch-Pruning's; leave out compat")
 	case o.Compat != "" && o.Compat != TorchPruning:

@@ -71,6 +71,10 @@ type Options struct {
 	// Images is the number of training images by which taylor, hessian and
 	// activation rank; 0 means 256.
 	Images int `yaml:"images"`
+	// Whole are, of a cut in rounds, the widths that the net had before the first, as
+	// WidthsOf gives them: what Ratio, Ratios and MaxRatio are shares of. A target that
+	// an earlier round has met is then no error. nil means those of the net.
+	Whole []int `yaml:"whole" json:",omitempty"`
 	// Recalibrate re-estimates the running statistics of batch norms after the cut,
 	// with as many training images as it says: see eval.Recalibrate.
 	Recalibrate int `yaml:"recalibrate"`

@@ -25,6 +25,7 @@ type candidate struct {
 	ratio float64 // its own, where own is set
 	own   bool
 	least int // the units that stay at least
+	whole int // the channels of which a ratio is a share
 	step  int // units come in multiples of it
 }
 
@@ -122,16 +123,17 @@ func (r *ranking) rank(in []int, share float64, size []int) {
 		score float64
 	}
 	var all []unit
-	channels := 0
+	channels, whole := 0, 0
 	for _, i := range in {
 		c := r.candidates[i]
 		channels += c.Size * c.Width
+		whole += c.whole
 		for _, u := range c.order {
 			all = append(all, unit{i, c.score[u]})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b unit) int { return cmp.Compare(a.score, b.score) })
-	cut := channels - left(channels, share)
+	cut := channels - left(whole, share)
 	for _, u := range all {
 		if c := r.candidates[u.at]; size[u.at] > c.least && c.Width <= cut {
 			size[u.at]--

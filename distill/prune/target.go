@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/potstill/potstill/distill/compress"
 	"github.com/potstill/potstill/layers/checkpoint"
 )
 
@@ -45,6 +46,20 @@ func (k *cutter) measureDense() error {
 	return nil
 }
 
+// CostOf returns what a checkpoint's net costs before a cut by the options: with a
+// target of time, as it is measured.
+func CostOf(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Options) (Cost, error) {
+	k := &cutter{env: env, c: c, o: o.withDefaults()}
+	err := k.measureDense()
+	if err == nil && o.MS != 0 {
+		k.dense.MS, err = k.latency(ctx, c)
+	}
+	if err != nil {
+		return Cost{}, compress.Failed("prune", c, err)
+	}
+	return k.dense, nil
+}
+
 // solve finds the ratio, and with it the units that stay of each candidate.
 func (k *cutter) solve(ctx context.Context) (float64, []int, error) {
 	sizes := k.rank.sizes
@@ -65,6 +80,9 @@ func (k *cutter) solve(ctx context.Context) (float64, []int, error) {
 	}
 	if want < 1 {
 		want *= dense
+	}
+	if dense <= want && k.o.Whole != nil {
+		return 0, sizes(0), nil
 	}
 	if dense <= want {
 		return 0, nil, fmt.Errorf("a target of %.10g %s is met by the net as it is, which has %.10g; ask for less", want, t, dense)

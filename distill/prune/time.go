@@ -59,6 +59,9 @@ func (k *cutter) solveTime(ctx context.Context) (float64, []int, error) {
 	if k.dense.MS, err = k.latency(ctx, k.c); err != nil {
 		return 0, nil, err
 	}
+	if k.dense.MS <= k.o.MS && k.o.Whole != nil {
+		return 0, k.rank.sizes(0), nil
+	}
 	if k.dense.MS <= k.o.MS {
 		return 0, nil, fmt.Errorf("a target of %g ms is met by the net as it is, which takes %.4g ms for a batch of %d; ask for less", k.o.MS, k.dense.MS, max(k.o.Batch, 1))
 	}

@@ -194,7 +194,7 @@ func (w *work) divergence(name string) (float64, error) {
 	}
 	sum, n := 0.0, 0
 	for i, a := range w.logits {
-		k := len(a) / w.pics[i].n
+		k := len(a) / w.pics[i].N
 		for r := 0; r < len(a); r += k {
 			sum += metrics.Divergence(a[r:r+k], rough[i][r:r+k])
 			n++

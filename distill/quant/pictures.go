@@ -27,19 +27,19 @@ const (
 	fewPictures = 100
 )
 
-// pictures are the images of a calibration, prepared: [n,h,w,c] each.
-type pictures struct {
-	n, h, w, c int
-	pix        []float32
+// Images are a batch of images of a calibration, prepared: [N,H,W,C].
+type Images struct {
+	N, H, W, C int
+	Pixels     []float32
 }
 
 // drawPictures draws images of the training part without replacement, in an order
 // that the seed decides, through the checkpoint's own preprocessing without random
 // stages.
-func drawPictures(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, images int, seed uint64) ([]pictures, int, error) {
+func drawPictures(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, images int, seed uint64) ([]Images, error) {
 	s := env.Train()
 	if env.Backend == nil || s == nil || s.Len() == 0 {
-		return nil, 0, errors.New("ranges of activations are found on training images, of which there are none; give them with --calibrate")
+		return nil, errors.New("ranges of activations are found on training images, of which there are none; give them with --calibrate")
 	}
 	batch := pictureBatch
 	if h, w := c.Preprocess.Transform().OutSize(s.Bounds(0)); h*w > largePixels {
@@ -49,11 +49,11 @@ func drawPictures(ctx context.Context, env compress.Env, c *checkpoint.Checkpoin
 		Batch: min(batch, images), Shuffle: true, Augment: c.Preprocess.Transform(), Seed: seed, Eval: true,
 	})
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	batches := l.Epoch(ctx, 0, 0)
 	defer batches.Close()
-	var out []pictures
+	var out []Images
 	taken := 0
 	for taken < images {
 		b, err := batches.Next()
@@ -61,20 +61,20 @@ func drawPictures(ctx context.Context, env compress.Env, c *checkpoint.Checkpoin
 			break
 		}
 		if err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 		n := min(b.N, images-taken)
-		out = append(out, pictures{n, b.H, b.W, b.C, slices.Clone(b.Images[:n*b.H*b.W*b.C])})
+		out = append(out, Images{n, b.H, b.W, b.C, slices.Clone(b.Images[:n*b.H*b.W*b.C])})
 		taken += n
 	}
-	return out, taken, nil
+	return out, nil
 }
 
 // few returns the first batches, with fewPictures or all there are.
-func few(all []pictures) []pictures {
+func few(all []Images) []Images {
 	n := 0
 	for i, p := range all {
-		if n += p.n; n >= fewPictures {
+		if n += p.N; n >= fewPictures {
 			return all[:i+1]
 		}
 	}
@@ -119,13 +119,13 @@ func (r *runner) free() (err error) {
 }
 
 // program returns the net compiled for a shape and modules.
-func (r *runner) program(b *pictures, names []string) (*compiled, error) {
-	key := fmt.Sprint(b.n, b.h, b.w, b.c, names)
+func (r *runner) program(b *Images, names []string) (*compiled, error) {
+	key := fmt.Sprint(b.N, b.H, b.W, b.C, names)
 	if p := r.progs[key]; p != nil {
 		return p, nil
 	}
 	g := engine.NewBuilder(engine.NewGraph())
-	p := &compiled{images: g.Input("images", engine.F32(b.n, b.h, b.w, b.c))}
+	p := &compiled{images: g.Input("images", engine.F32(b.N, b.H, b.W, b.C))}
 	p.outs = r.model.Build(g, p.images, false)
 	if err := g.Err(); err != nil {
 		return nil, err
@@ -155,19 +155,19 @@ func (v seen) channels() int { return v.shape[len(v.shape)-1] }
 
 // run runs batches of pictures, and calls each with what the named modules make
 // of every one of them, in the order of the pictures; the values are its own.
-func (r *runner) run(ctx context.Context, all []pictures, names []string, each func(batch int, v map[string]seen) error) error {
+func (r *runner) run(ctx context.Context, all []Images, names []string, each func(batch int, v map[string]seen) error) error {
 	for i, b := range all {
 		p, err := r.program(&b, names)
 		if err != nil {
 			return err
 		}
-		if err := p.prog.Run(ctx, engine.Bindings{p.images: engine.Bytes(b.pix)}); err != nil {
+		if err := p.prog.Run(ctx, engine.Bindings{p.images: engine.Bytes(b.Pixels)}); err != nil {
 			return err
 		}
 		got := make(map[string]seen)
 		for _, name := range names {
 			if name == layers.Image {
-				got[name] = seen{[]int{b.n, b.h, b.w, b.c}, b.pix}
+				got[name] = seen{[]int{b.N, b.H, b.W, b.C}, b.Pixels}
 				continue
 			}
 			v := p.outs.At(name)

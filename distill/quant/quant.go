@@ -21,7 +21,7 @@ import (
 func Schemes() []string { return append(weightSchemes(), Int8) }
 
 func weightSchemes() []string {
-	return []string{checkpoint.Affine8, checkpoint.Affine8PerChannel, checkpoint.Float16}
+	return []string{checkpoint.Affine4Block, checkpoint.Affine8, checkpoint.Affine8PerChannel, checkpoint.Float16}
 }
 
 // A Report tells what quantization has done.

@@ -120,7 +120,7 @@ func TestSizes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for scheme, share := range map[string]float64{checkpoint.Affine8: 0.25, checkpoint.Affine8PerChannel: 0.25, checkpoint.Float16: 0.5} {
+	for scheme, share := range map[string]float64{checkpoint.Affine8: 0.25, checkpoint.Affine8PerChannel: 0.25, checkpoint.Affine4Block: 5. / 32, checkpoint.Float16: 0.5} {
 		q, r, err := Quantize(c, scheme)
 		if err != nil {
 			t.Fatal(err)

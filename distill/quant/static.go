@@ -25,7 +25,25 @@ const Int8 = "int8"
 // ranges, weights, rounding, biases. The same images, options and backend give the
 // same file.
 func Static(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Options) (*checkpoint.Checkpoint, *Report, error) {
-	w := &work{ctx: ctx, env: env, o: o, c: c, report: &Report{Scheme: Int8}}
+	return static(ctx, env, c, o, nil)
+}
+
+// StaticOn is Static on images that are prepared already, batches of [N,H,W,C], in the
+// place of those that it draws. Of the environment it uses the backend and the log.
+func StaticOn(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Options, images []Images) (*checkpoint.Checkpoint, *Report, error) {
+	if env.Backend == nil || len(images) == 0 {
+		return nil, nil, compress.Failed("quantize", c, errors.New("ranges of activations are found on images, of which there are none"))
+	}
+	for _, b := range images {
+		if b.N < 1 || len(b.Pixels) != b.N*b.H*b.W*b.C {
+			return nil, nil, compress.Failed("quantize", c, fmt.Errorf("%d numbers are no %d images of %dx%d pixels of %d channels", len(b.Pixels), b.N, b.H, b.W, b.C))
+		}
+	}
+	return static(ctx, env, c, o, images)
+}
+
+func static(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o Options, images []Images) (*checkpoint.Checkpoint, *Report, error) {
+	w := &work{ctx: ctx, env: env, o: o, c: c, report: &Report{Scheme: Int8}, pics: images}
 	out, err := w.run()
 	if err != nil {
 		return nil, nil, compress.Failed("quantize", c, err)
@@ -41,7 +59,7 @@ type work struct {
 	c      *checkpoint.Checkpoint
 	report *Report
 
-	pics []pictures
+	pics []Images
 	// net and state are the net as repairs leave it, without quantizers.
 	net   *layers.Net
 	state layers.StateDict
@@ -85,12 +103,8 @@ func (w *work) run() (*checkpoint.Checkpoint, error) {
 	if err := w.check(); err != nil {
 		return nil, err
 	}
-	images := w.o.Images
-	if images == 0 {
-		images = usualImages
-	}
-	var err error
-	if w.pics, w.report.Images, err = drawPictures(w.ctx, w.env, w.c, images, w.o.Seed); err != nil {
+	err := w.pictures()
+	if err != nil {
 		return nil, err
 	}
 	if w.net, w.state, err = layers.FoldBatchNorm(w.c.Net, w.c.State); err != nil {
@@ -124,6 +138,23 @@ func (w *work) run() (*checkpoint.Checkpoint, error) {
 		}
 	}
 	return w.finish()
+}
+
+// pictures draws the images, unless there are some, and counts them.
+func (w *work) pictures() (err error) {
+	if w.pics == nil {
+		images := w.o.Images
+		if images == 0 {
+			images = usualImages
+		}
+		if w.pics, err = drawPictures(w.ctx, w.env, w.c, images, w.o.Seed); err != nil {
+			return err
+		}
+	}
+	for _, b := range w.pics {
+		w.report.Images += b.N
+	}
+	return nil
 }
 
 // cloneState returns a state whose numbers may be changed.

@@ -40,7 +40,7 @@ func working(t *testing.T, env compress.Env, a layers.Arch, o Options) *work {
 	o.Scheme = Int8
 	w := &work{ctx: context.Background(), env: env, o: o, c: c, report: &Report{}}
 	var err error
-	if w.pics, _, err = drawPictures(w.ctx, env, c, 48, 1); err != nil {
+	if w.pics, err = drawPictures(w.ctx, env, c, 48, 1); err != nil {
 		t.Fatal(err)
 	}
 	if w.net, w.state, err = layers.FoldBatchNorm(c.Net, c.State); err != nil {

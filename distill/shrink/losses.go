@@ -3,6 +3,7 @@ package shrink
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -137,6 +138,9 @@ func roundedLayer(c *checkpoint.Checkpoint, name string, bits int) (*checkpoint.
 // surveyWidths measures the curves of all groups.
 func (s *surveyor) surveyWidths(ctx context.Context, x candidate, p [][]float32, l *losses) error {
 	scores, err := prune.Importance(ctx, s.env, x.c, prune.Options{Criterion: "taylor", Images: s.taylor, Normalize: "none", Reduce: "sum"})
+	if errors.Is(err, prune.ErrNothing) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,9 @@ type Method struct {
 	Train    train.Config             `json:"-"`
 	KD       distill.Settings         `json:"-"`
 	Teachers []*checkpoint.Checkpoint `json:"-"`
+	// Beside are nets that the report has beside what is found, under their Names.
+	Beside []*checkpoint.Checkpoint `json:"-"`
+	Names  []string                 `json:"-"`
 	// The next two are those of Options.
 	Origin   string                                        `json:"-"`
 	Progress func(stage string, done, of int, text string) `json:"-"`
@@ -150,6 +153,11 @@ func (m *Method) Apply(ctx context.Context, env compress.Env, c *checkpoint.Chec
 	}
 	if m.Plain {
 		if err := a.BesidePlain(ctx, c, m.Teachers); err != nil {
+			return nil, nil, err
+		}
+	}
+	for i, b := range m.Beside {
+		if err := a.Beside(ctx, m.Names[i], b); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 type proposal struct {
 	name  string
 	kinds []string // of the knapsack
+	short bool     // the net is wanted that comes nearest to the limits, as none meets them
 	// first finds the moves that are made before; nil for none. With none found there
 	// is no such proposal.
 	first func(ctx context.Context, x candidate) ([]Move, error)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,12 +17,13 @@ import (
 )
 
 // round makes the proposals, trains and judges each, and returns the best. Once the
-// time is over it goes on from what there is.
+// time is over it goes on from what there is. Where no net meets the limits, it returns
+// the one that comes nearest to them, or fails with errNoMove if that is no nearer than
+// the candidate itself.
 func (s *search) round(ctx context.Context, x candidate, cost budget.Cost, target float64) (best candidate, trial Trial, err error) {
 	s.target = target
 	surveyed := make(map[string]*losses) // by the proposal's first moves
-	found, nearest := false, math.Inf(1)
-	var least budget.Cost
+	found, nearest, least := false, proposal{}, nearer*s.o.Under.Excess(cost)
 	for _, p := range s.proposals(cost) {
 		if found && s.late(0) {
 			s.log("the time is over; this round makes no more proposals")
@@ -34,8 +34,8 @@ func (s *search) round(ctx context.Context, x candidate, cost budget.Cost, targe
 		switch {
 		case errors.Is(err, errNoMove):
 			s.log("no such net meets the round's limits", "proposal", p.name)
-			if e := s.o.Under.Excess(t.Cost); e > 0 && e < nearest {
-				nearest, least = e, t.Cost
+			if e := s.o.Under.Excess(t.Cost); e < least {
+				nearest, least = p, e
 			}
 		case errors.Is(err, errNoProposal):
 		case err != nil:
@@ -44,11 +44,21 @@ func (s *search) round(ctx context.Context, x candidate, cost budget.Cost, targe
 			best, trial, found = y, t, true
 		}
 	}
-	if !found {
-		return best, trial, fmt.Errorf("shrink: %s cannot be met from this net: the nearest that it can come to is %s; ask for that, or start from another net", share(s.o.Under, target), told(s.o.Under, least))
+	if found {
+		return best, trial, nil
 	}
-	return best, trial, nil
+	if nearest.name == "" {
+		return best, trial, errNoMove
+	}
+	nearest.short = true
+	t := Trial{Round: s.journal.Rounds + 1, Name: nearest.name, Target: target}
+	best, err = s.propose(ctx, x, nearest, &t, surveyed)
+	return best, t, err
 }
+
+// nearer is the share of the worst limit's excess that a round must at least leave
+// behind which does not meet its limits.
+const nearer = 0.99
 
 // better reports whether a trial is better than another: by its accuracy, and of two
 // that are equal, by what it costs.
@@ -66,7 +76,7 @@ var errNoProposal = errors.New("there is no such proposal")
 func (s *search) propose(ctx context.Context, x candidate, p proposal, t *Trial, surveyed map[string]*losses) (candidate, error) {
 	old := s.done(*t)
 	if old == nil {
-		if err := s.decide(ctx, x, p, t, surveyed); err != nil {
+		if err := s.decide(ctx, x, p, t, surveyed); err != nil && !(p.short && errors.Is(err, errNoMove)) {
 			return x, err
 		}
 		s.journal.Trials = append(s.journal.Trials, *t)

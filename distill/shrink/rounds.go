@@ -2,6 +2,7 @@ package shrink
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -18,7 +19,7 @@ import (
 // first is the start net with the most bits.
 func (s *search) first() candidate { return withMost(s.start, s.o.Bits, s.history) }
 
-// rounds goes on until the budget is met.
+// rounds goes on until the budget is met, or no net is found any more that is nearer to it.
 func (s *search) rounds(ctx context.Context) (candidate, error) {
 	x, err := s.replay(ctx)
 	if err != nil || s.journal.Done {
@@ -35,15 +36,22 @@ func (s *search) rounds(ctx context.Context) (candidate, error) {
 		excess := s.o.Under.Excess(cost)
 		target := math.Pow(excess, 1-1/float64(left))
 		best, trial, err := s.round(ctx, x, cost, target)
+		if errors.Is(err, errNoMove) {
+			s.warn("the budget cannot be met from this net; the nearest that it can come to is trained and written. Stop the search if that is no use", "cost", told(s.o.Under, cost))
+			break
+		}
 		if err != nil {
 			return x, err
 		}
 		if s.last().Accuracy-trial.Accuracy > s.o.Fall && left > 1 && target < 0.9*excess && !s.late(0) {
 			s.log("taken back: the round has cost too much, and is made in two", "accuracy", trial.Accuracy)
-			if best, trial, err = s.round(ctx, x, cost, math.Sqrt(target*excess)); err != nil {
+			switch y, half, err := s.round(ctx, x, cost, math.Sqrt(target*excess)); {
+			case err == nil:
+				best, trial = y, half
+				s.journal.Extra++
+			case !errors.Is(err, errNoMove):
 				return x, err
 			}
-			s.journal.Extra++
 		}
 		s.accept(trial)
 		x, cost = best, trial.Cost

@@ -64,8 +64,8 @@ type Outcome struct {
 	Accuracy float64
 }
 
-// ErrOver is what the error of a search wraps whose net, timed at the end, is over the
-// budget.
+// ErrOver is what the error of a search wraps whose net is over the budget: the nearest
+// that it could come to, or one that, timed at the end, takes longer than before.
 var ErrOver = errors.New("the net is over its budget")
 
 // Run searches, in the folder env.Dir, which it makes; what an earlier process has
@@ -225,6 +225,12 @@ func (s *search) save() error {
 
 // seconds are those that the search has taken so far, with earlier processes.
 func (s *search) seconds() float64 { return s.before + time.Since(s.begun).Seconds() }
+
+func (s *search) warn(msg string, args ...any) {
+	if s.logger != nil {
+		s.logger.Warn("shrink: "+msg, args...)
+	}
+}
 
 func (s *search) log(msg string, args ...any) {
 	if s.logger != nil {

@@ -158,7 +158,42 @@ func (h *counting) count() {
 	}
 }
 
-// TestRefusals: a budget that cannot be met, a net in bits, another search's folder.
+// TestNearest: under a budget that cannot be met, the nearest net is trained and written,
+// with an error; a search that was stopped comes to the same.
+func TestNearest(t *testing.T) {
+	env, c := environment(t), start(t)
+	o := options(budget.Limits{Bytes: 3000})
+	o.Rounds, o.QAT = 1, 0
+	whole, err := Run(context.Background(), env, c, nil, o)
+	if !errors.Is(err, ErrOver) || whole == nil || !strings.Contains(err.Error(), ResultFile) {
+		t.Fatalf("under 3,000 bytes: %v", err)
+	}
+	last := whole.Journal.Trials[len(whole.Journal.Trials)-1]
+	if n := whole.Best.Bytes; n <= 3000 || n > 9000 || last.Cost.Bytes < n || !whole.Journal.Done {
+		t.Errorf("the file has %d bytes, the last trial %+v", n, last)
+	}
+	want, err := os.ReadFile(whole.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Dir = t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	n := &counting{stop: cancel, left: 12}
+	env.Log = slog.New(n)
+	if _, err := Run(ctx, env, c, nil, o); !errors.As(err, new(*InterruptedError)) {
+		t.Fatalf("not stopped: %v", err)
+	}
+	env.Log = nil
+	r, err := Run(context.Background(), env, c, nil, o)
+	if !errors.Is(err, ErrOver) {
+		t.Fatalf("resumed: %v", err)
+	}
+	if got, err := os.ReadFile(r.Path); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("resumed, the search has come to another file (%v)", err)
+	}
+}
+
+// TestRefusals: a net in bits, another search's folder, settings that make no sense.
 func TestRefusals(t *testing.T) {
 	env, c := environment(t), start(t)
 	fails := func(want string, c *checkpoint.Checkpoint, o Options) {
@@ -167,9 +202,9 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
-	small := options(budget.Limits{Bytes: 3000})
-	small.Rounds = 1
-	fails("the nearest that it can come to is", c, small)
+	if err := (&Journal{Identity: "another"}).save(env.Dir); err != nil {
+		t.Fatal(err)
+	}
 	fails("other settings", c, options(budget.Limits{Bytes: 16000}))
 	fails("budget", c, options(budget.Limits{}))
 	mixed := options(budget.Limits{Bytes: 16000})

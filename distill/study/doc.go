@@ -52,7 +52,7 @@
 //	shrink    the best net for a budget, under:, found by a search from the model of
 //	          from:, or from a family, start:, whose net is grown and trained first
 //	          (shrink.Method; docs/shrink.md), under the model of teacher:, else its
-//	          own. epochs are those of its last training; freeze, lr_scale and sparsity
+//	          own, beside the models of the steps beside: [a, b]. epochs are those of its last training; freeze, lr_scale and sparsity
 //	          do not apply. The search's report lies in the step's folder
 //	import    a model's file, file:, of any format that potstill reads: its own,
 //	          PyTorch's, ONNX, the study's pickles, safetensors. It may be a

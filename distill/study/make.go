@@ -75,7 +75,7 @@ func (u *unit) file() string { return filepath.Join(u.dir, u.out.File) }
 // checkpoint if there is one.
 func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 	j := fit.Job{
-		Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config, Freeze: u.train.Freeze, LRScales: u.train.LRScales, Sparsity: u.train.Sparsity,
+		Data: s.ds, Preprocess: s.r.Data.preprocess(), Config: u.train.Config, Freeze: u.train.Freeze, LRScales: u.train.LRScales, Sparsity: u.train.sparse(),
 		Dir: u.dir, Replace: true, Logger: s.o.Logger, Recipe: s.recipeOf(u),
 	}
 	j.Config.Workers = s.o.Workers
@@ -98,13 +98,9 @@ func (s *session) train(ctx context.Context, u *unit, o *outcome) error {
 		}
 	}
 	if len(u.teachers) > 0 {
-		var all []*checkpoint.Checkpoint
-		for _, t := range u.teachers {
-			c, err := checkpoint.Load(t.file())
-			if err != nil {
-				return err
-			}
-			all = append(all, c)
+		all, err := loadAll(u.teachers)
+		if err != nil {
+			return err
 		}
 		j.Teacher, j.Others = all[0], all[1:]
 		j.KD, j.LogitsDir = *u.train.KD, filepath.Join(s.o.Dir, "logits")

@@ -99,6 +99,7 @@ type content struct {
 	Base      string       `json:",omitempty"`
 	Teacher   string       `json:",omitempty"`
 	Others    []string     `json:",omitempty"` // further teachers
+	Beside    []string     `json:",omitempty"` // models of the report
 	Mult      float64      `json:",omitempty"`
 	Scheme    string       `json:",omitempty"`
 	File      string       `json:",omitempty"` // the SHA-256 of an imported file
@@ -157,6 +158,9 @@ func (s *session) setKey(u *unit) error {
 		} else {
 			c.Others = append(c.Others, t.key)
 		}
+	}
+	for _, b := range u.beside {
+		c.Beside = append(c.Beside, b.key)
 	}
 	text, err := json.Marshal(c)
 	if err != nil {

@@ -92,6 +92,7 @@ type Step struct {
 
 	From    []string `yaml:"from"`    // the step whose model this starts from; several for evaluate
 	Teacher []string `yaml:"teacher"` // of distill: the step, or steps, whose models teach
+	Beside  []string `yaml:"beside"`  // of shrink: steps whose models its report has beside what is found
 
 	// Of a compression method: its settings.
 	method compress.Method

@@ -40,7 +40,9 @@ type Settings struct {
 	Precision      *string   `yaml:"precision"`     // of activations in training: float32 or bfloat16
 	Patience       *int      `yaml:"patience"`
 	Freeze         []string  `yaml:"freeze"`   // patterns of tensors that are not trained: see layers.Model.Freeze
-	Sparsity       *float64  `yaml:"sparsity"` // strength of the penalty on scales of batch norms: see distill.Sparse
+	Sparsity       *float64  `yaml:"sparsity"` // how strongly channels are drawn to 0 before a cut: see distill.Sparsity
+	SparsityBy     *string   `yaml:"sparsity_by"`
+	SparsityGrowth *float64  `yaml:"sparsity_growth"`
 	LRScale        []string  `yaml:"lr_scale"` // PATTERN=FACTOR: tensors that learn faster or more slowly
 	KD             *string   `yaml:"kd"`       // the loss of distill, as distill.Spec has it; else plain kd
 	DOT            *float64  `yaml:"dot"`      // Δ of the two momentum buffers of distill: see train.OptimizerConfig
@@ -134,6 +136,9 @@ type training struct {
 	Freeze   []string      `json:",omitempty"`
 	LRScales []fit.LRScale `json:",omitempty"`
 	Sparsity float64       `json:",omitempty"`
+
+	SparsityBy     string  `json:",omitempty"`
+	SparsityGrowth float64 `json:",omitempty"`
 }
 
 // or returns the first value that is given, or last.
@@ -224,7 +229,10 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 			return t, err
 		}
 	}
-	t.Sparsity = or(0, s.Sparsity, d.Sparsity)
+	t.Sparsity, t.SparsityBy, t.SparsityGrowth = or(0, s.Sparsity, d.Sparsity), or("", s.SparsityBy, d.SparsityBy), or(0, s.SparsityGrowth, d.SparsityGrowth)
+	if err := t.sparse().Validate(); err != nil {
+		return t, err
+	}
 	t.Freeze = s.Freeze
 	if t.Freeze == nil {
 		t.Freeze = d.Freeze
@@ -239,6 +247,11 @@ func (s Settings) resolve(d Settings, seed uint64, kd bool) (training, error) {
 	a := or(Augment{Crop: true, Flip: 0.5, Rotation: 15}, s.Augment, d.Augment)
 	c.Train, err = a.transform()
 	return t, err
+}
+
+// sparse is what channels are drawn to 0 by.
+func (t training) sparse() distill.Sparsity {
+	return distill.Sparsity{Strength: t.Sparsity, By: t.SparsityBy, Growth: t.SparsityGrowth}
 }
 
 func parseScales(texts []string) (out []fit.LRScale, err error) {

@@ -18,20 +18,22 @@ func (s *session) shrink(ctx context.Context, u *unit, o *outcome) error {
 	m.Progress = func(stage string, done, _ int, text string) {
 		s.advance(u, done, func() string { return stage + ", " + text })
 	}
+	var err error
 	c := new(checkpoint.Checkpoint)
 	if u.from != nil {
-		var err error
 		if c, err = checkpoint.Load(u.from.file()); err != nil {
 			return err
 		}
 	}
 	c.Preprocess = p
-	for _, teacher := range u.teachers {
-		t, err := checkpoint.Load(teacher.file())
-		if err != nil {
-			return err
-		}
-		m.Teachers = append(m.Teachers, t)
+	if m.Teachers, err = loadAll(u.teachers); err != nil {
+		return err
+	}
+	if m.Beside, err = loadAll(u.beside); err != nil {
+		return err
+	}
+	for _, b := range u.beside {
+		m.Names = append(m.Names, b.name)
 	}
 	out, _, err := m.Apply(ctx, compress.Env{Backend: s.b, Data: s.ds, Dir: u.dir, Log: s.o.Logger}, c)
 	if err != nil {
@@ -39,4 +41,16 @@ func (s *session) shrink(ctx context.Context, u *unit, o *outcome) error {
 	}
 	o.File, o.Bytes = shrink.ResultFile, out.Bytes
 	return nil
+}
+
+// loadAll reads the models of units.
+func loadAll(units []*unit) (all []*checkpoint.Checkpoint, err error) {
+	for _, u := range units {
+		c, err := checkpoint.Load(u.file())
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }

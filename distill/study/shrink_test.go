@@ -15,7 +15,8 @@ data: {source: builtin:fashion, size: 28, limit: {train: 60, val: 40, test: 30}}
 defaults: {epochs: 1, batch: 20, lr: 1e-3, temperature: 4, augment: {flip: 0.5}, sparsity: 1e-5}
 steps:
   start: {kind: train, arch: mlperf_resnet8, base: 4}
-  small: {kind: shrink, from: start, under: BUDGET, rounds: 1, images: 16, tune: 32, plain: true, rows: [{table: Budget, name: found}]}
+  small: {kind: shrink, from: start, under: BUDGET, rounds: 1, images: 16, tune: 32, plain: true, beside: [hand], rows: [{table: Budget, name: found}]}
+  hand: {kind: prune, from: start, mult: 0.5}
   again: {kind: evaluate, from: small, mistakes: 2}
 checks:
   - {name: within, step: small, metric: params, at_most: {value: 4000}}
@@ -34,7 +35,7 @@ func TestShrinkStep(t *testing.T) {
 	}
 	o := Options{Dir: filepath.Join(t.TempDir(), "out")}
 	res, done, _ := run(t, b, recipe("4k params"), o)
-	if !slices.Equal(done, []string{"start", "small", "again.small"}) {
+	if !slices.Equal(done, []string{"start", "hand", "small", "again.small"}) {
 		t.Errorf("did %v", done)
 	}
 	c := kept(t, o.Dir, "small", shrink.ResultFile)
@@ -52,7 +53,7 @@ func TestShrinkStep(t *testing.T) {
 		t.Fatalf("the search has the reports %v (%v)", pages, err)
 	}
 	page, err := os.ReadFile(pages[0])
-	for _, want := range []string{"on the 30 test images", "plain recipe", "start net", "1 of 1 met"} {
+	for _, want := range []string{"on the 30 test images", "plain recipe", "start net", "hand", "1 of 1 met"} {
 		if err != nil || !strings.Contains(string(page), want) {
 			t.Errorf("the search's report lacks %q (%v)", want, err)
 		}
@@ -76,6 +77,7 @@ func TestShrinkStepMistakes(t *testing.T) {
 		"under: 9kB, rate: 0.5":         "4:42: \"rate\" has no effect in a step of kind shrink",
 		"under: 9kB, sparsity: 1e-4":    "4:42: \"sparsity\" has no effect in a step of kind shrink",
 		"under: 9kB, start: cnn-dwpw":   "4:49: step b starts from the model of a; remove start or from",
+		"under: 9kB, beside: [c]":       "4:51: there is no step \"c\"",
 		"under: 9kB, start_epochs: 2":   "4:56: step b: there is no start net to train",
 		"under: 9kB, time: soon":        "4:48: step b: \"soon\" is no time",
 		"under: 9kB, kd: none":          "4:3: step b: distillation",

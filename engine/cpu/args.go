@@ -100,6 +100,7 @@ const (
 	kQAvgPool
 	kQPack
 	kQConv
+	kQDepthwisePack
 	kQDepthwise
 	kernelCount
 )
@@ -124,7 +125,7 @@ var kernelNames = [kernelCount]string{
 	"layer_norm", "layer_norm_backward", "norm_total", "group_norm_stats", "group_norm_finish",
 	"group_norm", "group_norm_grad", "group_norm_coef", "group_norm_backward", "pack", "pad", "igemm", "wgrad", "reduce", "rgb_pad", "rgb", "rgb_weight", "wino_weight", "wino_input", "wino", "wino_dy", "wino_grad", "wino_grad_weight", "depthwise", "depthwise_data",
 	"depthwise_weight", "adam", "sgd", "mix", "sumsq", "clip", "chain",
-	"quantize", "dequantize", "lookup", "qadd", "qmul", "qconcat", "qflatten", "qmaxpool", "qavgpool", "qpack", "qconv", "qdepthwise",
+	"quantize", "dequantize", "lookup", "qadd", "qmul", "qconcat", "qflatten", "qmaxpool", "qavgpool", "qpack", "qconv", "qdepthwise_pack", "qdepthwise",
 }
 
 // The arguments of the kernels, field for field as in args.h, where they

@@ -125,7 +125,9 @@ var kernels = [2 * kernelCount]func(args ptr, task int64){
 	nil, // no chain: see compiled
 	quantize, dequantize, lookup, qadd, qmul, qconcat, qflatten, qmaxPool, qavgPool,
 	nil, // no qpack: see compiled
-	qconv, qdepthwise,
+	qconv,
+	nil, // nor qdepthwise_pack
+	qdepthwise,
 
 	kernelCount + kWiden:  widen[half.BFloat16],
 	kernelCount + kNarrow: narrow[half.BFloat16],

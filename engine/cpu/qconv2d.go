@@ -20,10 +20,11 @@ func init() {
 
 // A qconvolution is a convolution of codes.
 type qconvolution struct {
-	args  qconvArgs
-	wide  bool // not depthwise: its weights are packed
-	tasks int
-	bytes int // of the packed weights, at most
+	args      qconvArgs
+	run, pack kernelID
+	tasks     int
+	packs     int // tasks of pack
+	bytes     int // of the packed weights, at most
 }
 
 const (
@@ -31,7 +32,7 @@ const (
 	qblockBytes  = 1 << 20 // of the rows that a task gathers, in int16, unless they are few
 	qtasks       = 8       // at least, where there is enough to do
 	qblockPixels = 6       // that are computed together
-	qwindow      = 512     // taps of a depthwise convolution whose sums floats hold
+	qwindow      = 512     // taps of a depthwise kernel, at most
 	qrowsBytes   = 3 << 20 // of the rows that a task copies, of the scratch memory of a thread
 )
 
@@ -51,13 +52,11 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	if op.Float {
 		a.floats = 1
 	}
-	if g.depthwise() && g.kh*g.kw <= qwindow {
-		var tasks int64
-		a.block, tasks = spreadRows(g.n*g.oh, g.ow*g.c)
-		q.tasks = int(tasks)
+	if g.depthwise() && g.kh*g.kw <= qwindow && g.w*g.c <= qrowsBytes {
+		q.depthwise(g)
 		return q
 	}
-	q.wide = true
+	q.run, q.pack, q.packs = kQConv, kQPack, g.groups
 	if g.kh*g.kw == 1 && g.pad == (engine.Pads{}) && g.cg%4 == 0 {
 		a.way = qdirect
 	}
@@ -83,6 +82,19 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	return q
 }
 
+// depthwise cuts a depthwise convolution into tasks of some rows, of an even number
+// where two are computed together.
+func (c *qconvolution) depthwise(g geometry) {
+	rows, _ := spreadRows(g.n*g.oh, g.ow*g.c)
+	if g.stride[0] == 1 {
+		rows += rows % 2
+	}
+	c.args.block = rows
+	c.run, c.pack, c.packs = kQDepthwise, kQDepthwisePack, ceilDiv(g.c, 4)
+	c.tasks = ceilDiv(g.n*g.oh, int(rows))
+	c.bytes = 4 * ceilDiv(g.c, 16) * 16 * (1 + 2*g.kw*ceilDiv(g.kh, 4))
+}
+
 // copiedRows returns the bytes, at most, of the rows of x that a block of pixels reads,
 // with their padding, in int16.
 func copiedRows(g geometry, block int) int {
@@ -94,21 +106,17 @@ func copiedRows(g geometry, block int) int {
 
 // pushPack enqueues the packing of weights and biases.
 func (c *qconvolution) pushPack(q *queue, in []engine.Tensor, packed unsafe.Pointer) {
-	if compiled && c.wide {
+	if compiled {
 		a := c.args
 		a.w, a.bias, a.packed = at(in[1]), at(in[2]), packed
-		push(q, kQPack, int(a.groups), a)
+		push(q, c.pack, c.packs, a)
 	}
 }
 
 func (c *qconvolution) push(q *queue, in, out []engine.Tensor, packed unsafe.Pointer) {
 	a := c.args
 	a.x, a.w, a.bias, a.m, a.y, a.packed = at(in[0]), at(in[1]), at(in[2]), at(in[3]), at(out[0]), packed
-	if c.wide {
-		push(q, kQConv, c.tasks, a)
-	} else {
-		push(q, kQDepthwise, c.tasks, a)
-	}
+	push(q, c.run, c.tasks, a)
 }
 
 func (c *qconvolution) kernel() *kernel {
@@ -116,7 +124,7 @@ func (c *qconvolution) kernel() *kernel {
 		c.pushPack(q, in, ws)
 		c.push(q, in, out, ws)
 	}}
-	if compiled && c.wide {
+	if compiled {
 		k.ws = c.bytes
 		k.once = &preparation{
 			inputs: []int{1, 2}, bytes: c.bytes, prepare: c.pushPack,

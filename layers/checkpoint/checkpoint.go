@@ -12,6 +12,9 @@
 // counters and scalars as they are:
 //
 //	affine8          U8 codes, one range a tensor
+//	affine4-block    U8, two codes of 4 bits in each, one range for 64 weights that
+//	                 follow each other in an output channel, for tensors of two axes
+//	                 or more; else F32
 //	affine8-channel  U8 codes, one range an output channel, for tensors of two
 //	                 or more axes; vectors in F32
 //	float16          F16; F32 where a value is beyond ±65504

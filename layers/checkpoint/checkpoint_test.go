@@ -70,10 +70,12 @@ func save(t *testing.T, c *Checkpoint) (path string, size int64) {
 // from the package under test.
 func quantized(e layers.Entry, quant string) []float32 {
 	out := slices.Clone(e.Data)
-	n := len(out)
+	n, levels := len(out), 255.0
 	switch {
-	case quant == Float32 || len(e.Shape) == 0, quant == Affine8PerChannel && len(e.Shape) == 1:
+	case quant == Float32 || len(e.Shape) == 0, (quant == Affine8PerChannel || quant == Affine4Block) && len(e.Shape) == 1:
 		return out
+	case quant == Affine4Block:
+		n, levels = len(out)/e.Shape[0], 15
 	case quant == Float16:
 		for i, v := range out {
 			out[i] = half.ToFloat16(v).Float32()
@@ -82,12 +84,18 @@ func quantized(e layers.Entry, quant string) []float32 {
 	case quant == Affine8PerChannel && len(e.Shape) > 1:
 		n = len(out) / e.Shape[0]
 	}
-	for part := range slices.Chunk(out, n) {
-		lo, hi := float64(slices.Min(part)), float64(slices.Max(part))
-		for i, v := range part {
-			if hi > lo {
-				q := math.RoundToEven((float64(v) - lo) / (hi - lo) * 255)
-				part[i] = float32(q/255*(hi-lo) + lo)
+	for row := range slices.Chunk(out, n) {
+		each := n
+		if quant == Affine4Block {
+			each = 64
+		}
+		for part := range slices.Chunk(row, each) {
+			lo, hi := float64(slices.Min(part)), float64(slices.Max(part))
+			for i, v := range part {
+				if hi > lo {
+					q := math.RoundToEven((float64(v) - lo) / (hi - lo) * levels)
+					part[i] = float32(q/levels*(hi-lo) + lo)
+				}
 			}
 		}
 	}
@@ -96,7 +104,7 @@ func quantized(e layers.Entry, quant string) []float32 {
 
 func TestRoundTrip(t *testing.T) {
 	for name, a := range checkpointtest.Architectures() {
-		for _, quant := range []string{Float32, Affine8, Affine8PerChannel, Float16} {
+		for _, quant := range []string{Float32, Affine8, Affine8PerChannel, Affine4Block, Float16} {
 			t.Run(name+"/"+quant, func(t *testing.T) {
 				want, m := sample(t, a, quant)
 				full := checkpointtest.State(t, m, 5)
@@ -133,12 +141,12 @@ func TestRoundTrip(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	sizes := make(map[string]int64)
-	for _, quant := range []string{Float32, Affine8, Affine8PerChannel, Float16} {
+	for _, quant := range []string{Float32, Affine8, Affine8PerChannel, Affine4Block, Float16} {
 		c, _ := sample(t, layers.Arch{Family: "cnn-dwpw", Classes: 11}, quant)
 		_, sizes[quant] = save(t, c)
 	}
 	full := float64(sizes[Float32])
-	for quant, limit := range map[string]float64{Affine8: 0.27, Affine8PerChannel: 0.30, Float16: 0.52} {
+	for quant, limit := range map[string]float64{Affine8: 0.27, Affine8PerChannel: 0.30, Affine4Block: 0.20, Float16: 0.52} {
 		if share := float64(sizes[quant]) / full; share > limit {
 			t.Errorf("%s: %d bytes are %.3f of %d, want %.2f at most", quant, sizes[quant], share, sizes[Float32], limit)
 		}

@@ -17,9 +17,9 @@ import (
 // Float16, tensors with a value beyond ±65504.
 func Quantize(s layers.StateDict, scheme string) (layers.StateDict, error) {
 	switch scheme {
-	case Float32, Affine8, Affine8PerChannel, Float16:
+	case Float32, Affine8, Affine8PerChannel, Affine4Block, Float16:
 	default:
-		return nil, fmt.Errorf("unknown scheme %q; it is one of %q, %q, %q, or empty for 32 bits", scheme, Affine8, Affine8PerChannel, Float16)
+		return nil, fmt.Errorf("unknown scheme %q; it is one of %q, %q, %q, %q, or empty for 32 bits", scheme, Affine8, Affine8PerChannel, Affine4Block, Float16)
 	}
 	out := make(layers.StateDict, len(s))
 	for i, e := range s {
@@ -64,9 +64,15 @@ func encode(e *layers.Entry, scheme string) (err error) {
 		c.Encoding = layers.Encoding{Rule: layers.MinMax, Bits: 8, PerChannel: true}
 		var lo, hi []float32
 		c.Bytes, lo, hi, err = affine.EncodeChannels8(e.Data, e.Shape[0])
-		for i := range lo {
-			c.Ranges = append(c.Ranges, float64(lo[i]), float64(hi[i]))
+		c.Ranges = pairs(lo, hi)
+	case Affine4Block:
+		if len(e.Shape) == 1 {
+			return nil
 		}
+		c.Encoding = layers.Encoding{Rule: layers.MinMax, Bits: 4, Block: block}
+		var lo, hi []float32
+		c.Bytes, lo, hi, err = affine.EncodeBlocks4(e.Data, e.Shape[0], block)
+		c.Ranges = pairs(lo, hi)
 	default:
 		return nil
 	}
@@ -78,6 +84,19 @@ func encode(e *layers.Entry, scheme string) (err error) {
 	return err
 }
 
+// block is the size of the blocks of Affine4Block: with two ends of 32 bits a block, a
+// weight takes 5 bits.
+const block = 64
+
+// pairs returns (min, max) after (min, max).
+func pairs(lo, hi []float32) []float64 {
+	var out []float64
+	for i := range lo {
+		out = append(out, float64(lo[i]), float64(hi[i]))
+	}
+	return out
+}
+
 // decode returns the numbers that codes stand for.
 func decode(c *layers.Codes, shape []int) ([]float32, error) {
 	n := product(shape)
@@ -87,7 +106,7 @@ func decode(c *layers.Codes, shape []int) ([]float32, error) {
 	if c.Encoding.Rule == layers.Scaled {
 		return decodeScaled(c, shape)
 	}
-	if want := n * c.Encoding.Bits / 8; len(c.Bytes) != want {
+	if want := (n*c.Encoding.Bits + 7) / 8; len(c.Bytes) != want {
 		return nil, fmt.Errorf("%d bytes of codes for %d values, %d are needed", len(c.Bytes), n, want)
 	}
 	out := make([]float32, n)
@@ -98,12 +117,21 @@ func decode(c *layers.Codes, shape []int) ([]float32, error) {
 	if c.Encoding.PerChannel {
 		ranges = shape[0]
 	}
+	if c.Encoding.Block > 0 {
+		if len(shape) < 2 || shape[0] < 1 {
+			return nil, fmt.Errorf("a tensor of %v has no blocks", shape)
+		}
+		ranges = affine.BlocksOf(n, shape[0], c.Encoding.Block)
+	}
 	if len(c.Ranges) != 2*ranges {
 		return nil, fmt.Errorf("it has %d ends of ranges, %d are needed", len(c.Ranges), 2*ranges)
 	}
 	lo, hi := make([]float64, ranges), make([]float64, ranges)
 	for i := range lo {
 		lo[i], hi[i] = c.Ranges[2*i], c.Ranges[2*i+1]
+	}
+	if c.Encoding.Block > 0 {
+		return out, affine.DecodeBlocks4(c.Bytes, shape[0], c.Encoding.Block, lo, hi, out)
 	}
 	return out, affine.DecodeChannels8(c.Bytes, lo, hi, out)
 }
@@ -180,7 +208,7 @@ func Scheme(s layers.StateDict) string {
 	if slices.ContainsFunc(s, func(e layers.Entry) bool { return e.Encoding().Rule == layers.Scaled }) {
 		return Quantized
 	}
-	for _, scheme := range []string{Affine8, Affine8PerChannel, Float16} {
+	for _, scheme := range []string{Affine8, Affine8PerChannel, Affine4Block, Float16} {
 		if !slices.ContainsFunc(s, func(e layers.Entry) bool { return !stored(&e, scheme) }) {
 			return scheme
 		}
@@ -197,6 +225,8 @@ func stored(e *layers.Entry, scheme string) bool {
 		want = layers.Encoding{Rule: layers.MinMax, Bits: 8}
 	case scheme == Affine8PerChannel && !vector:
 		want = layers.Encoding{Rule: layers.MinMax, Bits: 8, PerChannel: true}
+	case scheme == Affine4Block && !vector:
+		want = layers.Encoding{Rule: layers.MinMax, Bits: 4, Block: block}
 	case scheme == Float16 && !slices.ContainsFunc(e.Data, half.Overflows):
 		want = layers.Encoding{Rule: layers.Half, Bits: 16}
 	}

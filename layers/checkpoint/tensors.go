@@ -7,6 +7,7 @@ import (
 
 	"github.com/potstill/potstill/engine"
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/affine"
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 
@@ -18,6 +19,9 @@ const (
 	Affine8           = "affine8"
 	Affine8PerChannel = "affine8-channel"
 	Float16           = "float16"
+	// Affine4Block has 4-bit codes with one range for each Block weights of an output
+	// channel, and vectors in full.
+	Affine4Block = "affine4-block"
 	// Mixed is what Scheme says of a state that is stored in none of these.
 	Mixed = "mixed"
 	// Quantized is what Scheme says of a state with weights in codes of the net's own
@@ -83,7 +87,11 @@ func (p *packer) add(e *layers.Entry) {
 	case c.Encoding.Rule == layers.Half: // the type of the tensor says it
 		p.tensors = append(p.tensors, safetensors.FromFloat16Bits(e.Name, e.Shape, words(c.Bytes)))
 	default:
-		p.tensors = append(p.tensors, safetensors.FromUint8(e.Name, e.Shape, c.Bytes))
+		shape := e.Shape
+		if c.Encoding.Bits < 8 {
+			shape = []int{len(c.Bytes)}
+		}
+		p.tensors = append(p.tensors, safetensors.FromUint8(e.Name, shape, c.Bytes))
 		p.code(e.Name, c)
 	}
 }
@@ -217,8 +225,11 @@ func (u *unpacker) entry(t *safetensors.Tensor, slot *layers.Slot) (e layers.Ent
 	case t.DType == safetensors.F16:
 		e.Codes = &layers.Codes{Encoding: layers.Encoding{Rule: layers.Half, Bits: 16}, Bytes: t.Data}
 	case t.DType == safetensors.U8:
-		if e.Codes, err = u.codes(t); err != nil {
+		if e.Codes, err = u.codes(t, slot.Shape()); err != nil {
 			return e, err
+		}
+		if e.Codes.Encoding.Bits < 8 {
+			e.Shape = slot.Shape()
 		}
 	default:
 		e.Data, err = safetensors.Float32s(t)
@@ -228,8 +239,9 @@ func (u *unpacker) entry(t *safetensors.Tensor, slot *layers.Slot) (e layers.Ent
 	return e, err
 }
 
-// codes returns the codes of a tensor, and takes its ranges.
-func (u *unpacker) codes(t *safetensors.Tensor) (*layers.Codes, error) {
+// codes returns the codes of a tensor, which has the given shape when it is decoded, and
+// takes its ranges.
+func (u *unpacker) codes(t *safetensors.Tensor, shape []int) (*layers.Codes, error) {
 	at := slices.IndexFunc(u.codings, func(c coding) bool { return slices.Contains(c.Tensors, t.Name) })
 	if at < 0 {
 		at = slices.IndexFunc(u.codings, func(c coding) bool { return c.Tensors == nil })
@@ -244,6 +256,12 @@ func (u *unpacker) codes(t *safetensors.Tensor) (*layers.Codes, error) {
 			return nil, fmt.Errorf("a scalar has no channels with ranges")
 		}
 		n = 2 * t.Shape[0]
+	}
+	if c.Block > 0 {
+		if len(t.Shape) != 1 || len(shape) < 2 || shape[0] < 1 {
+			return nil, fmt.Errorf("it is %v and stands for %v: codes in blocks are a list, of a tensor of two axes or more", t.Shape, shape)
+		}
+		n = 2 * affine.BlocksOf(product(shape), shape[0], c.Block)
 	}
 	if len(u.ranges[c.Ranges]) < n {
 		return nil, fmt.Errorf("%s has no range for it", c.Ranges)

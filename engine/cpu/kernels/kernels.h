@@ -38,10 +38,10 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(depthwise) X(depthwise_data) X(depthwise_weight)                           \
   X(adam) X(sgd) X(mix) X(sumsq) X(clip) X(chain)                              \
   X(quantize) X(dequantize) X(lookup) X(qadd) X(qmul) X(qconcat) X(qflatten)   \
-  X(qmaxpool) X(qavgpool) X(qpack) X(qconv) X(qdepthwise)
+  X(qmaxpool) X(qavgpool) X(qpack) X(qconv) X(qdepthwise_pack) X(qdepthwise)
 
 // The kernels that are there with VNNI, too.
-#define PS_VNNI_KERNELS(X) X(qpack) X(qconv)
+#define PS_VNNI_KERNELS(X) X(qpack) X(qconv) X(qdepthwise_pack) X(qdepthwise)
 
 // The kernels that are there for activations in bfloat16 too, under the number
 // behind the last of PS_KERNELS that they have in it.

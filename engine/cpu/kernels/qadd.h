@@ -1,20 +1,29 @@
 // Sums and products of two tensors of codes: engine.QAdd and QMul have the formulas.
 
+// n codes of x and of b at i, as numbers in steps of y, added.
+INLINE vf qadd_sum(const codes_args *a, int64_t i, int64_t n, vi xzero, vi bzero, vf mx, vf mb) {
+  vf u = as_floats(load_codes((const uint8_t *)a->x + i, n) - xzero) * mx;
+  vf v = as_floats(load_codes((const uint8_t *)a->b + i, n) - bzero) * mb;
+  ROUNDED(u);
+  ROUNDED(v);
+  return u + v;
+}
+
 static void qadd(const void *args, int64_t task) {
   const codes_args *a = args;
   TASK_RANGE(lo, hi, task, a->each, a->n);
-  const uint8_t *x = a->x, *b = a->b;
   uint8_t *y = a->y;
   const qcoder coder = CODER(a);
   const vi xzero = splat_int((int32_t)a->xzero), bzero = splat_int((int32_t)a->bzero);
   const vf mx = splat(a->m), mb = splat(a->mb);
-  for (int64_t i = lo; i < hi; i += VL) {
-    vf u = as_floats(load_codes(x + i, hi - i) - xzero) * mx;
-    vf v = as_floats(load_codes(b + i, hi - i) - bzero) * mb;
-    ROUNDED(u);
-    ROUNDED(v);
-    store_codes(y + i, hi - i, codes_of(&coder, u + v));
+  int64_t i = lo;
+  for (; i + 4 * VL <= hi; i += 4 * VL) {
+    vf v[4];
+    uint8_t *to[4];
+    for (int k = 0; k < 4; k++) v[k] = qadd_sum(a, i + k * VL, VL, xzero, bzero, mx, mb), to[k] = y + i + k * VL;
+    store_four(to, &coder, v, 1);
   }
+  for (; i < hi; i += VL) store_codes(y + i, hi - i, codes_of(&coder, qadd_sum(a, i, hi - i, xzero, bzero, mx, mb)));
 }
 
 // A task: some of the n rows of c codes; `pixels` rows have one row of b.

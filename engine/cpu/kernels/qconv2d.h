@@ -193,8 +193,27 @@ INLINE void qtile(const qconv_args *a, const int R, const int N, const qpixels *
     return;
   }
   uint8_t *y = (uint8_t *)a->y + pixel * each + at;
-  for (int r = 0; r < R && r < keep; r++, y += each)
-    for (int n = 0; n < N; n++) store_codes(y + n * VL, left - n * VL, codes_of(&coder, as_floats(acc[r][n]) * m[n]));
+  if (keep < R || left < N * VL) {
+    for (int r = 0; r < R && r < keep; r++, y += each)
+      for (int n = 0; n < N; n++) store_codes(y + n * VL, left - n * VL, codes_of(&coder, as_floats(acc[r][n]) * m[n]));
+    return;
+  }
+#pragma GCC unroll 8
+  for (int k = 0; k + 4 <= R * N; k += 4) {
+    vf four[4];
+    uint8_t *to[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; i++) {
+      const int r = (k + i) / N, n = (k + i) % N;
+      four[i] = as_floats(acc[r][n]) * m[n], to[i] = y + r * each + n * VL;
+    }
+    store_four(to, &coder, four, N == 4);
+  }
+#pragma GCC unroll 4
+  for (int k = R * N / 4 * 4; k < R * N; k++) {
+    const int r = k / N, n = k % N;
+    store_codes(y + r * each + n * VL, VL, codes_of(&coder, as_floats(acc[r][n]) * m[n]));
+  }
 }
 
 // N vectors from vector v on of all pixels, R at a time.

@@ -64,11 +64,12 @@ INLINE vi splat_int(int32_t x) { return x - (vi){0}; }
 // knows, change their arguments.
 typedef struct {
   vf least, most;
-  vi zero;
+  vi zero, zeros, lows; // zeros in words of 16 bits, lows in bytes
 } qcoder;
 
 INLINE qcoder coder_of(int64_t lo, int64_t hi, int64_t zero) {
-  return (qcoder){splat((float)(lo - zero)), splat((float)(hi - zero)), splat_int((int32_t)zero)};
+  return (qcoder){splat((float)(lo - zero)), splat((float)(hi - zero)), splat_int((int32_t)zero), splat_int((int32_t)(zero * 0x10001)),
+                  splat_int((int32_t)((uint32_t)lo * 0x1010101u))};
 }
 #define CODER(a) coder_of((a)->lo, (a)->hi, (a)->yzero)
 
@@ -89,6 +90,48 @@ INLINE vi codes_of(const qcoder *c, vf v) {
 #endif
 }
 
+// Stores the codes of four vectors at four places, which follow each other where
+// `together`. On x86-64 the vectors are packed with saturation, so that there is nothing
+// to bound below before that: the least integer becomes code 0, and this the least code.
+// It is also what a NaN is converted to, which the minimum lets through.
+INLINE void store_four(uint8_t *const y[4], const qcoder *c, const vf v[4], const int together) {
+#if defined(PS_MASK_AVX512)
+  __m512i q[4];
+  for (int i = 0; i < 4; i++) q[i] = _mm512_cvtps_epi32(_mm512_min_ps((__m512)c->most, (__m512)v[i]));
+  const __m512i low = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), (__m512i)c->zeros);
+  const __m512i high = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), (__m512i)c->zeros);
+  const __m512i codes = _mm512_max_epu8(_mm512_packus_epi16(low, high), (__m512i)c->lows);
+  const __m512i b = _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), codes);
+  if (together) {
+    _mm512_storeu_si512(y[0], b);
+    return;
+  }
+  _mm_storeu_si128((__m128i *)y[0], _mm512_castsi512_si128(b));
+  _mm_storeu_si128((__m128i *)y[1], _mm512_extracti32x4_epi32(b, 1));
+  _mm_storeu_si128((__m128i *)y[2], _mm512_extracti32x4_epi32(b, 2));
+  _mm_storeu_si128((__m128i *)y[3], _mm512_extracti32x4_epi32(b, 3));
+#elif defined(PS_MASK_AVX2)
+  __m256i q[4];
+  for (int i = 0; i < 4; i++) q[i] = _mm256_cvtps_epi32(_mm256_min_ps((__m256)c->most, (__m256)v[i]));
+  const __m256i low = _mm256_adds_epi16(_mm256_packs_epi32(q[0], q[1]), (__m256i)c->zeros);
+  const __m256i high = _mm256_adds_epi16(_mm256_packs_epi32(q[2], q[3]), (__m256i)c->zeros);
+  const __m256i codes = _mm256_max_epu8(_mm256_packus_epi16(low, high), (__m256i)c->lows);
+  const __m256i b = _mm256_permutevar8x32_epi32(codes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  if (together) {
+    _mm256_storeu_si256((__m256i *)y[0], b);
+    return;
+  }
+  const __m128i first = _mm256_castsi256_si128(b), second = _mm256_extracti128_si256(b, 1);
+  _mm_storel_epi64((__m128i *)y[0], first);
+  _mm_storeh_pd((double *)y[1], _mm_castsi128_pd(first));
+  _mm_storel_epi64((__m128i *)y[2], second);
+  _mm_storeh_pd((double *)y[3], _mm_castsi128_pd(second));
+#else
+  (void)together;
+  for (int i = 0; i < 4; i++) store_codes(y[i], VL, codes_of(c, v[i]));
+#endif
+}
+
 static void quantize(const void *args, int64_t task) {
   const codes_args *a = args;
   TASK_RANGE(lo, hi, task, a->each, a->n);
@@ -96,7 +139,14 @@ static void quantize(const void *args, int64_t task) {
   uint8_t *y = a->y;
   const qcoder coder = CODER(a);
   const vf m = splat(a->m);
-  for (int64_t i = lo; i < hi; i += VL) store_codes(y + i, hi - i, codes_of(&coder, load_n(x + i, hi - i) / m));
+  int64_t i = lo;
+  for (; i + 4 * VL <= hi; i += 4 * VL) {
+    vf v[4];
+    uint8_t *to[4];
+    for (int k = 0; k < 4; k++) v[k] = load(x + i + k * VL) / m, to[k] = y + i + k * VL;
+    store_four(to, &coder, v, 1);
+  }
+  for (; i < hi; i += VL) store_codes(y + i, hi - i, codes_of(&coder, load_n(x + i, hi - i) / m));
 }
 
 static void dequantize(const void *args, int64_t task) {

@@ -8,6 +8,7 @@
 #include "nearest.h"
 #include "quantize.h"
 #include "qconv2d.h"
+#include "qdepthwise.h"
 
 #define ENTRY(name) name,
 const ps_kernel PS_TABLE[] = {PS_VNNI_KERNELS(ENTRY)};

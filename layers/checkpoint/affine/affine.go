@@ -146,8 +146,14 @@ func Decode16(codes []uint16, dst []float32) error {
 	return nil
 }
 
-// encode8 writes the codes of w to the equally long codes and returns the range.
+// encode8 is encode in 8 bits.
 func encode8(codes []uint8, w []float32) (min, max float32, err error) {
+	return encode(codes, w, levels)
+}
+
+// encode writes the codes of w, from 0 to levels, to the equally long codes and returns
+// the range.
+func encode(codes []uint8, w []float32, levels float64) (min, max float32, err error) {
 	if len(w) == 0 {
 		return 0, 0, nil
 	}
@@ -177,10 +183,14 @@ func encode8(codes []uint8, w []float32) (min, max float32, err error) {
 // decode8 decodes onto a range that has been checked. The conversion of the
 // product forbids a fused multiply-add, which would round differently.
 func decode8(codes []uint8, lo, max float64, dst []float32) {
-	span := max - lo
 	for i, q := range codes {
-		dst[i] = float32(float64(float64(q)/levels*span) + lo)
+		dst[i] = decode1(q, lo, max, levels)
 	}
+}
+
+// decode1 decodes one code, from 0 to levels.
+func decode1(q uint8, lo, max, levels float64) float32 {
+	return float32(float64(float64(q)/levels*(max-lo)) + lo)
 }
 
 // perChannel returns how many of n weights each channel has.

@@ -164,7 +164,7 @@ func tensors(s layers.StateDict) []named.Tensor {
 		case c == nil:
 		case c.Encoding.Rule == layers.Half:
 			t.DType = "float16"
-		case c.Encoding.Rule == layers.MinMax && !c.Encoding.PerChannel:
+		case c.Encoding.Rule == layers.MinMax && c.Encoding.Bits == 8 && !c.Encoding.PerChannel:
 			t.Coded, t.Codes, t.Min, t.Max = true, c.Bytes, c.Ranges[0], c.Ranges[1]
 		}
 		out = append(out, t)

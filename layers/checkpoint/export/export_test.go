@@ -18,7 +18,7 @@ import (
 	"github.com/potstill/potstill/layers/checkpoint/safetensors"
 )
 
-var quants = []string{checkpoint.Float32, checkpoint.Affine8, checkpoint.Affine8PerChannel, checkpoint.Float16}
+var quants = []string{checkpoint.Float32, checkpoint.Affine8, checkpoint.Affine8PerChannel, checkpoint.Affine4Block, checkpoint.Float16}
 
 // sample returns a checkpoint whose state is what its quantization can hold.
 func sample(t *testing.T, a layers.Arch, quant string) *checkpoint.Checkpoint {

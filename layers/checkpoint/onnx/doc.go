@@ -40,13 +40,12 @@
 //
 // Weights8 keeps the codes of a file with weights alone in 8 bits, to the bit, as uint8.
 // ONNX decodes w = s·(q-z) with an integer z, the zero point; these codes have a real one,
-// w = s·q + lo (package affine), so that DequantizeLinear and Add decode them. A model
+// w = s·q + lo (package affine), so that Cast, Mul and Add decode them. A model
 // that is not stored in 8 bits gets the codes of the scheme "affine8-channel". A folded
 // BatchNorm scales s and lo alone; where its factor is negative the codes are
 // complemented. Activations are float32, the logits those of the decoded model, and
-// nothing needs calibration. ONNX Runtime decodes at every run, which costs more than
-// the net itself, unless its session option session.disable_quant_qdq = "1" lets it
-// decode once.
+// nothing needs calibration. ONNX Runtime decodes once, when it loads the file:
+// constants are folded, which it would not do behind a DequantizeLinear.
 //
 // # Metadata
 //

@@ -220,15 +220,15 @@ func (x *exporter) codes(w *weights) (string, error) {
 			}
 		}
 	}
-	wide := make([]int, len(w.shape)) // [O,1,1,1], to be added to each channel
+	wide := make([]int, len(w.shape)) // [O,1,1,1], of each channel
 	for i := range wide {
 		wide[i] = 1
 	}
 	wide[0] = o
 	name := x.unique(w.name)
-	scaled := x.unique(name + ".scaled")
-	in := []string{x.tensor(name+".codes", typeUint8, w.shape, codes), x.float(name+".scale", []int{o}, scale...)}
-	x.node(node{op: "DequantizeLinear", name: scaled, in: in, out: scaled, attrs: []attr{intAttr("axis", 0)}})
+	cast, scaled := x.unique(name+".cast"), x.unique(name+".scaled")
+	x.node(node{op: "Cast", name: cast, in: []string{x.tensor(name+".codes", typeUint8, w.shape, codes)}, out: cast, attrs: []attr{intAttr("to", typeFloat)}})
+	x.node(node{op: "Mul", name: scaled, in: []string{cast, x.float(name+".scale", wide, scale...)}, out: scaled})
 	x.node(node{op: "Add", name: name, in: []string{scaled, x.float(name+".offset", wide, offset...)}, out: name})
 	return name, nil
 }

@@ -22,7 +22,7 @@ type array struct {
 
 // fromTensor takes a tensor of a file over.
 func fromTensor(t *onnxread.Tensor) *array {
-	ints := t.Int != nil || t.Float == nil && named.Size(t.DType) > 0 && isInteger(t.DType)
+	ints := t.Int != nil || t.Float == nil && isInteger(t.DType)
 	return &array{name: t.Name, shape: t.Shape, f: t.Float, i: t.Int, ints: ints, dtype: t.DType}
 }
 
@@ -31,7 +31,7 @@ func isInteger(dtype string) bool {
 	case "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool":
 		return true
 	}
-	return false
+	return codeTypes[dtype].bits > 0
 }
 
 // len returns the number of elements.

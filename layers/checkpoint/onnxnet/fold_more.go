@@ -128,7 +128,7 @@ func foldClip(f *folder, n *onnxread.Node, _ int, in []*array) (*array, error) {
 }
 
 // foldDequantize decodes the codes of a constant: y = (x-zero)·scale, with one
-// scale for all or one for each element of an axis.
+// scale for all, or one for each element of an axis or for each block along it.
 func foldDequantize(f *folder, n *onnxread.Node, _ int, in []*array) (*array, error) {
 	if err := needs(in, 2); err != nil {
 		return nil, err
@@ -137,11 +137,11 @@ func foldDequantize(f *folder, n *onnxread.Node, _ int, in []*array) (*array, er
 	if len(in) > 2 {
 		zero = in[2]
 	}
-	if n.Int("block_size", 0) != 0 {
-		return nil, fmt.Errorf("codes in blocks are not read")
-	}
 	if !in[0].ints {
 		return nil, fmt.Errorf("its codes are floats")
+	}
+	if block := n.Int("block_size", 0); block != 0 {
+		return f.dequantizedBlocks(in[0], in[1], zero, n.Int("axis", 1), block)
 	}
 	return f.dequantized(in[0], in[1], zero, n.Int("axis", 1))
 }
@@ -166,9 +166,9 @@ func (f *folder) dequantized(x, scale, zero *array, axis int) (*array, error) {
 		return nil, err
 	}
 	out := &array{name: x.name, shape: x.shape, f: make([]float32, x.len())}
-	if x.dtype == "int8" || x.dtype == "uint8" {
+	if t := codeTypes[x.dtype]; t.bits > 0 {
 		if k, err := codingOf(scale, zero, axis); err == nil {
-			k.signed = x.dtype == "int8"
+			k.signed, k.bits = t.signed, t.bits
 			out.coding = k.centered()
 		}
 	}
@@ -179,6 +179,36 @@ func (f *folder) dequantized(x, scale, zero *array, axis int) (*array, error) {
 			v -= zero.int(c)
 		}
 		out.f[k] = float32(v) * float32(scale.at(c))
+	}
+	return out, nil
+}
+
+// dequantizedBlocks decodes the codes x, of which as many as a block has share a scale
+// along the axis; zero may be nil.
+func (f *folder) dequantizedBlocks(x, scale, zero *array, axis, block int) (*array, error) {
+	axis, err := axisOf(axis, len(x.shape))
+	if err != nil {
+		return nil, err
+	}
+	want := slices.Clone(x.shape)
+	if block > 0 {
+		want[axis] = (want[axis] + block - 1) / block
+	}
+	if block < 1 || !slices.Equal(scale.shape, want) || zero != nil && zero.len() != scale.len() {
+		return nil, fmt.Errorf("scales of the shape %v for codes of the shape %v in blocks of %d", scale.shape, x.shape, block)
+	}
+	if err := f.take(x.len()); err != nil {
+		return nil, err
+	}
+	out := &array{name: x.name, shape: x.shape, f: make([]float32, x.len())}
+	each := volume(x.shape[axis+1:])
+	for k := range out.f {
+		at := (k/each/x.shape[axis]*want[axis]+k/each%x.shape[axis]/block)*each + k%each
+		v := x.int(k)
+		if zero != nil {
+			v -= zero.int(at)
+		}
+		out.f[k] = float32(v) * float32(scale.at(at))
 	}
 	return out, nil
 }

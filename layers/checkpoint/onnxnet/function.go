@@ -27,7 +27,8 @@ const (
 // operators have their weights; or where they cannot be, parts of the image.
 //
 // A tensor of up to four axes is laid on batch, channels, height and width: as
-// [N,C,H,W] if that can be held, else in another order.
+// [N,C,H,W] if that can be held, else in another order. A first input of codes, of an
+// operator on codes, is the image that these stand for; outputs may be codes too.
 func Evaluate(ctx context.Context, b engine.Backend, m *onnxread.Model, inputs []*onnxread.Tensor) (outputs []*onnxread.Tensor, how Arithmetic, err error) {
 	if len(inputs) != len(m.Inputs) {
 		return nil, 0, named.Refused("", "%d inputs for a model of %d", len(inputs), len(m.Inputs))
@@ -56,7 +57,7 @@ type placement struct {
 
 // placements returns those to be tried, the likeliest first.
 func placements(m *onnxread.Model, inputs []*onnxread.Tensor) []placement {
-	if len(inputs) == 0 || inputs[0].Float == nil {
+	if constantInputs(m, inputs) {
 		return []placement{{}}
 	}
 	orders := map[int][]string{
@@ -67,7 +68,7 @@ func placements(m *onnxread.Model, inputs []*onnxread.Tensor) []placement {
 	if len(m.Nodes) > 1 {
 		orders = orders[:min(len(orders), 2)]
 	}
-	same := len(inputs) > 1
+	same := len(inputs) > 1 && inputs[0].Float != nil
 	for _, t := range inputs[1:] {
 		same = same && t.Float != nil && slices.Equal(t.Shape, inputs[0].Shape)
 	}
@@ -84,6 +85,52 @@ func placements(m *onnxread.Model, inputs []*onnxread.Tensor) []placement {
 		return []placement{{}}
 	}
 	return out
+}
+
+// constantInputs reports whether there is no image among the inputs: numbers, or codes
+// that an operator on codes reads.
+func constantInputs(m *onnxread.Model, inputs []*onnxread.Tensor) bool {
+	return len(inputs) == 0 || inputs[0].Float == nil && codesReader(m) == nil
+}
+
+// codesReader returns the operator on codes that reads the first input; nil if there is
+// none. DequantizeLinear is not one: of constants it is folded.
+func codesReader(m *onnxread.Model) *onnxread.Node {
+	for _, n := range m.Nodes {
+		if len(n.In) > 1 && n.In[0] == m.Inputs[0].Name {
+			switch n.Op {
+			case "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger":
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+// imageCoding returns the coding of an image of codes; nil for one of numbers.
+func (f *function) imageCoding() (*coding, error) {
+	if f.inputs[0].Float != nil {
+		return nil, nil
+	}
+	n := codesReader(f.m)
+	constant := func(i int) *array {
+		if i < len(n.In) {
+			return f.t.consts[n.In[i]]
+		}
+		return nil
+	}
+	if n.Op == "QLinearConv" || n.Op == "QLinearMatMul" {
+		k, err := codingOf(constant(1), constant(2), 0)
+		if err != nil {
+			return nil, refused(n, err)
+		}
+		return k, nil
+	}
+	k, err := wholeCodes(constant(2))
+	if err != nil {
+		return nil, refused(n, err)
+	}
+	return k, nil
 }
 
 // A function is a model translated for given inputs.
@@ -104,7 +151,7 @@ func newFunction(m *onnxread.Model, inputs []*onnxread.Tensor, p placement) (*fu
 	for name, t := range m.Constants {
 		all.Constants[name] = t
 	}
-	folded := len(inputs) == 0 || inputs[0].Float == nil
+	folded := constantInputs(m, inputs)
 	if !folded && len(inputs[0].Shape) != len(p.dims) {
 		return nil, named.Refused("", "its input has %d axes; images of up to four are taken", len(inputs[0].Shape))
 	}
@@ -135,9 +182,6 @@ func newFunction(m *onnxread.Model, inputs []*onnxread.Tensor, p placement) (*fu
 		if v.a == nil && v.c == nil {
 			return nil, named.Refused("", "its output %s is not made", named.Plain(out.Name))
 		}
-		if v.a != nil && v.a.coded != nil {
-			return nil, named.Refused("", "its output %s is one of codes", named.Plain(out.Name))
-		}
 		if v.a != nil {
 			own := *v.a
 			v.a = &own
@@ -164,6 +208,10 @@ func (f *function) place() error {
 		axes[i] = whole(d, size[d])
 	}
 	a.axes = axes
+	var err error
+	if a.coded, err = f.imageCoding(); err != nil {
+		return err
+	}
 	f.image = a
 	if !f.p.packed {
 		f.parts = []*act{a}
@@ -205,6 +253,9 @@ func (f *function) run(ctx context.Context, b engine.Backend) (outputs []*onnxre
 		switch {
 		case v.a != nil:
 			out.Shape, out.Float = v.a.shape(), v.a.read(made[v.a.from])
+			if k := v.a.coded; k != nil {
+				out.DType, out.Int, out.Float = k.dtype(), k.codes(out.Float), nil
+			}
 		case v.c.ints:
 			out.DType, out.Shape = "int64", v.c.shape
 			for k := range v.c.len() {
@@ -225,9 +276,12 @@ func (f *function) run(ctx context.Context, b engine.Backend) (outputs []*onnxre
 func (f *function) pixels() []float32 {
 	out := make([]float32, f.image.n*f.image.h*f.image.w*f.image.c)
 	for i, part := range f.parts {
-		at := part.places(f.image.c)
-		for k, p := range at {
-			out[p+i*part.c] = f.inputs[i].Float[k]
+		values := f.inputs[i].Float
+		if part.coded != nil {
+			values = part.coded.numbers(f.inputs[i].Int)
+		}
+		for k, p := range part.places(f.image.c) {
+			out[p+i*part.c] = values[k]
 		}
 	}
 	return out

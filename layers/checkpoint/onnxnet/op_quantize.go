@@ -2,9 +2,11 @@ package onnxnet
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint/named"
 	"github.com/potstill/potstill/layers/checkpoint/onnxread"
 )
 
@@ -12,22 +14,56 @@ import (
 // numbers that they stand for: QuantizeLinear becomes a quantizer (layers.Fake) of the
 // module before it, and DequantizeLinear nothing.
 var quantizeOperators = map[string]operator{"QuantizeLinear": quantizeLinear, "DequantizeLinear": dequantizeLinear, "QLinearConv": qlinearConv,
-	"QLinearMatMul": qlinearMatMul}
+	"QLinearMatMul": qlinearMatMul, "ConvInteger": convInteger, "MatMulInteger": matMulInteger}
 
 // A coding is how numbers are coded: q stands for (q-zero)·scale, with one scale, or
 // one for each element of an axis.
 type coding struct {
 	scale, zero []float32
 	signed      bool
-	bits        int
+	bits        int // of a code; 32 for sums of products of codes
 	axis        int
+}
+
+// dtype is the type of the codes.
+func (k *coding) dtype() string {
+	if k.signed {
+		return fmt.Sprint("int", k.bits)
+	}
+	return fmt.Sprint("uint", k.bits)
+}
+
+// codes returns the codes of numbers that they stand for.
+func (k *coding) codes(numbers []float32) []int64 {
+	q := make([]int64, len(numbers))
+	for i, v := range numbers {
+		q[i] = int64(math.RoundToEven(float64(v)/float64(k.scale[0]))) + int64(k.zero[0])
+	}
+	return q
+}
+
+// numbers returns the numbers that codes stand for.
+func (k *coding) numbers(codes []int64) []float32 {
+	v := make([]float32, len(codes))
+	for i, q := range codes {
+		v[i] = (float32(q) - k.zero[0]) * k.scale[0]
+	}
+	return v
+}
+
+// wholeCodes is the coding of integers that stand for their distance from a zero point.
+func wholeCodes(zero *array) (*coding, error) {
+	return codingOf(&array{shape: []int{}, f: []float32{1}}, zero, 0)
 }
 
 // codingOf returns the coding that constants describe; nil zero points are zeros in
 // uint8.
 func codingOf(scale, zero *array, axis int) (*coding, error) {
-	if scale == nil || len(scale.shape) > 1 || scale.len() == 0 {
+	if scale == nil || scale.len() == 0 {
 		return nil, fmt.Errorf("its scale is no constant")
+	}
+	if len(scale.shape) > 1 {
+		return nil, fmt.Errorf("its numbers have scales for blocks; what is computed of the image has one scale")
 	}
 	k := &coding{bits: 8, axis: axis}
 	for i := range scale.len() {
@@ -42,20 +78,24 @@ func codingOf(scale, zero *array, axis int) (*coding, error) {
 		k.zero = append(k.zero, float32(z))
 	}
 	if zero != nil {
-		switch zero.dtype {
-		case "int8":
-			k.signed = true
-		case "uint8":
-		default:
-			return nil, fmt.Errorf("codes of the type %s; int8 and uint8 are taken", zero.dtype)
+		t := codeTypes[zero.dtype]
+		if t.bits == 0 {
+			return nil, fmt.Errorf("codes of the type %s; integers of 8, 4 and 2 bits are taken", zero.dtype)
 		}
+		k.signed, k.bits = t.signed, t.bits
 	}
 	return k, nil
 }
 
+// codeTypes are the types of codes.
+var codeTypes = map[string]struct {
+	bits   int
+	signed bool
+}{"int8": {8, true}, "uint8": {8, false}, "int4": {4, true}, "uint4": {4, false}, "int2": {2, true}, "uint2": {2, false}}
+
 // equal reports whether two codings are one.
 func (k *coding) equal(o *coding) bool {
-	return slices.Equal(k.scale, o.scale) && slices.Equal(k.zero, o.zero) && k.signed == o.signed
+	return slices.Equal(k.scale, o.scale) && slices.Equal(k.zero, o.zero) && k.signed == o.signed && k.bits == o.bits
 }
 
 // fake returns the quantizer with this coding.
@@ -73,10 +113,11 @@ func (k *coding) along(axis int) *coding {
 	return k
 }
 
-// centered returns the coding of a weight as one of int8, where codes of uint8 lie
-// around 128.
+// centered returns the coding of a weight as a signed one, where codes without a sign
+// lie around the middle, 128 in uint8.
 func (k *coding) centered() *coding {
-	if k.signed || slices.ContainsFunc(k.zero, func(z float32) bool { return z != 128 }) {
+	middle := float32(int(1) << (k.bits - 1))
+	if k.signed || slices.ContainsFunc(k.zero, func(z float32) bool { return z != middle }) {
 		return k
 	}
 	c := *k
@@ -221,4 +262,61 @@ func qlinearMatMul(t *translator, n *onnxread.Node, in []value) ([]value, error)
 		return nil, err
 	}
 	return t.rounded(n, out[0].a, p.y)
+}
+
+// fixDynamic is the way out where a model computes on codes whose ranges are not in it.
+const fixDynamic = "quantize the model with QuantizeLinear and DequantizeLinear (QDQ), or export it in float32 and quantize it here"
+
+// convInteger is the sum of products of codes less their zero points: x, w and these.
+func convInteger(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	return integers(t, n, in, convolution, 0)
+}
+
+// matMulInteger is the product of a matrix of codes and a constant one, as convInteger.
+func matMulInteger(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+	return integers(t, n, in, matMul, 1)
+}
+
+// integers computes an operator on integers as one on numbers: on codes of scale 1, of
+// which the numbers are the integers less the zero point. Others belong to a pattern
+// (graph.scaledProduct), and are refused where that is not there. The outputs are along
+// the given axis of the weight.
+func integers(t *translator, n *onnxread.Node, in []value, op operator, axis int) ([]value, error) {
+	a, err := first(in)
+	if err != nil {
+		return nil, err
+	}
+	if a.coded == nil || len(a.coded.scale) != 1 || a.coded.scale[0] != 1 {
+		return nil, named.Refused(fixDynamic, "it computes on codes, and no product with their scales stands behind it, as ONNX Runtime's dynamic quantization writes it")
+	}
+	c, err := constants(in, 1, 3)
+	if err != nil {
+		return nil, err
+	}
+	if c[0] == nil || !c[0].ints || len(c[0].shape) <= axis {
+		return nil, fmt.Errorf("its weight is no constant of codes")
+	}
+	k, err := wholeCodes(c[1])
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkCoding(k); c[1] != nil && err != nil {
+		return nil, err
+	}
+	scale := &array{shape: []int{1}, f: []float32{1}}
+	if c[2] != nil && c[2].len() > 1 {
+		scale = &array{shape: []int{c[2].len()}, f: filled(c[2].len(), 1)}
+	}
+	w, err := t.fold.dequantized(c[0], scale, c[2], axis)
+	if err != nil {
+		return nil, err
+	}
+	w.coding = nil // whole numbers are their own codes
+	out, err := op(t, n, []value{{a: a.decoded()}, {c: w}})
+	if err != nil {
+		return nil, err
+	}
+	sums := *out[0].a
+	sums.coded = &coding{scale: []float32{1}, zero: []float32{0}, signed: true, bits: 32}
+	return []value{{a: &sums}}, nil
 }

@@ -9,158 +9,163 @@ import (
 
 // shapeOperators change what axes a tensor has, and nothing of its values.
 var shapeOperators = map[string]operator{
-	"Identity": passed, "Cast": castAct, "CastLike": passed, "Shape": shapeAct, "Size": sizeAct, "Reshape": reshapeAct, "Flatten": flattenAct,
-	"Squeeze": squeezeAct, "Unsqueeze": unsqueezeAct, "Transpose": transposeAct, "Expand": expandAct, "Tile": expandAct,
-	"Slice": sliceAct, "Split": splitAct, "Gather": gatherAct, "Concat": concatAct, "Dropout": dropoutAct,
+	"Identity": ofImage(passed), "Cast": ofImage(castAct), "CastLike": ofImage(passed), "Shape": shapeAct, "Size": shapeAct,
+	"Reshape": ofImage(reshapeAct), "Flatten": ofImage(flattenAct), "Squeeze": ofImage(squeezeAct), "Unsqueeze": ofImage(unsqueezeAct),
+	"Transpose": ofImage(transposeAct), "Expand": ofImage(expandAct), "Tile": ofImage(expandAct), "Slice": ofImage(sliceAct), "Split": splitAct,
+	"Gather": ofImage(gatherAct), "Concat": concatAct, "Dropout": ofImage(dropoutAct),
 }
 
-func passed(_ *translator, _ *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	return []value{{a: a}}, err
+// A call is a node whose first input depends on the image.
+type call struct {
+	*translator
+	n  *onnxread.Node
+	a  *act    // the first input
+	in []value // all of them
 }
+
+// ofImage makes an operator of a function that takes the first input, which depends on
+// the image, to the only output.
+func ofImage(f func(c call) (*act, error)) operator {
+	return func(t *translator, n *onnxread.Node, in []value) ([]value, error) {
+		a, err := first(in)
+		if err != nil {
+			return nil, err
+		}
+		if a, err = f(call{t, n, a, in}); err != nil {
+			return nil, err
+		}
+		return []value{{a: a}}, nil
+	}
+}
+
+// second is the second input, which must be constant; nil if it is left out.
+func (c call) second() (*array, error) {
+	list, err := constants(c.in, 1, 1)
+	if err != nil {
+		return nil, err
+	}
+	return list[0], nil
+}
+
+// shape is the second input as a shape.
+func (c call) shape() ([]int, error) {
+	to, err := c.second()
+	switch {
+	case err != nil || to == nil:
+		return nil, fmt.Errorf("the new shape is not constant")
+	case to.len() > 64:
+		return nil, fmt.Errorf("%d axes", to.len())
+	}
+	return to.list(), nil
+}
+
+func passed(c call) (*act, error) { return c.a, nil }
 
 // castAct takes casts between floats: everything is float32 here.
-func castAct(_ *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	switch n.Int("to", 0) {
+func castAct(c call) (*act, error) {
+	switch c.n.Int("to", 0) {
 	case 1, 10, 11, 16:
-		return []value{{a: a}}, err
+		return c.a, nil
 	}
 	return nil, fmt.Errorf("what is computed of the image is made integers")
 }
 
+// shapeAct is Shape and Size: constants.
 func shapeAct(_ *translator, n *onnxread.Node, in []value) ([]value, error) {
 	a, err := first(in)
 	if err != nil {
 		return nil, err
 	}
+	if n.Op == "Size" {
+		return []value{{c: intArray([]int{}, int64(volume(a.shape())))}}, nil
+	}
 	return []value{{c: shapeOf(n, a.shape())}}, nil
 }
 
-func sizeAct(_ *translator, _ *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	if err != nil {
-		return nil, err
+func (c call) regrouped(shape []int) (*act, error) {
+	if slices.Equal(shape, c.a.shape()) {
+		return c.a, nil
 	}
-	return []value{{c: intArray([]int{}, int64(volume(a.shape())))}}, nil
+	axes, err := regroup(atoms(c.a.axes), shape)
+	if err != nil {
+		return nil, fmt.Errorf("it makes %v of %v: %w", shape, c.a.shape(), err)
+	}
+	return c.a.with(axes), nil
 }
 
-func regrouped(a *act, shape []int) ([]value, error) {
-	if slices.Equal(shape, a.shape()) {
-		return []value{{a: a}}, nil
-	}
-	axes, err := regroup(atoms(a.axes), shape)
+func reshapeAct(c call) (*act, error) {
+	shape, err := c.shape()
 	if err != nil {
-		return nil, fmt.Errorf("it makes %v of %v: %w", shape, a.shape(), err)
+		return nil, err
 	}
-	return []value{{a: a.with(axes)}}, nil
+	if shape, err = reshaped(c.n, c.a.shape(), shape); err != nil {
+		return nil, err
+	}
+	return c.regrouped(shape)
 }
 
-func reshapeAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
+func flattenAct(c call) (*act, error) {
+	shape, err := flattened(c.n, c.a.shape())
 	if err != nil {
 		return nil, err
 	}
-	to, err := constants(in, 1, 1)
-	if err != nil || to[0] == nil {
-		return nil, fmt.Errorf("the new shape is not constant")
-	}
-	shape, err := reshaped(n, a.shape(), to[0].list())
-	if err != nil {
-		return nil, err
-	}
-	return regrouped(a, shape)
+	return c.regrouped(shape)
 }
 
-func flattenAct(_ *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	if err != nil {
-		return nil, err
-	}
-	shape, err := flattened(n, a.shape())
-	if err != nil {
-		return nil, err
-	}
-	return regrouped(a, shape)
-}
-
-func squeezeAct(_ *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	if err != nil {
-		return nil, err
-	}
-	c, err := constants(in, 1, 1)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := squeezed(n, []*array{nil, c[0]}, a.shape())
-	if err != nil {
-		return nil, err
-	}
-	var axes []axis
-	for _, k := range kept {
-		axes = append(axes, a.axes[k])
-	}
-	return []value{{a: a.with(axes)}}, nil
-}
-
-func unsqueezeAct(_ *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	if err != nil {
-		return nil, err
-	}
-	c, err := constants(in, 1, 1)
-	if err != nil {
-		return nil, err
-	}
-	from, err := unsqueezed(n, []*array{nil, c[0]}, len(a.axes))
-	if err != nil {
-		return nil, err
-	}
+// picked is the first input with these of its axes, a new axis of 1 for -1.
+func (c call) picked(from []int) *act {
 	axes := make([]axis, len(from))
 	for i, k := range from {
 		if k >= 0 {
-			axes[i] = a.axes[k]
+			axes[i] = c.a.axes[k]
 		}
 	}
-	return []value{{a: a.with(axes)}}, nil
+	return c.a.with(axes)
 }
 
-func transposeAct(_ *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
+func squeezeAct(c call) (*act, error) {
+	axes, err := c.second()
 	if err != nil {
 		return nil, err
 	}
-	perm, err := permOf(n, len(a.axes))
+	kept, err := squeezed(c.n, []*array{nil, axes}, c.a.shape())
 	if err != nil {
 		return nil, err
 	}
-	axes := make([]axis, len(perm))
-	for i, p := range perm {
-		axes[i] = a.axes[p]
+	return c.picked(kept), nil
+}
+
+func unsqueezeAct(c call) (*act, error) {
+	axes, err := c.second()
+	if err != nil {
+		return nil, err
 	}
-	return []value{{a: a.with(axes)}}, nil
+	from, err := unsqueezed(c.n, []*array{nil, axes}, len(c.a.axes))
+	if err != nil {
+		return nil, err
+	}
+	return c.picked(from), nil
+}
+
+func transposeAct(c call) (*act, error) {
+	perm, err := permOf(c.n, len(c.a.axes))
+	if err != nil {
+		return nil, err
+	}
+	return c.picked(perm), nil
 }
 
 // expandAct takes what repeats nothing.
-func expandAct(_ *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
+func expandAct(c call) (*act, error) {
+	want, err := c.shape()
 	if err != nil {
 		return nil, err
 	}
-	to, err := constants(in, 1, 1)
-	if err != nil || to[0] == nil {
-		return nil, fmt.Errorf("the new shape is not constant")
+	if c.n.Op == "Tile" && !slices.ContainsFunc(want, func(r int) bool { return r != 1 }) {
+		return c.a, nil
 	}
-	if to[0].len() > 64 {
-		return nil, fmt.Errorf("%d axes", to[0].len())
-	}
-	want := to[0].list()
-	if n.Op == "Tile" && !slices.ContainsFunc(want, func(r int) bool { return r != 1 }) {
-		return []value{{a: a}}, nil
-	}
-	if shape, ok := broadcast(a.shape(), want); n.Op == "Expand" && ok && volume(shape) == volume(a.shape()) {
-		return regrouped(a, shape)
+	if shape, ok := broadcast(c.a.shape(), want); c.n.Op == "Expand" && ok && volume(shape) == volume(c.a.shape()) {
+		return c.regrouped(shape)
 	}
 	return nil, fmt.Errorf("it repeats what is computed of the image")
 }
@@ -194,38 +199,35 @@ func (t *translator) slice(n *onnxread.Node, a *act, i, start, size int) (*act, 
 	return &b, nil
 }
 
-func sliceAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	if err != nil {
-		return nil, err
-	}
-	c, err := constants(in, 1, 4)
+func sliceAct(c call) (*act, error) {
+	given, err := constants(c.in, 1, 4)
 	if err != nil {
 		return nil, err
 	}
 	var params []*array
-	if len(in) > 1 {
-		params = append([]*array{nil}, c...)
+	if len(c.in) > 1 {
+		params = append([]*array{nil}, given...)
 	}
-	list, err := cuts(n, params, a.shape())
+	list, err := cuts(c.n, params, c.a.shape())
 	if err != nil {
 		return nil, err
 	}
-	for _, c := range list {
-		if c.step == 1 || c.size() == 1 {
-			a, err = t.slice(n, a, c.axis, c.start, c.size())
+	a := c.a
+	for _, part := range list {
+		if part.step == 1 || part.size() == 1 {
+			a, err = c.slice(c.n, a, part.axis, part.start, part.size())
 		} else {
 			var at []int
-			for k := range min(c.size(), 1<<14) {
-				at = append(at, c.start+k*c.step)
+			for k := range min(part.size(), 1<<14) {
+				at = append(at, part.start+k*part.step)
 			}
-			a, err = t.pick(n, a, c.axis, at)
+			a, err = c.pick(c.n, a, part.axis, at)
 		}
 		if err != nil {
 			return nil, err
 		}
 	}
-	return []value{{a: a}}, nil
+	return a, nil
 }
 
 func splitAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
@@ -303,57 +305,50 @@ func (t *translator) pick(n *onnxread.Node, a *act, i int, at []int) (*act, erro
 }
 
 // gatherAct takes elements of an axis.
-func gatherAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
-	if err != nil {
-		return nil, err
-	}
-	c, err := constants(in, 1, 1)
-	if err != nil || c[0] == nil || c[0].len() == 0 || c[0].len() > 1<<14 {
+func gatherAct(c call) (*act, error) {
+	list, err := c.second()
+	if err != nil || list == nil || list.len() == 0 || list.len() > 1<<14 {
 		return nil, fmt.Errorf("what it picks is not a constant list")
 	}
-	i, err := axisOf(n.Int("axis", 0), len(a.axes))
+	i, err := axisOf(c.n.Int("axis", 0), len(c.a.axes))
 	if err != nil {
 		return nil, err
 	}
-	d := a.axes[i].size()
-	at := c[0].list()
+	d := c.a.axes[i].size()
+	at := list.list()
 	for k := range at {
 		if at[k] < 0 {
 			at[k] += d
 		}
 		if at[k] < 0 || at[k] >= d {
-			return nil, fmt.Errorf("element %d of an axis of %d", c[0].int(k), d)
+			return nil, fmt.Errorf("element %d of an axis of %d", list.int(k), d)
 		}
 	}
-	if a, err = t.pick(n, a, i, at); err != nil {
-		return nil, err
-	}
-	parts, err := regroup(a.axes[i], c[0].shape)
+	a, err := c.pick(c.n, c.a, i, at)
 	if err != nil {
 		return nil, err
 	}
-	return []value{{a: a.with(slices.Concat(a.axes[:i], parts, a.axes[i+1:]))}}, nil
+	parts, err := regroup(a.axes[i], list.shape)
+	if err != nil {
+		return nil, err
+	}
+	return a.with(slices.Concat(a.axes[:i], parts, a.axes[i+1:])), nil
 }
 
-func dropoutAct(t *translator, n *onnxread.Node, in []value) ([]value, error) {
-	a, err := first(in)
+func dropoutAct(c call) (*act, error) {
+	given, err := constants(c.in, 1, 2)
 	if err != nil {
 		return nil, err
 	}
-	c, err := constants(in, 1, 2)
-	if err != nil {
-		return nil, err
+	p := float64(c.n.Float("ratio", 0.5))
+	if x := given[0]; x != nil && x.len() == 1 {
+		p = x.at(0)
 	}
-	p := float64(n.Float("ratio", 0.5))
-	if c[0] != nil && c[0].len() == 1 {
-		p = c[0].at(0)
-	}
-	if c[1] != nil && c[1].len() == 1 && c[1].at(0) != 0 {
+	if x := given[1]; x != nil && x.len() == 1 && x.at(0) != 0 {
 		return nil, fmt.Errorf("it is in training mode; export the model in evaluation mode")
 	}
 	if !(p > 0 && p < 1) {
-		return []value{{a: a}}, nil
+		return c.a, nil
 	}
-	return t.pointwise(n, a, "Dropout", map[string]any{"p": decimal(float32(p))}), nil
+	return c.pointwise(c.n, c.a, "Dropout", map[string]any{"p": decimal(float32(p))})[0].a, nil
 }

@@ -62,9 +62,16 @@ func (x *tidier) join(m *mod) bool {
 	return false
 }
 
-// rounding joins a quantizer with the module whose output it rounds.
+// rounding joins a quantizer with the module whose output it rounds. Behind a max pool of
+// codes it rounds nothing: the largest of codes is one of them.
 func (x *tidier) rounding(m, prev *mod) bool {
 	k, own := m.fakes[layers.FakeOutput], prev.fakes[layers.FakeOutput]
+	if k != nil && prev.kind == "MaxPool2d" && prev.in[0] != nil {
+		if of := prev.in[0].fakes[layers.FakeOutput]; of != nil && of.equal(k) {
+			x.replace(m, prev)
+			return true
+		}
+	}
 	if own != nil && (k == nil || !k.equal(own)) {
 		return false
 	}

@@ -119,7 +119,7 @@ func (t *translator) node(n *onnxread.Node) ([]value, error) {
 		return []value{in[0]}, nil
 	}
 	op, ok := operators[n.Op]
-	if r, known := refusals[n.Op]; known {
+	if r, known := refusals[n.Op]; known && !ok {
 		return nil, named.Refused(r.fix, "%s", r.reason)
 	}
 	if !ok {
@@ -147,8 +147,8 @@ var refusals = make(map[string]struct{ reason, fix string })
 
 func init() {
 	for _, r := range []struct{ operators, reason, fix string }{
-		{"DynamicQuantizeLinear ConvInteger MatMulInteger",
-			"it computes on codes, and no product with their scales stands behind it, as ONNX Runtime's dynamic quantization writes it", "quantize the model with QuantizeLinear and DequantizeLinear (QDQ), or export it in float32 and quantize it here"},
+		{"DynamicQuantizeLinear", "it finds the range of each batch anew, and no product of codes with their scales reads it, as ONNX Runtime's dynamic " +
+			"quantization has it; the ranges of a net are fixed", fixDynamic},
 		{"ConvTranspose Resize Upsample DepthToSpace GridSample MaxUnpool",
 			"it makes images larger or turns channels into pixels, which no classifier here does", fixSimplify},
 		{"ArgMax ArgMin TopK NonMaxSuppression NonZero OneHot", "it makes places of numbers, not logits", "end the model with its logits"},

@@ -15,10 +15,11 @@ var types = map[int64]string{
 	1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16",
 	11: "float64", 12: "uint32", 13: "uint64", 16: "bfloat16",
 	17: "float8_e4m3fn", 18: "float8_e4m3fnuz", 19: "float8_e5m2", 20: "float8_e5m2fnuz", 24: "float8_e8m0fnu",
+	21: "uint4", 22: "int4", 25: "uint2", 26: "int2",
 }
 
 // others are the types that are not read, for messages.
-var others = map[int64]string{8: "string", 14: "complex64", 15: "complex128", 21: "uint4", 22: "int4", 23: "float4e2m1"}
+var others = map[int64]string{8: "string", 14: "complex64", 15: "complex128", 23: "float4e2m1"}
 
 // typeName returns the name of a type for a message.
 func typeName(t int64) string {
@@ -71,10 +72,17 @@ func (r *reader) tensor(b []byte) (*Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if size := named.Size(dtype); len(data) != n*size {
-		return nil, named.Damaged("%s has %d bytes of data, but its shape %v of %s needs %d", what, len(data), shape, dtype, n*size)
+	if size := sizeOf(dtype, n); len(data) != size {
+		return nil, named.Damaged("%s has %d bytes of data, but its shape %v of %s needs %d", what, len(data), shape, dtype, size)
 	}
-	d, err := named.Decode(t.name, dtype, data, named.Contiguous(shape, false), r.budget)
+	stored := dtype
+	if packedBits[dtype] > 0 {
+		if err := r.budget.Take(n, 1); err != nil {
+			return nil, err
+		}
+		data, stored = unpack(data, dtype, n)
+	}
+	d, err := named.Decode(t.name, stored, data, named.Contiguous(shape, false), r.budget)
 	if err != nil {
 		return nil, err
 	}
@@ -156,6 +164,9 @@ func (r *reader) data(what string, t *rawTensor, dtype string, n int) ([]byte, e
 	if dtype == "int64" || dtype == "uint64" || dtype == "uint32" {
 		list = t.wide
 	}
+	if packedBits[dtype] > 0 { // a value is a byte of them
+		n, size = sizeOf(dtype, n), 1
+	}
 	if len(list) != n {
 		return nil, named.Damaged("%s has %d values, but its shape %v needs %d", what, len(list), t.dims, n)
 	}
@@ -231,7 +242,7 @@ func (r *reader) external(what string, t *rawTensor) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		length = int64(n) * int64(named.Size(types[t.typ]))
+		length = int64(sizeOf(types[t.typ], n))
 	}
 	b, err := r.open(location, offset, length)
 	if err != nil {
