@@ -67,7 +67,7 @@ type studyRunCmd struct {
 
 	studyFlags
 	studyRunFlags
-	Resume bool `help:"Insist on going on: an error if nothing has been begun. Finished steps are never done again in any case."`
+	Resume bool `help:"Require a study that has been begun: without one it is an error. Finished steps are never done again, with or without it."`
 	jsonFlag
 }
 
