@@ -91,7 +91,9 @@ static int describe(struct matmul *m, const struct matmul_shape *s) {
     if ((r = set_operation(m, PS_CUBLASLT_MATMUL_DESC_TRANSA, s->trans_b ? PS_CUBLAS_OP_T : PS_CUBLAS_OP_N)) ||
         (r = set_operation(m, PS_CUBLASLT_MATMUL_DESC_TRANSB, s->trans_a ? PS_CUBLAS_OP_T : PS_CUBLAS_OP_N)))
         return r;
-    if (s->bias && ((r = set_operation(m, PS_CUBLASLT_MATMUL_DESC_EPILOGUE, PS_CUBLASLT_EPILOGUE_BIAS)) ||
+    // B is the library's first matrix, which it calls A.
+    int epilogue = s->bias_grad ? PS_CUBLASLT_EPILOGUE_BGRADA : PS_CUBLASLT_EPILOGUE_BIAS;
+    if (m->bias && ((r = set_operation(m, PS_CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue)) ||
                     (r = set_operation(m, PS_CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, (int32_t)out)) ||
                     (r = point_bias(m, PLACEHOLDER))))
         return r;
@@ -145,7 +147,7 @@ static int suggest(struct matmul *m, lt_preference p) {
 int ps_matmul_open(struct matmul *m, struct lt *l, const struct matmul_shape *s, uint64_t max_workspace) {
     memset(m, 0, sizeof *m);
     m->lt = l;
-    m->bias = s->bias;
+    m->bias = s->bias || s->bias_grad;
     int r = enter(l);
     if (r) return r;
     r = describe(m, s);

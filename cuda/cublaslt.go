@@ -114,6 +114,7 @@ func (b *BLAS) NewMatmul(s MatmulShape, maxWorkspace int) (*Matmul, error) {
 	shape := C.struct_matmul_shape{
 		m: C.uint64_t(s.M), n: C.uint64_t(s.N), k: C.uint64_t(s.K), trans_a: truth(s.TransA), trans_b: truth(s.TransB),
 		bf16: truth(s.BF16), float32_out: truth(s.Float32Out), tf32: truth(s.TF32), bias: truth(s.Bias),
+		bias_grad: truth(s.BiasGrad),
 	}
 	if r := C.ps_matmul_open(m.m, b.l, &shape, C.uint64_t(maxWorkspace)); r != 0 {
 		err := m.wrap(b.failure())
@@ -171,7 +172,7 @@ func (m *Matmul) Algorithms() []Algorithm { return m.algorithms }
 
 // Run enqueues C = op(A)·op(B) + bias in a stream of the context; see
 // MatmulShape. Every address is a multiple of 16. bias is read if the shape has
-// one. ws holds the algorithm's workspace and may be 0 if it needs none. It
+// one, and written if it has the gradient of one. ws holds the algorithm's workspace and may be 0 if it needs none. It
 // allocates nothing.
 func (m *Matmul) Run(st *Stream, algo Algorithm, a, b, c, bias, ws Ptr) error {
 	if m.m == nil || st.s == nil || st.c != m.blas.context {
@@ -181,10 +182,11 @@ func (m *Matmul) Run(st *Stream, algo Algorithm, a, b, c, bias, ws Ptr) error {
 	if err != nil {
 		return m.wrap(err)
 	}
-	if !m.shape.Bias {
+	biased := m.shape.Bias || m.shape.BiasGrad
+	if !biased {
 		bias = 0
 	}
-	if (a|b|c|bias|ws)%matmulAlignment != 0 || a == 0 || b == 0 || c == 0 || m.shape.Bias && bias == 0 ||
+	if (a|b|c|bias|ws)%matmulAlignment != 0 || a == 0 || b == 0 || c == 0 || biased && bias == 0 ||
 		ws == 0 && known.Workspace > 0 {
 		return m.misplaced(known, a, b, c, bias, ws)
 	}

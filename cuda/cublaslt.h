@@ -81,6 +81,7 @@ struct lt_heuristic_layout {
     C(CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, 26) \
     C(CUBLASLT_EPILOGUE_DEFAULT, 1) \
     C(CUBLASLT_EPILOGUE_BIAS, 4) \
+    C(CUBLASLT_EPILOGUE_BGRADA, 256) \
     C(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, 1) \
     C(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, 5) \
     C(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, 6) \
@@ -125,7 +126,7 @@ struct lt {
 // matmul_shape mirrors MatmulShape: matrices stored row by row.
 struct matmul_shape {
     uint64_t m, n, k;
-    int trans_a, trans_b, bf16, float32_out, tf32, bias;
+    int trans_a, trans_b, bf16, float32_out, tf32, bias, bias_grad;
 };
 
 // matmul holds the descriptors of one product. The library stores matrices
@@ -134,7 +135,7 @@ struct matmul {
     struct lt *lt;
     lt_desc desc;
     lt_layout first, second, out;
-    int bias;
+    int bias; // one is added, or its gradient made
     uint64_t bias_at; // what desc points to
     int count;
     lt_heuristic found[LT_MAX_ALGORITHMS];
@@ -154,7 +155,8 @@ int ps_lt_close(struct lt *l);
 int ps_matmul_open(struct matmul *m, struct lt *l, const struct matmul_shape *s, uint64_t max_workspace);
 int ps_matmul_close(struct matmul *m);
 
-// ps_matmul_run enqueues C = op(A)·op(B) + bias by the algorithm found at index.
+// ps_matmul_run enqueues C = op(A)·op(B) + bias, or with bias_grad the product and the
+// bias's gradient, by the algorithm found at index.
 int ps_matmul_run(struct matmul *m, int index, uint64_t a, uint64_t b, uint64_t c, uint64_t bias, uint64_t ws,
                   size_t bytes, void *stream);
 

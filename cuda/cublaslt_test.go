@@ -58,16 +58,19 @@ func TestMatmul(t *testing.T) {
 		t.Run(queue, func(t *testing.T) {
 			t.Setenv("FAKE_QUEUE", queue)
 			for _, mnk := range [][3]int{{1, 1, 1}, {5, 7, 3}, {33, 8, 31}, {2, 44, 121}} {
-				for bits := range 32 {
+				for bits := range 64 {
 					s := MatmulShape{M: mnk[0], N: mnk[1], K: mnk[2], TransA: bits&1 > 0, TransB: bits&2 > 0,
-						Bias: bits&4 > 0, BF16: bits&8 > 0, Float32Out: bits&16 > 0}
-					if s.Float32Out && !s.BF16 {
+						Bias: bits&4 > 0, BF16: bits&8 > 0, Float32Out: bits&16 > 0, BiasGrad: bits&32 > 0}
+					if s.Float32Out && !s.BF16 || s.Bias && s.BiasGrad {
 						continue
 					}
 					r := newMatmulRig(t, s)
 					want := product(s, r.a, r.b, r.bias)
 					for _, a := range r.m.Algorithms() {
 						near(t, fmt.Sprintf("%s, bias %t, %s", s, s.Bias, a.Name), r.run(t, a), want, r.halfOut())
+						if s.BiasGrad {
+							near(t, fmt.Sprintf("%s, bias's gradient, %s", s, a.Name), fetch(t, r.s, r.pv, s.N, r.halfOut()), columnSums(s, r.b), r.halfOut())
+						}
 					}
 					check(t, r.s.c.Close())
 				}
@@ -151,9 +154,16 @@ func TestMatmulErrors(t *testing.T) {
 	wantError(t, run(func(p *[5]Ptr) { p[1] += 8 }), "multiple of 16")
 	wantError(t, run(func(p *[5]Ptr) { p[0] += 1 << 20 }), "cublasLtMatmul: CUBLAS_STATUS_INVALID_VALUE (7)")
 	wantError(t, run(func(p *[5]Ptr) { p[2] = p[0] }), "CUBLAS_STATUS_INVALID_VALUE (7)")
+	grad := must[*Matmul](t)(r.blas.NewMatmul(MatmulShape{M: 5, N: 7, K: 64, BiasGrad: true}, matmulWorkspace))
+	wantError(t, grad.Run(r.s, grad.Algorithms()[1], r.pa, r.pb, r.pc, 0, r.ws), "not 0")
+	for _, p := range []Ptr{r.pa, r.pb, r.pc, r.ws} { // which the gradient would be written over
+		wantError(t, grad.Run(r.s, grad.Algorithms()[1], r.pa, r.pb, r.pc, p, r.ws), "CUBLAS_STATUS_INVALID_VALUE (7)")
+	}
 	wantError(t, r.m.Run(r.s, Algorithm{ID: 1}, r.pa, r.pb, r.pc, r.pv, r.ws), "not one of the 3")
 	check(t, run(func(*[5]Ptr) {}))
 
+	_, both := r.blas.NewMatmul(MatmulShape{M: 1, N: 1, K: 1, Bias: true, BiasGrad: true}, 0)
+	wantError(t, both, "cannot both")
 	for _, s := range []MatmulShape{{N: 1, K: 1}, {M: 1, N: -2, K: 1}, {M: 1, N: 1, K: 1 << 40}} {
 		_, err := r.blas.NewMatmul(s, 0)
 		wantError(t, err, "it must be from 1")

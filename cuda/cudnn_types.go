@@ -1,6 +1,7 @@
 package cuda
 
 import (
+	"errors"
 	"fmt"
 	"math"
 )
@@ -181,6 +182,10 @@ type MatmulShape struct {
 	TF32 bool
 	// Bias adds bias, as long as a row of C and of C's type, to each row.
 	Bias bool
+	// BiasGrad has the product make bias[N], of C's type, as well: the sums of
+	// the columns of op(B), which for C = Xᵀ·dY are the gradient of a bias.
+	// It excludes Bias.
+	BiasGrad bool
 }
 
 // String names the shape for messages.
@@ -207,6 +212,9 @@ func (s MatmulShape) check() error {
 		if e.v < 1 || e.v > math.MaxInt32 {
 			return fmt.Errorf("matmul: %s is %d: it must be from 1 to %d", e.name, e.v, math.MaxInt32)
 		}
+	}
+	if s.Bias && s.BiasGrad {
+		return errors.New("matmul: it cannot both add a bias and make the gradient of one")
 	}
 	return nil
 }

@@ -145,6 +145,21 @@ func convolve(s ConvShape, p ConvPass, x, w, y []float32) []sum {
 	return to
 }
 
+// columnSums returns those of op(B).
+func columnSums(s MatmulShape, b []float32) []sum {
+	to := make([]sum, s.N)
+	for j := range s.N {
+		for k := range s.K {
+			if s.TransB {
+				to[j].add(float64(b[j*s.K+k]), 1)
+			} else {
+				to[j].add(float64(b[k*s.N+j]), 1)
+			}
+		}
+	}
+	return to
+}
+
 // product is the definition of a matmul.
 func product(s MatmulShape, a, b, bias []float32) []sum {
 	to := make([]sum, s.M*s.N)

@@ -70,6 +70,9 @@ func (p *plan) layOut(a aliases) *layout {
 		for _, v := range s.out {
 			touch(v, i)
 		}
+		if s.packed != nil {
+			touch(s.packed, i)
+		}
 		scratch(s, i)
 		if s.kept != nil {
 			l.blocks = append(l.blocks, s.kept)

@@ -16,7 +16,8 @@ type step struct {
 
 	kernel Kernel
 	ws     *block // its scratch memory, nil without
-	kept   *block // what its Preparer has prepared, nil without
+	kept   *block // what its Preparer has prepared for many runs, nil without
+	packed *Value // the same, where a step of this run has made it: see pass_pack.go
 }
 
 // A plan is what the passes work on: steps in execution order.

@@ -74,6 +74,7 @@ func (g *Graph) plan(b Backend, o Options) (*plan, aliases, error) {
 	p.drop()
 	if !o.NoFuse {
 		p.fuse()
+		p.winners()
 	}
 	if err := p.checkUpdates(a); err != nil {
 		return nil, nil, err
@@ -89,6 +90,9 @@ func (g *Graph) plan(b Backend, o Options) (*plan, aliases, error) {
 		}
 	}
 	p.prepareKernels()
+	if err := p.pack(); err != nil {
+		return nil, nil, fmt.Errorf("%s: packing weights: %w", b.Name(), err)
+	}
 	return p, a, nil
 }
 
@@ -168,6 +172,9 @@ func (p *Program) bind(plan *plan, l *layout, a aliases) (err error) {
 	bindAll := func(steps []*step) (all []bound) {
 		for _, s := range steps {
 			bs := bound{step: s, ws: memory(s.ws), kept: memory(s.kept)}
+			if s.packed != nil {
+				bs.kept = tensor(s.packed)
+			}
 			for _, v := range s.in {
 				bs.in = append(bs.in, tensor(v))
 			}
@@ -194,7 +201,7 @@ func enqueue(steps []bound) error {
 	for i := range steps {
 		s := &steps[i]
 		var err error
-		if s.step.kept != nil {
+		if s.step.kept != nil || s.step.packed != nil {
 			err = s.step.kernel.(Preparer).EnqueuePrepared(s.in, s.out, s.ws, s.kept)
 		} else {
 			err = s.step.kernel.Enqueue(s.in, s.out, s.ws)

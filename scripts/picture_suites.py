@@ -70,9 +70,9 @@ def compare(a, b, said, error):
         return "read by ours alone", f"read by ours alone: {error}"
     if a.shape != b.shape:
         return "of another size", f"{a.shape}, Pillow {b.shape}"
-    d = int(np.abs(a.astype(int) - b).max())
-    if d == 0:
+    if np.array_equal(a, b):
         return "equal", ""
+    d = int((np.maximum(a, b) - np.minimum(a, b)).max())
     share = (a != b).any(2).mean()
     line = f"differs by up to {d} levels in {share:.2%} of pixels ({said or 'no notes'})"
     if "16-bit gray" in said:

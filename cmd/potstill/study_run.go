@@ -17,7 +17,7 @@ import (
 
 // studyFlags are what a study's recipe does not say, or what is to be otherwise.
 type studyFlags struct {
-	Data   string  `placeholder:"PATH" help:"A folder of images, a tar of one, or builtin:fashion, instead of the recipe's."`
+	Data   string  `placeholder:"PATH" help:"A folder of images, a tar or zip archive of one, or builtin:fashion, instead of the recipe's."`
 	Size   int     `placeholder:"N" help:"Height and width that the nets see."`
 	Epochs int     `placeholder:"N" help:"Epochs of every training; fine-tuning takes no more than that."`
 	Batch  int     `placeholder:"N" help:"Images a step."`
@@ -67,7 +67,7 @@ type studyRunCmd struct {
 
 	studyFlags
 	studyRunFlags
-	Resume bool `help:"Insist on going on: an error if nothing has been begun. Finished steps are never done again in any case."`
+	Resume bool `help:"Require a study that has been begun: without one it is an error. Finished steps are never done again, with or without it."`
 	jsonFlag
 }
 

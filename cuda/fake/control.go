@@ -39,15 +39,25 @@ func Calls(t testing.TB, call string) int {
 	return n
 }
 
-// Moved returns how many bytes of device memory kernels have read and written
-// since it was called last, each byte counted once a launch, with FAKE_RACES.
-func Moved(t testing.TB) (read, written int) {
+// A Work is what has run under one name: a kernel's, a library's call such as
+// "cublasLtProduct", "copy" and "fill" within the device, "upload" or "download".
+// Read and Written are bytes of the device's memory, each counted once a run. What
+// kernels move is known with FAKE_RACES only, and of a library neither its scratch
+// memory nor in how many kernels it does its work.
+type Work struct {
+	Name                 string
+	Count, Read, Written int
+}
+
+// Worked returns what has run in this process since it was called last, in the
+// order in which the names were first met.
+func Worked(t testing.TB) []Work {
 	t.Helper()
-	n, err := moved(Dir(t))
+	all, err := worked(Dir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n[0], n[1]
+	return all
 }
 
 // Alive counts what lives in the driver, with what lived still when its context

@@ -21,10 +21,13 @@ static void fake_alive(void *h, long n[7]) {
 	if (f)
 		f(n);
 }
-static void fake_moved(void *h, long n[2]) {
-	void (*f)(long *) = (void (*)(long *))dlsym(h, "fakeMoved");
-	if (f)
-		f(n);
+typedef struct {
+	char name[64];
+	long count, read, written;
+} fake_work;
+static int fake_worked(void *h, fake_work *work, int most) {
+	int (*f)(fake_work *, int) = (int (*)(fake_work *, int))dlsym(h, "fakeWork");
+	return f ? f(work, most) : 0;
 }
 static void fake_close(void *h) { dlclose(h); }
 */
@@ -87,12 +90,13 @@ func live(dir string) (n [7]int, err error) {
 	return n, err
 }
 
-func moved(dir string) (n [2]int, err error) {
+func worked(dir string) (all []Work, err error) {
 	err = with(dir, func(h unsafe.Pointer) error {
-		var c [2]C.long
-		C.fake_moved(h, &c[0])
-		n = [2]int{int(c[0]), int(c[1])}
+		c := make([]C.fake_work, 512)
+		for _, w := range c[:C.fake_worked(h, &c[0], C.int(len(c)))] {
+			all = append(all, Work{C.GoString(&w.name[0]), int(w.count), int(w.read), int(w.written)})
+		}
 		return nil
 	})
-	return n, err
+	return all, err
 }

@@ -10,4 +10,4 @@ func calls(dir, _ string) (int, error) { return 0, errNotLoaded(dir) }
 
 func live(dir string) (n [7]int, err error) { return n, errNotLoaded(dir) }
 
-func moved(dir string) (n [2]int, err error) { return n, errNotLoaded(dir) }
+func worked(dir string) ([]Work, error) { return nil, errNotLoaded(dir) }

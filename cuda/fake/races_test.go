@@ -3,6 +3,7 @@ package fake_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unsafe"
@@ -88,19 +89,19 @@ func TestRaces(t *testing.T) {
 	}
 }
 
-// TestMoved: a byte that is read or written twice in a launch is moved once.
-func TestMoved(t *testing.T) {
+// TestWorked: a byte that is read or written twice in a launch is moved once.
+func TestWorked(t *testing.T) {
 	t.Setenv("FAKE_RACES", "1")
 	r := newRig(t)
 	f := r.function("k", fmt.Sprintf(raceKernel, "volatile u32 *x = a.x; a.y[b * n + t] = x[b * n + t] + x[b * n + t] + a.counter[0];"))
 	args := struct{ x, y, counter cuda.Ptr }{r.alloc(4096), r.alloc(4096), r.alloc(64)}
-	fake.Moved(t)
+	fake.Worked(t)
 	for i := range 2 {
 		if err := errors.Join(r.s.Launch(f, [3]int{4, 1, 1}, [3]int{64, 1, 1}, 0, unsafe.Pointer(&args), int(unsafe.Sizeof(args))), r.s.Sync()); err != nil {
 			t.Fatal(err)
 		}
-		if read, written := fake.Moved(t); read != 4*256+4 || written != 4*256 {
-			t.Errorf("launch %d reads %d bytes and writes %d, want %d and %d", i, read, written, 4*256+4, 4*256)
+		if got, want := fake.Worked(t), []fake.Work{{Name: "k", Count: 1, Read: 4*256 + 4, Written: 4 * 256}}; !slices.Equal(got, want) {
+			t.Errorf("launch %d: %+v, want %+v", i, got, want)
 		}
 	}
 }

@@ -21,6 +21,7 @@
 typedef struct {
 	const real *x, *dy;
 	real *out; /* y or dx */
+	real *kept; /* the x that won each window: written with y unless it is null, read by bn_pool_grad_kept */
 	const float *gamma, *beta, *mean, *second; /* second: r, or with eval the variance */
 	float *part;                               /* [blocks, 2, c]: S, D of batchnorm_backward.cu */
 	const float *coef;                         /* [2, c], as there */
@@ -32,7 +33,7 @@ typedef struct {
 	int step_n, step_i, step_j; /* `lines` windows, as a distance */
 	int eval, act;
 	float eps;
-} bn_pool_args, bn_pool_grad_args, bn_pool_dx_args;
+} bn_pool_args, bn_pool_grad_args, bn_pool_grad_kept_args, bn_pool_dx_args;
 
 DEVICE void bn_load(const real *p, float *v) {
 #if LANES == 8
@@ -140,15 +141,20 @@ DEVICE float bn_best(const bn_pool_args *a, float v[][LANES], int k, bn_channel 
 	return best;
 }
 
-/* dy·f' at the winner, whose f is y. */
-DEVICE float bn_through(const bn_pool_args *a, float v[][LANES], int k, bn_channel p, int winner, float y, float dy) {
-#ifdef ACT_FROM_X
+/* The winner of lane k's window. */
+DEVICE float bn_pick(float v[][LANES], int k, int winner) {
 	float x = 0.f;
 	UNROLL
 	for (int u = 0; u < POOL * POOL; u++) x = u == winner ? v[u][k] : x;
+	return x;
+}
+
+/* dy·f' at the winner x, whose f is y. */
+DEVICE float bn_through(const bn_pool_args *a, float x, bn_channel p, float y, float dy) {
+#ifdef ACT_FROM_X
 	y = fmaf(x - p.mean, p.scale, p.shift);
 #else
-	(void)v, (void)k, (void)p, (void)winner;
+	(void)x, (void)p;
 #endif
 	return act_back(a->act, y, dy);
 }
@@ -159,14 +165,37 @@ KERNEL(bn_pool)(bn_pool_args a) {
 	if (s.left == 0) return;
 	bn_channels(&a, s.column, p);
 	for (; s.left > 0; bn_back(&a, &s)) {
-		float v[POOL * POOL][LANES], y[LANES];
+		float v[POOL * POOL][LANES], y[LANES], x[LANES];
 		bn_window(&a, bn_x_at(&a, &s), v);
 		UNROLL
 		for (int k = 0; k < LANES; k++) {
 			int winner;
 			y[k] = bn_best(&a, v, k, p[k], &winner);
+			x[k] = bn_pick(v, k, winner);
 		}
 		bn_store(a.out + bn_y_at(&a, &s), y);
+		if (a.kept) bn_store(a.kept + bn_y_at(&a, &s), x);
+	}
+}
+
+/* Adds up the block's sums S and D, and leaves them in part. */
+DEVICE void bn_leave(const bn_pool_args *a, const bn_walk *b, const float *s, const float *d, float shared[][BN_THREADS]) {
+	int t = (int)threadIdx.x, half = 1;
+	UNROLL
+	for (int k = 0; k < LANES; k++) shared[k][t] = s[k], shared[LANES + k][t] = d[k];
+	while (2 * half < a->lines) half *= 2;
+	for (; half > 0; half /= 2) {
+		__syncthreads();
+		if (b->line < half && b->line + half < a->lines) {
+			UNROLL
+			for (int k = 0; k < 2 * LANES; k++) shared[k][t] += shared[k][t + half * a->tile];
+		}
+	}
+	if (b->line == 0 && b->column < a->width) {
+		size_t row = (size_t)a->width * LANES;
+		float *part = a->part + 2 * row * blockIdx.x + (size_t)b->column * LANES;
+		UNROLL
+		for (int k = 0; k < LANES; k++) part[k] = shared[k][t], part[row + k] = shared[LANES + k][t];
 	}
 }
 
@@ -186,32 +215,40 @@ KERNEL(bn_pool_grad)(bn_pool_args a) {
 			UNROLL
 			for (int k = 0; k < LANES; k++) {
 				int winner;
-				float y = bn_best(&a, v, k, p[k], &winner), x = 0.f;
-				UNROLL
-				for (int u = 0; u < POOL * POOL; u++) x = u == winner ? v[u][k] : x;
-				float t = bn_through(&a, v, k, p[k], winner, y, g[k]);
+				float y = bn_best(&a, v, k, p[k], &winner), x = bn_pick(v, k, winner);
+				float t = bn_through(&a, x, p[k], y, g[k]);
 				s[k] += t;
 				d[k] = fmaf(t, x - p[k].mean, d[k]);
 			}
 		}
 	}
-	int t = (int)threadIdx.x, half = 1;
+	bn_leave(&a, &b, s, d, shared);
+}
+
+/* The same from what won, as bn_pool has kept it. */
+KERNEL(bn_pool_grad_kept)(bn_pool_args a) {
+	__shared__ float shared[2 * LANES][BN_THREADS];
+	bn_walk b = bn_last(&a);
+	float s[LANES], d[LANES];
 	UNROLL
-	for (int k = 0; k < LANES; k++) shared[k][t] = s[k], shared[LANES + k][t] = d[k];
-	while (2 * half < a.lines) half *= 2;
-	for (; half > 0; half /= 2) {
-		__syncthreads();
-		if (b.line < half && b.line + half < a.lines) {
+	for (int k = 0; k < LANES; k++) s[k] = d[k] = 0.f;
+	if (b.left > 0) {
+		bn_channel p[LANES];
+		bn_channels(&a, b.column, p);
+		for (; b.left > 0; bn_back(&a, &b)) {
+			float x[LANES], g[LANES];
+			bn_load(a.dy + bn_y_at(&a, &b), g);
+			bn_load(a.kept + bn_y_at(&a, &b), x);
 			UNROLL
-			for (int k = 0; k < 2 * LANES; k++) shared[k][t] += shared[k][t + half * a.tile];
+			for (int k = 0; k < LANES; k++) {
+				float y = act(a.act, fmaf(x[k] - p[k].mean, p[k].scale, p[k].shift));
+				float t = bn_through(&a, x[k], p[k], y, g[k]);
+				s[k] += t;
+				d[k] = fmaf(t, x[k] - p[k].mean, d[k]);
+			}
 		}
 	}
-	if (b.line == 0 && b.column < a.width) {
-		size_t row = (size_t)a.width * LANES;
-		float *part = a.part + 2 * row * blockIdx.x + (size_t)b.column * LANES;
-		UNROLL
-		for (int k = 0; k < LANES; k++) part[k] = shared[k][t], part[row + k] = shared[LANES + k][t];
-	}
+	bn_leave(&a, &b, s, d, shared);
 }
 
 /* dx where no gradient arrives: what is left over at the picture's edges. */
@@ -253,7 +290,7 @@ KERNEL(bn_pool_dx)(bn_pool_args a) {
 		for (int k = 0; k < LANES; k++) {
 			int winner;
 			float y = bn_best(&a, v, k, p[k], &winner);
-			float t = bn_through(&a, v, k, p[k], winner, y, p[k].scale * g[k]);
+			float t = bn_through(&a, bn_pick(v, k, winner), p[k], y, p[k].scale * g[k]);
 			UNROLL
 			for (int u = 0; u < POOL * POOL; u++)
 				v[u][k] = fmaf(c1[k], v[u][k] - p[k].mean, c2[k]) + (u == winner ? t : 0.f);

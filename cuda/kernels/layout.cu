@@ -1,58 +1,30 @@
-/* What stands round a product that cuDNN or cuBLASLt computes: weights brought
- * into their layout and type, what is added behind, and sums of columns. */
+/* What stands behind a product that cuDNN or cuBLASLt computes: gradients of weights
+ * brought back into our layout, what is added, and sums of columns. What stands before
+ * it is in weights.cu. */
 
-/* transpose: y[j,i] = x[i,j] for x [rows,cols]. HWIO weights, read as
- * [KH·KW·I,O], become KRSC, [O,KH·KW·I]; transpose_back brings what is of the
- * type of activations back to float32. A block moves tiles of 32×32 through
- * shared memory, whose rows are one longer to keep to different banks. */
+/* transpose_back: y[j,i] = x[i,j] for x [rows,cols], of the type of activations, to
+ * float32: KRSC weights, [O,KH·KW·I], become HWIO. A block moves tiles of 32×32
+ * through shared memory, whose rows are one longer to keep to different banks. */
 
 typedef struct {
-	const void *x;
-	void *y;
+	const real *x;
+	float *y;
 	int rows, cols;
 	int across; /* tiles along cols */
-} transpose_args;
+} transpose_back_args;
 
 #define LDF1(p) (*(p))
-#define STF1(p, v) (*(p) = (v))
 
-#define TRANSPOSE(name, from, load, to, store)                                                               \
-	KERNEL(name)(transpose_args a) {                                                                         \
-		__shared__ float tile[32][33];                                                                       \
-		const from *x = (const from *)a.x;                                                                   \
-		to *y = (to *)a.y;                                                                                   \
-		const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32, lines = (int)blockDim.x / 32;  \
-		const int top = (int)blockIdx.x / a.across * 32, left = (int)blockIdx.x % a.across * 32;             \
-		for (int r = line; r < 32; r += lines) {                                                             \
-			if (top + r < a.rows && left + lane < a.cols)                                                    \
-				tile[r][lane] = load(x + (i64)(top + r) * a.cols + left + lane);                             \
-		}                                                                                                    \
-		__syncthreads();                                                                                     \
-		for (int r = line; r < 32; r += lines) {                                                             \
-			if (left + r < a.cols && top + lane < a.rows)                                                    \
-				store(y + (i64)(left + r) * a.rows + top + lane, tile[lane][r]);                             \
-		}                                                                                                    \
+KERNEL(transpose_back)(transpose_back_args a) {
+	__shared__ float tile[32][33];
+	const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32, lines = (int)blockDim.x / 32;
+	const int top = (int)blockIdx.x / a.across * 32, left = (int)blockIdx.x % a.across * 32;
+	for (int r = line; r < 32; r += lines) {
+		if (top + r < a.rows && left + lane < a.cols) tile[r][lane] = ld(a.x + (i64)(top + r) * a.cols + left + lane);
 	}
-
-TRANSPOSE(transpose, float, LDF1, real, st)
-TRANSPOSE(transpose_back, real, ld, float, STF1)
-
-/* convert: y[i] = x[i] for i < n, float32 to the type of activations. */
-
-typedef struct {
-	const float *x;
-	real *y;
-	i64 n;
-} convert_args;
-
-KERNEL(convert)(convert_args a) {
-	const i64 step = (i64)gridDim.x * blockDim.x * 4;
-	for (i64 i = ((i64)blockIdx.x * blockDim.x + threadIdx.x) * 4; i < a.n; i += step) {
-		if (i + 4 <= a.n) {
-			st4(a.y + i, ldf4(a.x + i));
-			continue;
-		}
-		for (i64 k = i; k < a.n; k++) st(a.y + k, a.x[k]);
+	__syncthreads();
+	for (int r = line; r < 32; r += lines) {
+		if (left + r < a.cols && top + lane < a.rows) a.y[(i64)(left + r) * a.rows + top + lane] = tile[lane][r];
 	}
 }
 

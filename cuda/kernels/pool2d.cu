@@ -22,7 +22,7 @@ typedef struct ALIGNED(WINNER_ALIGN) { WINNER at[WIDTH]; } winners;
 typedef struct {
 	const real *x;  /* large, or null */
 	const real *dy; /* small, or null */
-	real *y;        /* the result: small forwards, large backwards */
+	real *y;        /* the result: small forwards, large backwards; or null */
 	winners *won;   /* small: who won each window, or null */
 	u32 items;
 	int h, w, oh, ow, c, kh, kw, sh, sw, top, left, dilation_h, dilation_w;
@@ -100,7 +100,7 @@ DEVICE const real *channels_of(pool_args a, place p) {
 	return a.x + ((i64)p.n * a.h * a.w * a.c + p.k) * WIDTH;
 }
 
-/* Writes y or, if won is not null, who won. Items: the small side. */
+/* Writes y and who won, of these what is not null. Items: the small side. */
 KERNEL(max_pool)(max_pool_args a) {
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
@@ -112,14 +112,14 @@ KERNEL(max_pool)(max_pool_args a) {
 			UNROLL
 			for (int l = 0; l < WIDTH; l++) w.at[l] = (WINNER)won[l];
 			a.won[i] = w;
-		} else {
-			store(a.y + (i64)i * WIDTH, best);
 		}
+		if (a.y) store(a.y + (i64)i * WIDTH, best);
 	}
 }
 
 /* A thread's part of the gradient where windows do not overlap: the winner of a
- * window gets dy, the rest of the sh×sw cell that it lies in zero. */
+ * window, which is read or else found, gets dy, the rest of the sh×sw cell that it
+ * lies in zero. */
 DEVICE void fill_cell(pool_args a, place p, int kh, int kw, int sh, int sw) {
 	int top = (int)p.row * sh, left = (int)p.col * sw;
 	float best[WIDTH], d[WIDTH];
@@ -127,8 +127,15 @@ DEVICE void fill_cell(pool_args a, place p, int kh, int kw, int sh, int sw) {
 	UNROLL
 	for (int l = 0; l < WIDTH; l++) won[l] = -1, d[l] = 0.f;
 	if ((int)p.row < a.oh && (int)p.col < a.ow) {
-		load(a.dy + ((((i64)p.n * a.oh + p.row) * a.ow + p.col) * a.c + p.k) * WIDTH, d);
-		best_of(a, channels_of(a, p), top, left, kh, kw, best, won);
+		i64 at = (((i64)p.n * a.oh + p.row) * a.ow + p.col) * a.c + p.k;
+		load(a.dy + at * WIDTH, d);
+		if (a.won) {
+			winners w = a.won[at];
+			UNROLL
+			for (int l = 0; l < WIDTH; l++) won[l] = (int)w.at[l];
+		} else {
+			best_of(a, channels_of(a, p), top, left, kh, kw, best, won);
+		}
 	}
 	real *y = a.y + ((i64)p.n * a.h * a.w * a.c + p.k) * WIDTH;
 	UNROLL

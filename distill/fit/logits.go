@@ -34,13 +34,11 @@ func (s *session) remember(ctx context.Context, b engine.Backend, loss *distill.
 	if j.LogitsDir == "" || !j.fixed() || loss.Features() {
 		return nil
 	}
-	for k, t := range j.teachers() {
-		own := *t
-		own.Preprocess = j.teacherPreprocess(t)
-		path := filepath.Join(j.LogitsDir, "logits-"+j.logitsKey(b, &own)+".safetensors")
+	for k, t := range s.teachers {
+		path := filepath.Join(j.LogitsDir, "logits-"+j.logitsKey(b, t)+".safetensors")
 		table, err := readLogits(path, j.Data.Train.Len(), len(j.Data.Classes))
 		if err != nil {
-			if table, err = s.run(ctx, b, &own); err != nil {
+			if table, err = s.run(ctx, b, t); err != nil {
 				return fmt.Errorf("teacher %s: %w", nameOf(t), err)
 			}
 			if err := writeLogits(path, table, len(j.Data.Classes)); err != nil {

@@ -30,6 +30,16 @@ func (j *Job) tellPreprocess() {
 	}
 }
 
+// prepareTeachers finds how each teacher's images are prepared, and says where that
+// is not as the student's, once.
+func (s *session) prepareTeachers() {
+	for _, t := range s.j.teachers() {
+		own := *t
+		own.Preprocess = s.j.teacherPreprocess(t)
+		s.teachers = append(s.teachers, &own)
+	}
+}
+
 // teacherPreprocess returns how a teacher's images are prepared, and says
 // where they are not as the student's. A teacher whose file says nothing gets the
 // student's images as they are.

@@ -45,8 +45,10 @@ type session struct {
 	files *files // nil without a folder
 	stop  context.CancelFunc
 	at    train.StepInfo
-	saved bool  // LastFile is of this run
-	err   error // the first of a hook that cannot return one
+	// teachers are the job's, each with how its images are prepared here.
+	teachers []*checkpoint.Checkpoint
+	saved    bool  // LastFile is of this run
+	err      error // the first of a hook that cannot return one
 	// saveErr is the first of save.
 	saveErr error
 	best    *checkpoint.Checkpoint
@@ -77,7 +79,8 @@ func run(ctx context.Context, b engine.Backend, j Job) (out *Outcome, err error)
 		}
 	}
 	j.tellPreprocess()
-	if err := j.examine(ctx, b); err != nil {
+	s.prepareTeachers()
+	if err := s.examine(ctx, b); err != nil {
 		return nil, err
 	}
 	store := engine.NewStore(b)
@@ -184,8 +187,8 @@ func (s *session) teach(ctx context.Context, store *engine.Store) error {
 	if err != nil {
 		return err
 	}
-	for k, t := range j.teachers() {
-		if err := loss.Prepare(store, k, j.Preprocess, j.teacherPreprocess(t)); err != nil {
+	for k, t := range s.teachers {
+		if err := loss.Prepare(store, k, j.Preprocess, t.Preprocess); err != nil {
 			return err
 		}
 	}

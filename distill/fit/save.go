@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -231,7 +230,7 @@ func (s *session) resume(t *train.Trainer, last *checkpoint.Checkpoint) error {
 		return nil
 	}
 	if err := sameNet(s.model.Net(), last.Net); err != nil {
-		return fmt.Errorf("resume: %s is a run of %w; name the same model, or start a new run", last.Path, err)
+		return fmt.Errorf("resume: %s is a run of %w; name the same model and images, or start a new run", last.Path, err)
 	}
 	if err := last.CheckDataset(s.j.Data); err != nil {
 		return fmt.Errorf("resume: %w", err)
@@ -270,8 +269,12 @@ func sameNet(now, run *layers.Net) error {
 	switch {
 	case now.Equal(run):
 		return nil
-	case !reflect.DeepEqual(a, b):
+	case called(a) != called(b):
 		return fmt.Errorf("%s, not of %s", called(a), called(b))
+	case run.Classes() != now.Classes():
+		return fmt.Errorf("%s with %d classes, and these images have %d", called(a), run.Classes(), now.Classes())
+	case run.Input.Channels != now.Input.Channels:
+		return fmt.Errorf("%s for images of %d channels, not of %d", called(a), run.Input.Channels, now.Input.Channels)
 	}
 	return fmt.Errorf("another %s", run)
 }

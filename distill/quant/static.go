@@ -119,19 +119,19 @@ func (w *work) run() (*checkpoint.Checkpoint, error) {
 		do   func() error
 		on   bool
 	}{
-		{"equalize", w.equalize, w.o.Equalize},
-		{"absorb", w.absorb, w.o.Equalize},
-		{"ranges", w.calibrate, true},
-		{"scales of weights", w.weightScales, true},
-		{"bits", w.fit, w.o.Under != ""},
-		{"rounding", w.adaround, w.o.AdaRound},
-		{"biases", w.correctBias, w.o.CorrectBias},
+		{"equal ranges of channels", w.equalize, w.o.Equalize},
+		{"biases absorbed", w.absorb, w.o.Equalize},
+		{"ranges of activations", w.calibrate, true},
+		{"ranges of weights", w.weightScales, true},
+		{"bits of layers", w.fit, w.o.Under != ""},
+		{"rounding of weights", w.adaround, w.o.AdaRound},
+		{"corrected biases", w.correctBias, w.o.CorrectBias},
 	} {
 		if !step.on {
 			continue
 		}
 		if w.env.Log != nil {
-			w.env.Log.Info("quantize", "step", step.name, "images", w.report.Images)
+			w.env.Log.Info(fmt.Sprintf("quantize: %s, by %d images", step.name, w.report.Images))
 		}
 		if err := step.do(); err != nil {
 			return nil, err

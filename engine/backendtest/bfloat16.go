@@ -33,6 +33,9 @@ func (c testCase) inBFloat16() testCase {
 	case engine.AvgPool2DBackward:
 		op.X.DType = engine.BFloat16
 		c.op = op
+	case engine.MaxPool2DWinnersBackward:
+		op.X.DType = engine.BFloat16
+		c.op = op
 	case engine.AdaptiveAvgPool2DBackward:
 		op.X.DType = engine.BFloat16
 		c.op = op
@@ -63,12 +66,19 @@ func activations(op engine.Op, inputs int) []int {
 		if op.Epilogue.Residual {
 			return []int{0, inputs - 1}
 		}
-	case engine.Conv2DBackwardWeight, engine.LinearBackwardWeight, engine.BatchNormBackward, engine.BatchNormActBackward,
+	case engine.Conv2DBackwardWeight, engine.LinearBackwardWeight, engine.BatchNormBackward,
 		engine.BatchNormEvalBackward, engine.LayerNormBackward, engine.GroupNormBackward, engine.ActivationBackward, engine.MaxPool2DBackward,
 		engine.AdaptiveMaxPool2DBackward, engine.LocalResponseNormBackward, engine.ScaleShiftBackward, engine.SoftmaxBackward, engine.MSE, engine.MSEBackward:
 		return []int{0, 1}
 	case engine.PReLUBackward:
 		return []int{0, 2}
+	case engine.MaxPool2DWinnersBackward:
+		return []int{1}
+	case engine.BatchNormActBackward:
+		if op.Kept {
+			return []int{0, 1, 6}
+		}
+		return []int{0, 1}
 	case engine.Add, engine.Concat, engine.Mul, engine.MulBackward, engine.Div, engine.Maximum, engine.Minimum, engine.ChosenBackward:
 		all := make([]int, inputs)
 		for k := range all {

@@ -56,12 +56,42 @@ func fusedCase(s []int, f engine.Act, pool *engine.Window) []testCase {
 		dy = randn(out[0].Shape...)
 	}
 	in := []input{x, gamma, beta, randn(c), positive(c)}
-	return []testCase{
+	cases := []testCase{
 		{label: "train_" + label, op: forward, in: in, fused: true},
 		{label: "eval_" + label, op: eval, in: in, fused: true},
 		{label: label, op: back, in: []input{x, dy, gamma, beta, randn(c), positive(c)}, fused: true,
 			prepare: func(in []ref.Array) { in[4].V, in[5].V = stats(bn, in[0]) },
 			accept:  func(in []ref.Array) bool { return clearOfCorners(f, in) }},
+	}
+	if pool != nil && pool.Tiles() {
+		cases = append(cases, keptCases(forward, in, dy, label)...)
+	}
+	return cases
+}
+
+// keptCases runs a BatchNormAct that keeps what won each window, and its gradient.
+func keptCases(forward engine.BatchNormAct, in []input, dy input, label string) []testCase {
+	forward.Keep = true
+	x, won := in[0], dy
+	backward := func(in []ref.Array) []ref.Array { // its first six inputs
+		mean, r := ref.NewArray(in[1].Spec), ref.NewArray(in[1].Spec)
+		mean.V, r.V = stats(forward.BatchNorm, in[0])
+		return []ref.Array{in[0], in[0], in[1], in[2], mean, r}
+	}
+	return []testCase{
+		{label: "kept_" + label, op: forward, in: in, fused: true,
+			accept: func(in []ref.Array) bool { return clearOfCorners(forward.F, backward(in)) }},
+		{label: "kept_" + label, op: engine.BatchNormActBackward{F: forward.F, Pool: forward.Pool, Kept: true}, fused: true,
+			in: []input{x, dy, in[1], in[2], in[3], in[4], won},
+			prepare: func(in []ref.Array) {
+				in[4].V, in[5].V = stats(forward.BatchNorm, in[0])
+				out, err := ref.Eval(forward, []ref.Array{in[0], in[2], in[3], in[4], in[5]})
+				if err != nil {
+					panic(err) // a programmer's error in the table
+				}
+				in[6].V = out[5].V
+			},
+			accept: func(in []ref.Array) bool { return clearOfCorners(forward.F, in) }},
 	}
 }
 

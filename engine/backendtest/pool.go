@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/potstill/potstill/engine"
+	"github.com/potstill/potstill/engine/ref"
 )
 
 func init() { register(poolCases) }
@@ -73,6 +74,7 @@ func poolsOn(s []int, w engine.Window) []testCase {
 		{label: label + "_ties", op: engine.MaxPool2DBackward{Window: w}, in: []input{ties, dy}},
 		{label: label, op: engine.MaxPool2DBackward{Window: w}, in: []input{low, dy}},
 	}
+	cases = append(cases, winnersOn(x, w, label, ties, dy)...)
 	if w.Complete().Dilation != engine.Both(1) {
 		return cases
 	}
@@ -86,6 +88,28 @@ func poolsOn(s []int, w engine.Window) []testCase {
 			testCase{label: label, op: engine.AvgPool2DBackward{AvgPool2D: op, X: x}, in: []input{dy}})
 	}
 	return cases
+}
+
+// winnersOn runs the max pool that keeps who won, and its gradient.
+func winnersOn(x engine.Spec, w engine.Window, label string, in, dy input) []testCase {
+	won := dy
+	won.DType = engine.Uint8
+	back := engine.MaxPool2DWinnersBackward{Window: w, X: x}
+	return []testCase{
+		{label: label, op: engine.MaxPool2DWinners{Window: w}, in: []input{in.with(math.NaN(), math.Inf(1))}, fused: true},
+		{label: label, op: back, in: []input{won, dy}, fused: true, prepare: func(a []ref.Array) {
+			// Who wins in a tensor that is not an input, since that is what some window may have for a winner.
+			x := ref.NewArray(x)
+			for i := range x.V {
+				x.V[i] = float64(i * 7919 % 31)
+			}
+			out, err := ref.Eval(engine.MaxPool2DWinners{Window: w}, []ref.Array{x})
+			if err != nil {
+				panic(err) // a programmer's error in the table
+			}
+			a[0].V = out[1].V
+		}},
+	}
 }
 
 // globalPoolOn runs GlobalAvgPool on x of shape s, forwards and backwards.

@@ -8,6 +8,7 @@ type (
 		taps                                          ptr
 		ntaps, kc, gn, groups                         int64
 		tapStride, kStride, nStride, gStride, gFloats int64
+		share                                         int64
 	}
 	padArgs struct {
 		x, y                     ptr
@@ -25,7 +26,7 @@ type (
 		groups, gk, gn, gFloats        int64
 		act                            int64
 		more                           actFunc
-		block, splits                  int64
+		block, splits, share           int64
 	}
 	winoWeightArgs struct {
 		w, u                                                                ptr

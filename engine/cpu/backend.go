@@ -67,7 +67,7 @@ func New(o Options) (*Backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cpu: starting %d threads: %w", o.Threads, err)
 	}
-	return &Backend{variant: o.Variant, threads: o.Threads, lib: lib}, nil
+	return &Backend{variant: o.Variant, threads: o.Threads, lib: lib, queue: queue{threads: o.Threads}}, nil
 }
 
 // Name returns "cpu/" and the instruction set.
@@ -187,6 +187,7 @@ type queue struct {
 	commands  []command
 	memory    arena      // holds the arguments
 	exchanges []exchange // with other ranks, between the commands
+	threads   int        // that will run it
 }
 
 func (q *queue) reset() {
@@ -217,7 +218,7 @@ func (b *Backend) Record(enqueue func() error) (engine.Recording, error) {
 	}
 	r := &recording{backend: b}
 	err := enqueue()
-	r.queue, b.queue = b.queue, queue{}
+	r.queue, b.queue = b.queue, queue{threads: b.threads}
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}

@@ -52,13 +52,12 @@ const (
 	chainOthers = 32
 )
 
-// chainAgain is the share of the work that may be done twice, so that threads that
-// are not equally fast end at the same time.
+// chainAgain is the share of the work that may be done twice.
 const chainAgain = 0.10
 
 // cut chooses tasks and grains. A task is a picture where there are enough of
-// them; else some rows, and what lies between it and the one above is computed
-// twice. A link computes as few rows at a time as are worth a call, fewer where a
+// them; else some rows, as many as have the last thread done first, and what lies
+// between it and the one above is computed twice. A link computes as few rows at a time as are worth a call, fewer where a
 // thread's memory would be more than so many bytes. Results do not depend on it.
 func (c *chain) cut(bytes int) {
 	oh := int(c.links[len(c.links)-1].rows)
@@ -77,14 +76,24 @@ func (c *chain) cut(bytes int) {
 		most = min(ceilDiv(4*c.threads, c.n), max(oh/least, 1))
 	}
 	c.cutInto(1)
-	once := c.work
-	for c.cutInto(most); c.tiles > 1 && c.work > once*(1+chainAgain) && c.tiles > ceilDiv(c.threads, c.n); {
-		c.cutInto(max(c.tiles/2, ceilDiv(c.threads, c.n)))
+	once, best, shortest := c.work, 1, c.time()
+	for tiles := 2; tiles <= most; tiles++ {
+		if c.cutInto(tiles); c.time() < shortest {
+			best, shortest = tiles, c.time()
+		}
 	}
+	c.cutInto(best)
 	c.again = c.work/once - 1
 	for 4*c.slot > bytes && c.halve() {
 		c.fit()
 	}
+}
+
+// time estimates when the last thread is done, in the unit of work: tasks are as long as
+// the longest, and one may begin late.
+func (c *chain) time() float64 {
+	task := c.work * float64(c.rows) / float64(c.links[len(c.links)-1].rows)
+	return (float64(ceilDiv(c.n*c.tiles, c.threads)) + 0.25) * task
 }
 
 // halve halves the grains and reports whether there was anything to halve.

@@ -162,7 +162,8 @@ func (c *chain) addProduct(g geometry, p *product, extra, bias, res int) {
 		c.addPadding(g)
 		g = g.padded()
 	}
-	p.gemm.splits = 1
+	p.whole = true
+	p.gemm.splits, p.gemm.share = 1, int64(p.shared(1).share)
 	start := c.packed
 	l := c.pushLink(chainProduct, g.h, g.w*g.c, g.oh, g.ow, g.ow*g.o, g.needs(), func(q *queue, in []engine.Tensor, packed unsafe.Pointer) unsafe.Pointer {
 		a := p.gemm

@@ -18,9 +18,9 @@ type lowering func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer)
 func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	switch op := op.(type) {
 	case engine.BatchNormAct:
-		return fusesPool(op.F, op.Pool)
+		return fusesPool(op.F, op.Pool) && !op.Keep
 	case engine.BatchNormActBackward:
-		return fusesPool(op.F, op.Pool)
+		return fusesPool(op.F, op.Pool) && !op.Kept
 	case engine.FoldBatchNorm:
 		return true
 	case engine.Conv2D:

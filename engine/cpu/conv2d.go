@@ -39,6 +39,8 @@ type product struct {
 	// first says that this part comes first, and adds bias and residual; each of
 	// the others adds what the parts before it have left in y.
 	first bool
+	// whole says that a link of a chain runs it, by whole rows of y.
+	whole bool
 }
 
 // packedFloats is the size of the packed weights, of which pairs in bfloat16 take half.
@@ -100,18 +102,13 @@ func (p *product) finish() {
 	p.pack.kc, p.pack.gn, p.pack.groups = p.gemm.kc, p.gemm.gn, p.gemm.groups
 	p.pack.gFloats = nt * p.gemm.kc * int64(panelFloats(int(p.gemm.gn)))
 	p.gemm.gFloats = p.pack.gFloats
-	pixels := int(p.gemm.n * p.gemm.gh * p.gemm.gw)
-	p.gemm.block = 96
-	if blocks := ceilDiv(pixels, 96) * int(p.gemm.groups); blocks < 8 {
-		p.gemm.splits = int64(min(ceilDiv(8, blocks), ceilDiv(int(p.gemm.gn), 64)))
-	}
-	p.gemm.splits = max(p.gemm.splits, 1)
 }
 
 // pushPack enqueues the packing of the weights.
 func (p *product) pushPack(q *queue, w, packed unsafe.Pointer) {
 	if len(p.wTaps) > 0 {
 		pk := p.pack
+		pk.share = int64(p.shared(q.threads).share)
 		pk.w, pk.dst, pk.taps = w, packed, keep(&q.memory, p.wTaps)
 		push(q, kPack.of(p.dtype), int(pk.groups*pk.ntaps), pk)
 	}
@@ -119,7 +116,8 @@ func (p *product) pushPack(q *queue, w, packed unsafe.Pointer) {
 
 // push enqueues the product with packed weights.
 func (p *product) push(q *queue, x, packed, bias, res, y unsafe.Pointer) {
-	gm := p.gemm
+	gm, c := p.gemm, p.shared(q.threads)
+	gm.block, gm.splits, gm.share = int64(c.block), int64(c.splits), int64(c.share)
 	gm.x, gm.b, gm.bias, gm.res, gm.y, gm.taps = x, packed, bias, res, y, keep(&q.memory, p.taps)
 	push(q, kIGemm.of(p.dtype), ceilDiv(int(gm.n*gm.gh*gm.gw), int(gm.block))*int(gm.groups*gm.splits), gm)
 }

@@ -14,7 +14,7 @@
 // kernels holds those of one type behind those of the other. An op that has no kernel for bfloat16
 // is computed in float32, from copies of its inputs (widened.go).
 //
-// How work is cut into tasks depends on shapes alone, and partial results are
+// How sums are cut into parts depends on shapes alone, and partial results are
 // summed in a fixed order, so the number of threads never shows in a result.
 // It does show which instruction set ran: the width of a vector decides the
 // order of some sums.

@@ -52,8 +52,7 @@ func igemm[E stored](p ptr, task int64) {
 	a := (*igemmArgs)(p)
 	split, g := task%a.splits, task/a.splits%a.groups
 	lo, hi := taskRange(task/a.splits/a.groups, a.block, a.n*a.gh*a.gw)
-	share := (a.gn + a.splits - 1) / a.splits
-	n0, n1 := split*share, min((split+1)*share, a.gn)
+	n0, n1 := split*a.share, min((split+1)*a.share, a.gn)
 	if n0 >= n1 {
 		return
 	}

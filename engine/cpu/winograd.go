@@ -25,6 +25,7 @@ type winograd struct {
 	// together says that all tiles are transformed before the products: where
 	// tiles are few, tasks share them.
 	together bool
+	most     int // tiles that a task may have then
 }
 
 // A bundle is some groups of a convolution, which are computed as one dense
@@ -112,14 +113,38 @@ func (w *winograd) block() {
 	each := min(48, room/(w.c+winoPanel))
 	if w.together = each < 12 || ceilDiv(tiles, each) < 12; w.together {
 		a.vStride = int64(tiles*w.c + winoSpread)
-		each = min(48, room/winoPanel)
+		w.most = room / winoPanel
+		return // see cut
 	}
-	each = ceilDiv(tiles, ceilDiv(tiles, each)) // all tasks alike
-	a.block, a.splits = int64(each), 1
-	if blocks := ceilDiv(tiles, each); w.together && blocks < 12 {
-		a.splits = int64(min(ceilDiv(12, blocks), ceilDiv(w.o, winoPanel)))
-	}
+	a.block, a.splits = int64(ceilDiv(tiles, ceilDiv(tiles, each))), 1 // all tasks alike
 }
+
+// cut returns how many tiles a task takes and in how many parts the panels are split, for
+// the last of so many threads to be done first: of what is transformed before.
+func (w *winograd) cut(threads int) (block, splits int64) {
+	const (
+		fetch = 12     // tiles that cost as much as to read the weights
+		begin = 20_000 // the cost of a task, in multiply-adds
+	)
+	tiles, panels, shortest := int(w.args.n*w.args.th*w.args.tw), ceilDiv(w.o, winoPanel), 0
+	for blocks := ceilDiv(tiles, min(w.most, winoTiles)); blocks <= ceilDiv(tiles, 6); blocks++ {
+		for parts := 1; parts <= panels; parts++ {
+			each, columns := ceilDiv(tiles, blocks), min(ceilDiv(panels, parts)*winoPanel, w.o)
+			task := w.t*w.t*w.c*columns*(roundTo(each, 6)+fetch) + begin
+			time := ceilDiv(ceilDiv(tiles, each)*parts, threads)*task + task/4 // which a thread may have to wait for another
+			if shortest == 0 || time < shortest {
+				block, splits, shortest = int64(each), int64(parts), time
+			}
+		}
+	}
+	return block, splits
+}
+
+// winoTiles bounds the tiles of a task: with their products they stay in the second cache.
+const winoTiles = 64
+
+// roundTo returns the smallest multiple of m that is at least n.
+func roundTo(n, m int) int { return ceilDiv(n, m) * m }
 
 // flipped returns the convolution that takes dy to dx: of dy, with the kernel
 // turned round.
@@ -182,6 +207,7 @@ func (w *winograd) push(q *queue, x, u, bias, res, y, v unsafe.Pointer) {
 			in := a
 			in.block = 8
 			push(q, kWinoInput, ceilDiv(tiles, 8), in)
+			a.block, a.splits = w.cut(q.threads)
 		}
 		push(q, kWino, ceilDiv(tiles, int(a.block))*int(a.splits), a)
 	}

@@ -38,7 +38,7 @@ var arguments = map[string]map[string]any{
 	"gemm":       {"gemm_args": gemmArgs{}, "gemm_weight_args": gemmWeightArgs{}},
 	"groupnorm":  {"group_norm_args": groupNormArgs{}, "group_norm_finish_args": groupNormFinishArgs{}},
 	"layernorm":  {"layer_norm_args": layerNormArgs{}, "layer_norm_grad_args": layerNormGradArgs{}},
-	"layout": {"transpose_args": layoutTransposeArgs{}, "convert_args": convertArgs{}, "epilogue_args": epilogueArgs{},
+	"layout": {"transpose_back_args": layoutTransposeArgs{}, "epilogue_args": epilogueArgs{},
 		"column_sum_args": columnSumArgs{}, "column_total_args": columnTotalArgs{}},
 	"loss":      {"loss_args": lossArgs{}},
 	"noise":     {"noise_args": noiseArgs{}},
@@ -58,6 +58,7 @@ var arguments = map[string]map[string]any{
 	"qconv2d":       {"qconv2d_args": qconv2DArgs{}, "qpack_args": qpackArgs{}},
 	"split_sum":     {"split_sum_args": splitSumArgs{}},
 	"syncbatchnorm": {"sync_bn_join_args": syncJoinArgs{}, "sync_bn_grad_join_args": syncGradJoinArgs{}},
+	"weights":       {"weights_args": weightsArgs{}},
 }
 
 var (

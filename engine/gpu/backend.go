@@ -66,6 +66,7 @@ type Backend struct {
 	cutsFrom  int       // cutsFrom, but for tests
 	forced    int       // for tests: takes the forced-th candidate, counted from one
 	most      int       // for tests: candidates that an op had at most
+	prefers   []string  // for tests: takes the first candidate whose name begins so, in this order
 	capturing bool      // in Record
 	enqueued  int       // kernels, since the backend was made
 

@@ -44,7 +44,7 @@ func bnPool(w *engine.Window) (*engine.Window, error) {
 	if !fusesPool(w) {
 		return nil, fmt.Errorf("fused pooling with window %+v, of which only tiling ones up to %d are there: %w", *w, bnPoolMost, engine.ErrUnsupported)
 	}
-	if w != nil && w.Kernel[0] == 1 {
+	if w != nil && !pools(w) {
 		return nil, nil
 	}
 	return w, nil
@@ -118,7 +118,11 @@ func (b *Backend) lowerBatchNorm(op engine.Op, in, out []engine.Spec) (lowering,
 	case engine.BatchNormBackward:
 		return b.lowerNormalizeBackward(in[0], engine.Identity, nil, bnInputs{gamma: 2, beta: 2, mean: 3, second: 4})
 	case engine.BatchNormActBackward:
-		return b.lowerNormalizeBackward(in[0], op.F, op.Pool, bnInputs{gamma: 2, beta: 3, mean: 4, second: 5})
+		at := bnInputs{gamma: 2, beta: 3, mean: 4, second: 5}
+		if op.Kept {
+			at.kept = 6
+		}
+		return b.lowerNormalizeBackward(in[0], op.F, op.Pool, at)
 	case engine.BatchNormEvalBackward:
 		return b.lowerNormalizeBackward(in[0], engine.Identity, nil, bnInputs{gamma: 2, beta: 2, mean: 3, second: 4, eval: true, eps: op.Eps})
 	case engine.FoldBatchNorm:
@@ -167,7 +171,7 @@ func (b *Backend) lowerNormalize(op engine.BatchNormAct, x engine.Spec) (lowerin
 	apply, err := b.bnApply(op, x, pool)
 	if err != nil || !op.BatchNorm.Train {
 		return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
-			return apply(in[0], out[0], in[1], in[2], in[3], in[4])
+			return apply(in[0], out[0], in[1], in[2], in[3], in[4], 0)
 		}}, err
 	}
 	stats, err := b.bnStatistics(x, op.BatchNorm.Eps, op.BatchNorm.Momentum)
@@ -181,7 +185,11 @@ func (b *Backend) lowerNormalize(op engine.BatchNormAct, x engine.Spec) (lowerin
 		if err := stats.run(in[0], ws); err != nil {
 			return err
 		}
-		return apply(in[0], out[0], in[1], in[2], out[1], out[2])
+		kept := cuda.Ptr(0)
+		if op.Keep {
+			kept = out[5]
+		}
+		return apply(in[0], out[0], in[1], in[2], out[1], out[2], kept)
 	}}, nil
 }
 
@@ -222,8 +230,9 @@ func (b *Backend) bnStatistics(x engine.Spec, eps, momentum float32) (*bnStatist
 func bnFinishGrid(c int) [3]int { return [3]int{ceilDiv(c, bnChannels), 1, 1} }
 
 // bnApply returns the launch that makes y from x and four vectors: γ, β, the
-// mean and, in training, r, else the variance.
-func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Window) (func(x, y, gamma, beta, mean, second cuda.Ptr) error, error) {
+// mean and, in training, r, else the variance. A pool writes to kept what won, unless
+// that is 0.
+func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Window) (func(x, y, gamma, beta, mean, second, kept cuda.Ptr) error, error) {
 	eval := int32(1)
 	if op.BatchNorm.Train {
 		eval = 0
@@ -235,8 +244,8 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 		}
 		a := p.args
 		a.eval, a.act, a.eps = eval, int32(op.F.Fn), op.BatchNorm.Eps
-		return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
-			a.x, a.out, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
+		return func(x, y, gamma, beta, mean, second, kept cuda.Ptr) error {
+			a.x, a.out, a.kept, a.gamma, a.beta, a.mean, a.second = x, y, kept, gamma, beta, mean, second
 			return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, &a)
 		}, nil
 	}
@@ -247,7 +256,7 @@ func (b *Backend) bnApply(op engine.BatchNormAct, x engine.Spec, pool *engine.Wi
 	c, g := x.Shape[3], b.bnGridOf(x, bnApplies)
 	a := bnApplyArgs{m: uint64(x.Len() / c), rows: g.rows, chunk: g.chunk, width: g.width, tile: g.tile, lines: g.lines, copies: g.copies,
 		channels: int32(c), eval: eval, act: int32(op.F.Fn), eps: op.BatchNorm.Eps}
-	return func(x, y, gamma, beta, mean, second cuda.Ptr) error {
+	return func(x, y, gamma, beta, mean, second, _ cuda.Ptr) error {
 		a.x, a.y, a.gamma, a.beta, a.mean, a.second = x, y, gamma, beta, mean, second
 		return launch(b, f, g.grid(), g.block(), 0, &a)
 	}, nil
@@ -281,14 +290,14 @@ type bnPooling struct {
 
 // bnPoolArgs are the arguments of batchnorm_pool.cu, field for field.
 type bnPoolArgs struct {
-	x, dy, out, gamma, beta, mean, second, part, coef cuda.Ptr
-	windows                                           uint64
-	chunk                                             uint32
-	width, tile, lines                                int32
-	h, w, oh, ow, ih, iw                              int32
-	stepN, stepI, stepJ                               int32
-	eval, act                                         int32
-	eps                                               float32
+	x, dy, out, kept, gamma, beta, mean, second, part, coef cuda.Ptr
+	windows                                                 uint64
+	chunk                                                   uint32
+	width, tile, lines                                      int32
+	h, w, oh, ow, ih, iw                                    int32
+	stepN, stepI, stepJ                                     int32
+	eval, act                                               int32
+	eps                                                     float32
 }
 
 // bnPooling prepares one of the kernels that walk the windows of pictures x;

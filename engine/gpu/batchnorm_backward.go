@@ -22,9 +22,10 @@ type bnGradFinishArgs struct {
 }
 
 // bnInputs says which inputs of a gradient are γ, β, the mean and r or, with
-// frozen statistics, the variance.
+// frozen statistics, the variance; and, unless it is 0, what won a pool's windows.
 type bnInputs struct {
 	gamma, beta, mean, second int
+	kept                      int
 	eval                      bool
 	eps                       float32
 }
@@ -72,7 +73,7 @@ func (b *Backend) bnGradient(x engine.Spec, f engine.Act, pool *engine.Window, a
 	}
 	var passes bnPasses
 	if pool != nil {
-		passes, err = b.bnPoolPasses(x, f, *pool, fa)
+		passes, err = b.bnPoolPasses(x, f, *pool, fa, at.kept > 0)
 	} else {
 		passes, err = b.bnPasses(x, f, fa)
 	}
@@ -86,7 +87,11 @@ func (b *Backend) bnGradient(x engine.Spec, f engine.Act, pool *engine.Window, a
 		a.x, a.dy, a.dx, a.part, a.coef = in[0], in[1], dx, ws, ws+cuda.Ptr(part)
 		a.gamma, a.beta, a.mean, a.second = in[at.gamma], in[at.beta], in[at.mean], in[at.second]
 		fa.dgamma, fa.dbeta, fa.coef = dgamma, dbeta, a.coef
-		if err := passes.sums(a); err != nil {
+		kept := cuda.Ptr(0)
+		if at.kept > 0 {
+			kept = in[at.kept]
+		}
+		if err := passes.sums(a, kept); err != nil {
 			return err
 		}
 		return launch(b, finish, bnFinishGrid(c), [3]int{bnThreads, 1, 1}, 0, fa)
@@ -94,11 +99,12 @@ func (b *Backend) bnGradient(x engine.Spec, f engine.Act, pool *engine.Window, a
 	return g, nil
 }
 
-// bnPasses are the two passes over x and dy, and the bytes of the first's
-// partial sums.
+// bnPasses are the two passes over x and dy, the first with what won a pool's
+// windows, and the bytes of its partial sums.
 type bnPasses struct {
-	sums, dx func(a *bnGradArgs) error
-	part     int
+	sums func(a *bnGradArgs, kept cuda.Ptr) error
+	dx   func(a *bnGradArgs) error
+	part int
 }
 
 // bnPasses prepares the passes without a pool, and what fa says of the grid.
@@ -118,7 +124,7 @@ func (b *Backend) bnPasses(x engine.Spec, f engine.Act, fa *bnGradFinishArgs) (b
 	fa.blocks, fa.row = int32(g.blocks), int32(g.row())
 	fa.tail = int32(a.m - g.rows*uint64(g.copies))
 	return bnPasses{part: g.partBytes(),
-		sums: func(a *bnGradArgs) error { return launch(b, sums, g.grid(), g.block(), 0, a) },
+		sums: func(a *bnGradArgs, _ cuda.Ptr) error { return launch(b, sums, g.grid(), g.block(), 0, a) },
 		dx: func(a *bnGradArgs) error {
 			*da = *a
 			da.chunk, da.tile, da.lines = w.chunk, w.tile, w.lines
@@ -127,9 +133,13 @@ func (b *Backend) bnPasses(x engine.Spec, f engine.Act, fa *bnGradFinishArgs) (b
 	}, nil
 }
 
-// bnPoolPasses prepares the passes through a pool.
-func (b *Backend) bnPoolPasses(x engine.Spec, f engine.Act, w engine.Window, fa *bnGradFinishArgs) (bnPasses, error) {
-	sums, err := b.bnPooling(x, w, f, "bn_pool_grad", false)
+// bnPoolPasses prepares the passes through a pool, whose winners may have been kept.
+func (b *Backend) bnPoolPasses(x engine.Spec, f engine.Act, w engine.Window, fa *bnGradFinishArgs, kept bool) (bnPasses, error) {
+	name := "bn_pool_grad"
+	if kept {
+		name = "bn_pool_grad_kept"
+	}
+	sums, err := b.bnPooling(x, w, f, name, false)
 	if err != nil {
 		return bnPasses{}, err
 	}
@@ -139,14 +149,14 @@ func (b *Backend) bnPoolPasses(x engine.Spec, f engine.Act, w engine.Window, fa 
 	}
 	fa.in.copies = 1
 	fa.blocks, fa.row = int32(sums.grid.blocks), int32(sums.grid.row())
-	run := func(p *bnPooling) func(a *bnGradArgs) error {
-		p.args.act = int32(f.Fn)
-		return func(a *bnGradArgs) error {
-			t := &p.args
-			t.x, t.dy, t.out, t.part, t.coef = a.x, a.dy, a.dx, a.part, a.coef
-			t.gamma, t.beta, t.mean, t.second = a.gamma, a.beta, a.mean, a.second
-			return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, t)
-		}
+	run := func(p *bnPooling, a *bnGradArgs, kept cuda.Ptr) error {
+		t := &p.args
+		t.act = int32(f.Fn)
+		t.x, t.dy, t.out, t.kept, t.part, t.coef = a.x, a.dy, a.dx, kept, a.part, a.coef
+		t.gamma, t.beta, t.mean, t.second = a.gamma, a.beta, a.mean, a.second
+		return launch(b, p.function, p.grid.grid(), p.grid.block(), 0, t)
 	}
-	return bnPasses{part: sums.grid.partBytes(), sums: run(sums), dx: run(dx)}, nil
+	return bnPasses{part: sums.grid.partBytes(),
+		sums: func(a *bnGradArgs, kept cuda.Ptr) error { return run(sums, a, kept) },
+		dx:   func(a *bnGradArgs) error { return run(dx, a, 0) }}, nil
 }

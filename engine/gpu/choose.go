@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/potstill/potstill/cuda"
@@ -155,6 +156,11 @@ func (b *Backend) decide(c *Choice, op engine.Op, in, out []engine.Spec, cs []ca
 	}
 	if len(cs) == 1 || b.wanted != nil {
 		return 0, nil
+	}
+	for _, p := range b.prefers {
+		if i := slices.IndexFunc(cs, func(c candidate) bool { return strings.HasPrefix(c.name, p) }); i >= 0 {
+			return i, b.warm(op, in, out, cs[i])
+		}
 	}
 	key := choiceKey(op, in, out) + ", " + among(cs)
 	if c.Timings = b.memory.get(key); c.Timings != nil {

@@ -23,8 +23,9 @@ type lowering struct {
 
 // A preparation is a lowering in two parts.
 type preparation struct {
-	inputs  []int // what prepare reads
-	bytes   int   // what it fills
+	inputs  []int    // what prepare reads
+	bytes   int      // what it fills
+	entries []packed // what weights.cu makes of them, if that is all of it
 	prepare func(in []cuda.Ptr, kept cuda.Ptr) error
 	enqueue func(in, out []cuda.Ptr, ws, kept cuda.Ptr) error
 }
@@ -34,16 +35,19 @@ type preparation struct {
 func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 	switch op := op.(type) {
 	case engine.BatchNormAct:
-		return fusesPool(op.Pool)
+		return fusesPool(op.Pool) && (!op.Keep || pools(op.Pool))
 	case engine.BatchNormActBackward:
-		return fusesPool(op.Pool)
+		return fusesPool(op.Pool) && (!op.Kept || pools(op.Pool))
 	case engine.Augment:
 		return op.BFloat16
-	case engine.FoldBatchNorm, engine.Conv2D, engine.DistillLoss, engine.DistillLossBackward:
+	case engine.FoldBatchNorm, engine.Conv2D, engine.DistillLoss, engine.DistillLossBackward, engine.MaxPool2DWinners, engine.MaxPool2DWinnersBackward:
 		return true
 	}
 	return false
 }
+
+// pools reports whether w makes something smaller.
+func pools(w *engine.Window) bool { return w != nil && w.Kernel[0] > 1 }
 
 func fusesPool(w *engine.Window) bool { return w == nil || w.Tiles() && w.Kernel[0] <= bnPoolMost }
 

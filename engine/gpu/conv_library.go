@@ -87,7 +87,11 @@ func (b *Backend) convAlgorithms(prefix string, conv *cuda.Conv, c libraryConv, 
 		if err != nil {
 			return nil, errors.Join(err, conv.Close())
 		}
-		cs = append(cs, candidate{name: prefix + a.Name, deterministic: a.Deterministic, low: p.lowering(), library: true})
+		low, err := b.lowerLibrary(p)
+		if err != nil {
+			return nil, errors.Join(err, conv.Close())
+		}
+		cs = append(cs, candidate{name: prefix + a.Name, deterministic: a.Deterministic, low: low, library: true})
 	}
 	if len(cs) == 0 {
 		return nil, conv.Close()
@@ -111,20 +115,15 @@ func (c libraryConv) extents() (k, o int) {
 }
 
 // packWeight gives p the weight in KRSC, of type t.
-func (b *Backend) packWeight(p *product, c libraryConv, t engine.DType) error {
+func (p *product) packWeight(c libraryConv, t engine.DType) {
 	k, o := c.extents()
-	pack, err := b.transposer(k, o, engine.Float32, t)
-	p.pack = func(in []cuda.Ptr, packed cuda.Ptr) error { return pack(in[1], packed) }
-	p.bytes, p.inputs = t.Size()*c.w.Len(), []int{1}
-	return err
+	p.packs(packed{input: 1, rows: k, cols: o, to: t})
 }
 
 // convProduct is an algorithm for y or dx, with the epilogue behind it.
 func (b *Backend) convProduct(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in, out []engine.Spec) (product, error) {
 	p := product{ws: a.Workspace}
-	if err := b.packWeight(&p, c, in[0].DType); err != nil {
-		return p, err
-	}
+	p.packWeight(c, in[0].DType)
 	if c.pass == cuda.BackwardData {
 		p.run = func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error { return conv.Run(a, out[0], packed, in[0], ws) }
 		return p, nil
@@ -146,7 +145,7 @@ func (b *Backend) convProduct(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, 
 func (b *Backend) convWeight(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in, out []engine.Spec) (product, error) {
 	k, o := c.extents()
 	p, t := product{}, in[0].DType
-	back, err := b.transposer(o, k, t, engine.Float32)
+	back, err := b.transposer(o, k, t)
 	if err != nil {
 		return p, err
 	}
@@ -174,15 +173,11 @@ func (b *Backend) convWeight(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, i
 // the order and bfloat16 has six.
 func (b *Backend) convFused(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in, out []engine.Spec) (product, error) {
 	p, t, e := product{ws: a.Workspace}, in[0].DType, c.epilogue
-	if err := b.packWeight(&p, c, t); err != nil {
-		return p, err
-	}
+	p.packWeight(c, t)
 	_, o := c.extents()
-	behind := cuda.Ptr(roundUp(p.bytes)) // of the packed weight
+	behind := 0 // the packed weight
 	if e.bias < 0 || t != engine.Float32 {
-		if err := b.packBias(&p, e.bias, int(behind), o, t); err != nil {
-			return p, err
-		}
+		behind = p.packs(packed{input: e.bias, cols: o, to: t})
 	}
 	rest := nothing
 	if e.act == engine.ReLU6 {
@@ -194,7 +189,7 @@ func (b *Backend) convFused(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in
 	}
 	own := e.bias >= 0 && t == engine.Float32 // the op's bias, as it is
 	p.run = func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error {
-		bias := packed + behind
+		bias := packed + cuda.Ptr(behind)
 		if own {
 			bias = in[e.bias]
 		}
@@ -204,27 +199,4 @@ func (b *Backend) convFused(conv *cuda.Conv, a cuda.Algorithm, c libraryConv, in
 		return finish(in, out[0], out[0])
 	}
 	return p, nil
-}
-
-// packBias has p pack a bias of n channels too, so many bytes behind what it
-// packs already: the given input as type t, or zeros if there is none.
-func (b *Backend) packBias(p *product, bias, behind, n int, t engine.DType) error {
-	first, bytes := p.pack, n*t.Size()
-	second := func(_ []cuda.Ptr, to cuda.Ptr) error { return b.stream.Fill(to, 0, bytes) }
-	if bias >= 0 {
-		round, err := b.converter(n, t)
-		if err != nil {
-			return err
-		}
-		second = func(in []cuda.Ptr, to cuda.Ptr) error { return round(in[bias], to) }
-		p.inputs = append(p.inputs, bias)
-	}
-	p.bytes = behind + bytes
-	p.pack = func(in []cuda.Ptr, packed cuda.Ptr) error {
-		if err := first(in, packed); err != nil {
-			return err
-		}
-		return second(in, packed+cuda.Ptr(behind))
-	}
-	return nil
 }

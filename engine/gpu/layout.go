@@ -14,10 +14,6 @@ type (
 		rows, cols int32
 		across     int32
 	}
-	convertArgs struct {
-		x, y cuda.Ptr
-		n    int64
-	}
 	epilogueArgs struct {
 		x, y, bias, residual cuda.Ptr
 		n                    int64
@@ -44,37 +40,16 @@ func typeDefines(t engine.DType) []string {
 	return nil
 }
 
-// A move enqueues a kernel from one address to another.
-type move func(x, y cuda.Ptr) error
-
-// transposer makes the kernel that takes a matrix [rows,cols] to its transpose.
-// One of the two is float32, the other may be bfloat16.
-func (b *Backend) transposer(rows, cols int, from, to engine.DType) (move, error) {
-	name, t := "transpose", to
-	if to == engine.Float32 {
-		name, t = "transpose_back", from
-	}
-	f, err := b.function("layout", name, typeDefines(t)...)
+// transposer makes the kernel that takes a matrix [rows,cols] of type t to its
+// transpose in float32.
+func (b *Backend) transposer(rows, cols int, t engine.DType) (func(x, y cuda.Ptr) error, error) {
+	f, err := b.function("layout", "transpose_back", typeDefines(t)...)
 	if err != nil {
 		return nil, err
 	}
 	across := ceilDiv(cols, 32)
 	a := &layoutTransposeArgs{rows: int32(rows), cols: int32(cols), across: int32(across)}
 	grid, block := [3]int{across * ceilDiv(rows, 32), 1, 1}, [3]int{layoutThreads, 1, 1}
-	return func(x, y cuda.Ptr) error {
-		a.x, a.y = x, y
-		return launch(b, f, grid, block, 0, a)
-	}, nil
-}
-
-// converter makes the kernel that takes n float32 to type t.
-func (b *Backend) converter(n int, t engine.DType) (move, error) {
-	f, err := b.function("layout", "convert", typeDefines(t)...)
-	if err != nil {
-		return nil, err
-	}
-	a := &convertArgs{n: int64(n)}
-	grid, block := [3]int{b.resident(ceilDiv(n, 4), layoutThreads, 8), 1, 1}, [3]int{layoutThreads, 1, 1}
 	return func(x, y cuda.Ptr) error {
 		a.x, a.y = x, y
 		return launch(b, f, grid, block, 0, a)

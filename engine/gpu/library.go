@@ -77,11 +77,9 @@ func (b *Backend) libraryCandidates(op engine.Op, in, out []engine.Spec) []candi
 
 // A product is a library's part of an op with what stands round it.
 type product struct {
-	// pack brings weights, and a bias, from the inputs into packed, of the given
-	// bytes; nil if there is nothing to do. inputs are those that it reads.
-	pack   func(in []cuda.Ptr, packed cuda.Ptr) error
-	bytes  int
-	inputs []int
+	// weights are what run finds in packed, of the given bytes: weights, and a bias.
+	weights []packed
+	bytes   int
 	// run enqueues the rest.
 	ws  int
 	run func(in, out []cuda.Ptr, ws, packed cuda.Ptr) error
@@ -93,26 +91,40 @@ const wsAlign = 256
 
 func aligned(p cuda.Ptr) cuda.Ptr { return (p + wsAlign - 1) &^ (wsAlign - 1) }
 
-// lowering makes one of a product.
-func (p product) lowering() lowering {
-	if p.pack == nil {
+// packs appends what is to lie behind all that p packs already, and returns where.
+func (p *product) packs(e packed) (at int) {
+	if len(p.weights) > 0 {
+		p.bytes = roundUp(p.bytes)
+	}
+	e.at = p.bytes
+	p.weights, p.bytes = append(p.weights, e), e.at+e.to.Size()*max(e.rows, 1)*e.cols
+	return e.at
+}
+
+// lowerLibrary makes a lowering of a product.
+func (b *Backend) lowerLibrary(p product) (lowering, error) {
+	if len(p.weights) == 0 {
 		return lowering{ws: p.ws + wsAlign, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
 			return p.run(in, out, aligned(ws), 0)
-		}}
+		}}, nil
 	}
+	once := &preparation{bytes: p.bytes, entries: p.weights,
+		enqueue: func(in, out []cuda.Ptr, ws, kept cuda.Ptr) error { return p.run(in, out, aligned(ws), kept) }}
+	for _, e := range p.weights {
+		if e.input >= 0 {
+			once.inputs = append(once.inputs, e.input)
+		}
+	}
+	var err error
+	once.prepare, err = b.preparer(p.weights)
 	head := roundUp(p.bytes)
-	return lowering{
-		ws: head + p.ws + wsAlign,
-		enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
-			ws = aligned(ws)
-			if err := p.pack(in, ws); err != nil {
-				return err
-			}
-			return p.run(in, out, ws+cuda.Ptr(head), ws)
-		},
-		once: &preparation{inputs: p.inputs, bytes: p.bytes, prepare: p.pack,
-			enqueue: func(in, out []cuda.Ptr, ws, kept cuda.Ptr) error { return p.run(in, out, aligned(ws), kept) }},
-	}
+	return lowering{ws: head + p.ws + wsAlign, once: once, enqueue: func(in, out []cuda.Ptr, ws cuda.Ptr) error {
+		ws = aligned(ws)
+		if err := once.prepare(in, ws); err != nil {
+			return err
+		}
+		return p.run(in, out, ws+cuda.Ptr(head), ws)
+	}}, err
 }
 
 // An epilogue says what is added behind a product, by the places in an op's

@@ -69,14 +69,22 @@ func pointwise(op engine.Conv2D, w engine.Spec) bool {
 }
 
 // matmulCandidates returns cuBLASLt's algorithms for a product. Residual and
-// activation are added by a pass of ours. With bfloat16 activations the weight is
+// activation are added by a pass of ours. The gradient of a bias is made within the
+// product, where cuBLASLt does that, or by passes of ours, which read dy once more. With bfloat16 activations the weight is
 // rounded to bfloat16; what something is added to stays float32 until that is
 // done, or is rounded too, which moves fewer bytes.
 func (b *Backend) matmulCandidates(p matmul, in, out []engine.Spec) ([]candidate, error) {
 	p.shape.TF32 = b.options.TF32
 	cs, err := b.matmulSet("cublasLt ", p, in, out)
-	if err != nil || !p.shape.Float32Out || p.gradient {
+	if err != nil || !p.shape.Float32Out && !p.gradient {
 		return cs, err
+	}
+	if p.gradient {
+		if p.shape.BiasGrad = len(out) > 1; !p.shape.BiasGrad {
+			return cs, nil
+		}
+		more, err := b.matmulSet("cublasLt with bias ", p, in, out)
+		return append(more, cs...), err
 	}
 	p.shape.Float32Out = false
 	// Our pass adds the bias as it is, if there must be one; else cuBLASLt adds
@@ -103,21 +111,15 @@ func (b *Backend) matmulSet(prefix string, p matmul, in, out []engine.Spec) ([]c
 // packOperands has low pack what cuBLASLt takes as bfloat16: a weight, and a
 // bias that it adds to bfloat16. It returns where the bias lies, 0 if it is not
 // packed.
-func (b *Backend) packOperands(low *product, p matmul, in []engine.Spec) (behind int, err error) {
+func (low *product) packOperands(p matmul, w engine.Spec) (behind int) {
 	if !p.shape.BF16 || !p.weight {
-		return 0, nil
+		return 0
 	}
-	round, err := b.converter(in[1].Len(), engine.BFloat16)
-	if err != nil {
-		return 0, err
-	}
-	low.pack = func(in []cuda.Ptr, packed cuda.Ptr) error { return round(in[1], packed) }
-	low.bytes, low.inputs = 2*in[1].Len(), []int{1}
+	low.packs(packed{input: 1, cols: w.Len(), to: engine.BFloat16})
 	if !p.shape.Bias || p.shape.Float32Out {
-		return 0, nil
+		return 0
 	}
-	behind = roundUp(low.bytes)
-	return behind, b.packBias(low, p.epilogue.bias, behind, p.shape.N, engine.BFloat16)
+	return low.packs(packed{input: p.epilogue.bias, cols: p.shape.N, to: engine.BFloat16})
 }
 
 func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, out []engine.Spec) ([]candidate, error) {
@@ -133,7 +135,11 @@ func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, 
 	if err != nil {
 		return nil, err
 	}
-	sumBytes, sum, err := b.sumColumns(in[1], out)
+	sums := out // what passes of ours add up
+	if p.shape.BiasGrad {
+		sums = out[:1]
+	}
+	sumBytes, sum, err := b.sumColumns(in[1], sums)
 	if err != nil {
 		return nil, err
 	}
@@ -142,10 +148,7 @@ func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, 
 		wide = roundUp(product32.Bytes())
 	}
 	low := product{}
-	behind, err := b.packOperands(&low, p, in)
-	if err != nil {
-		return nil, err
-	}
+	behind := low.packOperands(p, in[1])
 	var cs []candidate
 	for _, a := range m.Algorithms() {
 		if a.Workspace > b.workspaceMost() {
@@ -157,8 +160,11 @@ func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, 
 			if packed != 0 {
 				w = packed
 			}
-			if p.shape.Bias {
+			switch {
+			case p.shape.Bias:
 				bias = in[p.epilogue.bias]
+			case p.shape.BiasGrad:
+				bias = out[1]
 			}
 			if behind > 0 {
 				bias = packed + cuda.Ptr(behind)
@@ -174,7 +180,11 @@ func (b *Backend) matmulAlgorithms(prefix string, m *cuda.Matmul, p matmul, in, 
 			}
 			return finish(in, y, out[0])
 		}
-		cs = append(cs, candidate{name: prefix + a.Name, deterministic: a.Deterministic, low: low.lowering(), library: true})
+		made, err := b.lowerLibrary(low)
+		if err != nil {
+			return nil, err
+		}
+		cs = append(cs, candidate{name: prefix + a.Name, deterministic: a.Deterministic, low: made, library: true})
 	}
 	return cs, nil
 }

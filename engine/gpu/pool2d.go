@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	lowers((*Backend).lowerPool, engine.MaxPool2D{}, engine.MaxPool2DBackward{}, engine.AvgPool2D{}, engine.AvgPool2DBackward{},
+	lowers((*Backend).lowerPool, engine.MaxPool2D{}, engine.MaxPool2DBackward{}, engine.MaxPool2DWinners{}, engine.MaxPool2DWinnersBackward{}, engine.AvgPool2D{}, engine.AvgPool2DBackward{},
 		engine.GlobalAvgPool{}, engine.GlobalAvgPoolBackward{})
 }
 
@@ -56,8 +56,12 @@ func (b *Backend) lowerPool(op engine.Op, in, out []engine.Spec) (lowering, erro
 		return b.lowerWindows("avg_pool", newMean(op, in[0], out[0]), false)
 	case engine.AvgPool2DBackward:
 		return b.lowerWindows("avg_pool_backward", newMean(op.AvgPool2D, op.X, in[0]), true)
+	case engine.MaxPool2DWinners:
+		return b.lowerMaxPoolWinners(op.Window, in[0], out[0])
 	case engine.MaxPool2DBackward:
 		return b.lowerMaxPoolBackward(op.Window, in[0], in[1])
+	case engine.MaxPool2DWinnersBackward:
+		return b.lowerMaxPoolWinnersBackward(op.Window, op.X, in[1])
 	case engine.GlobalAvgPool:
 		return b.lowerGlobalAvgPool(op, in[0])
 	case engine.GlobalAvgPoolBackward:
@@ -219,32 +223,71 @@ func (b *Backend) lowerWindows(name string, p pooling, backward bool) (lowering,
 	}}, nil
 }
 
+// lowerMaxPoolWinners lowers a max pool that says who won.
+func (b *Backend) lowerMaxPoolWinners(w engine.Window, x, y engine.Spec) (lowering, error) {
+	p := newPooling(w, x, y)
+	p.over(y.Shape[1], y.Shape[2])
+	s, err := b.poolPass(&p, "max_pool", p.small)
+	a := &p.args
+	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
+		a.x, a.y, a.won = in[0], out[0], out[1]
+		return p.run(b, s, a)
+	}}, err
+}
+
+// cells prepares the gradient of a max pool of which no two windows overlap: it is made
+// cell by cell. ok is false where they do.
+func (b *Backend) cells(w engine.Window, x, y engine.Spec) (p pooling, s pass, ok bool, err error) {
+	w, p = w.Complete(), newPooling(w, x, y)
+	if w.Pad != (engine.Pads{}) || w.Dilation != engine.Both(1) || w.Kernel[0] > w.Stride[0] || w.Kernel[1] > w.Stride[1] {
+		return p, s, false, nil
+	}
+	rows, cols := ceilDiv(x.Shape[1], w.Stride[0]), ceilDiv(x.Shape[2], w.Stride[1])
+	p.over(rows, cols)
+	s, err = b.poolPass(&p, "max_pool_backward_cells", rows*cols*int(p.args.c))
+	return p, s, true, err
+}
+
+// gathering prepares the gradient of a max pool of any windows, from who won.
+func (b *Backend) gathering(w engine.Window, x, y engine.Spec) (pooling, pass, error) {
+	p := newPooling(w, x, y)
+	p.over(x.Shape[1], x.Shape[2])
+	s, err := b.poolPass(&p, "max_pool_backward", p.large)
+	return p, s, err
+}
+
+// lowerMaxPoolWinnersBackward lowers the gradient of a max pool that has said who won.
+func (b *Backend) lowerMaxPoolWinnersBackward(w engine.Window, x, y engine.Spec) (lowering, error) {
+	p, s, ok, err := b.cells(w, x, y)
+	if !ok {
+		p, s, err = b.gathering(w, x, y)
+	}
+	a := &p.args
+	return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
+		a.won, a.dy, a.y = in[0], in[1], out[0]
+		return p.run(b, s, a)
+	}}, err
+}
+
 // lowerMaxPoolBackward lowers the gradient of a max pool: to one pass where no
 // windows overlap, else to one that finds the windows' winners and one that
 // gathers.
 func (b *Backend) lowerMaxPoolBackward(w engine.Window, x, y engine.Spec) (lowering, error) {
-	w, p := w.Complete(), newPooling(w, x, y)
-	if w.Pad == (engine.Pads{}) && w.Dilation == engine.Both(1) && w.Kernel[0] <= w.Stride[0] && w.Kernel[1] <= w.Stride[1] {
-		rows, cols := ceilDiv(x.Shape[1], w.Stride[0]), ceilDiv(x.Shape[2], w.Stride[1])
-		p.over(rows, cols)
-		s, err := b.poolPass(&p, "max_pool_backward_cells", rows*cols*int(p.args.c))
-		if err != nil {
-			return lowering{}, err
-		}
-		a := &p.args
+	cells, s, ok, err := b.cells(w, x, y)
+	if ok || err != nil {
+		a := &cells.args
 		return lowering{enqueue: func(in, out []cuda.Ptr, _ cuda.Ptr) error {
 			a.x, a.dy, a.y = in[0], in[1], out[0]
-			return p.run(b, s, a)
-		}}, nil
+			return cells.run(b, s, a)
+		}}, err
 	}
+	p := newPooling(w, x, y)
 	p.over(y.Shape[1], y.Shape[2])
 	find, err := b.poolPass(&p, "max_pool", p.small)
 	if err != nil {
 		return lowering{}, err
 	}
-	g := p
-	g.over(x.Shape[1], x.Shape[2])
-	gather, err := b.poolPass(&g, "max_pool_backward", g.large)
+	g, gather, err := b.gathering(w, x, y)
 	if err != nil {
 		return lowering{}, err
 	}

@@ -14,8 +14,12 @@ import (
 // racesEnv marks TestRaces' child processes; its value is the planted bug, or "none".
 const racesEnv = "POTSTILL_TEST_RACES"
 
-// racing are bugs that make a race: all barriers that TestPlanted takes out, and
-// the fences round the counter by which the last block is found.
+// exchanging is the test within which an exchange of ranks runs with the check.
+const exchanging = "Exchanges"
+
+// racing are bugs that make a race: all barriers that TestPlanted takes out, the
+// fences round the counter by which the last block is found, and, in kernels whose
+// threads do not wait for each other, two threads that come to one place.
 func racing() (all []plant) {
 	const counted = "*flag = atomicAdd(counter, 1u) == blocks - 1u;"
 	for _, p := range plants {
@@ -28,6 +32,12 @@ func racing() (all []plant) {
 		plant{"no fence before the norm's counter", "optimizer", "ClipScale", "fence();\n\t\t" + counted, counted},
 		plant{"a counter that is not atomic", "mse", "MSE", counted, "*flag = (*counter)++ == blocks - 1u;"},
 		plant{"no barrier before the counter", "depthwise", "Conv2DBackwardWeight", "DEVICE int last_block(u32 *counter, u32 blocks, int *flag) {\n\t__syncthreads();", "DEVICE int last_block(u32 *counter, u32 blocks, int *flag) {"},
+		plant{"two threads that pack into one place", "allreduce", exchanging, "if (i < n) stf4(to + i, a.absent", "if (i < n) stf4(to + i / 8 * 4, a.absent"},
+		plant{"two threads that unpack into one place", "allreduce", exchanging, "store_up_to(a.p[t], i, n, ldf4(from + i))", "store_up_to(a.p[t], i / 8 * 4, n, ldf4(from + i))"},
+		plant{"two threads with one sum of ranks", "allreduce", exchanging, "stf4(a.sums + i, s);", "stf4(a.sums + i / 8 * 4, s);"},
+		plant{"the running statistic of the next channel", "allreduce", exchanging, "float v = a.running[t][i];", "float v = a.running[t][(i + 1) % n];"},
+		plant{"the running mean of the next channel", "syncbatchnorm", exchanging, "keep * a.run_mean[c]);", "keep * a.run_mean[(c + 1) % a.channels]);"},
+		plant{"coefficients that overlap", "syncbatchnorm", exchanging, "a.coef[a.channels + c] =", "a.coef[a.channels - 1 + c] ="},
 	)
 }
 
@@ -53,7 +63,10 @@ func TestRaces(t *testing.T) {
 				count[op]++
 			}
 		}
-		t.Run("child", func(t *testing.T) { s.Run(t, b) })
+		t.Run("child", func(t *testing.T) {
+			t.Run(exchanging, func(t *testing.T) { exchangeAlone(t, b) })
+			s.Run(t, b)
+		})
 		return
 	}
 	t.Parallel()

@@ -140,7 +140,7 @@ func (b *Backend) lowerSyncBatchNorm(op engine.SyncBatchNorm, x engine.Spec) (lo
 		if err != nil {
 			return err
 		}
-		return apply(in[0], out[0], in[1], in[2], out[1], out[2])
+		return apply(in[0], out[0], in[1], in[2], out[1], out[2], 0)
 	}}, nil
 }
 

@@ -70,9 +70,10 @@ func (b *Backend) wantLayouts(op engine.Op, in, out []engine.Spec) {
 	if c, ok := op.(engine.Conv2D); ok {
 		act = c.Epilogue.Act
 	}
-	want := func(defines ...string) { _, _ = b.function("layout", "", defines...) } // which cannot fail here
+	want := func(source string, defines ...string) { _, _ = b.function(source, "", defines...) } // which cannot fail here
 	for _, s := range slices.Concat(in, out) {
-		want(typeDefines(s.DType)...)
+		want("layout", typeDefines(s.DType)...)
+		want("weights", typeDefines(s.DType)...)
 	}
-	want(actDefines(act, typeDefines(out[0].DType)...)...)
+	want("layout", actDefines(act, typeDefines(out[0].DType)...)...)
 }

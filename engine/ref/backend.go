@@ -67,7 +67,7 @@ func fused(op engine.Op) bool {
 		return op.Epilogue != engine.Epilogue{}
 	case engine.Augment:
 		return op.BFloat16
-	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm,
+	case engine.BatchNormAct, engine.BatchNormActBackward, engine.FoldBatchNorm, engine.MaxPool2DWinners, engine.MaxPool2DWinnersBackward,
 		engine.DistillLoss, engine.DistillLossBackward:
 		return true
 	}

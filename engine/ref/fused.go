@@ -16,7 +16,7 @@ func scratch(s engine.Spec) Array {
 
 func batchNormAct(op engine.BatchNormAct, in, out []Array) {
 	y := out[0]
-	full := append([]Array{scratch(in[0].Spec)}, out[1:]...)
+	full := append([]Array{scratch(in[0].Spec)}, out[1:min(len(out), 5)]...)
 	batchNorm(op.BatchNorm, in, full)
 	copy(out[1:], full[1:]) // their K
 	z := full[0]
@@ -28,6 +28,12 @@ func batchNormAct(op engine.BatchNormAct, in, out []Array) {
 		copy(y.Mag, z.Mag)
 	} else {
 		maxOf(*op.Pool, z, y)
+	}
+	if op.Keep {
+		x := in[0]
+		windows(*op.Pool, op.Pool.Complete().Dilation, x.Spec, y.Spec, func(at, _, _ int, xs []int) {
+			out[len(out)-1].set(at, exact(x.V[winner(z.V, xs)]))
+		})
 	}
 	out[0].K = z.K
 }

@@ -9,6 +9,8 @@ import (
 func init() {
 	define(maxPool2D)
 	define(maxPool2DBackward)
+	define(maxPool2DWinners)
+	define(maxPool2DWinnersBackward)
 	define(avgPool2D)
 	define(avgPool2DBackward)
 	define(globalAvgPool)
@@ -73,6 +75,33 @@ func maxPoolBackward(w windowing, steps engine.Pair, in, out []Array) {
 		dx.V[i] += dy.V[y]
 		dx.Mag[i] += math.Abs(dy.V[y])
 	})
+}
+
+func maxPool2DWinners(op engine.MaxPool2DWinners, in, out []Array) {
+	w, x := op.Complete(), in[0]
+	maxPool(w, w.Dilation, in, out[:1])
+	_, h, ww, c, _ := x.Spec.NHWC()
+	windows(w, w.Dilation, x.Spec, out[0].Spec, func(y, i, j int, xs []int) {
+		at := winner(x.V, xs) / c
+		row, col := at/ww%h, at%ww
+		u, v := (row+w.Pad[0]-i*w.Stride[0])/w.Dilation[0], (col+w.Pad[1]-j*w.Stride[1])/w.Dilation[1]
+		out[1].V[y] = float64(u*w.Kernel[1] + v)
+	})
+}
+
+func maxPool2DWinnersBackward(op engine.MaxPool2DWinnersBackward, in, out []Array) {
+	w, won, dy, dx := op.Complete(), in[0], in[1], out[0]
+	_, h, ww, c, _ := op.X.NHWC()
+	_, oh, ow, _, _ := dy.NHWC()
+	for at, d := range dy.V {
+		k, j, i, n := at%c, at/c%ow, at/c/ow%oh, at/c/ow/oh
+		u, v := int(won.V[at])/w.Kernel[1], int(won.V[at])%w.Kernel[1]
+		row, col := i*w.Stride[0]-w.Pad[0]+u*w.Dilation[0], j*w.Stride[1]-w.Pad[1]+v*w.Dilation[1]
+		x := ((n*h+row)*ww+col)*c + k
+		dx.V[x] += d
+		dx.Mag[x] += math.Abs(d)
+	}
+	dx.K = w.Kernel[0] * w.Kernel[1]
 }
 
 func avgPool2D(op engine.AvgPool2D, in, out []Array) {

@@ -50,6 +50,8 @@ func (l *ledger) diverged(what string, loss float64, epoch, step int) error {
 		e.Hint = "no weight had moved yet, so no learning rate helps: the weights that the run began with do not suit these images, or are broken"
 	case l.c.Optimizer.Kind == Stale:
 		e.Hint = "the weights were not finite to begin with, or the images are not"
+	case l.c.Optimizer.Kind != SGD && *l.c.Optimizer.Eps == 0:
+		e.Hint = "eps is 0, so that weights without a gradient are divided by zero; give a small number, as in 1e-8"
 	case l.c.ClipNorm == 0:
 		e.Hint = fmt.Sprintf("try a learning rate below %.3g, or gradient clipping at a norm of 1", lr)
 	default:

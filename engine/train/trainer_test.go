@@ -182,6 +182,22 @@ func TestDivergence(t *testing.T) {
 	}
 }
 
+// An eps of 0 divides by the zero of a weight without a gradient: no learning rate helps, and none is advised.
+func TestDivergenceByEps(t *testing.T) {
+	l := ledger{c: Config{Optimizer: OptimizerConfig{LR: 0.001, Eps: new(0.0)}.normalized()}}
+	var err error
+	if l.schedule, err = NewSchedule(ScheduleConfig{}, 0.001, 3, 2); err != nil {
+		t.Fatal(err)
+	}
+	if s := l.diverged("loss", math.NaN(), 1, 2).Error(); !strings.Contains(s, "eps is 0") || strings.Contains(s, "learning rate") {
+		t.Error(s)
+	}
+	l.c.Optimizer.Eps = new(1e-8)
+	if s := l.diverged("loss", math.NaN(), 1, 2).Error(); strings.Contains(s, "eps") || !strings.Contains(s, "learning rate") {
+		t.Error(s)
+	}
+}
+
 // A poisoned picture makes the loss NaN in a known step.
 func TestDivergenceNamesTheStep(t *testing.T) {
 	c := Config{Epochs: 3, Batch: 6, Optimizer: OptimizerConfig{LR: 0.001}}

@@ -45,6 +45,8 @@ enum {
 	CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE = 26,
 	CUBLASLT_EPILOGUE_DEFAULT = 1,
 	CUBLASLT_EPILOGUE_BIAS = 4,
+	CUBLASLT_EPILOGUE_BGRADA = 256,
+	CUBLASLT_EPILOGUE_BGRADB = 512,
 	CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES = 1,
 	CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES = 5,
 	CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES = 8,
@@ -55,7 +57,7 @@ enum {
 #endif
 
 struct cublasLtContext { unsigned magic; };
-typedef struct { unsigned magic, compute, scale; int32_t trans_a, trans_b, bias_type; uint32_t epilogue; const void *bias; } lt_desc;
+typedef struct { unsigned magic, compute, scale; int32_t trans_a, trans_b, bias_type; uint32_t epilogue; void *bias; } lt_desc;
 typedef struct { unsigned magic, type; uint64_t rows, cols; int64_t ld; } lt_layout;
 typedef struct { unsigned magic; uint64_t workspace; uint32_t alignment[4]; } lt_preference;
 enum { HANDLE = 0x4c544844, DESC = 0x4c544453, LAYOUT = 0x4c544c59, PREFERENCE = 0x4c545052, ALGO = 0x4c54414c };
@@ -215,13 +217,15 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
 }
 
 // A job is one product of matrices stored column by column: d = alpha·op(a)·op(b) + beta·c + bias.
+// With grad it is not added but made: the sums over k of op(a) or op(b).
 typedef struct {
 	int kind, bf16, out_bf16, tf32, trans_a, trans_b;
 	uint64_t m, n, k;
 	int64_t lda, ldb, ldd;
 	float alpha, beta;
-	const void *a, *b, *c, *bias;
-	void *d, *ws;
+	const void *a, *b, *c;
+	void *bias, *d, *ws;
+	uint32_t grad; // the epilogue
 } lt_job;
 
 // agree checks the descriptors of a product against each other and fills the job.
@@ -237,12 +241,13 @@ static cublasStatus_t agree(lt_job *job, cublasLtHandle_t handle, const lt_desc 
 	NEED((desc->trans_a ? a->cols : a->rows) == d->rows, CUBLAS_STATUS_INVALID_VALUE);
 	NEED((desc->trans_b ? b->rows : b->cols) == d->cols, CUBLAS_STATUS_INVALID_VALUE);
 	NEED((desc->trans_b ? b->cols : b->rows) == k, CUBLAS_STATUS_INVALID_VALUE);
-	int bias = desc->epilogue == CUBLASLT_EPILOGUE_BIAS;
+	uint32_t grad = desc->epilogue == CUBLASLT_EPILOGUE_BGRADA || desc->epilogue == CUBLASLT_EPILOGUE_BGRADB ? desc->epilogue : 0;
+	int bias = grad || desc->epilogue == CUBLASLT_EPILOGUE_BIAS;
 	NEED(bias || desc->epilogue == CUBLASLT_EPILOGUE_DEFAULT, CUBLAS_STATUS_NOT_SUPPORTED);
 	NEED(!bias || ((desc->bias_type == -1 || (unsigned)desc->bias_type == d->type) && desc->bias), CUBLAS_STATUS_NOT_SUPPORTED);
 	*job = (lt_job){ .bf16 = bf16, .out_bf16 = d->type == CUDA_R_16BF, .tf32 = tf32, .trans_a = desc->trans_a,
 		.trans_b = desc->trans_b, .m = d->rows, .n = d->cols, .k = k, .lda = a->ld, .ldb = b->ld, .ldd = d->ld,
-		.bias = bias ? desc->bias : 0 };
+		.bias = bias ? desc->bias : 0, .grad = grad };
 	return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -317,9 +322,26 @@ static float dot(const float *a, const float *b, uint64_t from, uint64_t to) {
 static void store(const lt_job *j, uint64_t row, uint64_t col, float sum) {
 	size_t at = col * (uint64_t)j->ldd + row;
 	float v = j->alpha * sum + (j->beta != 0 ? j->beta * real_at(j->c, at, j->out_bf16) : 0);
-	if (j->bias)
+	if (j->bias && !j->grad)
 		v += real_at(j->bias, row, j->out_bf16);
 	real_store(j->d, at, j->out_bf16, v);
+}
+
+// biases returns the elements of the bias: as many as d has rows, but for a gradient of b's.
+static uint64_t biases(const lt_job *j) { return j->grad == CUBLASLT_EPILOGUE_BGRADB ? j->n : j->m; }
+
+// sum_up makes the gradient of the bias of the rows of x, of k each; where the
+// algorithm splits sums, of their halves.
+static void sum_up(const lt_job *j, const float *x, int reversed) {
+	uint64_t half = j->kind == WHOLE ? j->k : j->k / 2;
+	for (uint64_t row = 0; row < biases(j); row++) {
+		float parts[2] = { 0, 0 };
+		for (uint64_t i = 0; i < j->k; i++)
+			parts[i >= half] += x[row * j->k + i];
+		for (uint64_t i = half; j->kind == IN_PLACE && reversed && i < j->k; i++) // in another order, with other roundings
+			parts[1] = i == half ? x[row * j->k + j->k - 1] : parts[1] + x[row * j->k + j->k - 1 - (i - half)];
+		real_store(j->bias, row, j->out_bf16, parts[0] + parts[1]);
+	}
 }
 
 // multiply splits sums at half of k, except for the first algorithm.
@@ -356,7 +378,12 @@ static CUresult run(const void *arg) {
 	if (!rc) {
 		if (j->kind == IN_PLACE)
 			memset(j->ws, 0xff, 64);
-		multiply(j, a, b, j->kind == IN_PLACE && atomic_fetch_add(&turns, 1) % 2);
+		int reversed = j->kind == IN_PLACE && atomic_fetch_add(&turns, 1) % 2;
+		multiply(j, a, b, reversed);
+		if (j->grad)
+			sum_up(j, j->grad == CUBLASLT_EPILOGUE_BGRADA ? a : b, reversed);
+		size_t in = j->bf16 ? 2 : 4, out = j->out_bf16 ? 2 : 4, bias = j->bias ? out * biases(j) : 0;
+		fakeMoved(in * j->k * (j->m + j->n) + (j->grad ? 0 : bias), out * j->m * j->n + (j->grad ? bias : 0));
 	}
 	free(a);
 	free(b);
@@ -391,7 +418,10 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
 	size_t nd = out * ((uint64_t)j.ldd * (j.n - 1) + j.m);
 	NEED(holds(a, na, align) && holds(b, nb, align) && holds(d, nd, align), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(c == d || (j.beta == 0 && !c) || holds(c, nd, align), CUBLAS_STATUS_INVALID_VALUE);
-	NEED(!j.bias || holds(j.bias, out * j.m, out), CUBLAS_STATUS_INVALID_VALUE);
+	size_t n_bias = out * biases(&j);
+	NEED(!j.bias || holds(j.bias, n_bias, out), CUBLAS_STATUS_INVALID_VALUE);
+	NEED(!j.grad || !(real_meet(j.bias, n_bias, a, na) || real_meet(j.bias, n_bias, b, nb) || real_meet(j.bias, n_bias, d, nd)), CUBLAS_STATUS_INVALID_VALUE);
+	NEED(!j.grad || !need || !real_meet(j.bias, n_bias, ws, need), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(ws_bytes >= need && (!need || holds(ws, ws_bytes, 16)), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(!real_meet(d, nd, a, na) && !real_meet(d, nd, b, nb), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(!need || !(real_meet(ws, need, a, na) || real_meet(ws, need, b, nb) || real_meet(ws, need, d, nd)), CUBLAS_STATUS_INVALID_VALUE);

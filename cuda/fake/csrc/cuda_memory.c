@@ -231,20 +231,23 @@ API CUresult cuMemFreeHost(void *p) {
 
 static CUresult run_copy(fake_node *n) {
 	memmove(n->to, n->from, n->bytes);
+	fake_moved(holder(n->from, n->bytes, 0) ? (long)n->bytes : 0, holder(n->to, n->bytes, 0) ? (long)n->bytes : 0);
 	return OK;
 }
 
 static CUresult run_fill(fake_node *n) {
 	memset(n->to, n->value, n->bytes);
+	fake_moved(0, (long)n->bytes);
 	return OK;
 }
 
-static CUresult copy(CUstream s, void *to, const void *from, size_t bytes) {
+static CUresult copy(CUstream s, const char *name, void *to, const void *from, size_t bytes) {
 	if (!bytes)
 		return OK;
 	fake_node *n = fake_node_new(run_copy, 0);
 	if (!n)
 		return OUT_OF_MEMORY;
+	strcpy(n->name, name);
 	n->to = to;
 	n->from = from;
 	n->bytes = bytes;
@@ -259,21 +262,21 @@ API CUresult cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void *from, size_t bytes
 	ENTER(NEED_CONTEXT);
 	if (!device(to, bytes) || !pinned(from, bytes))
 		return INVALID_VALUE;
-	return copy(s, (void *)(uintptr_t)to, from, bytes);
+	return copy(s, "upload", (void *)(uintptr_t)to, from, bytes);
 }
 
 API CUresult cuMemcpyDtoHAsync_v2(void *to, CUdeviceptr from, size_t bytes, CUstream s) {
 	ENTER(NEED_CONTEXT);
 	if (!device(from, bytes) || !pinned(to, bytes))
 		return INVALID_VALUE;
-	return copy(s, to, (void *)(uintptr_t)from, bytes);
+	return copy(s, "download", to, (void *)(uintptr_t)from, bytes);
 }
 
 API CUresult cuMemcpyDtoDAsync_v2(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream s) {
 	ENTER(NEED_CONTEXT);
 	if (!device(to, bytes) || !device(from, bytes))
 		return INVALID_VALUE;
-	return copy(s, (void *)(uintptr_t)to, (void *)(uintptr_t)from, bytes);
+	return copy(s, "copy", (void *)(uintptr_t)to, (void *)(uintptr_t)from, bytes);
 }
 
 // The synchronous ones take any host memory.
@@ -307,6 +310,7 @@ API CUresult cuMemsetD8Async(CUdeviceptr to, unsigned char value, size_t bytes, 
 	fake_node *n = fake_node_new(run_fill, 0);
 	if (!n)
 		return OUT_OF_MEMORY;
+	strcpy(n->name, "fill");
 	n->to = (void *)(uintptr_t)to;
 	n->value = value;
 	n->bytes = bytes;

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { CELLS = 1 << 21, COUNTERS = 64, ALL = 3 };
+enum { CELLS = 1 << 22, COUNTERS = 64, ALL = 3 };
 
 // A who is one access: a thread of a block, and how many barriers of the block,
 // barriers of the warp and fences of the block came before it.
@@ -50,16 +50,9 @@ static struct {
 	int n_counters;
 	char *shared, *shared_end, *dynamic, *dynamic_end;
 	CUdeviceptr from, to; // the allocation that was found last
-	long moved[2];
 } r;
 
 int fake_races(void) { return r.on; }
-
-API void fakeMoved(long moved[2]);
-void fakeMoved(long moved[2]) {
-	memcpy(moved, r.moved, sizeof r.moved);
-	memset(r.moved, 0, sizeof r.moved);
-}
 
 void fake_race_launch(unsigned blocks, char *shared, char *shared_end, char *dynamic, size_t dynamic_bytes) {
 	r.on = fake_setting("FAKE_RACES", 0) != 0;
@@ -142,7 +135,7 @@ static void touch(uintptr_t at, unsigned char mask, int write, int shared, const
 	const char *kind = shared ? "shared" : "device";
 	if (!shared) {
 		unsigned char fresh = (unsigned char)(mask & ~(c->seen >> (write ? 2 : 0)));
-		r.moved[write] += __builtin_popcount(fresh);
+		fake_moved(write ? 0 : __builtin_popcount(fresh), write ? __builtin_popcount(fresh) : 0);
 		c->seen |= (unsigned char)(mask << (write ? 2 : 0));
 	}
 	if (c->wrote & mask && !ordered(&c->writer, me, shared))

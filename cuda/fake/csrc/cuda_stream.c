@@ -60,8 +60,9 @@ static CUresult run_node(fake_node *n) {
 	CUresult rc = fake_sticky();
 	if (!rc)
 		rc = n->run(n);
+	fake_worked(n->name);
 	if (rc)
-		rc = fake_fault(rc, "%s", n->name[0] ? n->name : "a copy or an event failed");
+		rc = fake_fault(rc, "%s", n->name[0] ? n->name : "an event failed");
 	return rc;
 }
 

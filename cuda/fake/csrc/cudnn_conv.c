@@ -111,6 +111,8 @@ CUresult fake_conv_run(const void *job) {
 		}
 		for (size_t i = 0; i < n; i++)
 			real_store(to, i, c->bf16, c->fused ? fuse(c, i, sums[i]) : c->alpha * sums[i] + (c->beta != 0 ? c->beta * real_at(to, i, c->bf16) : 0));
+		size_t size = c->bf16 ? 2 : 4, all = size * (nx + nf + ny), made = size * n;
+		fakeMoved(all - made + (c->fused ? size * ((size_t)c->o + (c->alpha2 != 0 ? ny : 0)) : 0), made);
 		rc = OK;
 	}
 	free(x);

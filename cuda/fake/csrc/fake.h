@@ -52,6 +52,8 @@ enum {
 CUresult fakeEnqueue(CUstream s, const char *name, CUresult (*fn)(const void *arg), const void *arg, size_t bytes);
 // fakeHolds says whether bytes from p on lie within one live allocation of the device.
 int fakeHolds(const void *p, size_t bytes);
+// fakeMoved says what the work that runs reads and writes of the device's memory.
+void fakeMoved(size_t read, size_t written);
 // fakeInjected counts a call by its name and returns the error that a test
 // wants of it, or 0.
 CUresult fakeInjected(const char *call);
@@ -204,6 +206,15 @@ extern const fake_calls fake_kernel_calls;
 int fake_thread(void);
 int fake_on_stack(const char *p);
 void fake_kernel_failed(const char *what) __attribute__((noreturn));
+
+// What has run, by name. fake_moved adds to what the work that runs has moved, which
+// fake_worked enters under the work's name; that of an event is empty.
+typedef struct {
+	char name[64];
+	long count, read, written;
+} fake_work;
+void fake_moved(long read, long written);
+void fake_worked(const char *name);
 
 // Races: what a launch, a block, a barrier and a __syncwarp() of a warp tell.
 extern const fake_watch fake_watch_calls;

@@ -37,8 +37,8 @@ func renderShrink(s *Shrink) ([]byte, error) {
 		Title: clean(s.Model) + " under " + clean(s.Budget), Summary: s.summary(), CSS: template.CSS(css), Checks: s.Checks(),
 		Nets: viewOf(s.nets()), Differences: viewOf(s.differences()), Path: viewOf(s.path()), Layers: viewOf(s.layers()), HasNets: len(s.Nets) > 0, HasLayers: len(s.Layers) > 0,
 		Chart: template.HTML(svg), Command: s.Command, Recipe: s.Recipe,
-		ChartNote: fmt.Sprintf("%s were trained for a short time and measured on %s validation images, on which the search decides.",
-			plural(len(s.Candidates), "candidate", "candidates"), commas(int64(s.ValImages))),
+		ChartNote: fmt.Sprintf("%s trained for a short time and measured on %s validation images, on which the search decides.",
+			plural(len(s.Candidates), "candidate was", "candidates were"), commas(int64(s.ValImages))),
 	}
 	if s.timed() {
 		p.ChartNote += " " + wholeTimes

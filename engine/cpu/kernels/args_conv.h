@@ -15,6 +15,7 @@ typedef struct {
   const int64_t *taps; // ntaps weight taps
   int64_t ntaps, kc, gn, groups;
   int64_t tap_stride, k_stride, n_stride, g_stride, g_floats;
+  int64_t share; // columns at which panels begin anew, as of igemm_args
 } pack_args;
 
 typedef struct {
@@ -37,7 +38,7 @@ typedef struct {
   int64_t groups, gk, gn, g_floats;
   int64_t act; // Identity, ReLU or ReLU6, and in more another one, taken behind it
   ps_act more;
-  int64_t block, splits; // pixels a task; parts that the panels are split in
+  int64_t block, splits, share; // pixels a task; parts of the columns, and columns of a part
 } igemm_args;
 
 // u[r·t+s][k][n] = (G·w·Gᵀ)[r][s], in panels as pack_args has them.

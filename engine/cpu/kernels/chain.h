@@ -9,7 +9,7 @@ static void igemm_rows(const igemm_args *a, int64_t from, int64_t to) {
   const int64_t lo = from * a->gw, hi = to * a->gw, blocks = (hi - lo + GEMM_PIXELS - 1) / GEMM_PIXELS;
   for (int64_t k = 0; k < blocks; k++)
     for (int64_t g = 0; g < a->groups; g++)
-      igemm_pixels(a, lo + (hi - lo) * k / blocks, lo + (hi - lo) * (k + 1) / blocks, g, 0);
+      igemm_part(a, lo + (hi - lo) * k / blocks, lo + (hi - lo) * (k + 1) / blocks, g, 0);
 }
 
 // Rows [from, to) of y of picture n.

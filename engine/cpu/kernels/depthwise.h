@@ -45,39 +45,104 @@ INLINE void dw_put(const depthwise_args *a, elem *y, int64_t n, vf s, const elem
   store_n(y, n, activate(s, a->act));
 }
 
-// A row of places of a 3x3 kernel that lie inside from left to right; k0..k1 are
-// the kernel's rows that lie inside. Three columns are summed as they come by.
-INLINE void dw_row3(const depthwise_args *a, const elem *x, elem *y, int64_t places, int64_t k0, int64_t k1,
-                    int64_t c, int64_t n, vf bias, const elem *residual) {
-  vf w[9];
+// The weights of the channels at c, zero in the kernel's rows outside of [k0, k1).
+INLINE void dw_weights3(const depthwise_args *a, int64_t k0, int64_t k1, int64_t c, int64_t n, vf w[9]) {
   for (int u = 0; u < 3; u++)
     for (int v = 0; v < 3; v++) {
       const int tap = a->flip ? 8 - (u * 3 + v) : u * 3 + v;
       w[u * 3 + v] = u >= k0 && u < k1 ? load_n(a->w + tap * a->c + c, n) : splat(0);
     }
-  const int64_t row = a->dilh * a->w_ * a->c, col = a->dilw * a->c, step = a->sw * a->c;
-  const elem *r0 = x + (k0 > 0 ? row * k0 : 0), *r1 = x + row, *r2 = x + (k1 < 3 ? row * (k1 - 1) : 2 * row);
-  if (k0 > 1) r1 = r0; // rows outside are read from one inside, and weigh nothing
-  if (k1 < 2) r1 = r0;
-  int64_t j = 0;
-  if (col == step) { // neighbors share two columns, which stay in registers
-    dw_column p = dw_read(r0, r1, r2, n), q = dw_read(r0 + col, r1 + col, r2 + col, n);
-    r0 += 2 * col, r1 += 2 * col, r2 += 2 * col;
-    for (; j + 3 <= places; j += 3, r0 += 3 * col, r1 += 3 * col, r2 += 3 * col) {
-      const dw_column t = dw_read(r0, r1, r2, n);
-      dw_put(a, y + j * a->c, n, dw_sum(bias, p, q, t, w), residual, j);
-      p = dw_read(r0 + col, r1 + col, r2 + col, n);
-      dw_put(a, y + (j + 1) * a->c, n, dw_sum(bias, q, t, p, w), residual, j + 1);
-      q = dw_read(r0 + 2 * col, r1 + 2 * col, r2 + 2 * col, n);
-      dw_put(a, y + (j + 2) * a->c, n, dw_sum(bias, t, p, q, w), residual, j + 2);
-    }
-    r0 -= 2 * col, r1 -= 2 * col, r2 -= 2 * col;
+}
+
+// Three rows of x; one outside is read from one inside, and weighs nothing.
+typedef struct {
+  const elem *r0, *r1, *r2;
+} dw_rows;
+
+INLINE dw_rows dw_rows3(const depthwise_args *a, const elem *x, int64_t k0, int64_t k1) {
+  const int64_t row = a->dilh * a->w_ * a->c;
+  dw_rows r = {x + row * k0, x + row, x + row * (k1 - 1)};
+  if (k0 > 1 || k1 < 2) r.r1 = r.r0;
+  return r;
+}
+
+// How many places of a row have their third column inside of x.
+INLINE int64_t dw_inside(const depthwise_args *a) {
+  const int64_t most = a->w_ - 3 + a->left;
+  return most < 0 ? 0 : min64(a->ow, most / a->sw + 1);
+}
+
+// Whether dw_line3 takes a 3x3 kernel: no place has more than one column outside.
+INLINE int dw_lines(const depthwise_args *a) {
+  const int64_t inside = dw_inside(a);
+  return a->dilw == 1 && a->sw <= 2 && (a->left == 0 || a->left == 1) && inside > 0 &&
+         (inside == a->ow || (inside == a->ow - 1 && inside * a->sw + 1 - a->left < a->w_));
+}
+
+// A row of places, `step` columns apart, for an x that begins in column 0. Columns stay
+// in registers for the neighbors that share them.
+INLINE void dw_line3(const depthwise_args *a, const int step, const elem *x, elem *y, int64_t k0, int64_t k1, int64_t c,
+                     const int64_t n, vf bias, const elem *residual) {
+  vf w[9];
+  dw_weights3(a, k0, k1, c, n, w);
+  const int64_t col = a->c, inside = dw_inside(a);
+  const dw_column zero = {{splat(0), splat(0), splat(0)}};
+  dw_rows r = dw_rows3(a, x, k0, k1);
+  dw_column p = zero;
+  if (!a->left) {
+    p = dw_read(r.r0, r.r1, r.r2, n);
+    r.r0 += col, r.r1 += col, r.r2 += col;
   }
-  for (; j < places; j++, r0 += step, r1 += step, r2 += step) {
-    const dw_column p = dw_read(r0, r1, r2, n), q = dw_read(r0 + col, r1 + col, r2 + col, n);
-    const dw_column t = dw_read(r0 + 2 * col, r1 + 2 * col, r2 + 2 * col, n);
+  int64_t j = 0;
+  if (step == 2) {
+    for (; j < inside; j++, r.r0 += 2 * col, r.r1 += 2 * col, r.r2 += 2 * col) {
+      const dw_column q = dw_read(r.r0, r.r1, r.r2, n), t = dw_read(r.r0 + col, r.r1 + col, r.r2 + col, n);
+      dw_put(a, y + j * col, n, dw_sum(bias, p, q, t, w), residual, j);
+      p = t;
+    }
+    if (j < a->ow) dw_put(a, y + j * col, n, dw_sum(bias, p, dw_read(r.r0, r.r1, r.r2, n), zero, w), residual, j);
+    return;
+  }
+  dw_column q = dw_read(r.r0, r.r1, r.r2, n);
+  r.r0 += col, r.r1 += col, r.r2 += col;
+  for (; j + 3 <= inside; j += 3, r.r0 += 3 * col, r.r1 += 3 * col, r.r2 += 3 * col) {
+    const dw_column t = dw_read(r.r0, r.r1, r.r2, n);
+    dw_put(a, y + j * col, n, dw_sum(bias, p, q, t, w), residual, j);
+    p = dw_read(r.r0 + col, r.r1 + col, r.r2 + col, n);
+    dw_put(a, y + (j + 1) * col, n, dw_sum(bias, q, t, p, w), residual, j + 1);
+    q = dw_read(r.r0 + 2 * col, r.r1 + 2 * col, r.r2 + 2 * col, n);
+    dw_put(a, y + (j + 2) * col, n, dw_sum(bias, t, p, q, w), residual, j + 2);
+  }
+  for (; j < a->ow; j++, r.r0 += col, r.r1 += col, r.r2 += col) {
+    const dw_column t = j < inside ? dw_read(r.r0, r.r1, r.r2, n) : zero;
+    dw_put(a, y + j * col, n, dw_sum(bias, p, q, t, w), residual, j);
+    p = q;
+    q = t;
+  }
+}
+
+// A row of places of any other 3x3 kernel that lie inside from left to right; k0..k1 are
+// the kernel's rows that lie inside.
+INLINE void dw_row3(const depthwise_args *a, const elem *x, elem *y, int64_t places, int64_t k0, int64_t k1,
+                    int64_t c, int64_t n, vf bias, const elem *residual) {
+  vf w[9];
+  dw_weights3(a, k0, k1, c, n, w);
+  const int64_t col = a->dilw * a->c, step = a->sw * a->c;
+  dw_rows r = dw_rows3(a, x, k0, k1);
+  for (int64_t j = 0; j < places; j++, r.r0 += step, r.r1 += step, r.r2 += step) {
+    const dw_column p = dw_read(r.r0, r.r1, r.r2, n), q = dw_read(r.r0 + col, r.r1 + col, r.r2 + col, n);
+    const dw_column t = dw_read(r.r0 + 2 * col, r.r1 + 2 * col, r.r2 + 2 * col, n);
     dw_put(a, y + j * a->c, n, dw_sum(bias, p, q, t, w), residual, j);
   }
+}
+
+// A row of places by dw_line3, of n ≥ VL channels in full vectors.
+INLINE void dw_line(const depthwise_args *a, const elem *x, elem *y, int64_t k0, int64_t k1, int64_t c, int64_t n, vf bias,
+                    const elem *residual) {
+  if (a->sw == 1 && n >= VL) dw_line3(a, 1, x, y, k0, k1, c, VL, bias, residual);
+  else if (a->sw == 1) dw_line3(a, 1, x, y, k0, k1, c, n, bias, residual);
+  else if (n >= VL) dw_line3(a, 2, x, y, k0, k1, c, VL, bias, residual);
+  else dw_line3(a, 2, x, y, k0, k1, c, n, bias, residual);
 }
 
 // Rows [lo, hi) of y, counted through all pictures.
@@ -91,7 +156,7 @@ static void depthwise_rows(const depthwise_args *a, int64_t lo, int64_t hi) {
   const int64_t first = min64(a->ow, (a->left + a->sw - 1) / a->sw);
   const int64_t span = a->w_ + a->left - a->dilw * (a->kw - 1) - 1;
   const int64_t last = span < 0 ? 0 : min64(a->ow, span / a->sw + 1);
-  const int fast = a->kh == 3 && a->kw == 3 && first < last;
+  const int fast = a->kh == 3 && a->kw == 3 && first < last, lines = fast && dw_lines(a);
   for (int64_t row = lo; row < hi; row++) {
     const elem *x = a->x + row / a->oh * a->h * a->w_ * a->c;
     const int64_t h0 = row % a->oh * a->sh - a->top;
@@ -103,6 +168,10 @@ static void depthwise_rows(const depthwise_args *a, int64_t lo, int64_t hi) {
     for (int64_t c = 0; c < a->c; c += VL) {
       const int64_t n = a->c - c;
       const vf bias = a->bias ? load_n(a->bias + c, n) : splat(0);
+      if (lines && k0 < k1) {
+        dw_line(a, x + h0 * a->w_ * a->c + c, y + c, k0, k1, c, n, bias, residual ? residual + c : 0);
+        continue;
+      }
       for (int64_t j = 0; j < a->ow; j++) {
         if (rowfast && j == first) {
           const elem *at = x + (h0 * a->w_ + j * a->sw - a->left) * a->c + c;

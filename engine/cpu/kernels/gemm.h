@@ -20,6 +20,9 @@
 #ifdef PS_WIDE
 #include "gemm_wide.h"
 #endif
+#ifndef PS_PAIRS
+#include "gemm_run.h"
+#endif
 
 // Copies a row of pictures with zeros around them, counted through all pictures.
 INLINE void pad_row(const pad_args *a, int64_t row) {
@@ -148,7 +151,7 @@ INLINE void gemm_places(const igemm_args *a, int64_t g, int64_t lo, int64_t hi, 
   }
 }
 
-// Pixels [lo, hi) of one group, and one of `splits` parts of its panels; in float32 at most GEMM_PIXELS.
+// At most GEMM_PIXELS pixels [lo, hi) of one group, and one of `splits` parts of its columns.
 static void igemm_pixels(const igemm_args *a, int64_t lo, int64_t hi, int64_t g, int64_t split) {
   const factor *rows[GEMM_TAPS * GEMM_PIXELS];
   elem *y[GEMM_PIXELS];
@@ -162,7 +165,7 @@ static void igemm_pixels(const igemm_args *a, int64_t lo, int64_t hi, int64_t g,
 #endif
   const gemm_out o = {y, a->bias ? a->bias + g * a->gn : NULL, a->res ? res : NULL, a->act, a->more.f ? whole : NULL};
   const packed *b = (const packed *)a->b + g * a->g_floats;
-  const int64_t share = (a->gn + a->splits - 1) / a->splits, depth = a->ntaps * packed_rows(a->kc);
+  const int64_t depth = a->ntaps * packed_rows(a->kc), last = min64(a->gn, (split + 1) * a->share);
   for (int64_t at = lo, end = hi; at < hi; at = end) {
 #ifdef PS_WIDE
     end = widen_x(&v, widened, rows, GEMM_PIXELS, at, hi);
@@ -170,17 +173,72 @@ static void igemm_pixels(const igemm_args *a, int64_t lo, int64_t hi, int64_t g,
     tap_pointers(rows, GEMM_PIXELS, x, a->taps, a->ntaps, a->gh, a->gw, a->h, a->w, a->c, a->sh, a->sw, at, end);
 #endif
     gemm_places(a, g, at, end, y, res);
-    for (panel p = {0}; next_panel(&p, a->gn);) {
-      if (p.start / share != split) continue;
+    for (panel p = {split * a->share}; next_panel(&p, last);) {
       gemm_panel(end - at, rows, a->ntaps, a->kc, b + p.start * depth, &p, &o);
       if (a->more.f) gemm_finish(&o, end - at, &p, &a->more);
     }
   }
 }
 
+#ifndef PS_PAIRS
+// Whether the pixels of a product lie one behind the other, in x and in y.
+INLINE int igemm_is_run(const igemm_args *a) {
+  return a->ntaps == 1 && !a->taps[0] && !a->taps[1] && a->sh == 1 && a->sw == 1 && a->gh == a->h && a->gw == a->w &&
+         a->yh == a->h && a->yw == a->w && !a->yi0 && !a->yj0 && a->yis == 1 && a->yjs == 1 &&
+         (!a->more.f || sizeof(elem) == sizeof(float));
+}
+
+// What igemm_pixels does, for such products.
+static void igemm_run(const igemm_args *a, int64_t lo, int64_t hi, int64_t g, int64_t split) {
+  const packed *b = a->b + g * a->g_floats;
+  const int64_t last = min64(a->gn, (split + 1) * a->share);
+  int64_t count = hi - lo;
+#ifdef PS_WIDE
+  float widened[WIDE_FLOATS];
+  count = min64(count, WIDE_FLOATS / a->kc);
+#endif
+  for (int64_t at = lo; at < hi; at += count) {
+    const elem *x = (const elem *)a->x + at * a->c + g * a->gk;
+    const int64_t n = min64(count, hi - at), start = at * a->yc + g * a->gn;
+    run r = {.ys = a->yc, .act = a->act};
+#ifdef PS_WIDE
+    if (a->kc == a->c) widen_run(widened, x, n * a->c);
+    else
+      for (int64_t i = 0; i < n; i++) widen_run(widened + i * a->kc, x + i * a->c, a->kc);
+    r.x = widened, r.xs = a->kc;
+#else
+    r.x = x, r.xs = a->c;
+#endif
+    for (panel p = {split * a->share}; next_panel(&p, last);) {
+      const int64_t next = p.start + p.vectors * VL;
+      r.cols = p.cols;
+      r.bias = a->bias ? a->bias + g * a->gn + p.start : NULL;
+      r.y = (elem *)a->y + start + p.start;
+      r.res = a->res ? (const elem *)a->res + start + p.start : NULL;
+      run_ahead(&r, p.vectors, n, b + (next < last ? next : p.start) * a->kc);
+      run_panel(&r, p.vectors, n, a->kc, b + p.start * a->kc);
+#ifndef PS_BFLOAT16
+      for (int64_t i = 0; i < n && a->more.f; i++) act_apply(r.y + i * a->yc, r.y + i * a->yc, p.cols, &a->more);
+#endif
+    }
+  }
+}
+#endif
+
+// Pixels [lo, hi) of one group, and one of `splits` parts of its columns.
+static void igemm_part(const igemm_args *a, int64_t lo, int64_t hi, int64_t g, int64_t split) {
+#ifndef PS_PAIRS
+  if (igemm_is_run(a)) {
+    igemm_run(a, lo, hi, g, split);
+    return;
+  }
+#endif
+  for (int64_t at = lo; at < hi; at += GEMM_PIXELS) igemm_pixels(a, at, min64(hi, at + GEMM_PIXELS), g, split);
+}
+
 // A task: some pixels, one group, one part.
 static void igemm(const void *args, int64_t task) {
   const igemm_args *a = args;
   TASK_RANGE(lo, hi, task / a->splits / a->groups, a->block, a->n * a->gh * a->gw);
-  igemm_pixels(a, lo, hi, task / a->splits % a->groups, task % a->splits);
+  igemm_part(a, lo, hi, task / a->splits % a->groups, task % a->splits);
 }

@@ -56,7 +56,7 @@ static void pack(const void *args, int64_t task) {
   const pack_args *a = args;
   const int64_t g = task / a->ntaps, t = task % a->ntaps, pairs = packed_rows(a->kc);
   const float *w = a->w + a->taps[t] * a->tap_stride + g * a->g_stride;
-  for (panel p = {0}; next_panel(&p, a->gn);) {
+  for (panel p = {0}; next_panel_of(&p, a->gn, a->share);) {
     const int64_t width = p.vectors * VL;
     uint32_t *dst = (uint32_t *)a->dst + g * a->g_floats + p.start * a->ntaps * pairs + t * pairs * width;
     if (a->n_stride == 1) {

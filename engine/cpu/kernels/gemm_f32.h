@@ -23,7 +23,7 @@ static void pack(const void *args, int64_t task) {
   const int64_t g = task / a->ntaps, t = task % a->ntaps;
   const float *w = a->w + a->taps[t] * a->tap_stride + g * a->g_stride;
   const int64_t depth = a->ntaps * a->kc;
-  for (panel p = {0}; next_panel(&p, a->gn);) {
+  for (panel p = {0}; next_panel_of(&p, a->gn, a->share);) {
     const int64_t width = p.vectors * VL;
     float *dst = a->dst + g * a->g_floats + p.start * depth + t * a->kc * width;
     if (a->n_stride == 1) {

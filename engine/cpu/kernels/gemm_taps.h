@@ -3,15 +3,15 @@
 
 enum { GEMM_PIXELS = 96, GEMM_TAPS = 64 };
 
-// The columns are cut into panels of GEMM_VECTORS, 2 or 1 vectors: the widest
-// that is at least half full.
+// The columns are cut into panels of GEMM_VECTORS, 2 or 1 vectors: the widest that
+// is full, or lacks less than a vector.
 typedef struct {
   int64_t start, cols; // first column, columns that exist
   int vectors;         // the panel is padded to this width
 } panel;
 
 INLINE int panel_vectors(int64_t left) {
-  if (GEMM_VECTORS == 4 && left > 2 * VL) return 4;
+  if (GEMM_VECTORS == 4 && left > 3 * VL) return 4;
   return left > VL ? 2 : 1;
 }
 
@@ -22,6 +22,12 @@ INLINE int next_panel(panel *p, int64_t n) {
   p->vectors = panel_vectors(n - p->start);
   p->cols = min64(n - p->start, p->vectors * VL);
   return 1;
+}
+
+// The same where panels begin anew at every `share` columns, a multiple of 16.
+INLINE int next_panel_of(panel *p, int64_t n, int64_t share) {
+  const int64_t start = p->start + p->vectors * VL;
+  return next_panel(p, min64(n, (start / share + 1) * share));
 }
 
 // Where each tap of pixels [lo, hi) of a grid lies in x, for one group:

@@ -3,7 +3,7 @@
 //
 // A kernel is a function of its arguments and a task number. Tasks of one
 // launch touch disjoint outputs and may run in any order on any thread; how
-// work is cut into tasks depends on shapes alone, so results do not depend on
+// sums are cut into parts depends on shapes alone, so results do not depend on
 // the number of threads.
 #ifndef POTSTILL_KERNELS_H
 #define POTSTILL_KERNELS_H
@@ -76,6 +76,7 @@ float *ps_scratch(void);
 extern const ps_kernel ps_generic[], ps_avx2[], ps_avx512[];
 extern const ps_kernel ps_vnni256[], ps_vnni512[]; // of PS_VNNI_KERNELS
 extern const ps_kernel ps_generic_bf16[], ps_avx2_bf16[], ps_avx512_bf16[], ps_avx512bf16_bf16[];
+extern const ps_kernel ps_avx512bf16fma_bf16[]; // of pack, igemm and wgrad
 
 // Zeros that padding points at; a tap's reduction is at most this long.
 #define PS_ZEROS 16384

@@ -144,7 +144,7 @@ ps_pool *ps_pool_new(int n, int level, int with_vnni) {
   }
 #if defined(__x86_64__)
   static const int products[] = {ps_k_pack, ps_k_igemm, ps_k_wgrad}; // which agree on how weights are packed
-  for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512_bf16[products[i]];
+  for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512bf16fma_bf16[products[i]];
 #endif
 #if defined(__x86_64__)
   static const int vnni[] = {PS_VNNI_KERNELS(PS_NUMBER)};

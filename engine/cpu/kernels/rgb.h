@@ -3,7 +3,10 @@
 // own; here a run of pixels lies at fixed distances in one row, and the nine taps of
 // a row of the kernel lie side by side. x is padded already.
 
-enum { RGB_PIXELS = GEMM_VECTORS == 4 ? 16 : 8, RGB_TAPS = 27 };
+enum { RGB_MOST = GEMM_VECTORS == 4 ? 16 : 12, RGB_TAPS = 27 };
+
+// The pixels of a tile: what the registers hold beside a row of the weights.
+INLINE int rgb_pixels(int vectors) { return vectors == 1 ? RGB_MOST : GEMM_VECTORS == 4 ? 12 : 6; }
 
 // Copies pictures into zeros around them, as float32, a task a row of the result.
 static void rgb_pad(const void *args, int64_t task) {
@@ -22,38 +25,66 @@ static void rgb_pad(const void *args, int64_t task) {
   memset(y + width, 0, a->right * a->c * sizeof *y);
 }
 
-// m pixels of a row, n ≤ VL of their channels.
-INLINE void rgb_tile(const rgb_args *a, const int m, const int s, const float *x, elem *y, int64_t col, int64_t n) {
-  vf acc[RGB_PIXELS];
-  const vf bias = a->bias ? load_n(a->bias + col, n) : splat(0);
-  for (int i = 0; i < m; i++) acc[i] = bias;
-  for (int u = 0; u < 3; u++, x += a->w_ * 3) {
-    OPAQUE(x);
-    for (int q = 0; q < 9; q++) {
-      const vf b = load_n(a->w + (u * 9 + q) * a->o + col, n);
-      for (int i = 0; i < m; i++) acc[i] += splat(x[i * s * 3 + q]) * b;
-    }
+// m pixels of a row, n channels of them in one or two vectors.
+INLINE void rgb_tile(const rgb_args *a, const int m, const int vectors, const int s, const float *x, elem *y, int64_t col,
+                     const int64_t n) {
+  vf acc[RGB_MOST][2];
+#pragma GCC unroll 2
+  for (int v = 0; v < vectors; v++) {
+    const vf bias = a->bias ? load_n(a->bias + col + v * VL, n - v * VL) : splat(0);
+#pragma GCC unroll 16
+    for (int i = 0; i < m; i++) acc[i][v] = bias;
   }
-  for (int i = 0; i < m; i++) store_n(y + i * a->o, n, activate(acc[i], a->act));
+  const float *w = a->w + col;
+  for (int u = 0; u < 3; u++, x += a->w_ * 3 - 9)
+#pragma GCC unroll 1
+    for (int q = 0; q < 9; q++, x++, w += a->o) {
+      vf b[2];
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v++) b[v] = load_n(w + v * VL, n - v * VL);
+      OPAQUE(x); // what two taps read alike would else be kept, in more registers than there are
+#pragma GCC unroll 16
+      for (int i = 0; i < m; i++) {
+        const vf xv = splat(x[i * s * 3]);
+#pragma GCC unroll 2
+        for (int v = 0; v < vectors; v++) acc[i][v] += xv * b[v];
+      }
+    }
+  const int64_t act = a->act, o = a->o;
+#pragma GCC unroll 16
+  for (int i = 0; i < m; i++)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++) store_n(y + i * o + v * VL, n - v * VL, activate(acc[i][v], act));
 }
 
-INLINE void rgb_line(const rgb_args *a, const int s, const float *x, elem *y, int64_t col, int64_t n) {
-  int64_t j = 0;
-  for (; j + RGB_PIXELS <= a->ow; j += RGB_PIXELS) rgb_tile(a, RGB_PIXELS, s, x + j * s * 3, y + j * a->o, col, n);
-  for (; j < a->ow; j++) rgb_tile(a, 1, s, x + j * s * 3, y + j * a->o, col, n);
+// A row: the last tile begins where it ends with the row, and takes some pixels again.
+INLINE void rgb_line(const rgb_args *a, const int vectors, const int s, const float *x, elem *y, int64_t col, const int64_t n) {
+  const int m = rgb_pixels(vectors);
+  if (a->ow < m) {
+    for (int64_t j = 0; j < a->ow; j++) rgb_tile(a, 1, vectors, s, x + j * s * 3, y + j * a->o, col, n);
+    return;
+  }
+  for (int64_t at = 0; at < a->ow; at += m) {
+    const int64_t j = min64(at, a->ow - m);
+    rgb_tile(a, m, vectors, s, x + j * s * 3, y + j * a->o, col, n);
+  }
+}
+
+// A row at a stride of s.
+INLINE void rgb_row(const rgb_args *a, const int s, const float *x, elem *y) {
+  int64_t col = 0;
+  for (; col + 2 * VL <= a->o; col += 2 * VL) rgb_line(a, 2, s, x, y + col, col, 2 * VL);
+  for (; col + VL <= a->o; col += VL) rgb_line(a, 1, s, x, y + col, col, VL);
+  if (col < a->o) rgb_line(a, 1, s, x, y + col, col, a->o - col);
 }
 
 // Rows [lo, hi) of y, counted through all pictures.
 static void rgb_rows(const rgb_args *a, int64_t lo, int64_t hi) {
   for (int64_t row = lo; row < hi; row++) {
     const float *x = a->x + (row / a->oh * a->h + row % a->oh * a->stride) * a->w_ * 3;
-    for (int64_t col = 0; col < a->o; col += VL) {
-      elem *y = a->y + row * a->ow * a->o + col;
-      const int64_t n = min64(VL, a->o - col);
-      if (a->stride == 1) rgb_line(a, 1, x, y, col, n);
-      else rgb_line(a, 2, x, y, col, n);
-    }
     elem *y = a->y + row * a->ow * a->o;
+    if (a->stride == 1) rgb_row(a, 1, x, y);
+    else rgb_row(a, 2, x, y);
     if (a->more.f) act_run(y, y, a->ow * a->o, &a->more);
   }
 }

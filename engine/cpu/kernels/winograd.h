@@ -88,17 +88,11 @@ INLINE void wino_tile_out(const wino_args *a, const int t, int64_t tile, const f
 // The products of `count` tiles, transformed, at all places: m[place·stride + tile].
 static void wino_products(const float *v, int64_t v_stride, int64_t count, int64_t c, const float *u, int64_t u_stride,
                           int64_t places, float *m, int64_t stride, const panel *p) {
-  const float *rows[GEMM_PIXELS];
-  float *y[GEMM_PIXELS];
   const int64_t width = p->vectors * VL;
-  const panel whole = {0, width, p->vectors};
-  const gemm_out o = {y, NULL, NULL, PS_IDENTITY};
   for (int64_t k = 0; k < places; k++) {
-    for (int64_t i = 0; i < count; i++) {
-      rows[i] = v + k * v_stride + i * c;
-      y[i] = m + k * stride + i * width;
-    }
-    gemm_panel(count, rows, 1, c, u + k * u_stride, &whole, &o);
+    run r = {.x = v + k * v_stride, .y = m + k * stride, .xs = c, .ys = width, .cols = width};
+    run_ahead(&r, p->vectors, count, u + min64(k + 1, places - 1) * u_stride);
+    run_panel(&r, p->vectors, count, c, u + k * u_stride);
   }
 }
 
