@@ -94,7 +94,11 @@ func checkReport(t *testing.T, r *Report, path string, before, after *checkpoint
 		for k, w := range e.Data {
 			worst = max(worst, math.Abs(float64(w)-float64(after.State[i].Data[k])))
 		}
-		bound := (float64(row.Max)-float64(row.Min))/510 + 1e-7*math.Max(math.Abs(float64(row.Min)), math.Abs(float64(row.Max)))
+		steps := 255.0
+		if scheme == checkpoint.Affine4Block {
+			steps = 15
+		}
+		bound := (float64(row.Max)-float64(row.Min))/(2*steps) + 1e-7*math.Max(math.Abs(float64(row.Min)), math.Abs(float64(row.Max)))
 		switch {
 		case len(e.Shape) == 0:
 			bound = 0

@@ -203,7 +203,8 @@ func TestEqualize(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := distance(before, w.logitsOf(t, w.net, after)); !(d < 1e-5) {
+		// Each segment rounds what it scales once, and the sums behind it anew.
+		if d := distance(before, w.logitsOf(t, w.net, after)); !(d < max(1e-5, 4e-7*float64(n))) {
 			t.Errorf("%s: %d segments, the logits are off by %.3g", a.Family, n, d)
 		}
 		list, err := segments(w.net)

@@ -71,7 +71,7 @@ func TestRecipeErrors(t *testing.T) {
 		{"mult: 0.5", "rate: 0.9, rounds: [2, 1]", `r.yaml:7:52: rounds are ascending`},
 		{"mult: 0.5", "rate: 0.9, rounds: 3", `r.yaml:7:48: rounds wants a list`},
 		{"mult: 0.5", "mult: 0.5, optimizer: adamv", `r.yaml:7:3: step c: unknown optimizer "adamv"`},
-		{"affine8", "affine9", `r.yaml:8:40: step d: unknown scheme "affine9"; choose one of ["affine8"`},
+		{"affine8", "affine9", `r.yaml:8:40: step d: unknown scheme "affine9"; choose one of ["affine4-block" "affine8"`},
 		{"from: [b, d]", "from: [b, f]", `r.yaml:9:33: there is no step "f"`},
 		{"from: [b, d]", "mistakes: 30, from: b", `passes go up to 1000 and mistakes to 24`},
 		{"  e:", "  e/f:", `r.yaml:9:3: the step's name "e/f" becomes that of a folder`},

@@ -180,7 +180,7 @@ static int compile(const arguments *a, const char *log) {
 }
 
 static void flags(arguments *a) {
-	static const char *const all[] = { "-std=gnu11", "-O2", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
+	static const char *const all[] = { "-std=gnu11", "-O1", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
 		"-fno-stack-protector", "-Werror=implicit-function-declaration", "-Werror=incompatible-pointer-types",
 		"-Werror=int-conversion", "-Werror=return-type", "-Wno-unknown-pragmas", "-Wno-attributes",
 		"-fsanitize=bounds,alignment,shift,integer-divide-by-zero", "-fno-sanitize-recover=all" };
