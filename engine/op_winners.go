@@ -14,7 +14,7 @@ type MaxPool2DWinners struct{ Window }
 
 // Infer implements Op.
 func (op MaxPool2DWinners) Infer(in []Spec) ([]Spec, error) {
-	y, err := MaxPool2D{op.Window}.Infer(in)
+	y, err := MaxPool2D(op).Infer(in)
 	if err == nil && op.Kernel[0]*op.Kernel[1] > maxWinners {
 		err = fmt.Errorf("%w: windows of %v have more than %d elements", ErrShape, op.Kernel, maxWinners)
 	}

@@ -45,7 +45,7 @@ func (pool *step) won(backend Fuser, op MaxPool2DBackward) *Value {
 		if forward.Complete() != op.Complete() {
 			return nil
 		}
-		keeps := MaxPool2DWinners{op.Window}
+		keeps := MaxPool2DWinners(op)
 		x := pool.in[0].Spec
 		out, err := keeps.Infer([]Spec{x})
 		if err != nil || !backend.Fuses(keeps, []Spec{x}, out) ||

@@ -62,6 +62,11 @@ func (k *kernelRun) add(in, out []engine.Spec) (err error) {
 		}
 		set.in = append(set.in, t)
 	}
+	if back, ok := k.op.(engine.BatchNormActBackward); ok && back.Kept {
+		if err := fillWinners(set.in[6], set.in[0].Spec, *back.Pool); err != nil {
+			return err
+		}
+	}
 	updater, _ := k.op.(engine.Updater)
 	for i, s := range out {
 		if updater != nil && updater.Alias(i) >= 0 {
@@ -128,12 +133,40 @@ func fill(t engine.Tensor) error {
 	if t.DType != engine.Float32 && t.DType != engine.BFloat16 {
 		return t.Write(make([]byte, t.Bytes()))
 	}
-	v := make([]float32, t.Len())
+	return store(t, draw(t.Len()))
+}
+
+// fillWinners writes the values that win the windows of a pool, of the x that fill
+// writes: what the gradient of a fused pool reads of it, so that it is the same to one
+// that looks for them in x.
+func fillWinners(t engine.Tensor, x engine.Spec, pool engine.Window) error {
+	n, h, w, c, _ := x.NHWC()
+	v, k := draw(x.Len()), pool.Complete().Kernel
+	oh, ow := h/k[0], w/k[1]
+	won := make([]float32, n*oh*ow*c)
+	for i := range v {
+		row, col := i/(w*c)%h/k[0], i/c%w/k[1]
+		if row < oh && col < ow {
+			p := &won[((i/(h*w*c)*oh+row)*ow+col)*c+i%c]
+			*p = max(*p, v[i])
+		}
+	}
+	return store(t, won)
+}
+
+// draw returns the numbers of an input, which are greater than 0.
+func draw(n int) []float32 {
+	v := make([]float32, n)
 	x := uint32(1)
 	for i := range v {
 		x = x*1664525 + 1013904223 // Numerical Recipes' generator
 		v[i] = float32(x>>8+1) / (1 << 24)
 	}
+	return v
+}
+
+// store writes numbers to a tensor of floats of either type.
+func store(t engine.Tensor, v []float32) error {
 	if t.DType == engine.BFloat16 {
 		h := make([]uint16, len(v))
 		for i, f := range v {
