@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strconv"
 	"strings"
 
@@ -85,10 +82,10 @@ func (c *pruneCmd) inRounds(a *app, m *checkpoint.Checkpoint, o prune.Options, p
 		if r.Whole, err = c.costBefore(a, b, m, o, dir); err != nil {
 			return err
 		}
-		text, names, err := c.recipe(m, o, r.Whole)
-		if err != nil {
+		if o.Whole, err = prune.WidthsOf(m.Net); err != nil {
 			return err
 		}
+		text, names := c.rounds(p, o).Recipe(r.Whole)
 		name := filepath.Join(dir, "recipe.yaml")
 		recipe, err := study.Parse(name, []byte(text))
 		if err != nil {
@@ -170,97 +167,14 @@ func (c *pruneCmd) costBefore(a *app, b engine.Backend, m *checkpoint.Checkpoint
 	return cost, atomicfile.Write(path, append(text, '\n'), 0o666)
 }
 
-// recipe writes the rounds down, and returns the names of its steps: the import of
-// the net and then each round, from what the one before has left.
-func (c *pruneCmd) recipe(m *checkpoint.Checkpoint, o prune.Options, whole prune.Cost) (text string, names []string, err error) {
-	if o.Whole, err = prune.WidthsOf(m.Net); err != nil {
-		return "", nil, err
+// rounds are the flags as a study has them.
+func (c *pruneCmd) rounds(p checkpoint.Preprocess, o prune.Options) study.CutRounds {
+	r := study.CutRounds{
+		Model: c.Model, Arch: c.Arch, Weights: c.Weights, Data: c.Data, Limit: c.Limit, Preprocess: p,
+		Cut: o, Rounds: c.Rounds, Epochs: c.Epochs, Tune: c.Tune, Teach: c.Teach,
 	}
-	p := m.Preprocess
-	images := map[string]any{"source": c.Data, "size": p.Size, "width": p.Width, "resize": p.Resize, "mean": p.Mean, "std": p.Std}
-	if c.Limit > 0 {
-		images["limit"] = map[string]int{"train": c.Limit, "val": c.Limit, "test": c.Limit}
-	}
-	begin := map[string]any{"kind": "import", "file": c.Model, "arch": c.Arch, "weights": c.Weights}
 	if c.Input.H > 0 {
-		begin["input"] = fmt.Sprintf("%dx%dx%d", c.Input.C, c.Input.H, c.Input.W)
+		r.Input = fmt.Sprintf("%dx%dx%d", c.Input.C, c.Input.H, c.Input.W)
 	}
-	var w strings.Builder
-	fmt.Fprintf(&w, "# Written by potstill prune --rounds.\nstudy: rounds\ntitle: A cut in %d rounds\ndata: %s\n", c.Rounds, flow(images))
-	tune := fmt.Sprintf("epochs: %d", c.Epochs)
-	if c.Tune != "" {
-		tune += ", " + c.Tune
-	}
-	fmt.Fprintf(&w, "defaults: {%s}\nsteps:\n  whole: %s\n", tune, flow(begin))
-	names = []string{"whole"}
-	for k := 1; k <= c.Rounds; k++ {
-		step := settings(partOf(o, whole, float64(k)/float64(c.Rounds)))
-		step["kind"], step["from"] = "prune", names[k-1]
-		if c.Teach {
-			step["teacher"] = "whole"
-		}
-		names = append(names, fmt.Sprintf("round%d", k))
-		fmt.Fprintf(&w, "  %s: %s\n", names[k], flow(step))
-	}
-	return w.String(), names, nil
-}
-
-// partOf returns the options of the round after which a share of the cut is made: of
-// the channels that go, or of the way from what the whole net costs to the target.
-func partOf(o prune.Options, whole prune.Cost, share float64) prune.Options {
-	toward := func(target *float64, dense float64) {
-		if *target == 0 {
-			return
-		}
-		if *target < 1 {
-			*target *= dense
-		}
-		if share < 1 {
-			*target = math.Floor(dense - (dense-*target)*share)
-		}
-	}
-	toward(&o.Params, float64(whole.Params))
-	toward(&o.MACs, float64(whole.MACs))
-	toward(&o.Bytes, float64(whole.Bytes))
-	if o.MS > 0 && share < 1 {
-		o.MS = whole.MS - (whole.MS-o.MS)*share
-	}
-	o.Ratio *= share
-	ratios := o.Ratios
-	o.Ratios = nil
-	for _, text := range ratios { // Validate has read them
-		pattern, number, _ := strings.Cut(text, "=")
-		r, _ := strconv.ParseFloat(number, 64)
-		o.Ratios = append(o.Ratios, fmt.Sprintf("%s=%v", pattern, r*share))
-	}
-	return o
-}
-
-// settings are the fields of a method's options that are set, by their keys in
-// recipes.
-func settings(o prune.Options) map[string]any {
-	out := make(map[string]any)
-	v := reflect.ValueOf(o)
-	for i := range v.NumField() {
-		if key := v.Type().Field(i).Tag.Get("yaml"); key != "" && !v.Field(i).IsZero() {
-			out[key] = v.Field(i).Interface()
-		}
-	}
-	return out
-}
-
-// flow writes a mapping in YAML's flow style, which JSON is, without what is not set.
-func flow(m map[string]any) string {
-	for k, v := range m {
-		if x := reflect.ValueOf(v); !x.IsValid() || x.IsZero() || x.Kind() == reflect.Slice && x.Len() == 0 {
-			delete(m, k)
-		}
-	}
-	var w bytes.Buffer
-	e := json.NewEncoder(&w)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(m); err != nil {
-		panic(err) // these are numbers, words and lists of them
-	}
-	return strings.TrimSpace(w.String())
+	return r
 }
