@@ -7,7 +7,7 @@ const maxWinners = 256
 
 // MaxPool2DWinners is what the planner makes of a MaxPool2D for which there is a
 // gradient, where the backend has it. It takes x [N,H,W,C] to MaxPool2D's
-// y [N,OH,OW,C] and to who won each window, won [N,OH,OW,C] in Uint8: row·KW + column
+// y [N,OH,OW,C] and to which element won each window, won [N,OH,OW,C] in Uint8: row·KW + column
 // in the window of the first largest element, padding counted, of at most 256. The
 // gradient reads won in the place of x.
 type MaxPool2DWinners struct{ Window }

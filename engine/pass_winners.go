@@ -2,7 +2,7 @@ package engine
 
 import "slices"
 
-// winners has a MaxPool2D keep who won each window, where its gradient is in the plan
+// winners has a MaxPool2D keep which element won each window, where its gradient is in the plan
 // and the backend wants it: the gradient then reads a byte for each window and not
 // all of x, which need not be kept for it. A pool that is fused with a BatchNorm keeps
 // the x that won, which half of the gradient's work is done with.

@@ -90,7 +90,7 @@ func poolsOn(s []int, w engine.Window) []testCase {
 	return cases
 }
 
-// winnersOn runs the max pool that keeps who won, and its gradient.
+// winnersOn runs the max pool that keeps which element won, and its gradient.
 func winnersOn(x engine.Spec, w engine.Window, label string, in, dy input) []testCase {
 	won := dy
 	won.DType = engine.Uint8

@@ -39,10 +39,6 @@ func (p *product) shared(threads int) sharing {
 
 // time estimates how long it takes, in multiply-adds of a thread, for so many tasks.
 func (c sharing) time(p *product, threads, tasks int) int {
-	const (
-		fetch = 12     // pixels that cost as much as to read the weights
-		begin = 20_000 // the cost of a task
-	)
 	columns := c.share
 	if c.share/partColumns%2 == 1 {
 		columns += partColumns / 8 // a panel of one vector is slower
@@ -51,6 +47,15 @@ func (c sharing) time(p *product, threads, tasks int) int {
 	if c.share <= 2*partColumns {
 		rows = 12
 	}
-	task := int(p.gemm.ntaps*p.gemm.kc)*columns*(ceilDiv(c.block, rows)*rows+fetch) + begin
-	return ceilDiv(tasks, threads)*task + task/4 // which a thread may have to wait for another
+	task := int(p.gemm.ntaps*p.gemm.kc)*columns*(ceilDiv(c.block, rows)*rows+fetchWeights) + beginTask
+	return lastDone(tasks, threads, task)
 }
+
+const (
+	fetchWeights = 12     // rows of a product that cost as much as to read its weights
+	beginTask    = 20_000 // the cost of a task, in multiply-adds
+)
+
+// lastDone estimates when the last of so many threads is done with tasks of one length: a
+// thread may have to wait for another by a quarter of it.
+func lastDone(tasks, threads, task int) int { return ceilDiv(tasks, threads)*task + task/4 }

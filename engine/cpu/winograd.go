@@ -122,16 +122,12 @@ func (w *winograd) block() {
 // cut returns how many tiles a task takes and in how many parts the panels are split, for
 // the last of so many threads to be done first: of what is transformed before.
 func (w *winograd) cut(threads int) (block, splits int64) {
-	const (
-		fetch = 12     // tiles that cost as much as to read the weights
-		begin = 20_000 // the cost of a task, in multiply-adds
-	)
 	tiles, panels, shortest := int(w.args.n*w.args.th*w.args.tw), ceilDiv(w.o, winoPanel), 0
 	for blocks := ceilDiv(tiles, min(w.most, winoTiles)); blocks <= ceilDiv(tiles, 6); blocks++ {
 		for parts := 1; parts <= panels; parts++ {
 			each, columns := ceilDiv(tiles, blocks), min(ceilDiv(panels, parts)*winoPanel, w.o)
-			task := w.t*w.t*w.c*columns*(roundTo(each, 6)+fetch) + begin
-			time := ceilDiv(ceilDiv(tiles, each)*parts, threads)*task + task/4 // which a thread may have to wait for another
+			task := w.t*w.t*w.c*columns*(roundTo(each, 6)+fetchWeights) + beginTask
+			time := lastDone(ceilDiv(tiles, each)*parts, threads, task)
 			if shortest == 0 || time < shortest {
 				block, splits, shortest = int64(each), int64(parts), time
 			}

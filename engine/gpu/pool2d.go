@@ -223,7 +223,7 @@ func (b *Backend) lowerWindows(name string, p pooling, backward bool) (lowering,
 	}}, nil
 }
 
-// lowerMaxPoolWinners lowers a max pool that says who won.
+// lowerMaxPoolWinners lowers a max pool that says which element won.
 func (b *Backend) lowerMaxPoolWinners(w engine.Window, x, y engine.Spec) (lowering, error) {
 	p := newPooling(w, x, y)
 	p.over(y.Shape[1], y.Shape[2])
@@ -248,7 +248,7 @@ func (b *Backend) cells(w engine.Window, x, y engine.Spec) (p pooling, s pass, o
 	return p, s, true, err
 }
 
-// gathering prepares the gradient of a max pool of any windows, from who won.
+// gathering prepares the gradient of a max pool of any windows, from which element won.
 func (b *Backend) gathering(w engine.Window, x, y engine.Spec) (pooling, pass, error) {
 	p := newPooling(w, x, y)
 	p.over(x.Shape[1], x.Shape[2])
@@ -256,7 +256,7 @@ func (b *Backend) gathering(w engine.Window, x, y engine.Spec) (pooling, pass, e
 	return p, s, err
 }
 
-// lowerMaxPoolWinnersBackward lowers the gradient of a max pool that has said who won.
+// lowerMaxPoolWinnersBackward lowers the gradient of a max pool that has said which element won.
 func (b *Backend) lowerMaxPoolWinnersBackward(w engine.Window, x, y engine.Spec) (lowering, error) {
 	p, s, ok, err := b.cells(w, x, y)
 	if !ok {
