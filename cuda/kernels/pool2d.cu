@@ -23,7 +23,7 @@ typedef struct {
 	const real *x;  /* large, or null */
 	const real *dy; /* small, or null */
 	real *y;        /* the result: small forwards, large backwards; or null */
-	winners *won;   /* small: who won each window, or null */
+	winners *won;   /* small: which element won each window, or null */
 	u32 items;
 	int h, w, oh, ow, c, kh, kw, sh, sw, top, left, dilation_h, dilation_w;
 	int below, beside, exclude; /* where the padding ends: H + bottom, W + right; whether it is not in a mean's divisor */
@@ -100,7 +100,7 @@ DEVICE const real *channels_of(pool_args a, place p) {
 	return a.x + ((i64)p.n * a.h * a.w * a.c + p.k) * WIDTH;
 }
 
-/* Writes y and who won, of these what is not null. Items: the small side. */
+/* Writes y and which element won, of these what is not null. Items: the small side. */
 KERNEL(max_pool)(max_pool_args a) {
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
@@ -232,7 +232,7 @@ DEVICE void gather_any(pool_args a, place p, int won, float *sum) {
 	else gather(a, p, CEIL_DIV(REACH_H, a.sh), CEIL_DIV(REACH_W, a.sw), won, sum);
 }
 
-/* dx from dy and who won, for any windows. Items: the large side. */
+/* dx from dy and which element won, for any windows. Items: the large side. */
 KERNEL(max_pool_backward)(max_pool_backward_args a) {
 	ITEMS(i, a) {
 		float sum[WIDTH];
