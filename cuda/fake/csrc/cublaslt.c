@@ -1,13 +1,10 @@
-// A stand-in for libcublasLt.so.12: matrix products in plain loops, strict about
-// what it is given. Under POTSTILL_ABI the compiler holds it against NVIDIA's
+// A stand-in for libcublasLt.so.12, strict about what it is given; the products are
+// in cublaslt_product.c. Under POTSTILL_ABI the compiler holds it against NVIDIA's
 // header.
 #ifdef POTSTILL_ABI
 #include <cublasLt.h>
 #endif
-#include "fake.h"
-#include "real.h"
-
-#include <stdatomic.h>
+#include "cublaslt_part.h"
 
 #ifndef POTSTILL_ABI
 typedef unsigned cublasStatus_t, cublasComputeType_t, cudaDataType_t, cudaDataType, cublasLtMatmulDescAttributes_t,
@@ -62,9 +59,6 @@ typedef struct { unsigned magic, type; uint64_t rows, cols; int64_t ld; } lt_lay
 typedef struct { unsigned magic; uint64_t workspace; uint32_t alignment[4]; } lt_preference;
 enum { HANDLE = 0x4c544844, DESC = 0x4c544453, LAYOUT = 0x4c544c59, PREFERENCE = 0x4c545052, ALGO = 0x4c54414c };
 
-// The algorithms: one sum after the other, sums in two parts that are added
-// from the workspace, and sums in two parts added in place in any order.
-enum { WHOLE, PARTS, IN_PLACE, ALGORITHMS };
 static const int reductions[] = { CUBLASLT_REDUCTION_SCHEME_NONE, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE,
 	CUBLASLT_REDUCTION_SCHEME_INPLACE };
 
@@ -216,18 +210,6 @@ cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t p
 	return CUBLAS_STATUS_SUCCESS;
 }
 
-// A job is one product of matrices stored column by column: d = alpha·op(a)·op(b) + beta·c + bias.
-// With grad it is not added but made: the sums over k of op(a) or op(b).
-typedef struct {
-	int kind, bf16, out_bf16, tf32, trans_a, trans_b;
-	uint64_t m, n, k;
-	int64_t lda, ldb, ldd;
-	float alpha, beta;
-	const void *a, *b, *c;
-	void *bias, *d, *ws;
-	uint32_t grad; // the epilogue
-} lt_job;
-
 // agree checks the descriptors of a product against each other and fills the job.
 static cublasStatus_t agree(lt_job *job, cublasLtHandle_t handle, const lt_desc *desc, const lt_layout *a, const lt_layout *b,
 	const lt_layout *c, const lt_layout *d) {
@@ -241,7 +223,7 @@ static cublasStatus_t agree(lt_job *job, cublasLtHandle_t handle, const lt_desc 
 	NEED((desc->trans_a ? a->cols : a->rows) == d->rows, CUBLAS_STATUS_INVALID_VALUE);
 	NEED((desc->trans_b ? b->rows : b->cols) == d->cols, CUBLAS_STATUS_INVALID_VALUE);
 	NEED((desc->trans_b ? b->cols : b->rows) == k, CUBLAS_STATUS_INVALID_VALUE);
-	uint32_t grad = desc->epilogue == CUBLASLT_EPILOGUE_BGRADA || desc->epilogue == CUBLASLT_EPILOGUE_BGRADB ? desc->epilogue : 0;
+	int grad = desc->epilogue == CUBLASLT_EPILOGUE_BGRADA ? OF_A : desc->epilogue == CUBLASLT_EPILOGUE_BGRADB ? OF_B : ADDED;
 	int bias = grad || desc->epilogue == CUBLASLT_EPILOGUE_BIAS;
 	NEED(bias || desc->epilogue == CUBLASLT_EPILOGUE_DEFAULT, CUBLAS_STATUS_NOT_SUPPORTED);
 	NEED(!bias || ((desc->bias_type == -1 || (unsigned)desc->bias_type == d->type) && desc->bias), CUBLAS_STATUS_NOT_SUPPORTED);
@@ -301,95 +283,6 @@ cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t *
 	return CUBLAS_STATUS_SUCCESS;
 }
 
-// pack returns op(x), rows of k, from a matrix stored column by column.
-static float *pack(const void *x, int bf16, int tf32, int rows_lie, uint64_t rows, uint64_t k, int64_t ld) {
-	size_t all = (size_t)ld * ((rows_lie ? rows : k) - 1) + (rows_lie ? k : rows);
-	float *in = real_load(x, all, bf16, tf32), *to = malloc(rows * k * sizeof *to);
-	for (uint64_t r = 0; in && to && r < rows; r++)
-		for (uint64_t i = 0; i < k; i++)
-			to[r * k + i] = rows_lie ? in[r * (uint64_t)ld + i] : in[i * (uint64_t)ld + r];
-	free(in);
-	return to;
-}
-
-static float dot(const float *a, const float *b, uint64_t from, uint64_t to) {
-	float sum = 0;
-	for (uint64_t i = from; i < to; i++)
-		sum += a[i] * b[i];
-	return sum;
-}
-
-static void store(const lt_job *j, uint64_t row, uint64_t col, float sum) {
-	size_t at = col * (uint64_t)j->ldd + row;
-	float v = j->alpha * sum + (j->beta != 0 ? j->beta * real_at(j->c, at, j->out_bf16) : 0);
-	if (j->bias && !j->grad)
-		v += real_at(j->bias, row, j->out_bf16);
-	real_store(j->d, at, j->out_bf16, v);
-}
-
-// biases returns the elements of the bias: as many as d has rows, but for a gradient of b's.
-static uint64_t biases(const lt_job *j) { return j->grad == CUBLASLT_EPILOGUE_BGRADB ? j->n : j->m; }
-
-// sum_up makes the gradient of the bias of the rows of x, of k each; where the
-// algorithm splits sums, of their halves.
-static void sum_up(const lt_job *j, const float *x, int reversed) {
-	uint64_t half = j->kind == WHOLE ? j->k : j->k / 2;
-	for (uint64_t row = 0; row < biases(j); row++) {
-		float parts[2] = { 0, 0 };
-		for (uint64_t i = 0; i < j->k; i++)
-			parts[i >= half] += x[row * j->k + i];
-		for (uint64_t i = half; j->kind == IN_PLACE && reversed && i < j->k; i++) // in another order, with other roundings
-			parts[1] = i == half ? x[row * j->k + j->k - 1] : parts[1] + x[row * j->k + j->k - 1 - (i - half)];
-		real_store(j->bias, row, j->out_bf16, parts[0] + parts[1]);
-	}
-}
-
-// multiply splits sums at half of k, except for the first algorithm.
-static void multiply(const lt_job *j, const float *a, const float *b, int reversed) {
-	uint64_t half = j->k / 2;
-	float *parts = j->ws;
-	for (uint64_t col = 0; col < j->n; col++)
-		for (uint64_t row = 0; row < j->m; row++) {
-			const float *x = a + row * j->k, *y = b + col * j->k;
-			if (j->kind == WHOLE) {
-				store(j, row, col, dot(x, y, 0, j->k));
-				continue;
-			}
-			if (j->kind == PARTS) {
-				parts[2 * (col * j->m + row)] = dot(x, y, 0, half);
-				parts[2 * (col * j->m + row) + 1] = dot(x, y, half, j->k);
-			} else { // the half that comes later is added to the other, product by product
-				float sum = reversed ? dot(x, y, half, j->k) : dot(x, y, 0, half);
-				for (uint64_t i = reversed ? 0 : half; i < (reversed ? half : j->k); i++)
-					sum += x[i] * y[i];
-				store(j, row, col, sum);
-			}
-		}
-	for (uint64_t i = 0; j->kind == PARTS && i < j->m * j->n; i++)
-		store(j, i % j->m, i / j->m, parts[2 * i] + parts[2 * i + 1]);
-}
-
-static CUresult run(const void *arg) {
-	static atomic_int turns;
-	const lt_job *j = arg;
-	float *a = pack(j->a, j->bf16, j->tf32, j->trans_a, j->m, j->k, j->lda);
-	float *b = pack(j->b, j->bf16, j->tf32, !j->trans_b, j->n, j->k, j->ldb);
-	CUresult rc = a && b ? OK : OUT_OF_MEMORY;
-	if (!rc) {
-		if (j->kind == IN_PLACE)
-			memset(j->ws, 0xff, 64);
-		int reversed = j->kind == IN_PLACE && atomic_fetch_add(&turns, 1) % 2;
-		multiply(j, a, b, reversed);
-		if (j->grad)
-			sum_up(j, j->grad == CUBLASLT_EPILOGUE_BGRADA ? a : b, reversed);
-		size_t in = j->bf16 ? 2 : 4, out = j->out_bf16 ? 2 : 4, bias = j->bias ? out * biases(j) : 0;
-		fakeMoved(in * j->k * (j->m + j->n) + (j->grad ? 0 : bias), out * j->m * j->n + (j->grad ? bias : 0));
-	}
-	free(a);
-	free(b);
-	return rc;
-}
-
 // holds checks one address: its alignment, and that memory of the device lies there.
 static int holds(const void *p, size_t bytes, uint64_t alignment) {
 	return p && (uintptr_t)p % alignment == 0 && fakeHolds(p, bytes);
@@ -418,12 +311,12 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc
 	size_t nd = out * ((uint64_t)j.ldd * (j.n - 1) + j.m);
 	NEED(holds(a, na, align) && holds(b, nb, align) && holds(d, nd, align), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(c == d || (j.beta == 0 && !c) || holds(c, nd, align), CUBLAS_STATUS_INVALID_VALUE);
-	size_t n_bias = out * biases(&j);
+	size_t n_bias = out * fake_lt_biases(&j);
 	NEED(!j.bias || holds(j.bias, n_bias, out), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(!j.grad || !(real_meet(j.bias, n_bias, a, na) || real_meet(j.bias, n_bias, b, nb) || real_meet(j.bias, n_bias, d, nd)), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(!j.grad || !need || !real_meet(j.bias, n_bias, ws, need), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(ws_bytes >= need && (!need || holds(ws, ws_bytes, 16)), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(!real_meet(d, nd, a, na) && !real_meet(d, nd, b, nb), CUBLAS_STATUS_INVALID_VALUE);
 	NEED(!need || !(real_meet(ws, need, a, na) || real_meet(ws, need, b, nb) || real_meet(ws, need, d, nd)), CUBLAS_STATUS_INVALID_VALUE);
-	return fakeEnqueue((CUstream)stream, "cublasLtProduct", run, &j, sizeof j) ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
+	return fakeEnqueue((CUstream)stream, "cublasLtProduct", fake_lt_run, &j, sizeof j) ? CUBLAS_STATUS_EXECUTION_FAILED : CUBLAS_STATUS_SUCCESS;
 }
