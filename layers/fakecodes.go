@@ -84,7 +84,7 @@ func UnpackCodes(b []byte, n, bits int) ([]int8, error) {
 		q[i] = int8(two>>low<<(8-bits)) >> (8 - bits)
 	}
 	if rest := n * bits % 8; rest != 0 && b[len(b)-1]>>rest != 0 {
-		return nil, errors.New("behind the last code there is something in its byte")
+		return nil, errors.New("the unused bits of the last byte of codes are not zero")
 	}
 	return q, nil
 }

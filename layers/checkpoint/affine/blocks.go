@@ -50,7 +50,7 @@ func DecodeBlocks4(codes []byte, rows, block int, min, max []float64, dst []floa
 		return fmt.Errorf("affine: %d minima and %d maxima for %d blocks", len(min), len(max), n)
 	}
 	if len(dst)%2 == 1 && codes[len(codes)-1]>>4 != 0 {
-		return errors.New("affine: the unused half of the last byte of codes is not zero")
+		return errors.New("affine: the unused bits of the last byte of codes are not zero")
 	}
 	for i := range min {
 		if err := checkRange(min[i], max[i]); err != nil {

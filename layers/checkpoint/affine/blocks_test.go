@@ -53,7 +53,7 @@ func TestBlocks4Refuses(t *testing.T) {
 		"row 0":           errorOf(EncodeBlocks4([]float32{float32(math.NaN())}, 1, 4)),
 		"bytes of codes":  DecodeBlocks4([]byte{1}, 1, 4, []float64{0}, []float64{1}, dst),
 		"for 1 blocks":    DecodeBlocks4([]byte{1, 2}, 1, 4, nil, nil, dst),
-		"something in":    DecodeBlocks4([]byte{1, 0x12}, 1, 4, []float64{0}, []float64{1}, dst),
+		"unused bits":     DecodeBlocks4([]byte{1, 0x12}, 1, 4, []float64{0}, []float64{1}, dst),
 		"block 0":         DecodeBlocks4([]byte{1, 2}, 1, 4, []float64{1}, []float64{0}, dst),
 		"into 0 channels": DecodeBlocks4([]byte{1, 2}, 0, 4, []float64{1}, []float64{0}, dst),
 	} {
