@@ -15,7 +15,7 @@ demo: build ## the whole study on built-in pictures, a few minutes; ends with th
 	$(BIN) study run hw7-quick --out $(OUT)
 
 test: ## every test; what is skipped says why
-	scripts/test.sh ./engine/gpu ./cmd/potstill ./... # the longest first, so that nothing waits for them at the end
+	scripts/test.sh ./engine/gpu ./cmd/potstill ./engine/cpu ./... # the longest first, so that nothing waits for them at the end
 
 check: lint purego race fuzz bridge ## what .ci/run does besides the tests and scripts/cu_door.sh
 
