@@ -42,7 +42,7 @@ func Calls(t testing.TB, call string) int {
 // A Work is what has run under one name: a kernel's, a library's call such as
 // "cublasLtProduct", "copy" and "fill" within the device, "upload" or "download".
 // Read and Written are bytes of the device's memory, each counted once a run. What
-// kernels move is known with FAKE_RACES only, and of a library neither its scratch
+// kernels move is known with FAKE_TRAFFIC only, and of a library neither its scratch
 // memory nor in how many kernels it does its work.
 type Work struct {
 	Name                 string

@@ -39,9 +39,11 @@
 //	               barrier or shuffle before one goes on behind it
 //	FAKE_RACES     not 0: a launch fails in which two threads come to one place of
 //	               shared or device memory, one of them to write, and no
-//	               barrier, __syncwarp or atomic with a fence orders them. It is
-//	               read when a kernel is compiled, too: such kernels are ten
-//	               times slower and want a folder of cached kernels of their own
+//	               barrier, __syncwarp or atomic with a fence orders them
+//	FAKE_TRAFFIC   not 0: the bytes that kernels move are counted (see [Worked]).
+//	               This and FAKE_RACES are read when a kernel is compiled, too: such
+//	               kernels are ten times slower, serve either, and want a folder of
+//	               cached kernels of their own
 //	FAKE_QUEUE     "lazy" does a stream's work only when somebody waits for it
 //	FAKE_FAIL      failures, "call:code:after,…", as [Fail] injects them
 //	FAKE_NCCL_NOTICES

@@ -91,7 +91,7 @@ func TestRaces(t *testing.T) {
 
 // TestWorked: a byte that is read or written twice in a launch is moved once.
 func TestWorked(t *testing.T) {
-	t.Setenv("FAKE_RACES", "1")
+	t.Setenv("FAKE_TRAFFIC", "1")
 	r := newRig(t)
 	f := r.function("k", fmt.Sprintf(raceKernel, "volatile u32 *x = a.x; a.y[b * n + t] = x[b * n + t] + x[b * n + t] + a.counter[0];"))
 	args := struct{ x, y, counter cuda.Ptr }{r.alloc(4096), r.alloc(4096), r.alloc(64)}

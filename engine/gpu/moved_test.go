@@ -16,9 +16,9 @@ import (
 // whose input is read by two launches moves it twice; how often each one does is
 // in the table, and nothing may come near another time.
 func TestBytesMoved(t *testing.T) {
-	t.Setenv("FAKE_RACES", "1")
+	t.Setenv("FAKE_TRAFFIC", "1")
 	o := fakeOptions(t)
-	o.NoLibraries, o.CacheDir = true, filepath.Join(fake.Dir(t), "cache-races")
+	o.NoLibraries, o.CacheDir = true, filepath.Join(fake.Dir(t), "cache-watched")
 	b := openBackend(t, o)
 	r := rand.New(rand.NewPCG(5, 6))
 	x := engine.Spec{Shape: []int{2, 32, 32, 16}, DType: engine.BFloat16}

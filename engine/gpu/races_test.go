@@ -45,7 +45,7 @@ func racing() (all []plant) {
 // one, and each that is planted is found.
 func TestRaces(t *testing.T) {
 	o := fakeOptions(t)
-	o.NoLibraries, o.CacheDir = true, filepath.Join(fake.Dir(t), "cache-races")
+	o.NoLibraries, o.CacheDir = true, filepath.Join(fake.Dir(t), "cache-watched")
 	if name := os.Getenv(racesEnv); name != "" {
 		b := openBackend(t, o)
 		for _, p := range racing() {

@@ -355,7 +355,7 @@ static CUresult run_blocks(void *p) {
 	if (used > DYNAMIC + GUARD)
 		used = DYNAMIC + GUARD;
 	b.now->dynamic = dynamic;
-	fake_race_launch((unsigned)n, m->shared, m->shared_end, dynamic, g->shared);
+	fake_watch_launch((unsigned)n, m->shared, m->shared_end, dynamic, g->shared);
 	for (unsigned long i = 0; i < n; i++) {
 		unsigned long k = b.reverse ? n - 1 - i : i;
 		b.now->block = (fake_uint3){ (unsigned)(k % x), (unsigned)(k / x % y), (unsigned)(k / (x * y)) };
@@ -363,8 +363,7 @@ static CUresult run_blocks(void *p) {
 			memset(m->shared, POISON, (size_t)(m->shared_end - m->shared));
 		if (g->shared)
 			memset(dynamic, POISON, used);
-		if (fake_races())
-			fake_race_block((unsigned)k);
+		fake_watch_block((unsigned)k);
 		run_block();
 		if (!g->shared)
 			continue;
@@ -393,7 +392,7 @@ CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], c
 	b.now->grid_dim = (fake_uint3){ grid[0], grid[1], grid[2] };
 	struct grid g = { f, grid, shared };
 	CUresult rc = fake_guarded(f->name, run_blocks, &g);
-	fake_race_end();
+	fake_watch_end();
 	b.now = 0;
 	return rc;
 }

@@ -1,11 +1,9 @@
-// The stand-in libcuda: races. With FAKE_RACES kernels are compiled so that each
-// access to memory calls access below, which knows of every two bytes of shared
-// and of device memory who wrote and who read them last in this launch. Two
+// The stand-in libcuda: races. With FAKE_RACES it is known of every two bytes of
+// shared and of device memory who wrote and who read them last in this launch. Two
 // accesses of two threads to one place, one of them a write, must be ordered:
 // by a barrier of their block, by a __syncwarp() of their warp, or between blocks
 // by an atomic operation, with a fence before it in the block that comes first.
-// Else the launch fails. What is counted beside that is the device memory that a
-// launch moves: each byte that it reads once, and each that it writes once.
+// Else the launch fails.
 #include "fake.h"
 
 #include <stdio.h>
@@ -22,12 +20,11 @@ typedef struct {
 	unsigned short thread, warp;
 } who;
 
-// A cell is two bytes of memory. Masks are of its bytes; seen are those that the
-// launch has read, and in the upper bits written.
+// A cell is two bytes of memory. Masks are of its bytes.
 typedef struct {
 	uintptr_t at;
 	unsigned launch;
-	unsigned char wrote, readers, seen, read[2];
+	unsigned char wrote, readers, read[2];
 	who writer, reader[2];
 } cell;
 
@@ -39,7 +36,6 @@ typedef struct {
 } counter;
 
 static struct {
-	int on;
 	cell *cells;
 	unsigned launch, used;
 	unsigned block, blocks, barrier, fence, syncs;
@@ -48,35 +44,25 @@ static struct {
 	int *acquired; // of each block: up to which of its fences this block sees its accesses; -1 for none
 	counter counters[COUNTERS];
 	int n_counters;
-	char *shared, *shared_end, *dynamic, *dynamic_end;
-	CUdeviceptr from, to; // the allocation that was found last
 } r;
 
-int fake_races(void) { return r.on; }
-
-void fake_race_launch(unsigned blocks, char *shared, char *shared_end, char *dynamic, size_t dynamic_bytes) {
-	r.on = fake_setting("FAKE_RACES", 0) != 0;
-	if (!r.on)
-		return;
+int fake_race_launch(unsigned blocks) {
 	if (!r.cells) {
 		void *p = mmap(0, CELLS * sizeof(cell), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-		r.cells = p == MAP_FAILED ? 0 : p;
+		if (p == MAP_FAILED)
+			return 0;
+		r.cells = p;
 	}
-	r.on = r.cells != 0;
 	r.launch++;
 	r.used = 0;
 	r.blocks = blocks;
-	r.shared = shared, r.shared_end = shared_end;
-	r.dynamic = dynamic, r.dynamic_end = dynamic + dynamic_bytes;
-	r.from = r.to = 0;
 	for (int i = 0; i < r.n_counters; i++)
 		free(r.counters[i].released);
 	r.n_counters = 0;
 	free(r.acquired);
 	r.acquired = malloc(blocks * sizeof *r.acquired);
+	return r.acquired != 0;
 }
-
-void fake_race_end(void) { r.on = 0; }
 
 void fake_race_block(unsigned block) {
 	r.block = block;
@@ -92,7 +78,7 @@ void fake_race_barrier(void) { r.barrier++; }
 void fake_race_warp_barrier(void) { r.syncs++; }
 void fake_race_warp_lane(int thread) { r.warp[thread] = (unsigned short)r.syncs; }
 
-static void fence(void) { r.published = (int)r.fence++; }
+void fake_race_fence(void) { r.published = (int)r.fence++; }
 
 static int ordered(const who *a, const who *b, int shared) {
 	if (a->block != b->block)
@@ -118,9 +104,8 @@ static cell *cell_of(uintptr_t at) {
 
 static void race(const char *kind, uintptr_t at, int shared, const who *a, const char *did, const char *does) {
 	char what[240];
-	uintptr_t base = !shared ? (uintptr_t)r.from : at >= (uintptr_t)r.dynamic && at < (uintptr_t)r.dynamic_end ? (uintptr_t)r.dynamic : (uintptr_t)r.shared;
 	snprintf(what, sizeof what, "race: it %s byte %lu of %s memory that thread %u of block %u %s, and nothing orders the two", does,
-		(unsigned long)(at - base), kind, a->thread, a->block, did);
+		fake_watch_offset(at, shared), kind, a->thread, a->block, did);
 	fake_kernel_failed(what);
 }
 
@@ -133,11 +118,6 @@ static void touch(uintptr_t at, unsigned char mask, int write, int shared, const
 	if (shared && c->readers && c->reader[0].block != me->block)
 		c->readers = 0;
 	const char *kind = shared ? "shared" : "device";
-	if (!shared) {
-		unsigned char fresh = (unsigned char)(mask & ~(c->seen >> (write ? 2 : 0)));
-		fake_moved(write ? 0 : __builtin_popcount(fresh), write ? __builtin_popcount(fresh) : 0);
-		c->seen |= (unsigned char)(mask << (write ? 2 : 0));
-	}
 	if (c->wrote & mask && !ordered(&c->writer, me, shared))
 		race(kind, at, shared, &c->writer, "wrote", write ? "writes" : "reads");
 	if (!write) {
@@ -159,19 +139,9 @@ static void touch(uintptr_t at, unsigned char mask, int write, int shared, const
 	c->writer = *me;
 }
 
-static void access(unsigned long at, unsigned long size, int write) {
-	if (!r.on || r.atomic)
+void fake_race_access(uintptr_t at, size_t size, int write, int shared) {
+	if (r.atomic)
 		return;
-	char *p = (char *)at;
-	int shared = (p >= r.shared && p < r.shared_end) || (p >= r.dynamic && p < r.dynamic_end);
-	if (!shared && (at < r.from || at >= r.to)) {
-		CUdeviceptr base;
-		size_t bytes;
-		CUcontext owner;
-		if (fake_on_stack(p) || !fake_block(at, &base, &bytes, &owner))
-			return;
-		r.from = base, r.to = base + bytes;
-	}
 	int thread = fake_thread();
 	who me = { r.block, r.barrier, r.fence, (unsigned short)thread, r.warp[thread] };
 	uintptr_t end = at + size;
@@ -182,9 +152,7 @@ static void access(unsigned long at, unsigned long size, int write) {
 // atomic stands before and behind an atomic operation. The block comes to see
 // what the blocks saw that were there before, and shows what it sees itself, with
 // what it has done before its last fence.
-static void atomic(unsigned long at, int begins) {
-	if (!r.on)
-		return;
+void fake_race_atomic(uintptr_t at, int begins) {
 	r.atomic = begins;
 	if (!begins)
 		return;
@@ -208,5 +176,3 @@ static void atomic(unsigned long at, int begins) {
 		r.acquired[k] = c->released[k];
 	}
 }
-
-const fake_watch fake_watch_calls = { access, atomic, fence };

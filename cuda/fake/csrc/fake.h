@@ -160,7 +160,7 @@ typedef struct fake_now {
 	fake_uint3 thread, block, block_dim, grid_dim;
 	void *dynamic;
 } fake_now;
-typedef struct fake_watch { // see cuda_races.c
+typedef struct fake_watch { // see cuda_watch.c
 	void (*access)(unsigned long at, unsigned long size, int write);
 	void (*atomic)(unsigned long at, int begins);
 	void (*fence)(void);
@@ -215,13 +215,25 @@ typedef struct {
 } fake_work;
 void fake_moved(long read, long written);
 void fake_worked(const char *name);
+void fake_traffic_launch(void);
+void fake_traffic(uintptr_t at, size_t size, int write);
 
-// Races: what a launch, a block, a barrier and a __syncwarp() of a warp tell.
+// Accesses to memory: what a launch and a block tell, and how far an address lies
+// within its allocation or its block's shared memory.
 extern const fake_watch fake_watch_calls;
-int fake_races(void);
-void fake_race_launch(unsigned blocks, char *shared, char *shared_end, char *dynamic, size_t dynamic_bytes);
+void fake_watch_launch(unsigned blocks, char *shared, char *shared_end, char *dynamic, size_t dynamic_bytes);
+void fake_watch_block(unsigned block);
+void fake_watch_end(void);
+unsigned long fake_watch_offset(uintptr_t at, int shared);
+
+// Races: what a launch, a block, a barrier, a __syncwarp() of a warp, an access, an
+// atomic operation (before it and behind it) and a fence tell. A launch of which it
+// returns 0 cannot be watched.
+int fake_race_launch(unsigned blocks);
 void fake_race_block(unsigned block);
-void fake_race_end(void);
+void fake_race_access(uintptr_t at, size_t size, int write, int shared);
+void fake_race_atomic(uintptr_t at, int begins);
+void fake_race_fence(void);
 void fake_race_barrier(void);
 void fake_race_warp_barrier(void);
 void fake_race_warp_lane(int thread);

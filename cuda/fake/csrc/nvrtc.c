@@ -179,6 +179,11 @@ static int compile(const arguments *a, const char *log) {
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
 }
 
+static int wanted(const char *name) {
+	const char *s = getenv(name);
+	return s && *s && strcmp(s, "0");
+}
+
 static void flags(arguments *a) {
 	static const char *const all[] = { "-std=gnu11", "-O1", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE",
 		"-fno-stack-protector", "-Werror=implicit-function-declaration", "-Werror=incompatible-pointer-types",
@@ -186,10 +191,9 @@ static void flags(arguments *a) {
 		"-fsanitize=bounds,alignment,shift,integer-divide-by-zero", "-fno-sanitize-recover=all" };
 	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
 		add(a, all[i]);
-	const char *races = getenv("FAKE_RACES");
-	if (races && *races && strcmp(races, "0")) {
+	if (wanted("FAKE_RACES") || wanted("FAKE_TRAFFIC")) {
 		add(a, "-fsanitize=thread");
-		add(a, "-DFAKE_RACES");
+		add(a, "-DFAKE_WATCHED");
 		add(a, "-Wno-tsan");
 	}
 #if defined(__x86_64__)

@@ -127,7 +127,7 @@ typedef struct {
 #define __shfl_xor_sync(mask, v, lane, ...) FAKE_SHUFFLE(4, mask, v, lane, FAKE_SELECT(, ##__VA_ARGS__, 32))
 #define __shfl_down_sync(mask, v, lane, ...) FAKE_SHUFFLE(5, mask, v, lane, FAKE_SELECT(, ##__VA_ARGS__, 32))
 #define __shfl_up_sync(mask, v, lane, ...) FAKE_SHUFFLE(6, mask, v, lane, FAKE_SELECT(, ##__VA_ARGS__, 32))
-#ifdef FAKE_RACES
+#ifdef FAKE_WATCHED
 #define __threadfence() fake_calls->watch->fence()
 #define FAKE_IN_ATOMIC(p, begins) fake_calls->watch->atomic((unsigned long)(p), begins)
 #else
@@ -156,8 +156,8 @@ FAKE_CHECK(shift_out_of_bounds, 719, "shift by too much%.0lu of %s")
 FAKE_CHECK(divrem_overflow, 719, "division by zero%.0lu of %s")
 
 // What the compiler's -fsanitize=thread calls at each access to memory (see
-// cuda_races.c).
-#ifdef FAKE_RACES
+// cuda_watch.c).
+#ifdef FAKE_WATCHED
 #define FAKE_HOOK __attribute__((visibility("hidden"), used, no_sanitize("thread")))
 FAKE_HOOK void fake_access(unsigned long at, unsigned long size, int write);
 FAKE_HOOK void fake_access(unsigned long at, unsigned long size, int write) {
