@@ -48,7 +48,7 @@ int ps_stream_adopt(const ps_context *c, uintptr_t stream, void **owner, ps_stre
         return r;
     if (!(*out = ps_stream_new(c, (void *)stream)))
         return 2; // CUDA_ERROR_OUT_OF_MEMORY
-    (*out)->foreign = 1;
+    (*out)->foreign = (*out)->lent = 1;
     return 0;
 }
 

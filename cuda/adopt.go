@@ -114,6 +114,7 @@ func (s *Stream) Handle() uintptr {
 		return 0
 	}
 	C.ps_share()
+	s.s.lent = 1
 	return uintptr(s.s.stream)
 }
 

@@ -191,7 +191,7 @@ func (m *Matmul) Run(st *Stream, algo Algorithm, a, b, c, bias, ws Ptr) error {
 		return m.misplaced(known, a, b, c, bias, ws)
 	}
 	r := C.ps_matmul_run(m.m, C.int(known.ID), C.uint64_t(a), C.uint64_t(b), C.uint64_t(c), C.uint64_t(bias),
-		C.uint64_t(ws), C.size_t(known.Workspace), st.s.stream)
+		C.uint64_t(ws), C.size_t(known.Workspace), st.lend())
 	if r != 0 {
 		return m.wrap(m.blas.failure())
 	}

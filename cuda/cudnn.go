@@ -291,6 +291,7 @@ func (c *Conv) ready(a Algorithm, fused bool, x, w, y, ws Ptr) (Algorithm, error
 	if x == 0 || w == 0 || y == 0 || ws == 0 && known.Workspace > 0 {
 		return a, c.unplaced(known, x, w, y, ws)
 	}
+	c.dnn.stream.lend() // which cuDNN knows since it was opened
 	return known, nil
 }
 

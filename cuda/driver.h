@@ -12,6 +12,22 @@
 #define PS_ARGS_MAX 4096 // bytes of a kernel's parameters: the limit of CUDA 12.0
 #define PS_ATTRIBUTES 8
 
+// The driver's CUlaunchAttribute and CUlaunchConfig.
+typedef struct ps_launch_attribute {
+    int id;
+    _Alignas(8) union {
+        char bytes[64];
+        int programmatic; // programmaticStreamSerializationAllowed
+    } value;
+} ps_launch_attribute;
+
+typedef struct ps_launch_config {
+    unsigned grid[3], block[3], shared;
+    void *stream;
+    const ps_launch_attribute *attributes;
+    unsigned n;
+} ps_launch_config;
+
 // Every handle of the driver is a pointer; CUdeviceptr is 64 bits wide.
 //
 // The names are those that libcuda exports: where cuda.h has #define f f_v2, f_v2.
@@ -69,6 +85,7 @@
     X(cuGraphExecDestroy, (void *exec))
 
 #define PS_DRIVER_OPTIONAL(X)                                                                   \
+    X(cuLaunchKernelEx, (const void *config, void *function, void **params, void **extra))      \
     X(cuEventElapsedTime_v2, (float *ms, void *start, void *end))                               \
     X(cuEventElapsedTime, (float *ms, void *start, void *end))
 
@@ -92,6 +109,8 @@ typedef struct ps_stream {
     const ps_context *context;
     void *stream;  // CUstream
     int foreign;   // somebody else's, who destroys it
+    int lent;      // other code may enqueue something, too
+    int kernel;    // what was enqueued last is a kernel of ps_launch
     void *extra[5];
     size_t size;   // bytes in args
     _Alignas(16) unsigned char args[PS_ARGS_MAX];
@@ -159,21 +178,23 @@ int ps_stream_adopt(const ps_context *c, uintptr_t stream, void **owner, ps_stre
 ps_stream *ps_stream_new(const ps_context *c, void *stream);
 int ps_stream_close(ps_stream *s); // frees s
 int ps_stream_sync(const ps_stream *s);
-int ps_stream_record(const ps_stream *s, void *event);
-int ps_stream_wait(const ps_stream *s, void *event);
-int ps_stream_write(const ps_stream *s, uint64_t dst, const void *src, size_t bytes);
-int ps_stream_read(const ps_stream *s, void *dst, uint64_t src, size_t bytes);
-int ps_stream_copy(const ps_stream *s, uint64_t dst, uint64_t src, size_t bytes);
-int ps_stream_fill(const ps_stream *s, uint64_t dst, unsigned char value, size_t bytes);
-// ps_launch launches with the size bytes of parameters that lie in s->args.
+int ps_stream_record(ps_stream *s, void *event);
+int ps_stream_wait(ps_stream *s, void *event);
+int ps_stream_write(ps_stream *s, uint64_t dst, const void *src, size_t bytes);
+int ps_stream_read(ps_stream *s, void *dst, uint64_t src, size_t bytes);
+int ps_stream_copy(ps_stream *s, uint64_t dst, uint64_t src, size_t bytes);
+int ps_stream_fill(ps_stream *s, uint64_t dst, unsigned char value, size_t bytes);
+// ps_launch launches with the size bytes of parameters that lie in s->args. A
+// kernel that waits for what is earlier, and follows another one, may begin
+// while that one ends.
 int ps_launch(ps_stream *s, void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
-              unsigned by, unsigned bz, unsigned shared);
+              unsigned by, unsigned bz, unsigned shared, int waits);
 
-int ps_capture_begin(const ps_stream *s);
-int ps_capture_end(const ps_stream *s, void **graph);
+int ps_capture_begin(ps_stream *s);
+int ps_capture_end(ps_stream *s, void **graph);
 int ps_graph_instantiate(const ps_context *c, void *graph, void **exec);
 int ps_graph_destroy(const ps_context *c, void *graph);
-int ps_graph_launch(const ps_stream *s, void *exec);
+int ps_graph_launch(ps_stream *s, void *exec);
 int ps_graph_close(const ps_context *c, void *exec);
 
 #endif

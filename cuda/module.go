@@ -15,14 +15,18 @@ import "C"
 
 import (
 	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 )
 
 // A Module is compiled kernels on the device.
 type Module struct {
-	c      *Context
-	name   string
-	module unsafe.Pointer
+	c        *Context
+	name     string
+	module   unsafe.Pointer
+	overlaps bool // its kernels can wait within themselves for what is earlier
 }
 
 // A Function is a kernel of a module.
@@ -30,6 +34,7 @@ type Function struct {
 	m        *Module
 	name     string
 	function unsafe.Pointer
+	waits    bool // for what is earlier, as Overlap says
 }
 
 // NVRTC returns the version of the compiler that Compile uses for the context's
@@ -64,7 +69,7 @@ func (c *Context) Compile(name, source string, options ...string) (*Module, erro
 		if err != nil {
 			return nil, fmt.Errorf("cuda: cannot compile %s: %w", name, err)
 		}
-		m := &Module{c: c, name: name}
+		m := &Module{c: c, name: name, overlaps: c.overlaps(compiler, arch)}
 		r := C.int(200) // CUDA_ERROR_INVALID_IMAGE
 		if len(cubin) > 0 {
 			r = C.ps_module_load(c.c, unsafe.Pointer(&cubin[0]), &m.module)
@@ -108,6 +113,25 @@ func (m *Module) Close() error {
 	m.c.disown(m)
 	return m.c.result("cuModuleUnload", C.ps_module_unload(m.c.c, p))
 }
+
+// overlaps reports whether kernels that were compiled for an architecture can be
+// launched so that they begin while the kernel before them ends (programmatic
+// dependent launch): the device and what was compiled for are of compute capability
+// 9.0 or later, and the driver captures such launches in graphs, as it does since
+// CUDA 12.3. POTSTILL_CUDA_OVERLAP=0 in the environment says that none is.
+func (c *Context) overlaps(compiler *compiler, arch int) bool {
+	target, _, err := compiler.target(arch)
+	_, number, _ := strings.Cut(target, "_")
+	n, _ := strconv.Atoi(number)
+	return err == nil && n >= 90 && c.device.Major >= 9 && c.driver.version >= 12030 &&
+		c.driver.api.cuLaunchKernelEx != nil && os.Getenv("POTSTILL_CUDA_OVERLAP") != "0"
+}
+
+// Overlap says that each of the kernel's threads waits, with griddepcontrol.wait,
+// before it touches memory of the device. Launches directly behind another kernel
+// then need not wait for its end, where the device and the driver can do that;
+// elsewhere nothing changes.
+func (f *Function) Overlap() { f.waits = f.m.overlaps }
 
 // Name returns the kernel's name.
 func (f *Function) Name() string { return f.name }

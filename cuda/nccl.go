@@ -148,7 +148,7 @@ func (m *Comm) AllGather(s *Stream, out, in Ptr, n int) error {
 	if err := m.usable(s); err != nil {
 		return err
 	}
-	return m.failure(C.ps_nccl_gather(m.c, C.nccl_stream(s.s.stream), C.uint64_t(in), C.uint64_t(out), C.size_t(n)))
+	return m.failure(C.ps_nccl_gather(m.c, C.nccl_stream(s.lend()), C.uint64_t(in), C.uint64_t(out), C.size_t(n)))
 }
 
 // AllToAll enqueues an exchange in which every rank sends the n floats at in + r·n to rank r, and
@@ -157,7 +157,7 @@ func (m *Comm) AllToAll(s *Stream, out, in Ptr, n int) error {
 	if err := m.usable(s); err != nil {
 		return err
 	}
-	return m.failure(C.ps_nccl_exchange(m.c, C.nccl_stream(s.s.stream), C.uint64_t(in), C.uint64_t(out), C.size_t(n)))
+	return m.failure(C.ps_nccl_exchange(m.c, C.nccl_stream(s.lend()), C.uint64_t(in), C.uint64_t(out), C.size_t(n)))
 }
 
 // Failed returns the communicator's asynchronous error, nil if there is none. NCCL may not notice

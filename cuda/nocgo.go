@@ -121,6 +121,9 @@ func (m *Module) Close() error { return nil }
 // Name returns nothing.
 func (f *Function) Name() string { return "" }
 
+// Overlap does nothing.
+func (f *Function) Overlap() {}
+
 // SetDynamicShared returns Load's error.
 func (f *Function) SetDynamicShared(bytes int) error { return errNoCgo }
 

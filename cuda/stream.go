@@ -61,6 +61,9 @@ func (s *Stream) open() error {
 // dynamic shared memory a block. args points to the kernel's only parameter, a
 // struct of bytes bytes as C lays it out; it is copied before Launch returns.
 // It is one call into C and allocates nothing.
+//
+// A kernel of which Function.Overlap was called may begin before the one that was
+// enqueued just before it has ended.
 func (s *Stream) Launch(f *Function, grid, block [3]int, shared int, args unsafe.Pointer, bytes int) error {
 	if s.s == nil {
 		return s.open()
@@ -82,11 +85,17 @@ func (s *Stream) Launch(f *Function, grid, block [3]int, shared int, args unsafe
 	copy(unsafe.Slice((*byte)(unsafe.Pointer(&s.s.args[0])), bytes), unsafe.Slice((*byte)(args), bytes))
 	s.s.size = C.size_t(bytes)
 	r := C.ps_launch(s.s, f.function, C.uint(grid[0]), C.uint(grid[1]), C.uint(grid[2]),
-		C.uint(block[0]), C.uint(block[1]), C.uint(block[2]), C.uint(shared))
+		C.uint(block[0]), C.uint(block[1]), C.uint(block[2]), C.uint(shared), truth(f.waits))
 	if r != 0 {
 		return f.refused(r, grid, block, shared, bytes)
 	}
 	return nil
+}
+
+// lend returns the driver's handle to a library, which may enqueue something.
+func (s *Stream) lend() unsafe.Pointer {
+	s.s.kernel = 0
+	return s.s.stream
 }
 
 // Sync waits until the device has done all that was enqueued. An error of an

@@ -41,12 +41,13 @@ func Calls(t testing.TB, call string) int {
 
 // A Work is what has run under one name: a kernel's, a library's call such as
 // "cublasLtProduct", "copy" and "fill" within the device, "upload" or "download".
-// Read and Written are bytes of the device's memory, each counted once a run. What
+// Overlaps counts launches that may have begun before what was earlier in their stream
+// had ended. Read and Written are bytes of the device's memory, each counted once a run. What
 // kernels move is known with FAKE_TRAFFIC only, and of a library neither its scratch
 // memory nor in how many kernels it does its work.
 type Work struct {
-	Name                 string
-	Count, Read, Written int
+	Name                           string
+	Count, Overlaps, Read, Written int
 }
 
 // Worked returns what has run in this process since it was called last, in the

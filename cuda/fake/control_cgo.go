@@ -23,7 +23,7 @@ static void fake_alive(void *h, long n[7]) {
 }
 typedef struct {
 	char name[64];
-	long count, read, written;
+	long count, overlaps, read, written;
 } fake_work;
 static int fake_worked(void *h, fake_work *work, int most) {
 	int (*f)(fake_work *, int) = (int (*)(fake_work *, int))dlsym(h, "fakeWork");
@@ -94,7 +94,7 @@ func worked(dir string) (all []Work, err error) {
 	err = with(dir, func(h unsafe.Pointer) error {
 		c := make([]C.fake_work, 512)
 		for _, w := range c[:C.fake_worked(h, &c[0], C.int(len(c)))] {
-			all = append(all, Work{C.GoString(&w.name[0]), int(w.count), int(w.read), int(w.written)})
+			all = append(all, Work{C.GoString(&w.name[0]), int(w.count), int(w.overlaps), int(w.read), int(w.written)})
 		}
 		return nil
 	})

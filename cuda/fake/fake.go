@@ -19,6 +19,9 @@
 //   - a thread that ends, or waits elsewhere, while others wait at a barrier is
 //     CUDA_ERROR_LAUNCH_FAILED, with the line and the thread in the error's text;
 //   - the argument of a launch must have the size of the kernel's struct;
+//   - a thread of a launch that may begin before what is earlier in its stream has
+//     ended must wait for that before it ends, and, where accesses are watched
+//     (FAKE_RACES, FAKE_TRAFFIC), before it touches the device's memory;
 //   - asynchronous copies want pinned host memory.
 //
 // As on a device, such an error stays with the context: every later call
@@ -33,6 +36,9 @@
 //	FAKE_DEVICES   number of devices (default 1)
 //	FAKE_MULTIPROCESSORS
 //	               of a device (default 4; an H100 has 132)
+//	FAKE_CAPABILITY
+//	               of a device (default 90, which is 9.0; the stand-in for NVRTC
+//	               knows 80, too)
 //	FAKE_DRIVER    version of the driver (default 13000)
 //	FAKE_ORDER     "reverse" runs threads and blocks from the last to the first,
 //	               "interleave" has all threads of a block come to their next

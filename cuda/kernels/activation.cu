@@ -13,6 +13,7 @@ typedef struct {
 } activation_args;
 
 KERNEL(activation)(activation_args a) {
+	WAIT_FOR_EARLIER();
 	VECTORS(i, a.n) {
 		float v[VEC];
 		ldv(a.x + i, v);
@@ -32,6 +33,7 @@ typedef struct {
 } activation_backward_args;
 
 KERNEL(activation_backward)(activation_backward_args a) {
+	WAIT_FOR_EARLIER();
 	VECTORS(i, a.n) {
 		float s[VEC], d[VEC];
 		ldv(a.s + i, s);

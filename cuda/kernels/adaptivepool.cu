@@ -54,6 +54,7 @@ DEVICE float pixels_of(window w) { return (float)((w.bottom - w.top) * (w.right 
 
 /* Items: the small side. */
 KERNEL(adaptive_avg_pool)(adaptive_avg_pool_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		const place p = place_of(i, a);
 		const window w = window_of((int)p.row, (int)p.col, a);
@@ -78,6 +79,7 @@ KERNEL(adaptive_avg_pool)(adaptive_avg_pool_args a) {
 /* Writes y or, if won is not null, the pixels that won: the first largest in
  * row-major order; a NaN wins. Items: the small side. */
 KERNEL(adaptive_max_pool)(adaptive_max_pool_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		const place p = place_of(i, a);
 		const window w = window_of((int)p.row, (int)p.col, a);
@@ -130,6 +132,7 @@ DEVICE void gather(adaptive_args a, place p, const int *won, float *sum) {
 
 /* Items: the large side. */
 KERNEL(adaptive_avg_pool_backward)(adaptive_avg_pool_backward_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		float sum[WIDTH];
 		gather(a, place_of(i, a), 0, sum);
@@ -139,6 +142,7 @@ KERNEL(adaptive_avg_pool_backward)(adaptive_avg_pool_backward_args a) {
 
 /* Items: the large side. */
 KERNEL(adaptive_max_pool_backward)(adaptive_max_pool_backward_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		float sum[WIDTH];
 		gather(a, place_of(i, a), a.won, sum);

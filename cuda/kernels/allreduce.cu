@@ -15,6 +15,7 @@ typedef struct {
 
 /* packed ← p, with zeros up to the next tensor; with absent -0, which adds nothing. */
 KERNEL(pack)(pack_args a) {
+	WAIT_FOR_EARLIER();
 	FIND_TENSOR(t, a)
 	int n = a.n[t];
 	const float *p = a.p[t];
@@ -28,6 +29,7 @@ KERNEL(pack)(pack_args a) {
 
 /* p ← packed */
 KERNEL(unpack)(unpack_args a) {
+	WAIT_FOR_EARLIER();
 	FIND_TENSOR(t, a)
 	int n = a.n[t];
 	const float *from = a.packed + a.at[t];
@@ -46,6 +48,7 @@ typedef struct {
 
 /* sums = (…((rank 0 + rank 1) + rank 2) + …) */
 KERNEL(rank_sum)(rank_sum_args a) {
+	WAIT_FOR_EARLIER();
 	int i = ((int)(blockIdx.x * THREADS + threadIdx.x)) * 4;
 	if (i >= a.share) return;
 	float4 s = ldf4(a.theirs + i);
@@ -65,6 +68,7 @@ typedef struct {
 /* running ← (1-m)·running + m·x for the batches of the active ranks in turn, each rounded
  * as bn_finish does. */
 KERNEL(move_statistics)(move_statistics_args a) {
+	WAIT_FOR_EARLIER();
 	FIND_TENSOR(t, a)
 	int n = a.n[t], start = ((int)blockIdx.x - a.first[t]) * STRETCH + (int)threadIdx.x;
 	double m = (double)a.momentum[t], keep = 1 - m;

@@ -143,6 +143,7 @@ DEVICE int has_contrast(u32 order) {
 
 /* The mean luma of each crop as it comes to the contrast: a block an image. */
 KERNEL(augment_mean)(augment_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ u64 sums[32];
 	const choice c = a.params[blockIdx.x];
 	if (!has_contrast(c.order)) return;
@@ -169,6 +170,7 @@ KERNEL(augment_mean)(augment_args a) {
 
 /* A block is THREADS pixels of one image: a tile. */
 KERNEL(augment)(augment_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float values[THREADS * 3];
 	u32 b = div_by(blockIdx.x, a.tiles), tile = mod_by(blockIdx.x, b, a.tiles);
 	const choice c = a.params[b];

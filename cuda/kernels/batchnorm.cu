@@ -65,6 +65,7 @@ DEVICE void bn_group(const real *p, size_t step, int count, float *n, float *mea
 }
 
 KERNEL(bn_stats)(bn_stats_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared_n[BN_THREADS];
 	__shared__ float shared_mean[VEC][BN_THREADS];
 	__shared__ float shared_m2[VEC][BN_THREADS];
@@ -119,6 +120,7 @@ typedef struct {
 /* One channel a thread column: the mean of all parts and the tail, and then the
  * squares about it. In double: there are few of them. */
 KERNEL(bn_finish)(bn_finish_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ double shared[BN_THREADS];
 	int c = (int)(blockIdx.x * BN_CHANNELS + threadIdx.x % BN_CHANNELS), slot = (int)threadIdx.x / BN_CHANNELS;
 	int parts = c < a.channels ? a.blocks * a.copies : 0;
@@ -180,6 +182,7 @@ DEVICE bn_channel bn_channel_at(const bn_apply_args *a, int c) {
 DEVICE float bn_value(float x, bn_channel p) { return fmaf(x - p.mean, p.scale, p.shift); }
 
 KERNEL(bn_apply)(bn_apply_args a) {
+	WAIT_FOR_EARLIER();
 	bn_span s = bn_rows(a.rows, a.chunk, a.width, a.tile, a.lines);
 	size_t step = (size_t)a.lines * (size_t)a.width * VEC;
 	if (s.rows > 0) {
@@ -229,6 +232,7 @@ typedef struct {
 /* w' = w·s and b' = (b-mean)·s + β with s = γ/√(var+eps): one thread a channel
  * and some of the k rows of w. */
 KERNEL(bn_fold)(bn_fold_args a) {
+	WAIT_FOR_EARLIER();
 	int o = (int)(blockIdx.x * blockDim.x + threadIdx.x);
 	if (o >= a.o) return;
 	float s = a.gamma[o] / sqrtf(a.variance[o] + a.eps);

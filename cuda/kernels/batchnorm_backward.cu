@@ -58,6 +58,7 @@ DEVICE void bn_accumulate(const bn_grad_args *a, const bn_channel *p, const floa
 }
 
 KERNEL(bn_grad)(bn_grad_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[2 * VEC][BN_THREADS];
 	bn_span b = bn_rows(a.rows, a.chunk, a.width, a.tile, a.lines);
 	size_t step = (size_t)a.lines * (size_t)a.width * VEC, at = b.at;
@@ -113,6 +114,7 @@ KERNEL(bn_grad)(bn_grad_args a) {
 }
 
 KERNEL(bn_dx)(bn_grad_args a) {
+	WAIT_FOR_EARLIER();
 	bn_span b = bn_rows(a.rows, a.chunk, a.width, a.tile, a.lines);
 	size_t step = (size_t)a.lines * (size_t)a.width * VEC;
 	if (b.rows > 0) {
@@ -173,6 +175,7 @@ typedef struct {
 /* Also ends what batchnorm_pool.cu begins: there a channel has one column and
  * nothing is left behind the last row. */
 KERNEL(bn_grad_finish)(bn_grad_finish_args f) {
+	WAIT_FOR_EARLIER();
 	__shared__ double shared[BN_THREADS];
 	bn_grad_args a = f.in;
 	int c = (int)(blockIdx.x * BN_CHANNELS + threadIdx.x % BN_CHANNELS), slot = (int)threadIdx.x / BN_CHANNELS;

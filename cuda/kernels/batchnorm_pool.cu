@@ -160,6 +160,7 @@ DEVICE float bn_through(const bn_pool_args *a, float x, bn_channel p, float y, f
 }
 
 KERNEL(bn_pool)(bn_pool_args a) {
+	WAIT_FOR_EARLIER();
 	bn_walk s = bn_last(&a);
 	bn_channel p[LANES];
 	if (s.left == 0) return;
@@ -200,6 +201,7 @@ DEVICE void bn_leave(const bn_pool_args *a, const bn_walk *b, const float *s, co
 }
 
 KERNEL(bn_pool_grad)(bn_pool_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[2 * LANES][BN_THREADS];
 	bn_walk b = bn_last(&a);
 	float s[LANES], d[LANES];
@@ -227,6 +229,7 @@ KERNEL(bn_pool_grad)(bn_pool_args a) {
 
 /* The same from what won, as bn_pool has kept it. */
 KERNEL(bn_pool_grad_kept)(bn_pool_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[2 * LANES][BN_THREADS];
 	bn_walk b = bn_last(&a);
 	float s[LANES], d[LANES];
@@ -266,6 +269,7 @@ DEVICE void bn_edge(const bn_pool_args *a, const bn_walk *s, const bn_channel *p
 }
 
 KERNEL(bn_pool_dx)(bn_pool_args a) {
+	WAIT_FOR_EARLIER();
 	bn_walk s = bn_last(&a);
 	bn_channel p[LANES];
 	float c1[LANES], c2[LANES];

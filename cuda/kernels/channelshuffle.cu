@@ -22,6 +22,7 @@ typedef struct {
 } channel_shuffle_args;
 
 KERNEL(channel_shuffle)(channel_shuffle_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += gridDim.x * blockDim.x) {
 		u32 r = div_by(i, a.by_row), first = mod_by(i, r, a.by_row) * WIDTH;

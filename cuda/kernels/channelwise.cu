@@ -41,6 +41,7 @@ typedef struct {
 } channelwise_args;
 
 KERNEL(channelwise)(channelwise_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += gridDim.x * blockDim.x) {
 		u32 row = div_by(i, a.by_row), c = mod_by(i, row, a.by_row) * WIDTH;
@@ -89,6 +90,7 @@ typedef struct {
 } channelwise_grad_args;
 
 KERNEL(channelwise_grad)(channelwise_grad_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[2 * WIDTH * NORM_THREADS];
 	column at = column_of(a.c);
 	norm_sums s;
@@ -145,6 +147,7 @@ typedef struct {
 } channelwise_total_args;
 
 KERNEL(channelwise_total)(channelwise_total_args a) {
+	WAIT_FOR_EARLIER();
 	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += gridDim.x * blockDim.x) {
 		u32 image = div_by(i, a.by_channels), c = mod_by(i, image, a.by_channels);
 		float s = 0.f;
@@ -161,6 +164,7 @@ typedef struct {
 } slope_total_args;
 
 KERNEL(slope_total)(slope_total_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[32];
 	float s = 0.f;
 	for (i64 i = threadIdx.x; i < a.n; i += NORM_THREADS) s += a.part[i];
@@ -178,6 +182,7 @@ typedef struct {
 } rowwise_args;
 
 KERNEL(rowwise)(rowwise_args a) {
+	WAIT_FOR_EARLIER();
 	int lane = (int)threadIdx.x % 32;
 	for (i64 row = (i64)blockIdx.x * (NORM_THREADS / 32) + threadIdx.x / 32; row < a.rows; row += (i64)gridDim.x * (NORM_THREADS / 32)) {
 		float w = ld(a.w + row), d = 0.f;

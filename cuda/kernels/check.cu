@@ -18,6 +18,7 @@ typedef struct {
 DEVICE int finite(float v) { return v - v == 0.f; }
 
 KERNEL(all_finite)(all_finite_args a) {
+	WAIT_FOR_EARLIER();
 	int t = 0;
 	for (int hi = a.count - 1; t < hi;) {
 		int mid = (t + hi + 1) / 2;

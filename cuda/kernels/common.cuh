@@ -2,7 +2,8 @@
  *
  * The sources are written in the common subset of CUDA C++ and C: NVRTC compiles
  * them for the card, cuda/fake compiles them with a C compiler for the host. A
- * kernel is KERNEL(name)(name_args a) { ... } and takes one struct by value.
+ * kernel is KERNEL(name)(name_args a) { WAIT_FOR_EARLIER(); ... } and takes one
+ * struct by value.
  * Variants are made by options: -DBF16 stores activations as bfloat16.
  *
  * Where the fake brings a macro of its own, it defines it before this file. */
@@ -34,6 +35,19 @@
 #define DEVICE static __device__ __forceinline__
 #else
 #define DEVICE static inline __attribute__((unused))
+#endif
+#endif
+
+/* WAIT_FOR_EARLIER begins every kernel. One that is launched so that it may begin
+ * before the kernel ahead of it in the stream has ended waits here until that one
+ * has, and what it wrote can be seen; only then may the kernel behind this one
+ * begin. As that one waits, too, whoever has come through sees all that is earlier.
+ * No thread may end without having waited, nor touch the device's memory before. */
+#ifndef WAIT_FOR_EARLIER
+#if ON_DEVICE && __CUDA_ARCH__ >= 900
+#define WAIT_FOR_EARLIER() asm volatile("griddepcontrol.wait;\n\tgriddepcontrol.launch_dependents;" ::: "memory")
+#else
+#define WAIT_FOR_EARLIER() ((void)0)
 #endif
 #endif
 

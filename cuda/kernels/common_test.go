@@ -396,6 +396,12 @@ func TestLastBlock(t *testing.T) {
 // variable finds a variable in device memory.
 var variable = regexp.MustCompile(`(?m)^(?:static )?(?:__device__|__managed__) +\w[^(\n]*;`)
 
+// kernel finds a kernel, and waiting one that begins by waiting for what is earlier.
+var (
+	kernel  = regexp.MustCompile(`KERNEL\(\w+\)\(\w+ \w+\) \{`)
+	waiting = regexp.MustCompile(kernel.String() + `[\s\\]*WAIT_FOR_EARLIER\(\);`)
+)
+
 func TestSource(t *testing.T) {
 	if variable.FindString("static __device__ u32 arrived[2];\n") == "" {
 		t.Error("a variable is not found")
@@ -414,6 +420,9 @@ func TestSource(t *testing.T) {
 		}
 		if strings.Contains(text, "#include \"") {
 			t.Errorf("source %s still includes a file", name)
+		}
+		if all, wait := len(kernel.FindAllString(text, -1)), len(waiting.FindAllString(text, -1)); wait < all {
+			t.Errorf("source %s has kernels that do not begin with WAIT_FOR_EARLIER: %d of %d do", name, wait, all)
 		}
 		if v := variable.FindString(text); v != "" {
 			t.Errorf("source %s has a variable of the module's, which all streams share: %s", name, v)

@@ -27,6 +27,7 @@ typedef struct {
 } strip_args;
 
 KERNEL(strip)(strip_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += gridDim.x * blockDim.x) {
 		u32 r = div_by(i, a.by_row);

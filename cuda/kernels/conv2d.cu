@@ -252,6 +252,12 @@ DEVICE void convolve(conv2d_args a, const int backward) {
 	finish(acc, &rows, s, a, row, col);
 }
 
-KERNEL(conv2d)(conv2d_args a) { convolve(a, 0); }
+KERNEL(conv2d)(conv2d_args a) {
+	WAIT_FOR_EARLIER();
+	convolve(a, 0);
+}
 
-KERNEL(conv2d_backward_data)(conv2d_args a) { convolve(a, 1); }
+KERNEL(conv2d_backward_data)(conv2d_args a) {
+	WAIT_FOR_EARLIER();
+	convolve(a, 1);
+}

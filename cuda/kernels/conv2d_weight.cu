@@ -46,6 +46,7 @@ DEVICE void locate(sources *s, i64 k, i64 image, u32 base, int half, conv2d_weig
 }
 
 KERNEL(conv2d_backward_weight)(conv2d_weight_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float4 memory_a[2][PANEL_A / 4], memory_b[2][PANEL_B / 4];
 	__shared__ sources from;
 	const int t = (int)threadIdx.x;

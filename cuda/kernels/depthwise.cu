@@ -62,6 +62,7 @@ typedef struct {
 /* y = act(x ⋆ w + bias + residual). A thread makes LANES channels of a pixel;
  * blocks along y share out the pictures. */
 KERNEL(depthwise)(depthwise_args a) {
+	WAIT_FOR_EARLIER();
 	geometry g = a.g;
 	u32 q = blockIdx.x * blockDim.x + threadIdx.x;
 	if (q >= g.each) return;
@@ -105,6 +106,7 @@ DEVICE int met(int t, int n, int stride, fastdiv by_stride) {
 
 /* dx, gathered: a thread sums over the taps that its pixel took part in. */
 KERNEL(depthwise_data)(depthwise_data_args a) {
+	WAIT_FOR_EARLIER();
 	geometry g = a.g;
 	u32 q = blockIdx.x * blockDim.x + threadIdx.x;
 	if (q >= g.each) return;
@@ -192,6 +194,7 @@ DEVICE float warps_sum(float v, float *shared) {
  * of y's rows a warp at a time; the last block of a tap and tile adds the chunks
  * up in their order. */
 KERNEL(depthwise_weight)(depthwise_weight_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[CHANNELS * WARPS];
 	__shared__ int flag;
 	u32 which = div_by(blockIdx.x, a.by_blocks), block = mod_by(blockIdx.x, which, a.by_blocks);

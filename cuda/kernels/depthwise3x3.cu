@@ -138,6 +138,7 @@ DEVICE row3 row_if(const real *x, int i, int end, int c, int l, int r) {
 
 /* y = clamp(x ⋆ w + bias + residual), stride 1. */
 KERNEL(depthwise3x3)(depthwise3x3_args a) {
+	WAIT_FOR_EARLIER();
 	place at;
 	if (!find_mine(a.g, &at)) return;
 	int w = a.g.w, h = a.g.h, c = a.g.c;
@@ -172,6 +173,7 @@ KERNEL(depthwise3x3)(depthwise3x3_args a) {
 
 /* y = clamp(x ⋆ w + bias + residual), stride 2. */
 KERNEL(depthwise3x3_stride2)(depthwise3x3_args a) {
+	WAIT_FOR_EARLIER();
 	place at;
 	if (!find_mine(a.g, &at)) return;
 	int w = a.g.w, h = a.g.h, c = a.g.c, i = at.i;
@@ -217,6 +219,7 @@ typedef struct {
  * 2i+1, columns 2j and 2j+1, from those of dy in rows i and i+1, columns j and
  * j+1. At stride 1 it is depthwise3x3 with the kernel turned round. */
 KERNEL(depthwise3x3_stride2_data)(depthwise3x3_data_args a) {
+	WAIT_FOR_EARLIER();
 	place at;
 	if (!find_mine(a.g, &at)) return;
 	int w = a.g.w, h = a.g.h, oh = a.g.oh, c = a.g.c, i = at.i, in = i + 1 < oh;
@@ -397,12 +400,14 @@ DEVICE void weight_gradient(depthwise3x3_weight_args a, int stride, vec *shared,
 }
 
 KERNEL(depthwise3x3_weight)(depthwise3x3_weight_args a) {
+	WAIT_FOR_EARLIER();
 	DYNAMIC_SHARED(vec, shared);
 	__shared__ int flag;
 	weight_gradient(a, 1, shared, &flag);
 }
 
 KERNEL(depthwise3x3_stride2_weight)(depthwise3x3_weight_args a) {
+	WAIT_FOR_EARLIER();
 	DYNAMIC_SHARED(vec, shared);
 	__shared__ int flag;
 	weight_gradient(a, 2, shared, &flag);

@@ -13,6 +13,7 @@ typedef struct {
 } add2_args;
 
 KERNEL(add2)(add2_args a) {
+	WAIT_FOR_EARLIER();
 	VECTORS(i, a.n) {
 		float v[VEC], u[VEC];
 		ldv(a.x0 + i, v);
@@ -42,6 +43,7 @@ typedef struct {
 } add_args;
 
 KERNEL(add)(add_args a) {
+	WAIT_FOR_EARLIER();
 	VECTORS(i, a.n) {
 		float sum[VEC];
 		UNROLL
@@ -69,6 +71,7 @@ typedef struct {
 } fill_args;
 
 KERNEL(fill)(fill_args a) {
+	WAIT_FOR_EARLIER();
 	VECTORS(i, a.n) {
 		float v[VEC];
 		UNROLL
@@ -87,6 +90,7 @@ typedef struct {
 } cast_to_args;
 
 KERNEL(cast_to)(cast_to_args a) {
+	WAIT_FOR_EARLIER();
 	VECTORS_OF(8, i, a.n) {
 		float4 v = ldf4(a.x + i), u = ldf4(a.x + i + 4);
 		bf16x8 r;
@@ -104,6 +108,7 @@ typedef struct {
 } cast_from_args;
 
 KERNEL(cast_from)(cast_from_args a) {
+	WAIT_FOR_EARLIER();
 	VECTORS_OF(8, i, a.n) {
 		bf16x8 r = *(const bf16x8 *)(a.x + i);
 		stf4(a.y + i, make_float4(low_bf16(r.a), high_bf16(r.a), low_bf16(r.b), high_bf16(r.b)));
@@ -128,6 +133,7 @@ typedef struct {
 } transpose_args;
 
 KERNEL(transpose)(transpose_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ real tile[TILE][TILE + 1];
 	int tx = (int)threadIdx.x, ty = (int)threadIdx.y;
 	for (u32 t = blockIdx.x; t < a.tiles; t += gridDim.x) {
@@ -180,6 +186,7 @@ typedef struct {
 } dropout_args;
 
 KERNEL(dropout)(dropout_args a) {
+	WAIT_FOR_EARLIER();
 	u32 k0 = a.counter[0], k1 = a.counter[1], c2 = a.counter[2], c3 = a.counter[3];
 	VECTORS(i, a.n) {
 		float v[VEC];
@@ -219,6 +226,7 @@ DEVICE float image_scale(const stochastic_depth_args *a, u32 image) {
 
 /* Images of whole vectors; n counts these. */
 KERNEL(stochastic_depth_wide)(stochastic_depth_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED for (i64 i = FIRST; i < a.n; i += STEP) {
 		float v[VEC], scale = image_scale(&a, div_by((u32)i, a.by_image));
 		ldv(a.x + i * VEC, v);
@@ -229,6 +237,7 @@ KERNEL(stochastic_depth_wide)(stochastic_depth_args a) {
 }
 
 KERNEL(stochastic_depth)(stochastic_depth_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED for (i64 i = FIRST; i < a.n; i += STEP) {
 		float scale = image_scale(&a, div_by((u32)i, a.by_image));
 		st(a.y + i, scale == 0.f ? 0.f : ld(a.x + i) * scale);

@@ -96,6 +96,7 @@ DEVICE void first_layer_end(first_layer_args a, i64 pixel, int o, const float *v
 }
 
 KERNEL(first_layer)(first_layer_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float4 patch4[FORWARD_ROWS * PITCH / 4], weights4[TAPS * REACH * COLUMNS / 4];
 	float *patch = (float *)patch4, *weights = (float *)weights4;
 	const int t = (int)threadIdx.x;
@@ -200,6 +201,7 @@ DEVICE void load_gradient(float *to, const real *dy, int i0, int j0, int o0, fir
 }
 
 KERNEL(first_layer_weight)(first_layer_weight_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float4 memory[(WEIGHT_FLOATS > RESULTS ? WEIGHT_FLOATS : RESULTS) / 4 + 1];
 	float *patch = (float *)memory, *gradient = patch + WEIGHT_PATCH, *results = patch;
 	const int t = (int)threadIdx.x;

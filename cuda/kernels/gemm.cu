@@ -87,9 +87,15 @@ DEVICE void product(gemm_args a, const int transposed) {
 	}
 }
 
-KERNEL(gemm)(gemm_args a) { product(a, 0); }
+KERNEL(gemm)(gemm_args a) {
+	WAIT_FOR_EARLIER();
+	product(a, 0);
+}
 
-KERNEL(gemm_transposed)(gemm_args a) { product(a, 1); }
+KERNEL(gemm_transposed)(gemm_args a) {
+	WAIT_FOR_EARLIER();
+	product(a, 1);
+}
 
 typedef struct {
 	const real *x;  /* [K,M] */
@@ -104,6 +110,7 @@ typedef struct {
 } gemm_weight_args;
 
 KERNEL(gemm_weight)(gemm_weight_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float4 memory_a[2][PANEL_A / 4], memory_b[2][PANEL_B / 4];
 	const int t = (int)threadIdx.x;
 	const u32 tile = blockIdx.x / (u32)a.tiles_n, split = tile / (u32)a.tiles_m;

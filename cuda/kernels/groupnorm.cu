@@ -35,6 +35,7 @@ DEVICE span span_of(group_norm_args a) {
 
 /* part: [blocks, 2, channels], means and the squares about them. */
 KERNEL(group_norm_stats)(group_norm_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared_n[NORM_THREADS];
 	__shared__ float shared_mean[WIDTH][NORM_THREADS];
 	__shared__ float shared_m2[WIDTH][NORM_THREADS];
@@ -123,6 +124,7 @@ DEVICE item item_of(group_norm_finish_args a, int i) {
 
 /* μ and r, in double: there are few parts. */
 KERNEL(group_norm_finish)(group_norm_finish_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ double shared[NORM_THREADS];
 	int items = a.chunks * a.each;
 	i64 channels = (i64)a.groups * a.each, first = (i64)(blockIdx.x / (u32)a.groups) * a.chunks;
@@ -156,6 +158,7 @@ DEVICE void groups_of(group_norm_args a, int image, int k, float *mean, float *r
 }
 
 KERNEL(group_norm)(group_norm_args a) {
+	WAIT_FOR_EARLIER();
 	span b = span_of(a);
 	column at = column_of(a.c);
 	float mean[WIDTH], scale[WIDTH], shift[WIDTH];
@@ -175,6 +178,7 @@ KERNEL(group_norm)(group_norm_args a) {
 
 /* part: [2, blocks, channels], as store_sums has it. */
 KERNEL(group_norm_grad)(group_norm_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[2 * WIDTH * NORM_THREADS];
 	span b = span_of(a);
 	column at = column_of(a.c);
@@ -202,6 +206,7 @@ KERNEL(group_norm_grad)(group_norm_args a) {
 
 /* The coefficients of dx = γ·r·dy + c1·(x-μ) + c2 of a group of an image. */
 KERNEL(group_norm_coef)(group_norm_finish_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ double shared[NORM_THREADS];
 	int items = a.chunks * a.each;
 	i64 channels = (i64)a.groups * a.each, first = (i64)(blockIdx.x / (u32)a.groups) * a.chunks;
@@ -221,6 +226,7 @@ KERNEL(group_norm_coef)(group_norm_finish_args a) {
 }
 
 KERNEL(group_norm_dx)(group_norm_args a) {
+	WAIT_FOR_EARLIER();
 	span b = span_of(a);
 	column at = column_of(a.c);
 	float mean[WIDTH], scale[WIDTH], c1[WIDTH], c2[WIDTH];

@@ -50,6 +50,7 @@ DEVICE norm_row row_stats(layer_norm_args a, const real *x, int lane) {
 	for (i64 row = (i64)blockIdx.x * (NORM_THREADS / 32) + threadIdx.x / 32; row < a.rows; row += (i64)gridDim.x * (NORM_THREADS / 32))
 
 KERNEL(layer_norm)(layer_norm_args a) {
+	WAIT_FOR_EARLIER();
 	int lane = (int)threadIdx.x % 32;
 	WARP_ROWS(row) {
 		i64 first = row * a.vectors * WIDTH;
@@ -67,6 +68,7 @@ KERNEL(layer_norm)(layer_norm_args a) {
 /* dx = r·(g - Σg/C - (x-μ)·r²·Σ(g·(x-μ))/C) with g = dy·γ; the statistics are
  * kept for layer_norm_grad. */
 KERNEL(layer_norm_dx)(layer_norm_args a) {
+	WAIT_FOR_EARLIER();
 	int lane = (int)threadIdx.x % 32;
 	float each = 1.f / (float)(a.vectors * WIDTH);
 	WARP_ROWS(row) {
@@ -102,6 +104,7 @@ typedef struct {
 } layer_norm_grad_args;
 
 KERNEL(layer_norm_grad)(layer_norm_grad_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[2 * WIDTH * NORM_THREADS];
 	column at = column_of(a.c);
 	norm_sums s;

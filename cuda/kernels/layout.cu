@@ -16,6 +16,7 @@ typedef struct {
 #define LDF1(p) (*(p))
 
 KERNEL(transpose_back)(transpose_back_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float tile[32][33];
 	const int lane = (int)threadIdx.x % 32, line = (int)threadIdx.x / 32, lines = (int)blockDim.x / 32;
 	const int top = (int)blockIdx.x / a.across * 32, left = (int)blockIdx.x % a.across * 32;
@@ -46,6 +47,7 @@ typedef struct {
 
 #define EPILOGUE(name, wide, value, type, loadx, load, store, loadf, add, take) \
 	KERNEL(name)(epilogue_args a) {                                             \
+		WAIT_FOR_EARLIER();                                                     \
 		const type *x = (const type *)a.x;                                      \
 		const i64 step = (i64)gridDim.x * blockDim.x;                           \
 		const int turn = (int)(step % a.channels);                              \
@@ -93,6 +95,7 @@ typedef struct {
 #define KERNEL_BOUNDS __launch_bounds__(COLUMN_THREADS)
 
 KERNEL(column_sum)(column_sum_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float sums[COLUMN_THREADS];
 	const int t = (int)threadIdx.x, line = t / a.width;
 	const int c = (int)blockIdx.y * a.width + t % a.width;
@@ -125,6 +128,7 @@ typedef struct {
 #define KERNEL_BOUNDS __launch_bounds__(32 * LANES)
 
 KERNEL(column_total)(column_total_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float sums[LANES][32];
 	const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
 	const int c = (int)blockIdx.x * 32 + lane;

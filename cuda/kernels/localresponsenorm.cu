@@ -23,6 +23,7 @@ DEVICE float log_response(local_response_args a, const real *x, int c) {
 }
 
 KERNEL(local_response)(local_response_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += (i64)gridDim.x * blockDim.x) {
 		const i64 row = i / a.c * a.c;
@@ -33,6 +34,7 @@ KERNEL(local_response)(local_response_args a) {
 /* dx[c] = dy[c]·s[c]^-beta - 2·scale·beta·x[c]·Σ_j dy[j]·x[j]·s[j]^(-beta-1) over
  * the channels j whose sums have c. */
 KERNEL(local_response_backward)(local_response_backward_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += (i64)gridDim.x * blockDim.x) {
 		const i64 row = i / a.c * a.c;

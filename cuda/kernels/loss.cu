@@ -66,6 +66,7 @@ DEVICE const float *row_of(const float *x, i64 row, int k) { return x ? x + row 
 /* The mean over the rows: each block adds its rows, the last block the blocks,
  * in the order of their numbers. */
 KERNEL(loss)(loss_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[32];
 	__shared__ int last;
 	int lane = thread_index() % 32, warps = thread_count() / 32;
@@ -94,6 +95,7 @@ KERNEL(loss)(loss_args a) {
 
 /* dx = dloss/N·(w_ce·(softmax(x)·Σq - q) + w_kl·T·(softmax(x/T) - softmax(t/T))) */
 KERNEL(loss_backward)(loss_backward_args a) {
+	WAIT_FOR_EARLIER();
 	int lane = thread_index() % 32, warps = thread_count() / 32;
 	float share = a.eps / (float)a.k, inverse = 1.f / a.temperature, d = *a.dloss / (float)a.n;
 	for (i64 row = (i64)blockIdx.x * warps + thread_index() / 32; row < a.n; row += (i64)gridDim.x * warps) {

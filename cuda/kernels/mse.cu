@@ -18,6 +18,7 @@ typedef struct {
 /* Each block adds its elements, the last block the blocks, in the order of their
  * numbers. */
 KERNEL(mse)(mse_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[32];
 	__shared__ int last;
 	float x[WIDTH], t[WIDTH], sum = 0.f;
@@ -37,6 +38,7 @@ KERNEL(mse)(mse_args a) {
 }
 
 KERNEL(mse_backward)(mse_backward_args a) {
+	WAIT_FOR_EARLIER();
 	float x[WIDTH], t[WIDTH], scale = 2.f * *a.dloss * a.scale;
 	EACH_ITEM(i) {
 		load(a.x + i * WIDTH, x);

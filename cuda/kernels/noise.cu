@@ -23,11 +23,13 @@ DEVICE float noise_of(u32 seed, i64 i) { return (float)(mix(seed ^ (u32)i) >> 8)
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x, step = (i64)gridDim.x * blockDim.x; i < (n); i += step)
 
 KERNEL(noise)(noise_args a) {
+	WAIT_FOR_EARLIER();
 	float *y = (float *)a.y;
 	EACH(i, a.n) y[i] = noise_of(a.seed, i);
 }
 
 KERNEL(noise_bf16)(noise_args a) {
+	WAIT_FOR_EARLIER();
 	bf16 *y = (bf16 *)a.y;
 	EACH(i, a.n) y[i] = to_bf16(noise_of(a.seed, i));
 }

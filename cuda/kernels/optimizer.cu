@@ -41,6 +41,7 @@ DEVICE float adam_one(adam_rates r, float g, float *m, float *v, float p) {
 
 /* Adam, or AdamW with DECOUPLED: p, g, m, v. */
 KERNEL(adam)(adam_args a) {
+	WAIT_FOR_EARLIER();
 	FIND_TENSOR(t, a)
 	int n = a.n[t];
 	float *ps = a.p[t], *ms = a.m[t], *vs = a.v[t];
@@ -84,6 +85,7 @@ DEVICE float sgd_one(float g, float *b, float p, int flags, float lr, float mu, 
 
 /* SGD with momentum beta1: p, g and, with MOMENTUM, m. */
 KERNEL(sgd)(sgd_args a) {
+	WAIT_FOR_EARLIER();
 	FIND_TENSOR(t, a)
 	int n = a.n[t], f = a.flags;
 	float *ps = a.p[t], *bs = a.m[t];
@@ -117,6 +119,7 @@ DEVICE float mix_one(float p, float g, float keep, float take) {
 /* With AVERAGE p ← s·p + (1-s)·g, else p ← (1-s)·p + beta1·g, where s = *scale.
  * A p that is multiplied by zero is discarded, NaN too. */
 KERNEL(mix)(mix_args a) {
+	WAIT_FOR_EARLIER();
 	FIND_TENSOR(t, a)
 	int n = a.n[t];
 	float *ps = a.p[t];
@@ -160,6 +163,7 @@ typedef struct {
  * The last block to finish adds the blocks' sums in the order of their numbers,
  * in double. */
 KERNEL(clip)(clip_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float shared[32];
 	__shared__ double total[THREADS];
 	__shared__ int last;

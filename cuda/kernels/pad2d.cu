@@ -43,6 +43,7 @@ DEVICE int source(int i, int before, int n, int mode) {
 }
 
 KERNEL(pad2d)(pad2d_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += gridDim.x * blockDim.x) {
 		const place p = place_of(i, a);
@@ -80,6 +81,7 @@ DEVICE int place_at(repeats r, int k, int i, int before, int n, int m, int mode)
 }
 
 KERNEL(pad2d_backward)(pad2d_backward_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (u32 i = blockIdx.x * blockDim.x + threadIdx.x; i < a.items; i += gridDim.x * blockDim.x) {
 		const place p = place_of(i, a);

@@ -33,6 +33,7 @@ DEVICE float pointwise_of(float a, float b, float dy) {
 }
 
 KERNEL(pointwise)(pointwise_args a) {
+	WAIT_FOR_EARLIER();
 	VECTORS(i, a.n) {
 		float u[VEC], v[VEC], d[VEC];
 		ldv(a.a + i, u);

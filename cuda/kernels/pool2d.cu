@@ -102,6 +102,7 @@ DEVICE const real *channels_of(pool_args a, place p) {
 
 /* Writes y and which element won, of these what is not null. Items: the small side. */
 KERNEL(max_pool)(max_pool_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
 		float best[WIDTH];
@@ -155,6 +156,7 @@ DEVICE void fill_cell(pool_args a, place p, int kh, int kw, int sh, int sw) {
 /* dx where no two windows overlap and there is no padding. Items: the cells,
  * those without a window among them. */
 KERNEL(max_pool_backward_cells)(max_pool_backward_cells_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
 		if (a.kh == 2 && a.kw == 2 && a.sh == 2 && a.sw == 2) fill_cell(a, p, 2, 2, 2, 2);
@@ -234,6 +236,7 @@ DEVICE void gather_any(pool_args a, place p, int won, float *sum) {
 
 /* dx from dy and which element won, for any windows. Items: the large side. */
 KERNEL(max_pool_backward)(max_pool_backward_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		float sum[WIDTH];
 		gather_any(a, place_of(i, a.by_c, a.by_col, a.by_row), 1, sum);
@@ -259,6 +262,7 @@ DEVICE void sum_of(pool_args a, const real *x, int top, int left, int kh, int kw
 
 /* Items: the small side. */
 KERNEL(avg_pool)(avg_pool_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		place p = place_of(i, a.by_c, a.by_col, a.by_row);
 		const real *x = channels_of(a, p);
@@ -276,6 +280,7 @@ KERNEL(avg_pool)(avg_pool_args a) {
 
 /* Items: the large side. */
 KERNEL(avg_pool_backward)(avg_pool_backward_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		float sum[WIDTH];
 		gather_any(a, place_of(i, a.by_c, a.by_col, a.by_row), 0, sum);
@@ -313,6 +318,7 @@ typedef struct {
 } global_avg_pool_args;
 
 KERNEL(global_avg_pool)(global_avg_pool_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float part[GLOBAL_THREADS * WIDTH];
 	int tx = (int)threadIdx.x, ty = (int)threadIdx.y, nx = (int)blockDim.x, ny = (int)blockDim.y;
 	for (u32 b = blockIdx.x; b < a.blocks; b += gridDim.x) {
@@ -358,6 +364,7 @@ typedef struct {
 } global_avg_pool_backward_args;
 
 KERNEL(global_avg_pool_backward)(global_avg_pool_backward_args a) {
+	WAIT_FOR_EARLIER();
 	ITEMS(i, a) {
 		u32 n = div_by(i, a.by_image), k = mod_by(i, div_by(i, a.by_c), a.by_c);
 		const mean_real *dy = a.dy + ((i64)n * a.c + k) * WIDTH;

@@ -12,6 +12,7 @@ typedef struct {
 } qadd_args;
 
 KERNEL(qadd)(qadd_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x) {
 		float u = __fmul_rn((float)((int)a.a[i] - a.azero), a.ma), v = __fmul_rn((float)((int)a.b[i] - a.bzero), a.mb);
@@ -30,6 +31,7 @@ typedef struct {
 } qmul_args;
 
 KERNEL(qmul)(qmul_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x) {
 		int b = a.b[i / (a.each * a.channels) * a.channels + i % a.channels];

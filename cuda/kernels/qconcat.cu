@@ -10,6 +10,7 @@ typedef struct {
 } qconcat_args;
 
 KERNEL(qconcat)(qconcat_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x)
 		a.y[i / a.c * a.yc + a.first + i % a.c] = a.x[i];
@@ -23,6 +24,7 @@ typedef struct {
 } qflatten_args;
 
 KERNEL(qflatten)(qflatten_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x) {
 		i64 image = i / (a.pixels * a.c), at = i % (a.pixels * a.c);

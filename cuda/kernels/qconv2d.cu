@@ -17,6 +17,7 @@ typedef struct {
 } qconv2d_args;
 
 KERNEL(qconv2d)(qconv2d_args a) {
+	WAIT_FOR_EARLIER();
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x) {
 		int o = (int)(i % a.o), j = (int)(i / a.o % a.ow), row = (int)(i / a.o / a.ow % a.oh);
 		const u8 *x = a.x + i / a.o / a.ow / a.oh * a.h * a.wd * a.c + o / a.og * a.cg;
@@ -49,6 +50,7 @@ typedef struct {
 
 /* A thread packs one tap of one output. */
 KERNEL(qpack)(qpack_args a) {
+	WAIT_FOR_EARLIER();
 	i64 n = (i64)a.o * a.taps;
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += (i64)gridDim.x * blockDim.x) {
 		int o = (int)(i / a.taps), t = (int)(i % a.taps), sum = 0;

@@ -33,6 +33,7 @@ DEVICE qspan span_of(int i, int k, int s, int d, int before, int after, int n) {
 	qspan s = span_of(j, a.kw, a.sw, a.dw, a.left, a.right, a.w)
 
 KERNEL(qmaxpool)(qmaxpool_args a) {
+	WAIT_FOR_EARLIER();
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x) {
 		WINDOW(a, i);
 		int best = 0;
@@ -46,6 +47,7 @@ KERNEL(qmaxpool)(qmaxpool_args a) {
 }
 
 KERNEL(qavgpool)(qavgpool_args a) {
+	WAIT_FOR_EARLIER();
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x) {
 		WINDOW(a, i);
 		int sum = 0, d = a.exclude ? (r.end - r.first) * (s.end - s.first) : r.extent * s.extent;

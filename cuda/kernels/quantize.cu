@@ -11,6 +11,7 @@ typedef struct {
 } quantize_args;
 
 KERNEL(quantize)(quantize_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x)
 		a.y[i] = code_of(__fdiv_rn(a.x[i], a.scale), a.c);
@@ -25,6 +26,7 @@ typedef struct {
 } dequantize_args;
 
 KERNEL(dequantize)(dequantize_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x)
 		a.y[i] = __fmul_rn((float)((int)a.x[i] - a.zero), a.scale);
@@ -37,6 +39,7 @@ typedef struct {
 } lookup_args;
 
 KERNEL(lookup)(lookup_args a) {
+	WAIT_FOR_EARLIER();
 	ROLLED
 	for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i < a.n; i += (i64)gridDim.x * blockDim.x)
 		a.y[i] = a.table[a.x[i]];

@@ -15,6 +15,7 @@ typedef struct {
 #define EACH(p, first) for (const real *p = (first) + lane * WIDTH; p < (first) + (i64)a.vectors * WIDTH; p += 32 * WIDTH)
 
 KERNEL(softmax)(softmax_args a) {
+	WAIT_FOR_EARLIER();
 	int lane = (int)threadIdx.x % 32;
 	WARP_ROWS(row) {
 		const real *x = a.x + row * a.vectors * WIDTH;
@@ -52,6 +53,7 @@ KERNEL(softmax)(softmax_args a) {
 }
 
 KERNEL(softmax_backward)(softmax_args a) {
+	WAIT_FOR_EARLIER();
 	int lane = (int)threadIdx.x % 32;
 	WARP_ROWS(row) {
 		const real *y = a.x + row * a.vectors * WIDTH;

@@ -33,6 +33,7 @@ typedef struct {
 #define KERNEL_BOUNDS __launch_bounds__(32 * WARPS)
 
 KERNEL(split_sum)(split_sum_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float sums[WARPS][32];
 	const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
 	const i64 i = (i64)blockIdx.x * 32 + lane;

@@ -22,6 +22,7 @@ DEVICE double elements(const float *rank) { return (double)rank[0] * 4096 + (dou
 /* The ranks' means and variances (divided by their elements - 1) are merged; the running
  * statistics are moved as bn_finish does. */
 KERNEL(sync_bn_join)(sync_bn_join_args a) {
+	WAIT_FOR_EARLIER();
 	int c = (int)(blockIdx.x * THREADS + threadIdx.x);
 	if (c >= a.channels) return;
 	double n = 0, mean = 0, m2 = 0;
@@ -52,6 +53,7 @@ typedef struct {
 /* Of all ranks' dβ and dγ, each weighed by its share of the elements, come the
  * coefficients of dx. */
 KERNEL(sync_bn_grad_join)(sync_bn_grad_join_args a) {
+	WAIT_FOR_EARLIER();
 	int c = (int)(blockIdx.x * THREADS + threadIdx.x);
 	if (c >= a.channels) return;
 	double n = 0, s = 0, t = 0;

@@ -30,6 +30,7 @@ DEVICE void store_reals_up_to(real *y, int i, int n, float4 v) {
 #define KERNEL_BOUNDS __launch_bounds__(THREADS)
 
 KERNEL(weights)(weights_args a) {
+	WAIT_FOR_EARLIER();
 	__shared__ float tile[32][33];
 	FIND_TENSOR(t, a)
 	const float *x = a.x[t];

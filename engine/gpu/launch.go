@@ -39,6 +39,7 @@ func (b *Backend) function(source, name string, defines ...string) (*cuda.Functi
 	if err != nil {
 		return nil, b.wrap(fmt.Errorf("kernel %s of %s %s: %w", name, source, key.defines, err))
 	}
+	f.Overlap() // as every kernel of that package waits for what is earlier
 	return f, nil
 }
 

@@ -229,6 +229,7 @@ var plants = []plant{
 	// Warps, counters, numbers.
 	{"half a warp", "loss", "CrossEntropy", "for (int i = 16; i > 0; i >>= 1) v += __shfl_xor_sync", "for (int i = 8; i > 0; i >>= 1) v += __shfl_xor_sync"},
 	{"a counter that is not reset", "optimizer", "ClipScale", "if (*flag) *counter = 0u;", ""},
+	{"no wait for what is earlier", "batchnorm", "BatchNorm", "KERNEL(bn_finish)(bn_finish_args a) {\n\tWAIT_FOR_EARLIER();\n", "KERNEL(bn_finish)(bn_finish_args a) {\n"},
 	{"a bfloat16 cut off", "elementwise", "Cast", "return (bf16)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);", "return (bf16)(u >> 16);"},
 	{"a NaN that loses", "pool2d", "MaxPool2D", "(z[l] > best[l]) | ((z[l] != z[l]) & (best[l] == best[l]))", "z[l] > best[l]"},
 	{"the last of equals", "batchnorm_pool", "BatchNormActBackward", "if (u == 0 || y > best ||", "if (u == 0 || y >= best ||"},

@@ -17,8 +17,8 @@ import (
 
 // A stepCount is what a step of training has run, and the bytes that it has moved.
 type stepCount struct {
-	launches, bytes int
-	work            []fake.Work
+	launches, bytes, overlaps int
+	work                      []fake.Work
 }
 
 // countStep counts a step of cnn-dwpw in bfloat16, on images of so many pixels that
@@ -76,6 +76,7 @@ func countStep(t *testing.T, batch, pixels int) stepCount {
 			continue
 		}
 		c.launches += w.Count
+		c.overlaps += w.Overlaps
 		c.bytes += w.Read + w.Written
 	}
 	return c
@@ -103,15 +104,19 @@ func TestStepCount(t *testing.T) {
 	if math.Abs(float64(each)/stepBytes-1) > 0.01 && pixels == 32 {
 		t.Errorf("%d bytes an image, want about %d", each, stepBytes)
 	}
+	if two.overlaps != stepOverlaps {
+		t.Errorf("%d launches may begin before what is earlier has ended, want %d", two.overlaps, stepOverlaps)
+	}
 	t.Logf("%d launches; %d bytes an image and %d beside: %.0f MB with 256 images", two.launches, each, rest, float64(256*each+rest)/1e6)
 	for _, w := range four.work {
 		t.Logf("%4d %-32s %10d read %10d written", w.Count, w.Name, w.Read, w.Written)
 	}
 }
 
-// stepLaunches is how many launches a step takes, and stepBytes how many bytes it moves
-// for each image of 32 pixels.
+// stepLaunches is how many launches a step takes, of which stepOverlaps may begin before
+// what is earlier has ended, and stepBytes how many bytes it moves for each image of 32 pixels.
 const (
 	stepLaunches = 123
+	stepOverlaps = 77
 	stepBytes    = 837668
 )

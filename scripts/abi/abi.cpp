@@ -91,7 +91,23 @@ static void number(const char *name, unsigned long long theirs, unsigned long lo
     FIELD(dnn_perf, theirs, reserved, reserved)                             \
     structs++;
 
+static void launches() {
+    static_assert(sizeof(ps_launch_config) == sizeof(CUlaunchConfig), "size of CUlaunchConfig");
+    static_assert(offsetof(ps_launch_config, grid) == offsetof(CUlaunchConfig, gridDimX), "place of CUlaunchConfig.gridDimX");
+    static_assert(offsetof(ps_launch_config, block) == offsetof(CUlaunchConfig, blockDimX), "place of CUlaunchConfig.blockDimX");
+    FIELD(ps_launch_config, CUlaunchConfig, shared, sharedMemBytes)
+    FIELD(ps_launch_config, CUlaunchConfig, stream, hStream)
+    FIELD(ps_launch_config, CUlaunchConfig, attributes, attrs)
+    FIELD(ps_launch_config, CUlaunchConfig, n, numAttrs)
+    static_assert(sizeof(ps_launch_attribute) == sizeof(CUlaunchAttribute), "size of CUlaunchAttribute");
+    FIELD(ps_launch_attribute, CUlaunchAttribute, id, id)
+    FIELD(ps_launch_attribute, CUlaunchAttribute, value, value)
+    FIELD(ps_launch_attribute, CUlaunchAttribute, value.programmatic, value.programmaticStreamSerializationAllowed)
+    structs += 2;
+}
+
 static void driver() {
+    launches();
 #define X(name, params) PROTOTYPE(name, int, params)
     PS_DRIVER_FUNCTIONS(X)
     PROTOTYPE(cuEventElapsedTime, int, (float *ms, void *start, void *end))

@@ -184,35 +184,45 @@ func step(ctx context.Context, v *visit, r *result) {
 	}
 }
 
-// distill measures images a second.
+// distill measures images a second, and what those of cnn-dwpw are where every kernel
+// waits for the end of the one before it.
 func distill(ctx context.Context, v *visit, r *result) {
 	archs := "cnn-dwpw,resnet18"
 	if v.rehearsal {
 		archs = "cnn-dwpw"
 	}
-	args := slices.Concat([]string{"bench", "train", "--device", "cuda:0", "--arch", archs, "--json", "--time", v.each("2s")}, v.shape())
-	out, err := v.potstill(ctx, args...)
-	var t struct {
-		Rows []struct {
-			Arch, Mode      string
-			MS              float64
-			ImagesPerSecond float64 `json:"images_per_second"`
-		}
-	}
-	if err == nil {
-		err = jsonOf(out, &t)
-	}
-	if err != nil || len(t.Rows) == 0 {
-		r.fail("%v", err)
-		return
-	}
-	for _, row := range t.Rows {
+	for _, row := range v.rates(ctx, r, nil, archs) {
 		r.say("%s %s: %.0f images/s, %.3f ms a step", row.Arch, row.Mode, row.ImagesPerSecond, row.MS)
 		r.note(row.Mode, row.ImagesPerSecond)
 		if row.Mode == "distill" {
 			r.say("150 epochs of 9,866 images at this rate: %.1f s", 150*9866/row.ImagesPerSecond)
 		}
 	}
+	for _, row := range v.rates(ctx, r, []string{"POTSTILL_CUDA_OVERLAP=0"}, "cnn-dwpw") {
+		r.say("%s %s with POTSTILL_CUDA_OVERLAP=0: %.0f images/s, %.3f ms a step", row.Arch, row.Mode, row.ImagesPerSecond, row.MS)
+		r.note(row.Mode+" without overlap", row.ImagesPerSecond)
+	}
+}
+
+// A rate is a line of bench train.
+type rate struct {
+	Arch, Mode      string
+	MS              float64
+	ImagesPerSecond float64 `json:"images_per_second"`
+}
+
+// rates measures nets in an environment.
+func (v *visit) rates(ctx context.Context, r *result, env []string, archs string) []rate {
+	args := slices.Concat([]string{"bench", "train", "--device", "cuda:0", "--arch", archs, "--json", "--time", v.each("2s")}, v.shape())
+	out, err := v.command(ctx, env, filepath.Join(v.bin, "potstill"), args...)
+	var t struct{ Rows []rate }
+	if err == nil {
+		err = jsonOf(out, &t)
+	}
+	if err != nil || len(t.Rows) == 0 {
+		r.fail("%d rows, %v", len(t.Rows), err)
+	}
+	return t.Rows
 }
 
 // each is how long one measurement takes.

@@ -35,6 +35,7 @@ static struct {
 	const char *name;
 	fake_now *now;
 	unsigned char state[THREADS];
+	unsigned char early[THREADS]; // has yet to wait for what is earlier in the stream
 	short stack_of[THREADS], queue[THREADS]; // queue: of those that are READY
 	int head, queued;
 	unsigned long value[THREADS], result[THREADS];
@@ -74,6 +75,9 @@ void fake_kernel_failed(const char *what) {
 }
 
 int fake_thread(void) { return b.current; }
+int fake_early(void) { return b.early[b.current]; }
+
+static void waited(void) { b.early[b.current] = 0; }
 
 int fake_on_stack(const char *p) { return p >= stacks && p < stacks + (size_t)THREADS * STACK; }
 
@@ -201,6 +205,8 @@ static void threads(void) {
 			b.state[t] = RUNNING;
 			b.kernel->entry(b.args);
 			t = b.current; // the same thread, but the stack may have rested
+			if (b.early[t])
+				fake_kernel_failed("a thread ends that has not waited for what is earlier in the stream");
 			b.state[t] = DONE;
 			b.done++;
 			b.alive[t / 32] &= ~(1u << t % 32);
@@ -323,7 +329,7 @@ static unsigned long warp(int line, int kind, unsigned mask, unsigned long value
 	return b.result[t];
 }
 
-const fake_calls fake_kernel_calls = { sync_threads, warp, kernel_fail, &fake_watch_calls };
+const fake_calls fake_kernel_calls = { sync_threads, warp, kernel_fail, waited, &fake_watch_calls };
 
 // Blocks and grids.
 
@@ -332,6 +338,7 @@ static void run_block(void) {
 	b.n_idle = b.n_stacks = 0;
 	int warps = (b.threads + 31) / 32;
 	memset(b.state, NEW, (size_t)b.threads);
+	memset(b.early, b.now->overlaps, (size_t)b.threads);
 	memset(b.pending, 0, (size_t)warps * sizeof *b.pending);
 	memset(b.slots, 0, (size_t)warps * sizeof *b.slots);
 	memset(b.alive, 0xff, sizeof b.alive);
@@ -355,7 +362,7 @@ static CUresult run_blocks(void *p) {
 	if (used > DYNAMIC + GUARD)
 		used = DYNAMIC + GUARD;
 	b.now->dynamic = dynamic;
-	fake_watch_launch((unsigned)n, m->shared, m->shared_end, dynamic, g->shared);
+	fake_watch_launch((unsigned)n, m->shared, m->shared_end, dynamic, g->shared, b.now->overlaps);
 	for (unsigned long i = 0; i < n; i++) {
 		unsigned long k = b.reverse ? n - 1 - i : i;
 		b.now->block = (fake_uint3){ (unsigned)(k % x), (unsigned)(k / x % y), (unsigned)(k / (x * y)) };
@@ -377,7 +384,7 @@ static CUresult run_blocks(void *p) {
 	return OK;
 }
 
-CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], const unsigned block[3], unsigned shared) {
+CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], const unsigned block[3], unsigned shared, int overlaps) {
 	if (!make_stacks())
 		return OUT_OF_MEMORY;
 	const char *order = getenv("FAKE_ORDER");
@@ -390,6 +397,7 @@ CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], c
 	b.threads = (int)(block[0] * block[1] * block[2]);
 	b.now->block_dim = (fake_uint3){ block[0], block[1], block[2] };
 	b.now->grid_dim = (fake_uint3){ grid[0], grid[1], grid[2] };
+	b.now->overlaps = overlaps;
 	struct grid g = { f, grid, shared };
 	CUresult rc = fake_guarded(f->name, run_blocks, &g);
 	fake_watch_end();

@@ -252,13 +252,15 @@ API CUresult cuDeviceGetAttribute(int *v, int attribute, CUdevice d) {
 		{ 1, 1024 }, { 2, 1024 }, { 3, 1024 }, { 4, 64 },            // threads of a block
 		{ 5, 2147483647 }, { 6, 65535 }, { 7, 65535 },              // blocks of a grid
 		{ 8, 49152 }, { 10, 32 }, { 12, 65536 }, { 13, 1000000 },   // shared memory, warp, registers, clock in kHz
-		{ 16, 0 }, { 31, 1 }, { 36, 1000000 }, { 37, 64 },          // multiprocessors, concurrency, memory clock and bus
-		{ 38, 1 << 17 }, { 39, 2048 }, { 41, 1 }, { 75, 9 }, { 76, 0 }, // L2, threads a multiprocessor, capability
+		{ 16, 4 }, { 31, 1 }, { 36, 1000000 }, { 37, 64 },          // multiprocessors, concurrency, memory clock and bus
+		{ 38, 1 << 17 }, { 39, 2048 }, { 41, 1 }, { 75, 90 }, { 76, 90 }, // L2, threads a multiprocessor, capability
 		{ 81, 233472 }, { 97, 232448 }, { 106, 32 }, { 115, 1 },     // shared memory with consent, blocks, memory pools
 	};
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
 		if (table[i].attribute == attribute) {
-			*v = attribute == 16 ? (int)fake_setting("FAKE_MULTIPROCESSORS", 4) : table[i].value;
+			const char *set = attribute == 16 ? "FAKE_MULTIPROCESSORS" : attribute == 75 || attribute == 76 ? "FAKE_CAPABILITY" : 0;
+			long n = set ? fake_setting(set, table[i].value) : table[i].value;
+			*v = (int)(attribute == 75 ? n / 10 : attribute == 76 ? n % 10 : n);
 			return device_ok(d);
 		}
 	*v = 0;

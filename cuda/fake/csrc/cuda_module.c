@@ -156,7 +156,7 @@ static CUresult run_kernel(fake_node *n) {
 	if (!LIVE(n->function, FUNCTION))
 		return fake_fault(INVALID_HANDLE, "%s: its module has been unloaded", n->name);
 	CUresult rc = fakeInjected(n->name);
-	return rc ? fake_fault(rc, "injected at %s", n->name) : fake_run_grid(n->function, n->args, n->grid, n->block, n->shared);
+	return rc ? fake_fault(rc, "injected at %s", n->name) : fake_run_grid(n->function, n->args, n->grid, n->block, n->shared, n->overlaps);
 }
 
 // arguments finds the one struct in either form of a launch; NULL if it has not the kernel's size.
@@ -174,9 +174,8 @@ static const void *arguments(CUfunction f, void **params, void **extra) {
 	return size == f->kernel->args ? p : 0;
 }
 
-API CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-	unsigned shared, CUstream s, void **params, void **extra) {
-	ENTER(NEED_CONTEXT);
+static CUresult launch(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+	unsigned shared, CUstream s, int overlaps, void **params, void **extra) {
 	if (!LIVE(f, FUNCTION))
 		return INVALID_HANDLE;
 	const void *args = arguments(f, params, extra);
@@ -196,5 +195,43 @@ API CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz,
 	memcpy(n->grid, (unsigned[3]){ gx, gy, gz }, sizeof n->grid);
 	memcpy(n->block, (unsigned[3]){ bx, by, bz }, sizeof n->block);
 	n->shared = shared;
+	n->overlaps = overlaps;
 	return fake_submit(s, n);
+}
+
+API CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+	unsigned shared, CUstream s, void **params, void **extra) {
+	ENTER(NEED_CONTEXT);
+	return launch(f, gx, gy, gz, bx, by, bz, shared, s, 0, params, extra);
+}
+
+typedef struct {
+	int id;
+	_Alignas(8) union {
+		char bytes[64];
+		int programmatic;
+	} value;
+} attribute;
+typedef struct {
+	unsigned gx, gy, gz, bx, by, bz, shared;
+	CUstream stream;
+	const attribute *attributes;
+	unsigned n;
+} launch_config;
+
+// The one attribute that it knows is programmatic stream serialization, of which
+// devices before compute capability 9.0 have none.
+API CUresult cuLaunchKernelEx(const launch_config *c, CUfunction f, void **params, void **extra) {
+	ENTER(NEED_CONTEXT);
+	int overlaps = 0;
+	if (!c || (c->n && !c->attributes))
+		return INVALID_VALUE;
+	for (unsigned i = 0; i < c->n; i++) {
+		if (c->attributes[i].id != 6)
+			return INVALID_VALUE;
+		overlaps = c->attributes[i].value.programmatic != 0;
+	}
+	if (overlaps && fake_setting("FAKE_CAPABILITY", 90) < 90)
+		return NOT_SUPPORTED;
+	return launch(f, c->gx, c->gy, c->gz, c->bx, c->by, c->bz, c->shared, c->stream, overlaps, params, extra);
 }

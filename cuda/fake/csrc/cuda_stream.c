@@ -60,7 +60,7 @@ static CUresult run_node(fake_node *n) {
 	CUresult rc = fake_sticky();
 	if (!rc)
 		rc = n->run(n);
-	fake_worked(n->name);
+	fake_worked(n->name, n->overlaps);
 	if (rc)
 		rc = fake_fault(rc, "%s", n->name[0] ? n->name : "an event failed");
 	return rc;

@@ -75,7 +75,7 @@ void fake_traffic(uintptr_t at, size_t size, int write) {
 	fake_moved(write ? 0 : fresh, write ? fresh : 0);
 }
 
-void fake_worked(const char *name) {
+void fake_worked(const char *name, int overlaps) {
 	int i = 0;
 	while (i < t.n && strcmp(t.work[i].name, name))
 		i++;
@@ -83,6 +83,7 @@ void fake_worked(const char *name) {
 		if (i == t.n)
 			snprintf(t.work[t.n++].name, sizeof t.work->name, "%s", name);
 		t.work[i].count++;
+		t.work[i].overlaps += overlaps;
 		t.work[i].read += t.read;
 		t.work[i].written += t.written;
 	}

@@ -126,6 +126,7 @@ typedef struct fake_node {
 	void *to;
 	const void *from;
 	unsigned grid[3], block[3], shared;
+	int overlaps;
 	size_t bytes; // of args, or to copy or fill
 	unsigned char value;
 	_Alignas(16) unsigned char args[];
@@ -159,6 +160,7 @@ typedef struct { unsigned x, y, z; } fake_uint3;
 typedef struct fake_now {
 	fake_uint3 thread, block, block_dim, grid_dim;
 	void *dynamic;
+	int overlaps; // the launch may have begun before what is earlier has ended
 } fake_now;
 typedef struct fake_watch { // see cuda_watch.c
 	void (*access)(unsigned long at, unsigned long size, int write);
@@ -169,6 +171,7 @@ typedef struct fake_calls {
 	unsigned long (*sync_threads)(int line, int kind, unsigned long value);
 	unsigned long (*warp)(int line, int kind, unsigned mask, unsigned long value, int lane, int width);
 	void (*fail)(int code, const char *what, unsigned long value, const char *type, int line);
+	void (*waited)(void); // for what is earlier
 	const fake_watch *watch;
 } fake_calls;
 typedef struct fake_kernel {
@@ -191,8 +194,9 @@ struct fake_function {
 	struct fake_function *next;
 };
 
-// fake_run_grid runs a checked launch to its end.
-CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], const unsigned block[3], unsigned shared);
+// fake_run_grid runs a checked launch to its end. One that overlaps must wait for
+// what is earlier in its stream in every thread, before it touches the device's memory.
+CUresult fake_run_grid(CUfunction f, const void *args, const unsigned grid[3], const unsigned block[3], unsigned shared, int overlaps);
 // fake_guarded runs fn so that its crashes become errors of the context.
 // fake_escape leaves fn for good, from any stack. fake_where writes the block and
 // the thread that run, nothing if no kernel does.
@@ -203,7 +207,9 @@ extern const fake_calls fake_kernel_calls;
 // fake_thread is the number in its block of the thread that runs.
 // fake_on_stack says whether p lies on a thread's stack. fake_kernel_failed
 // leaves the kernel for good, with what went wrong.
+// fake_early says whether that thread has yet to wait for what is earlier.
 int fake_thread(void);
+int fake_early(void);
 int fake_on_stack(const char *p);
 void fake_kernel_failed(const char *what) __attribute__((noreturn));
 
@@ -211,17 +217,17 @@ void fake_kernel_failed(const char *what) __attribute__((noreturn));
 // fake_worked enters under the work's name; that of an event is empty.
 typedef struct {
 	char name[64];
-	long count, read, written;
+	long count, overlaps, read, written;
 } fake_work;
 void fake_moved(long read, long written);
-void fake_worked(const char *name);
+void fake_worked(const char *name, int overlaps);
 void fake_traffic_launch(void);
 void fake_traffic(uintptr_t at, size_t size, int write);
 
 // Accesses to memory: what a launch and a block tell, and how far an address lies
 // within its allocation or its block's shared memory.
 extern const fake_watch fake_watch_calls;
-void fake_watch_launch(unsigned blocks, char *shared, char *shared_end, char *dynamic, size_t dynamic_bytes);
+void fake_watch_launch(unsigned blocks, char *shared, char *shared_end, char *dynamic, size_t dynamic_bytes, int overlaps);
 void fake_watch_block(unsigned block);
 void fake_watch_end(void);
 unsigned long fake_watch_offset(uintptr_t at, int shared);

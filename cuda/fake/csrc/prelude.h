@@ -50,11 +50,13 @@ typedef uint3 dim3;
 typedef struct {
 	uint3 thread, block, block_dim, grid_dim;
 	void *dynamic;
+	int overlaps;
 } fake_now_t;
 typedef struct {
 	unsigned long (*sync_threads)(int line, int kind, unsigned long value);
 	unsigned long (*warp)(int line, int kind, unsigned mask, unsigned long value, int lane, int width);
 	void (*fail)(int code, const char *what, unsigned long value, const char *type, int line);
+	void (*waited)(void);
 	const struct {
 		void (*access)(unsigned long at, unsigned long size, int write);
 		void (*atomic)(unsigned long at, int begins);
@@ -90,6 +92,8 @@ fake_now_t *fake_link(const fake_calls_t *calls, char **shared, char **end) {
 #define __shared__ static __attribute__((section("fake_shared")))
 #define DEVICE static inline __attribute__((always_inline, unused))
 #define DYNAMIC_SHARED(type, name) type *name = (type *)fake_now.dynamic
+
+#define WAIT_FOR_EARLIER() (fake_now.overlaps ? fake_calls->waited() : (void)0)
 
 // KERNEL(f)(T a) { … } becomes a body. nvrtc.c finds it in the preprocessed text
 // and adds a fake_kernel_t of it: the way in, and the size of its one argument.
