@@ -4,7 +4,9 @@ For each FOLDER/SOURCE-HASH.cu (see scripts/kernel_table.sh) and for sm_80, sm_9
 and sm_100: registers, stack, shared memory and spills as ptxas tells them, and of
 the machine code of sm_90, disassembled, the widest load from device memory and
 how many loads and stores of local memory stand within loops. Prints a table in
-Markdown, each line the most over a kernel's variants.
+Markdown, each line the most over a kernel's variants. Fails at a kernel that
+touches device memory before it has waited for what is earlier in the stream
+(WAIT_FOR_EARLIER in cuda/kernels/common.cuh, ACQBULK in sm_90's machine code).
 """
 
 import ctypes
@@ -64,10 +66,13 @@ def machine_code(nvdisasm, cubin):
     found = {}
     for part in re.split(r"(?m)^\s*\.section\s+\.text\.", text)[1:]:
         name = re.match(r"\w+", part)[0]
-        lines, labels, local, widest, loops = part.splitlines(), {}, [], 0, []
+        lines, labels, local, widest, loops, waits = part.splitlines(), {}, [], 0, [], False
         for i, line in enumerate(lines):
             if m := re.match(r"(\.L_\w+):", line.strip()):
                 labels[m[1]] = i
+            waits = waits or " ACQBULK" in line
+            if not waits and re.search(r"\b(LDG|STG|LD\.E|ST\.E|ATOM|ATOMG|RED|REDG|LDGSTS)\b", line):
+                sys.exit(f"{name} does not wait before {line.strip()}")
             if re.search(r"\b(LDL|STL)\b", line):
                 local.append(i)
             if m := re.search(r"\bLDG\.E(?:\.\w+)*", line):

@@ -32,7 +32,7 @@ fi
   echo "over the variants that training, distillation and inference of cnn-dwpw and resnet18 need at 256 images of 128 pixels, in both precisions;"
   echo "where the architectures differ, they stand in their order."
   echo "\"Widest load\" is of device memory, in bits; \"local in loops\" counts the instructions within loops that load or store local memory, both of"
-  echo "sm_90's machine code."
+  echo "sm_90's machine code. There every kernel waits for what is earlier in the stream before it first touches device memory, or there is no table."
   echo
   PYTHONPATH=scripts "${PYTHON:-python3}" scripts/kernel_table.py "$nvrtc" "$nvdisasm" "$sources"
 } >"$tmp/table.md"

@@ -9,13 +9,18 @@ import (
 
 	"github.com/potstill/potstill/cuda/fake"
 	"github.com/potstill/potstill/cuda/kernels"
+	"github.com/potstill/potstill/engine/backendtest"
 )
 
 // racesEnv marks TestRaces' child processes; its value is the planted bug, or "none".
 const racesEnv = "POTSTILL_TEST_RACES"
 
-// exchanging is the test within which an exchange of ranks runs with the check.
-const exchanging = "Exchanges"
+// exchanging is the test within which an exchange of ranks runs with the check, and
+// beside that within which products run through libraries, with kernels of ours around them.
+const (
+	exchanging = "Exchanges"
+	beside     = "Libraries"
+)
 
 // racing are bugs that make a race: all barriers that TestPlanted takes out, the
 // fences round the counter by which the last block is found, and, in kernels whose
@@ -32,6 +37,18 @@ func racing() (all []plant) {
 		plant{"no fence before the norm's counter", "optimizer", "ClipScale", "fence();\n\t\t" + counted, counted},
 		plant{"a counter that is not atomic", "mse", "MSE", counted, "*flag = (*counter)++ == blocks - 1u;"},
 		plant{"no barrier before the counter", "depthwise", "Conv2DBackwardWeight", "DEVICE int last_block(u32 *counter, u32 blocks, int *flag) {\n\t__syncthreads();", "DEVICE int last_block(u32 *counter, u32 blocks, int *flag) {"},
+		plant{"no barrier of the warp between pixels", "augment", "Augment", "\t__syncwarp();\n", ""},
+		plant{"no barrier before a crop's sum", "augment", "Augment", "sums[t / 32] = sum;\n" + sync1, "sums[t / 32] = sum;\n"},
+		plant{"no barrier in the pooled gradient's merge", "batchnorm_pool", "BatchNormActBackward", sync2 + "\t\tif (b->line < half", "\t\tif (b->line < half"},
+		plant{"no barrier before a column's sum", "depthwise3x3", "Conv2DBackwardWeight", "= k[q];\n\t}\n" + sync1, "= k[q];\n\t}\n"},
+		plant{"no barrier behind the places of pixels", "conv2d_weight", "Conv2DBackwardWeight", "locate(&from, k0, image0, base, 0, a, t);\n" + sync1, "locate(&from, k0, image0, base, 0, a, t);\n"},
+		plant{"no barrier before the norm's sum", "optimizer", "ClipScale", "total[threadIdx.x] = s;\n" + sync1, "total[threadIdx.x] = s;\n"},
+		plant{"no barrier behind the first layer's patch", "firstlayer", "Conv2D", "a.h, a.w_);\n" + sync1, "a.h, a.w_);\n"},
+		plant{"no barrier in the merge of a factor's sums", "channelwise", "MulBackward", sync2 + "\t\tif (line >= half", "\t\tif (line >= half"},
+		plant{"no barrier before the parts' sum", "split_sum", "Conv2DBackwardWeight", "sums[warp][lane] = sum;\n" + sync1, "sums[warp][lane] = sum;\n"},
+		plant{"no barrier before packed weights", "weights", beside, "* cols + left + lane];\n\t}\n" + sync1, "* cols + left + lane];\n\t}\n"},
+		plant{"no barrier before a gradient's transpose", "layout", beside, "* a.cols + left + lane);\n\t}\n" + sync1, "* a.cols + left + lane);\n\t}\n"},
+		plant{"no barrier before a bias gradient's sum", "layout", beside, "sums[t] = sum;\n" + sync1, "sums[t] = sum;\n"},
 		plant{"two threads that pack into one place", "allreduce", exchanging, "if (i < n) stf4(to + i, a.absent", "if (i < n) stf4(to + i / 8 * 4, a.absent"},
 		plant{"two threads that unpack into one place", "allreduce", exchanging, "store_up_to(a.p[t], i, n, ldf4(from + i))", "store_up_to(a.p[t], i / 8 * 4, n, ldf4(from + i))"},
 		plant{"two threads with one sum of ranks", "allreduce", exchanging, "stf4(a.sums + i, s);", "stf4(a.sums + i / 8 * 4, s);"},
@@ -45,7 +62,9 @@ func racing() (all []plant) {
 // one, and each that is planted is found.
 func TestRaces(t *testing.T) {
 	o := fakeOptions(t)
-	o.NoLibraries, o.CacheDir = true, filepath.Join(fake.Dir(t), "cache-watched")
+	o.CacheDir = filepath.Join(fake.Dir(t), "cache-watched")
+	withLibraries := o
+	o.NoLibraries = true
 	if name := os.Getenv(racesEnv); name != "" {
 		b := openBackend(t, o)
 		for _, p := range racing() {
@@ -53,18 +72,15 @@ func TestRaces(t *testing.T) {
 				b.source = p.read
 			}
 		}
-		s, count := interpreted, make(map[string]int)
-		if name == "none" { // some cases of each operator: the check is slow
-			s.Around = func(name string, run func()) {
-				op, _, _ := strings.Cut(name, "/")
-				if n := count[op]; n%raceCases == 0 && n < 8*raceCases && !strings.Contains(name, "16500") {
-					run()
-				}
-				count[op]++
-			}
+		s, products := interpreted, backendtest.Suite{Only: products, Interpreted: true, Around: some(2 * raceCases)}
+		if name == "none" { // the check is slow
+			s.Around = some(raceCases)
 		}
+		libraries := openBackend(t, withLibraries)
+		libraries.source, libraries.prefers = b.source, []string{"cudnn ", "cublasLt "}
 		t.Run("child", func(t *testing.T) {
 			t.Run(exchanging, func(t *testing.T) { exchangeAlone(t, b) })
+			t.Run(beside, func(t *testing.T) { products.Run(t, libraries) })
 			s.Run(t, b)
 		})
 		return
@@ -101,6 +117,17 @@ func TestRaces(t *testing.T) {
 	}
 }
 
-// raceCases says that one of so many cases of an operator is run with the check,
-// eight at most.
+// raceCases says that one of so many cases of an operator is run with the check.
 const raceCases = 9
+
+// some runs one of so many cases of an operator, eight at most, and none of the largest.
+func some(each int) func(name string, run func()) {
+	count := make(map[string]int)
+	return func(name string, run func()) {
+		op, _, _ := strings.Cut(name, "/")
+		if n := count[op]; n%each == 0 && n < 8*each && !strings.Contains(name, "16500") {
+			run()
+		}
+		count[op]++
+	}
+}
