@@ -14,7 +14,9 @@ import (
 //
 //	M = |Aᵀ|·[Σ_c (|G|·|w|·|Gᵀ|) ⊙ (|Bᵀ|·|x|·|B|)]·|A|
 //
-// For values of one size that is less than the suite allows the direct sum. A
+// For values of one size that is less than the suite allows the direct sum. The
+// products add up few terms one by one (run_panel in gemm_run.h): without that, most
+// of the error would be theirs. A
 // pixel far above its neighbors, though, costs all results of its tile digits, and
 // not only those that it is in.
 type winograd struct {

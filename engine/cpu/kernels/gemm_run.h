@@ -3,7 +3,8 @@
 // tiles. A row needs no pointer, so that tiles are as high as the registers allow where
 // they are narrow: of two vectors, twelve rows for the eight of gemm.h.
 
-enum { RUN_ROWS = 12 }; // the highest tile
+enum { RUN_ROWS = 12 };   // the highest tile
+enum { RUN_DEPTH = 128 }; // the most terms that are added up one by one
 
 typedef struct {
   const float *x, *bias; // bias or null
@@ -117,8 +118,7 @@ INLINE void run_ahead(run *r, int vectors, int64_t count, const float *next) {
   r->step = (vectors * VL + tiles - 1) / tiles;
 }
 
-// `count` rows of a panel.
-INLINE void run_panel(const run *r, int vectors, int64_t count, int64_t kc, const float *b) {
+INLINE void run_block(const run *r, int vectors, int64_t count, int64_t kc, const float *b) {
 #if GEMM_VECTORS == 4
   if (vectors == 4) {
     run4(r, count, kc, b);
@@ -127,4 +127,20 @@ INLINE void run_panel(const run *r, int vectors, int64_t count, int64_t kc, cons
 #endif
   if (vectors == 2) run2(r, count, kc, b);
   else run1(r, count, kc, b);
+}
+
+// `count` rows of a panel, RUN_DEPTH terms at a time, onto those before, which are in y:
+// rounding errors grow with the root of the terms that are added up one by one, and
+// Winograd's transform makes them larger by far than those of the direct sum. Sums in
+// bfloat16 would lose more than that.
+INLINE void run_panel(const run *r, int vectors, int64_t count, int64_t kc, const float *b) {
+  const int64_t depth = sizeof(elem) == sizeof(float) ? RUN_DEPTH : kc;
+  const int64_t tiles = (count + run_rows(vectors) - 1) / run_rows(vectors);
+  run part = *r;
+  for (int64_t k = 0; k < kc; k += depth) {
+    if (k) part.bias = NULL, part.res = part.y;
+    part.act = k + depth < kc ? PS_IDENTITY : r->act;
+    run_block(&part, vectors, count, min64(depth, kc - k), b + k * vectors * VL);
+    part.x += depth, part.next += depth * tiles * r->step;
+  }
 }
