@@ -7,7 +7,8 @@ saved as NAME.pth, PROGRAM (scripts/families_check) computes on it, and this
 compares:
 
   logits     the largest difference from PyTorch's float64, over the largest logit:
-             at most 1e-4
+             at most 1e-4, or twice that of PyTorch's float32, where a hundred layers
+             of random weights make more of rounding than that
   gradients  the distance of all of them from float64's, over their norm: at most
              twice that of PyTorch's float32. Where a ReLU's argument is as good as
              zero, or two of a max pool's as good as equal, rounding decides, and the
@@ -202,8 +203,10 @@ def check(program, folder, name):
     net64, x64 = copy.deepcopy(net).double(), x.double()
     with torch.no_grad():
         logits64 = copy.deepcopy(net64).eval()(x64)
+        logits32 = copy.deepcopy(net).eval()(x)
     largest = logits64.abs().max().item()
     logits = (ours["logits"].double() - logits64).abs().max().item() / largest
+    their_logits = (logits32.double() - logits64).abs().max().item() / largest
     grads32, decisions = gradients(net, x)
     there, their_flips = apart(grads32, net64, x64, decisions.noted)
     del grads32, decisions
@@ -216,12 +219,14 @@ def check(program, folder, name):
     exported = np.abs(ran - logits64.numpy()).max() / largest
     theirs = LOGITS if exported <= LOGITS else their_export(net, x, logits64.numpy(), path) / largest
     params = sum(p.numel() for p in net.parameters())
-    fine = logits <= LOGITS and here <= 2 * there and exported <= max(LOGITS, theirs) and not bad
+    fine = logits <= max(LOGITS, 2 * their_logits) and here <= 2 * there and exported <= max(LOGITS, theirs) and not bad
     print(
         f"{name:20} {params:>11,} {size:>4} {logits:>9.1e} {here:>9.1e} {there:>9.1e} {flips:>5} {their_flips:>7} {exported:>9.1e}"
         f"  {'ok' if fine else 'FAILED'}",
         flush=True,
     )
+    if logits > LOGITS:
+        print(f"  the logits of PyTorch's float32 are {their_logits:.1e} from float64's")
     if exported > LOGITS:
         print(f"  ONNX Runtime's logits of PyTorch's own export are {theirs:.1e} from float64's")
     for line in bad[:5]:
