@@ -1,7 +1,7 @@
 package kernels
 
 /*
-#cgo CFLAGS: -O3 -std=gnu11 -Wall
+#cgo CFLAGS: -O3 -g1 -std=gnu11 -Wall
 #cgo LDFLAGS: -lm -lpthread
 #include <stdlib.h>
 #include "memory.h"
