@@ -28,6 +28,26 @@ func (j *Job) tellPreprocess() {
 		j.tell(fmt.Sprintf("training sees parts of images scaled to %d, evaluation a window of that size of images that are not scaled; a resize to about %d makes them alike",
 			j.Preprocess.Size, j.Preprocess.Size*8/7))
 	}
+	t := j.Config.Train
+	if small, of := j.tooSmall(); small*100 > of {
+		j.tell(fmt.Sprintf("%d of %d training images are smaller than %dx%d: where they end, training mirrors them and evaluation sees black; a resize to %d makes them alike",
+			small, of, t.Size, cmp.Or(t.Width, t.Size), t.Size))
+	}
+}
+
+// tooSmall returns how many of the training images do not fill a random crop of
+// their own pixels, and how many there are.
+func (j *Job) tooSmall() (small, of int) {
+	t := j.Config.Train
+	if !t.RandomCrop || t.Resize > 0 || t.Size == 0 || j.Data.Train == nil {
+		return 0, 1
+	}
+	for i := range j.Data.Train.Len() {
+		if h, w := j.Data.Train.Bounds(i); h < t.Size || w < cmp.Or(t.Width, t.Size) {
+			small++
+		}
+	}
+	return small, j.Data.Train.Len()
 }
 
 // prepareTeachers finds how each teacher's images are prepared, and says where that

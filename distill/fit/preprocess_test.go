@@ -32,6 +32,9 @@ func TestOtherPreprocessingIsSaid(t *testing.T) {
 		"unscaled": {func(j *Job) {
 			j.Config.Train.RandomCrop, j.Config.Train.RandomResizedCrop = false, &data.ScaleRatio{Scale: [2]float64{0.5, 1}, Ratio: [2]float64{1, 1}}
 		}, "a resize to about 32"},
+		"small": {func(j *Job) {
+			j.Config.Train.Size, j.Config.Eval.Size, j.Preprocess.Size = 32, 32, 32
+		}, "are smaller than 32x32: where they end"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
