@@ -11,6 +11,7 @@ import (
 
 	"github.com/potstill/potstill/distill/study"
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // completionCmd is potstill completion.
@@ -272,6 +273,9 @@ func valuesOf(v *kong.Value, placeholder string) (found []candidate, files bool)
 		if v.Flag == nil { // summary and explain take a family too
 			families()
 		}
+		add(checkpoint.Builtin()...)
+	case "teacher", "init":
+		add(checkpoint.Builtin()...)
 	case "data":
 		add("builtin:fashion")
 	case "recipe":

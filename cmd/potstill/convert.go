@@ -164,10 +164,6 @@ func (c *convertCmd) prepare(i *checkpoint.Info) (model *checkpoint.Checkpoint, 
 
 // sameFile reports whether both names are of one file.
 func sameFile(in, out string) (bool, error) {
-	a, err := os.Stat(in)
-	if err != nil {
-		return false, err
-	}
 	b, err := os.Stat(out)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -177,7 +173,8 @@ func sameFile(in, out string) (bool, error) {
 	case b.IsDir():
 		return false, fmt.Errorf("%s is a folder; name the file to write", out)
 	}
-	return os.SameFile(a, b), nil
+	a, err := os.Stat(in)
+	return err == nil && os.SameFile(a, b), nil // what cannot be read is said when it is
 }
 
 // classNames reads n names, a line each.

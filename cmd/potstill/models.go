@@ -14,7 +14,7 @@ import (
 
 // fileFlags name a model's file.
 type fileFlags struct {
-	Model string `required:"" placeholder:"FILE" help:"The model: potstill's own file, PyTorch's, ONNX, the study's pickle, safetensors."`
+	Model string `required:"" placeholder:"FILE" help:"The model: potstill's own file, PyTorch's, ONNX, the study's pickle, safetensors; or a built-in one, as builtin:fashion-resnet18."`
 	foreignFlags
 	openFlag
 }

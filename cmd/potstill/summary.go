@@ -38,6 +38,10 @@ Example:
     potstill summary out/dwpw/best.safetensors --json
     potstill summary resnet18-f37072fd.pth
     potstill summary resnet18 --yaml > mine.yaml
+    potstill summary builtin:fashion-resnet18
+
+The last is built in, and taken wherever a model's file is: a ResNet-18 of a quarter of the width that was trained
+on the 54,000 training images of Fashion-MNIST that builtin:fashion does not hold.
 
 The families, with which --arch begins a net, too:
 ` + familyList()

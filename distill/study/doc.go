@@ -33,7 +33,9 @@
 //
 // The kinds of steps:
 //
-//	train     a net from its initialization, or from: another step's model
+//	train     a net from its initialization, or from: another step's model. With
+//	          pretrained: {data: SOURCE, file: MODEL} the file is imported in place
+//	          of training where the images are those of SOURCE
 //	distill   the same under the model of the step named by teacher:, or of several,
 //	          as in teacher: [a, b], whose losses are averaged, or weighted with
 //	          teacher_shares: confidence; with the loss kd: (see distill.Spec), or

@@ -90,6 +90,9 @@ type Step struct {
 	Base   int    `yaml:"base"`
 	Widths []int  `yaml:"widths"`
 
+	// Of train: a model that is taken in place of training it.
+	Pretrained Pretrained `yaml:"pretrained"`
+
 	From    []string `yaml:"from"`    // the step whose model this starts from; several for evaluate
 	Teacher []string `yaml:"teacher"` // of distill: the step, or steps, whose models teach
 	Beside  []string `yaml:"beside"`  // of shrink: steps whose models its report has beside what is found
@@ -112,6 +115,26 @@ type Step struct {
 	// What the report shows of it.
 	Rows  []Row  `yaml:"rows"`
 	Curve string `yaml:"curve"` // of rounds: what the published curve looks like
+}
+
+// Pretrained names a model's file, as File of a step of kind import does, that a
+// step takes in place of training its own where the study's images are of the
+// source Data. On others the step is trained.
+type Pretrained struct {
+	Data string `yaml:"data"`
+	File string `yaml:"file"`
+}
+
+// pretrained returns the steps of which those that name a model for images of the
+// source import it.
+func (all Steps) pretrained(source string) Steps {
+	out := slices.Clone(all)
+	for i, s := range out {
+		if s.Pretrained.Data != "" && s.Pretrained.Data == source {
+			out[i] = &Step{name: s.name, Kind: kindImport, File: s.Pretrained.File, Pretrained: s.Pretrained, Rows: s.Rows}
+		}
+	}
+	return out
 }
 
 // Steps are the steps of a recipe, which are written under their names.

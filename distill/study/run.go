@@ -180,7 +180,8 @@ func (o *Options) complete() error {
 const maxJobs = 1024
 
 // override returns the recipe with the options in place of its own data, size
-// and seed.
+// and seed, and with the models that it names for these data in place of their
+// training.
 func (r *Recipe) override(o Options) (*Recipe, error) {
 	r, err := r.Form(o.Quick)
 	if err != nil {
@@ -210,6 +211,7 @@ func (r *Recipe) override(o Options) (*Recipe, error) {
 	case c.Data.Size == 0:
 		return nil, r.errAt("data", "the recipe gives no size; add size: and the pixels a side that the nets see")
 	}
+	c.Steps = c.Steps.pretrained(c.Data.Source)
 	return &c, nil
 }
 

@@ -362,7 +362,7 @@ func (t training) checkTeachers(s *Step) error {
 // The keys that each kind of step takes, beside kind, rows and, where it
 // trains, the settings.
 var kindKeys = map[string][]string{
-	kindTrain:    {"arch", "base", "widths", "from"},
+	kindTrain:    {"arch", "base", "widths", "from", "pretrained"},
 	kindDistill:  {"arch", "base", "widths", "from", "teacher", "kd", "dot", "temperature", "alpha", "teacher_precision", "teacher_shares"},
 	kindPrune:    {"from", "rate", "rounds", "curve"},
 	kindEvaluate: {"from", "passes", "confusion", "mistakes"},

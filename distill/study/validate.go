@@ -43,6 +43,9 @@ func (r *Recipe) validateStep(s *Step) error {
 	if s.Kind != kindEvaluate && len(s.From) > 1 {
 		return r.errAt(yamldoc.Join(at, "from"), "step %s can start from one model, not from %d", s.name, len(s.From))
 	}
+	if p := s.Pretrained; (p.Data == "") != (p.File == "") {
+		return r.errAt(yamldoc.Join(at, "pretrained"), "step %s: give both data:, the source of the images, and file:, the model that is taken on them in place of training", s.name)
+	}
 	switch s.Kind {
 	case kindTrain, kindDistill:
 		return r.validateArch(s, at)
@@ -114,6 +117,9 @@ func without(m compress.Method, key string) compress.Method {
 
 // validateKeys refuses keys that would have no effect.
 func (r *Recipe) validateKeys(s *Step, at string) error {
+	if s.Kind == kindImport && s.Pretrained.File != "" {
+		return nil // its keys are those of the train step that it was
+	}
 	allowed := append([]string{"kind", "rows"}, kindKeys[s.Kind]...)
 	if s.method != nil {
 		allowed = append(append(allowed, "from"), yamldoc.Keys(reflect.TypeOf(s.method).Elem())...)

@@ -52,7 +52,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -211,6 +210,9 @@ func Load(path string) (*Checkpoint, error) {
 
 // read is safetensors.Read with the advice for checkpoints.
 func read(path string) (*safetensors.File, error) {
+	if strings.HasPrefix(path, BuiltinPrefix) {
+		return readBuiltin(path)
+	}
 	f, err := safetensors.Read(path)
 	var format *safetensors.FormatError
 	if errors.As(err, &format) && format.Fix == "" {
@@ -251,9 +253,7 @@ func load(path string, f *safetensors.File) (*Checkpoint, error) {
 	if c.State, err = unpack(m, model, d.Encodings); err != nil {
 		return nil, bad(path, "", "%v", err)
 	}
-	if info, err := os.Stat(path); err == nil {
-		c.Bytes = info.Size()
-	}
+	c.Bytes = sizeOf(path)
 	return c, nil
 }
 
@@ -383,7 +383,7 @@ func (c *Checkpoint) named(err error) error {
 // Fingerprint returns the SHA-256 of the file at path in hexadecimal, by which
 // the checkpoints made from it name it as their Parent.
 func Fingerprint(path string) (string, error) {
-	f, err := os.Open(path)
+	f, err := openFile(path)
 	if err != nil {
 		return "", err
 	}

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 	"strings"
 
@@ -148,17 +148,17 @@ func partOf(name string, d safetensors.DType) string {
 // headerBytes returns how many bytes of a safetensors file, which has been
 // verified, come before the data, and how many of them are the metadata's value.
 func headerBytes(path string) (head, metadata int64, err error) {
-	file, err := os.Open(path)
+	file, err := openFile(path)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer file.Close()
 	var length [8]byte
-	if _, err := file.ReadAt(length[:], 0); err != nil {
+	if _, err := io.ReadFull(file, length[:]); err != nil {
 		return 0, 0, fmt.Errorf("read %s: %w", path, err)
 	}
 	text := make([]byte, binary.LittleEndian.Uint64(length[:]))
-	if _, err := file.ReadAt(text, int64(len(length))); err != nil {
+	if _, err := io.ReadFull(file, text); err != nil {
 		return 0, 0, fmt.Errorf("read %s: %w", path, err)
 	}
 	var h map[string]json.RawMessage

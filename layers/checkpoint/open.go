@@ -106,14 +106,7 @@ func open(path string, o OpenOptions) (*Checkpoint, *opened, error) {
 
 // head returns the first bytes of a regular file, which tell its format.
 func head(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, unreadable(path, err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("read %s: not a regular file; name a model's file", path)
-	}
-	file, err := os.Open(path)
+	file, err := openFile(path)
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
