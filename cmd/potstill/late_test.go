@@ -30,7 +30,7 @@ func TestDistillChecksBeforeTheTeacher(t *testing.T) {
 
 func TestLastBatchOfOneIsSaidAtTheStart(t *testing.T) {
 	dir := pictureFolder(t, 11, "daisy", "rose", "tulip") // 33 pictures
-	args := []string{"train", "--data", dir, "--arch", "resnet18", "--base", "4", "--size", "32", "--batch", "32", "--epochs", "1"}
+	args := []string{"train", "--data", dir, "--arch", "resnet18", "--base", "4", "--size", "32", "--resize", "32", "--batch", "32", "--epochs", "1"}
 	out := filepath.Join(t.TempDir(), "a")
 	fails(t, []string{"33 images", "batches of 32", "--drop-last", "--batch"}, with(args, "--out", out)...)
 	if _, err := os.Stat(out); err == nil {

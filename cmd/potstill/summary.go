@@ -89,7 +89,7 @@ func (f *modelFlags) inspect(a *app, whole bool) (m *layers.Model, c *checkpoint
 		}
 	} else {
 		if c, err = inspectModel(a, f.Model, f.foreignFlags, f.Input, whole); err != nil {
-			if ok, _ := exists(f.Model); !ok {
+			if ok, _ := exists(f.Model); !ok && !strings.HasPrefix(f.Model, checkpoint.BuiltinPrefix) {
 				err = fmt.Errorf("%s is neither a model's file nor a family; %s", f.Model, layers.NearFamilies(f.Model))
 			}
 			return nil, nil, err
