@@ -146,5 +146,5 @@ func figure(metric string, x float64) string {
 	if metric == metricAccuracy {
 		return fmt.Sprintf("%.2f %%", 100*x)
 	}
-	return fmt.Sprintf("%.0f %s", x, metric)
+	return metrics.Thousands(int64(math.Round(x))) + " " + metric
 }

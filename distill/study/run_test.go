@@ -534,6 +534,7 @@ func TestChecks(t *testing.T) {
 		{"at_most: {of: b, share: 0.6}", 0.48, "at most 48.00 % (60 % of the 80.00 % of b)", true},
 		{"at_most: {of: b, share: 0.6}", 0.49, "at most 48.00 % (60 % of the 80.00 % of b)", false},
 		{"metric: bytes, at_most: {value: 999}", 0, "at most 999 bytes", false},
+		{"metric: bytes, at_most: {value: 1000000}", 0, "at most 1,000,000 bytes", true},
 		{"metric: params, at_least: {value: 10}", 0, "at least 10 params", true},
 	} {
 		changed, err := Parse("r.yaml", []byte(strings.Replace(base, "at_least: {of: b, points: -1}", c.check, 1)))
