@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/potstill/potstill/layers"
+	"github.com/potstill/potstill/layers/checkpoint"
 )
 
 // teacherOf writes a model for the ten built-in classes under the name that a document gives to a
@@ -52,7 +53,9 @@ func TestDistillCommandsOfDocuments(t *testing.T) {
 					args[i] = filepath.Join(dir, "out")
 				case "--teacher":
 					met[args[i]] = true
-					args[i] = teacherOf(t, dir, args[i])
+					if !strings.HasPrefix(args[i], checkpoint.BuiltinPrefix) {
+						args[i] = teacherOf(t, dir, args[i])
+					}
 				case "--arch":
 					if layers.IsYAML(args[i]) {
 						args[i] = "../../" + args[i]
@@ -69,7 +72,7 @@ func TestDistillCommandsOfDocuments(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{"teacher.onnx", "a.onnx", "b.pth", "mobilenet_v2.pth", "resnet18.pth", "--compare"} {
+	for _, want := range []string{"teacher.onnx", "a.onnx", "b.pth", "mobilenet_v2.pth", "resnet18.pth", "builtin:fashion-resnet18", "--compare"} {
 		if !met[want] {
 			t.Errorf("no command has %s", want)
 		}
