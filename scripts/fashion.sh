@@ -16,4 +16,4 @@ else
 	(cd "$tmp" && apt-get download dataset-fashion-mnist && dpkg-deb -x dataset-fashion-mnist_*.deb .)
 	dir=$tmp/usr/share/datasets/fashion-mnist
 fi
-go run ./scripts/fashion.go "$dir" engine/data/fashion/fashion.gz
+go run ./scripts/fashion builtin "$dir" engine/data/fashion/fashion.gz

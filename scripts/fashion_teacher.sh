@@ -26,7 +26,7 @@ if [[ -z $dir ]]; then
 fi
 go build -o bin/potstill ./cmd/potstill
 mkdir -p "$out"
-go run ./scripts/fashion_rest.go "$dir" "$out/images"
+go run ./scripts/fashion rest "$dir" "$out/images"
 if [[ -f $out/run/last.safetensors ]]; then
   bin/potstill train --out "$out/run" --resume
 else

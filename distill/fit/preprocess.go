@@ -40,7 +40,7 @@ func (j *Job) tellPreprocess() {
 func (j *Job) tooSmall() (small, of int) {
 	t := j.Config.Train
 	if !t.RandomCrop || t.Resize > 0 || t.Size == 0 || j.Data.Train == nil {
-		return 0, 1
+		return 0, 0
 	}
 	for i := range j.Data.Train.Len() {
 		if h, w := j.Data.Train.Bounds(i); h < t.Size || w < cmp.Or(t.Width, t.Size) {

@@ -60,6 +60,7 @@ func readBuiltin(path string) (*safetensors.File, error) {
 	if err != nil {
 		return nil, unreadable(path, err)
 	}
+	defer f.Close()
 	b, err := io.ReadAll(f)
 	if err != nil {
 		return nil, unreadable(path, err)
@@ -67,7 +68,7 @@ func readBuiltin(path string) (*safetensors.File, error) {
 	return safetensors.Decode(b)
 }
 
-// sizeOf returns how many bytes the file at path has, 0 if nobody knows.
+// sizeOf returns how many bytes the file at path has, 0 where it cannot be opened.
 func sizeOf(path string) int64 {
 	f, err := openFile(path)
 	if err != nil {

@@ -1,9 +1,3 @@
-//go:build ignore
-
-// Command fashion writes the embedded subset of Fashion-MNIST: the first 600
-// pictures of each class of the training file, and of the test file the first
-// 100 of each class, for validation, and the next 100, for testing, each in the
-// files' order. See engine/data/fashion/NOTICE for the format.
 package main
 
 import (
@@ -12,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"path/filepath"
@@ -26,31 +19,29 @@ const (
 	perTest  = 100
 )
 
-func main() {
-	log.SetFlags(0)
-	if len(os.Args) != 3 {
-		log.Fatal("usage: go run scripts/fashion.go DIR OUT")
-	}
+// writeBuiltin writes the embedded subset, gzip-compressed, to the file out. See
+// engine/data/fashion/NOTICE for the format.
+func writeBuiltin(dir, out string) {
 	var plain bytes.Buffer
 	plain.WriteString("PSFM2\n")
 	for _, p := range []struct {
 		stem       string
 		skip, each int
 	}{{"train", 0, perTrain}, {"t10k", 0, perVal}, {"t10k", perVal, perTest}} {
-		labels, pix := pick(os.Args[1], p.stem, p.skip, p.each)
+		labels, pix := pick(dir, p.stem, p.skip, p.each)
 		binary.Write(&plain, binary.LittleEndian, uint32(len(labels)))
 		plain.Write(labels)
 		plain.Write(pix)
 	}
-	var out bytes.Buffer
-	w, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
 	check(err)
 	_, err = w.Write(plain.Bytes())
 	check(err)
 	check(w.Close())
-	check(os.MkdirAll(filepath.Dir(os.Args[2]), 0o755))
-	check(os.WriteFile(os.Args[2], out.Bytes(), 0o644))
-	fmt.Printf("%s: %d bytes, %d unpacked\nsha256 of the unpacked: %x\n", os.Args[2], out.Len(), plain.Len(), sha256.Sum256(plain.Bytes()))
+	check(os.MkdirAll(filepath.Dir(out), 0o755))
+	check(os.WriteFile(out, packed.Bytes(), 0o644))
+	fmt.Printf("%s: %d bytes, %d unpacked\nsha256 of the unpacked: %x\n", out, packed.Len(), plain.Len(), sha256.Sum256(plain.Bytes()))
 }
 
 // pick returns the labels of each pictures of every class, after the first skip
@@ -81,24 +72,4 @@ func pick(dir, stem string, skip, each int) (labels, pix []byte) {
 		log.Fatalf("%s: %d pictures, want %d", stem, len(labels), classes*each)
 	}
 	return labels, pix
-}
-
-func idx(name string, header int) []byte {
-	f, err := os.Open(name)
-	check(err)
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	check(err)
-	b, err := io.ReadAll(z)
-	check(err)
-	if len(b) < header {
-		log.Fatalf("%s: too short", name)
-	}
-	return b[header:]
-}
-
-func check(err error) {
-	if err != nil {
-		log.Fatal(err)
-	}
 }
