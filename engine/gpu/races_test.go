@@ -15,8 +15,8 @@ import (
 // racesEnv marks TestRaces' child processes; its value is the planted bug, or "none".
 const racesEnv = "POTSTILL_TEST_RACES"
 
-// exchanging is the test within which an exchange of ranks runs with the check, and
-// beside that within which products run through libraries, with kernels of ours around them.
+// The tests that run with the check besides the suite: exchanges of ranks, and products
+// through libraries with kernels of ours around them.
 const (
 	exchanging = "Exchanges"
 	beside     = "Libraries"
