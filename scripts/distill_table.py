@@ -12,23 +12,26 @@ import statistics
 import sys
 
 runs = collections.defaultdict(dict)
-for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "testing.json"))):
+for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "validation.json"))):
     name, _, seed = os.path.basename(os.path.dirname(path)).rpartition("-")
-    figures = []
+    runs[name][seed] = {}
     for part in ("validation", "testing"):
-        with open(os.path.join(os.path.dirname(path), part + ".json")) as f:
-            figures.append(100 * json.load(f)["top1"])
-    runs[name][seed] = figures
+        path = os.path.join(os.path.dirname(path), part + ".json")
+        if os.path.exists(path):
+            with open(path) as f:
+                runs[name][seed][part] = 100 * json.load(f)["top1"]
+# Differences are those of the testing part, where there is one.
+judged = "testing" if all("testing" in figures for by in runs.values() for figures in by.values()) else "validation"
 
 
 def spread(a):
-    return f"{statistics.mean(a):6.2f} ± {statistics.stdev(a) if len(a) > 1 else 0:.2f}"
+    return f"{statistics.mean(a):6.2f} ± {statistics.stdev(a) if len(a) > 1 else 0:.2f}" if a else "-"
 
 
-print(f"{'method':<10} {'seeds':>5}  {'validation %':>15}  {'testing %':>15}  {'testing less scratch':>20}  {'less kd':>14}")
+print(f"{'method':<10} {'seeds':>5}  {'validation %':>15}  {'testing %':>15}  {judged + ' less scratch':>23}  {'less kd':>14}")
 for name, by in sorted(runs.items()):
-    cells = [spread([f[k] for f in by.values()]) for k in (0, 1)]
+    cells = [spread([f[part] for f in by.values() if part in f]) for part in ("validation", "testing")]
     for base in ("scratch", "kd"):
-        both = [by[s][1] - runs[base][s][1] for s in by if s in runs[base]] if base in runs else []
-        cells.append(spread(both) if both and base != name else "-")
-    print(f"{name:<10} {len(by):>5}  {cells[0]:>15}  {cells[1]:>15}  {cells[2]:>20}  {cells[3]:>14}")
+        both = [by[s][judged] - runs[base][s][judged] for s in by if s in runs[base]] if base in runs and base != name else []
+        cells.append(spread(both))
+    print(f"{name:<10} {len(by):>5}  {cells[0]:>15}  {cells[1]:>15}  {cells[2]:>23}  {cells[3]:>14}")

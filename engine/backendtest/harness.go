@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/potstill/potstill/engine"
@@ -50,6 +51,8 @@ type testCase struct {
 	// accept rejects inputs for which the result is a matter of rounding, such
 	// as an activation's argument at a corner. Others are drawn then.
 	accept func(in []ref.Array) bool
+	// expectation keeps inputs and results; nil: nothing is kept.
+	expectation *expectation
 }
 
 var tables []func() []testCase
@@ -57,8 +60,9 @@ var tables []func() []testCase
 // register adds a table of cases to the suite.
 func register(table func() []testCase) { tables = append(tables, table) }
 
-// suite returns every case, those of one operator together.
-func suite() (stems []string, cases map[string][]testCase) {
+// suite returns every case, those of one operator together. They are shared:
+// nobody may change them.
+var suite = sync.OnceValues(func() (stems []string, cases map[string][]testCase) {
 	cases = make(map[string][]testCase)
 	for _, table := range tables {
 		for _, c := range table() {
@@ -66,11 +70,12 @@ func suite() (stems []string, cases map[string][]testCase) {
 			if cases[stem] == nil {
 				stems = append(stems, stem)
 			}
+			c.expectation = new(expectation)
 			cases[stem] = append(cases[stem], c)
 		}
 	}
 	return stems, cases
-}
+})
 
 // checkBackend tests what is not one operator's.
 func checkBackend(t *testing.T, b engine.Backend) {
@@ -176,8 +181,7 @@ func (c testCase) refused(b engine.Backend) bool {
 
 // faults returns what is wrong with b's run of the case.
 func (c testCase) faults(b engine.Backend) []string {
-	in := c.arrays()
-	want, err := ref.Eval(c.op, in)
+	in, want, err := c.expected()
 	if err != nil {
 		return []string{"the case is wrong: " + err.Error()}
 	}

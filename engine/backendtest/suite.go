@@ -54,13 +54,17 @@ func (s Suite) Run(t *testing.T, b engine.Backend) {
 
 // cases returns the cases that s has, those of one operator together.
 func (s Suite) cases() (stems []string, cases map[string][]testCase) {
-	stems, cases = suite()
-	if len(s.Only) > 0 {
-		stems = slices.DeleteFunc(stems, func(stem string) bool { return !slices.Contains(s.Only, stem) })
-	}
-	if s.Interpreted {
-		for stem, all := range cases {
-			cases[stem] = slices.DeleteFunc(all, func(c testCase) bool { return c.compiled != "" })
+	all, table := suite()
+	cases = make(map[string][]testCase)
+	for _, stem := range all {
+		if len(s.Only) > 0 && !slices.Contains(s.Only, stem) {
+			continue
+		}
+		stems = append(stems, stem)
+		for _, c := range table[stem] {
+			if !s.Interpreted || c.compiled == "" {
+				cases[stem] = append(cases[stem], c)
+			}
 		}
 	}
 	return stems, cases
