@@ -61,39 +61,109 @@ func (o LatencyOptions) normalized(p checkpoint.Preprocess) LatencyOptions {
 // MeasureLatency runs a checkpoint's model on a batch of gray noise again and
 // again, one run after the other, and takes the time of each.
 func MeasureLatency(ctx context.Context, b engine.Backend, c *checkpoint.Checkpoint, o LatencyOptions) (*Latency, error) {
-	o = o.normalized(c.Preprocess)
+	l, err := MeasureInTurns(ctx, b, []*checkpoint.Checkpoint{c}, o)
+	if err != nil {
+		return nil, err
+	}
+	return l[0], nil
+}
+
+// inTurn is the number of runs of a turn that count. One before them does not: it
+// finds the caches as another net has left them.
+const inTurn = 3
+
+// MeasureInTurns is MeasureLatency of several nets that take turns, so that what
+// disturbs the machine disturbs all of them: see [Ratio]. All have as many runs. Sizes
+// that are not given are the first net's.
+func MeasureInTurns(ctx context.Context, b engine.Backend, nets []*checkpoint.Checkpoint, o LatencyOptions) ([]*Latency, error) {
+	o = o.normalized(nets[0].Preprocess)
 	if o.Batch < 1 || o.Height < 1 || o.Width < 1 || o.Warm < 0 || o.Runs < 1 {
 		return nil, fmt.Errorf("latency: batches of %d images of %dx%d, %d runs after %d: none may be less than 1", o.Batch, o.Height, o.Width, o.Runs, o.Warm)
 	}
-	l := &Latency{Batch: o.Batch, Height: o.Height, Width: o.Width, Warm: o.Warm}
-	err := withEvaluator(b, c, Options{Batch: o.Batch}, func(e *train.Evaluator) error {
-		images := make([]float32, o.Batch*o.Height*o.Width*c.Net.Input.Channels)
-		for i := range images {
-			images[i] = float32(i*7919%256) / 255
-		}
-		spent := time.Duration(0)
-		for i := -o.Warm; i < o.Runs || spent < o.Time; i++ {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			begin := time.Now()
-			if _, err := e.Logits(ctx, images, o.Batch, o.Height, o.Width); err != nil {
-				return err
-			}
-			if i < 0 {
-				continue
-			}
-			took := time.Since(begin)
-			spent += took
-			l.Seconds = append(l.Seconds, took.Seconds())
-			if o.Each != nil {
-				o.Each(len(l.Seconds))
+	all := make([]*Latency, len(nets))
+	err := withEvaluators(b, nets, Options{Batch: o.Batch}, func(es []*train.Evaluator) error {
+		runs := make([]func() (time.Duration, error), len(es))
+		for i, e := range es {
+			runs[i] = runOf(ctx, e, o, nets[i].Net.Input.Channels)
+			all[i] = &Latency{Batch: o.Batch, Height: o.Height, Width: o.Width, Warm: o.Warm}
+			for range o.Warm {
+				if _, err := runs[i](); err != nil {
+					return err
+				}
 			}
 		}
-		return nil
+		return takeTurns(runs, all, o)
 	})
-	l.Runs = len(l.Seconds)
-	return l, err
+	return all, err
+}
+
+// runOf returns what runs a net once and tells how long that took.
+func runOf(ctx context.Context, e *train.Evaluator, o LatencyOptions, channels int) func() (time.Duration, error) {
+	images := make([]float32, o.Batch*o.Height*o.Width*channels)
+	for i := range images {
+		images[i] = float32(i*7919%256) / 255
+	}
+	return func() (time.Duration, error) {
+		if err := ctx.Err(); err != nil {
+			return 0, err
+		}
+		begin := time.Now()
+		_, err := e.Logits(ctx, images, o.Batch, o.Height, o.Width)
+		return time.Since(begin), err
+	}
+}
+
+// takeTurns measures until each net has been run as often, and all as long, as asked.
+func takeTurns(runs []func() (time.Duration, error), all []*Latency, o LatencyOptions) error {
+	counted := inTurn
+	if len(runs) == 1 {
+		counted = 1
+	}
+	spent := time.Duration(0)
+	for all[0].Runs < o.Runs || spent < o.Time*time.Duration(len(runs)) {
+		for i, run := range runs {
+			if len(runs) > 1 {
+				if _, err := run(); err != nil {
+					return err
+				}
+			}
+			for range counted {
+				took, err := run()
+				if err != nil {
+					return err
+				}
+				spent += took
+				all[i].Seconds = append(all[i].Seconds, took.Seconds())
+				all[i].Runs++
+			}
+		}
+		if o.Each != nil {
+			o.Each(all[0].Runs)
+		}
+	}
+	return nil
+}
+
+// Ratio returns how many times as long as another net's one net's runs take: the
+// median over the runs that were in the same place of the same turn.
+func Ratio(of, to *Latency) float64 {
+	ratios := make([]float64, min(len(of.Seconds), len(to.Seconds)))
+	for i := range ratios {
+		ratios[i] = of.Seconds[i] / to.Seconds[i]
+	}
+	return figures.Percentile(ratios, 0.5)
+}
+
+// withEvaluators has f use evaluators of several nets at a time.
+func withEvaluators(b engine.Backend, nets []*checkpoint.Checkpoint, o Options, f func([]*train.Evaluator) error) error {
+	if len(nets) == 0 {
+		return f(nil)
+	}
+	return withEvaluator(b, nets[0], o, func(e *train.Evaluator) error {
+		return withEvaluators(b, nets[1:], o, func(others []*train.Evaluator) error {
+			return f(append([]*train.Evaluator{e}, others...))
+		})
+	})
 }
 
 // PlannedMemory returns the bytes that the planner gives a model for inference

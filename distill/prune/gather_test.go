@@ -135,11 +135,13 @@ func TestTime(t *testing.T) {
 	c := drawn(t, layers.Arch{Family: "resnet18", Classes: 3, Base: 16})
 	c.Preprocess.Size = 32
 	k := &cutter{env: env, c: c, h: 32, w: 32}
-	dense, err := k.latency(context.Background(), c)
-	if err != nil {
+	if err := k.measureTime(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	out, r, err := Cut(context.Background(), env, c, Options{MS: dense / 3})
+	if same, err := k.latency(context.Background(), c); err != nil || same < k.dense.MS/2 || same > k.dense.MS*2 {
+		t.Errorf("the net takes %.3g ms, and beside itself %.3g (%v)", k.dense.MS, same, err)
+	}
+	out, r, err := Cut(context.Background(), env, c, Options{MS: k.dense.MS / 3})
 	if err != nil {
 		t.Fatal(err)
 	}

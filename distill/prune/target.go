@@ -52,7 +52,7 @@ func CostOf(ctx context.Context, env compress.Env, c *checkpoint.Checkpoint, o O
 	k := &cutter{env: env, c: c, o: o.withDefaults()}
 	err := k.measureDense()
 	if err == nil && o.MS != 0 {
-		k.dense.MS, err = k.latency(ctx, c)
+		err = k.measureTime(ctx)
 	}
 	if err != nil {
 		return Cost{}, compress.Failed("prune", c, err)
