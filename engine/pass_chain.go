@@ -44,22 +44,24 @@ func (p *plan) chain() {
 	p.steps = slices.DeleteFunc(p.steps, func(s *step) bool { return gone[s] })
 }
 
-// chainFrom returns the longest chain that begins with s and that the backend
-// wants with every one of its links.
-func (p *plan) chainFrom(backend Chainer, used map[*Value][]*step, s *step) []*step {
+// chainFrom returns the longest chain that begins with s and that the backend wants,
+// looking one link beyond what it does not want: an expansion and a depthwise layer may
+// be no gain without the projection behind them.
+func (p *plan) chainFrom(backend Chainer, used map[*Value][]*step, s *step) (wanted []*step) {
 	links := []*step{s}
-	for {
+	wanted = links
+	for len(links) <= len(wanted)+1 {
 		next := p.follows(used, links[len(links)-1])
 		if next == nil {
-			return links
+			break
 		}
-		longer := append(slices.Clone(links), next)
-		c := chainOf(longer)
-		if !backend.Chains(c.op.(Chain), specsOf(c.in), specsOf(c.out)) {
-			return links
+		links = append(slices.Clone(links), next)
+		c := chainOf(links)
+		if backend.Chains(c.op.(Chain), specsOf(c.in), specsOf(c.out)) {
+			wanted = links
 		}
-		links = longer
 	}
+	return wanted
 }
 
 // follows returns the step that alone reads what s makes, as its first input and

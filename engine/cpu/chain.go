@@ -2,6 +2,7 @@ package cpu
 
 import (
 	"fmt"
+	"math"
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
@@ -56,9 +57,11 @@ const (
 const chainAgain = 0.10
 
 // cut chooses tasks and grains. A task is a picture where there are enough of
-// them; else some rows, as many as have the last thread done first, and what lies
-// between it and the one above is computed twice. A link computes as few rows at a time as are worth a call, fewer where a
-// thread's memory would be more than so many bytes. Results do not depend on it.
+// them; else some rows, and what lies between it and the one above is computed twice:
+// as many as have the last thread done first among those that do little twice, or
+// among all where else a thread had nothing to do. A link computes as few rows at a
+// time as are worth a call, fewer where a thread's memory would be more than so many
+// bytes. Results do not depend on it.
 func (c *chain) cut(bytes int) {
 	oh := int(c.links[len(c.links)-1].rows)
 	least := 1 // rows of y a task
@@ -76,13 +79,20 @@ func (c *chain) cut(bytes int) {
 		most = min(ceilDiv(4*c.threads, c.n), max(oh/least, 1))
 	}
 	c.cutInto(1)
-	once, best, shortest := c.work, 1, c.time()
-	for tiles := 2; tiles <= most; tiles++ {
-		if c.cutInto(tiles); c.time() < shortest {
-			best, shortest = tiles, c.time()
+	once := c.work
+	fastest := func(again float64) { // that does no more than such a share of the work twice
+		c.cutInto(1)
+		best, shortest := 1, c.time()
+		for tiles := 2; tiles <= most; tiles++ {
+			if c.cutInto(tiles); c.work <= (1+again)*once && c.time() < shortest {
+				best, shortest = tiles, c.time()
+			}
 		}
+		c.cutInto(best)
 	}
-	c.cutInto(best)
+	if fastest(chainAgain); c.n*c.tiles < c.threads {
+		fastest(math.Inf(1))
+	}
 	c.again = c.work/once - 1
 	for 4*c.slot > bytes && c.halve() {
 		c.fit()
@@ -237,7 +247,7 @@ const chainBytes = 0.02
 // caches hold.
 func (c *chain) worth(cache int) bool {
 	last := c.links[len(c.links)-1]
-	if pixels := c.n * int(last.rows) * last.width; 4*(c.slot+c.packed) > cache || pixels < 2*chainPixels*c.threads && c.n < c.threads {
+	if pixels := c.n * int(last.rows) * last.width; 4*(c.slot+c.packed) > cache || pixels < chainPixels*c.threads && c.n < c.threads {
 		return false
 	}
 	between := 0

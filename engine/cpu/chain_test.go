@@ -23,15 +23,17 @@ func TestChains(t *testing.T) {
 	})
 }
 
-// A chainer is a backend that chains all that it can run, or nothing.
+// A chainer is a backend that chains all that it can run, or nothing, but for chains of
+// few links: of 2 to refused.
 type chainer struct {
 	*cpu.Backend
-	all bool
+	all     bool
+	refused int
 }
 
 func (c chainer) Chains(op engine.Chain, in, out []engine.Spec) bool {
 	_, err := c.Compile(op, in, out)
-	return c.all && err == nil
+	return c.all && err == nil && len(op.Links) > c.refused
 }
 
 // chainNet is a net of all that chains are made of: a first layer with a pool, a
@@ -112,12 +114,12 @@ func TestPlansWithChains(t *testing.T) {
 			t.Skip("plain Go has no chains")
 		}
 		for _, batch := range []int{1, 5} {
-			want, ops := inference(t, chainer{open(t, variant, 1), false}, batch)
+			want, ops := inference(t, chainer{Backend: open(t, variant, 1)}, batch)
 			if slices.Contains(ops, "Chain") {
 				t.Fatalf("chains that the backend did not want: %v", ops)
 			}
 			for _, threads := range []int{1, 2} {
-				got, ops := inference(t, chainer{open(t, variant, threads), true}, batch)
+				got, ops := inference(t, chainer{Backend: open(t, variant, threads), all: true}, batch)
 				if !slices.Equal(ops, []string{"Chain", "Chain", "GlobalAvgPool"}) {
 					t.Errorf("the plan is %v", ops)
 				}
@@ -127,6 +129,21 @@ func TestPlansWithChains(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestChainsLookBeyond: a chain that is wanted is found behind one that is not and is one
+// link shorter, and no further away.
+func TestChainsLookBeyond(t *testing.T) {
+	variant := cpu.Variants()[0]
+	if variant == "go" {
+		t.Skip("plain Go has no chains")
+	}
+	for refused, want := range map[int]int{0: 2, 2: 2, 3: 0} {
+		_, ops := inference(t, chainer{open(t, variant, 1), true, refused}, 1)
+		if n := len(slices.DeleteFunc(ops, func(op string) bool { return op != "Chain" })); n != want {
+			t.Errorf("where chains of up to %d links are refused there are %d and not %d", refused, n, want)
+		}
+	}
 }
 
 // TestConstantsBeginNoChain compiles a plan whose first step has no input, and
@@ -139,7 +156,7 @@ func TestConstantsBeginNoChain(t *testing.T) {
 		if err := g.Err(); err != nil {
 			t.Fatal(err)
 		}
-		p, err := g.Graph().Compile(chainer{open(t, variant, 1), true}, engine.Options{Outputs: []*engine.Value{y}})
+		p, err := g.Graph().Compile(chainer{Backend: open(t, variant, 1), all: true}, engine.Options{Outputs: []*engine.Value{y}})
 		if err != nil {
 			t.Fatal(err)
 		}
