@@ -32,6 +32,7 @@ const (
 	qblockBytes  = 1 << 20 // of the rows that a task gathers, in int16, unless they are few
 	qtasks       = 8       // at least, where there is enough to do
 	qblockPixels = 6       // that are computed together
+	qpanel       = 64      // outputs that are computed together, at most
 	qwindow      = 512     // taps of a depthwise kernel, at most
 	qrowsBytes   = 3 << 20 // of the rows that a task copies, of the scratch memory of a thread
 )
@@ -65,14 +66,17 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	// A block's rows stay in the cache while all of the weights go by, once: so blocks
 	// are large, and where they are few, tasks are parts of the outputs.
 	blocks := ceilDiv(pixels, max(min(qblockBytes/(2*k), qblock)/qblockPixels*qblockPixels, qblockPixels))
-	if few := ceilDiv(g.og, 64); blocks*g.groups < qtasks && k*g.og < 1<<18 {
+	if few := ceilDiv(g.og, qpanel); blocks*g.groups < qtasks && k*g.og < 1<<18 {
 		blocks = max(blocks, min(ceilDiv(qtasks, g.groups*few), ceilDiv(pixels, qblockPixels))) // the weights are small
 	}
 	block := ceilDiv(ceilDiv(pixels, blocks), qblockPixels) * qblockPixels
 	blocks = ceilDiv(pixels, block)
 	a.block, a.splits = int64(block), 1
-	if n := blocks * g.groups; n < qtasks {
-		a.splits = int64(min(ceilDiv(qtasks, n), ceilDiv(g.og, 64)))
+	if n, panels := blocks*g.groups, ceilDiv(g.og, qpanel); n < qtasks {
+		a.splits = int64(min(ceilDiv(qtasks, n), panels))
+		for panels%int(a.splits) != 0 { // parts alike, of whole panels
+			a.splits++
+		}
 	}
 	if g.kh*g.kw > 1 && g.groups == 1 && g.dil[1] == 1 && copiedRows(g, block) <= qrowsBytes {
 		a.way = qrows

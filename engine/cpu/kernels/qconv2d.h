@@ -94,6 +94,11 @@ INLINE void qcopy(qelem *to, const uint8_t *from, int64_t n) {
 #endif
 }
 
+// Sets n elements to the same.
+INLINE void qfill(qelem *to, int64_t n, qelem value) {
+  for (int64_t i = 0; i < n; i++) to[i] = value;
+}
+
 // A pixel of y.
 typedef struct {
   int64_t image, i, j;
@@ -109,10 +114,9 @@ INLINE void qgather(const qconv_args *a, qelem *row, qpixel at, int64_t g) {
     for (int64_t v = 0; v < a->kw; v++, to += a->cg) {
       const int64_t w = w0 + v * a->dilw;
       if (h >= 0 && h < a->h && w >= 0 && w < a->w_) qcopy(to, x + (h * a->w_ + w) * a->c, a->cg);
-      else
-        for (int64_t c = 0; c < a->cg; c++) to[c] = (qelem)a->xzero;
+      else qfill(to, a->cg, (qelem)a->xzero);
     }
-    while (to < row + line) *to++ = 0;
+    qfill(to, row + line - to, 0);
   }
 }
 
@@ -123,9 +127,9 @@ INLINE int64_t qcolumns(const qconv_args *a) { return (a->ow - 1) * a->sw + a->k
 INLINE void qpadded(const qconv_args *a, qelem *to, const uint8_t *x, int64_t h) {
   const int64_t columns = qcolumns(a), n = h < 0 || h >= a->h ? 0 : min64(a->w_, columns - a->left) * a->c;
   const int64_t before = n > 0 ? a->left * a->c : 0;
-  for (int64_t i = 0; i < before; i++) to[i] = (qelem)a->xzero;
+  qfill(to, before, (qelem)a->xzero);
   if (n > 0) qcopy(to + before, x + h * a->w_ * a->c, n);
-  for (int64_t i = before + n; i < columns * a->c; i++) to[i] = (qelem)a->xzero;
+  qfill(to + before + n, columns * a->c - before - n, (qelem)a->xzero);
 }
 
 // Copies the rows of x that the pixels from p0 to p1 read, and finds their lines.
