@@ -9,7 +9,7 @@
 #   SEEDS      "1 2 3"; a seed is finished for all methods before the next begins, so that differences are paired
 #   METHODS    "scratch kd kd-std dkd dist at reviewkd"; also simkd, whose student is larger, and NAME=LOSS, as in
 #              dkd8=dkd:beta=8,T=4, with a loss of distill --kd
-#   EPOCHS     20, of each student; the teacher has 30
+#   EPOCHS     15, of each student; the teacher has 30
 #   PRECISION  the teacher's: bfloat16, or int8, in which case it is quantized for kd, kd-std, dkd and dist; it is trained
 #              in bfloat16, and teaches the other methods in bfloat16
 #   OUT        out/distilling/flowers; what is there already is not done again, and a run that was stopped is resumed
@@ -33,7 +33,7 @@ mkdir -p "$out"
 
 precision=${PRECISION:-bfloat16}
 common=(--data "$data" --size 128 --resize 144 --batch 32 --schedule onecycle --lr 3e-3)
-epochs=${EPOCHS:-20} teacher=$out/teacher-0/last.safetensors
+epochs=${EPOCHS:-15} teacher=$out/teacher-0/last.safetensors
 
 # once DIR COMMAND FLAG... runs a training into its folder, once, or resumes it, and judges the last weights.
 once() {
