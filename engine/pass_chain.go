@@ -55,7 +55,7 @@ func (p *plan) chainFrom(backend Chainer, used map[*Value][]*step, s *step) (wan
 		if next == nil {
 			break
 		}
-		links = append(slices.Clone(links), next)
+		links = append(links, next)
 		c := chainOf(links)
 		if backend.Chains(c.op.(Chain), specsOf(c.in), specsOf(c.out)) {
 			wanted = links

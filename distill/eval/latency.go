@@ -21,8 +21,8 @@ type LatencyOptions struct {
 	Height, Width int
 	// Warm is the number of runs before the first that counts; 0 means 10.
 	Warm int
-	// Runs is the least number of runs that count, 0 means 50, and Time how long
-	// they take together at least.
+	// Runs is the least number of runs of each net that count, 0 means 50, and Time
+	// how long these take together at least, times the number of nets.
 	Runs int
 	Time time.Duration
 	// Each, if not nil, is told how many have been done.
@@ -113,24 +113,23 @@ func runOf(ctx context.Context, e *train.Evaluator, o LatencyOptions, channels i
 	}
 }
 
-// takeTurns measures until each net has been run as often, and all as long, as asked.
+// takeTurns runs the nets in turns, until each has been run as often as asked and all of them
+// as long.
 func takeTurns(runs []func() (time.Duration, error), all []*Latency, o LatencyOptions) error {
-	counted := inTurn
+	uncounted, counted := 1, inTurn
 	if len(runs) == 1 {
-		counted = 1
+		uncounted, counted = 0, 1
 	}
 	spent := time.Duration(0)
 	for all[0].Runs < o.Runs || spent < o.Time*time.Duration(len(runs)) {
 		for i, run := range runs {
-			if len(runs) > 1 {
-				if _, err := run(); err != nil {
-					return err
-				}
-			}
-			for range counted {
+			for k := range uncounted + counted {
 				took, err := run()
 				if err != nil {
 					return err
+				}
+				if k < uncounted {
+					continue
 				}
 				spent += took
 				all[i].Seconds = append(all[i].Seconds, took.Seconds())

@@ -15,7 +15,7 @@ import (
 // one does.
 var roundings = []int{1, 4, 8, 16}
 
-// timed measures the net before and after once more, where time was asked for.
+// timed measures the net after the cut once more, where time was asked for.
 func (k *cutter) timed(ctx context.Context, out *checkpoint.Checkpoint, r *Report) error {
 	if k.o.MS == 0 {
 		return nil
@@ -28,8 +28,8 @@ func (k *cutter) timed(ctx context.Context, out *checkpoint.Checkpoint, r *Repor
 	return err
 }
 
-// Runs of a measurement in turns, and of the one of the net before the cut alone, which all
-// others are told by.
+// The least runs of each net, and how long they take together: of a measurement in turns, and of
+// the net before the cut alone. All times are told as shares of the latter.
 const (
 	leastRuns = 9
 	leastTime = 50 * time.Millisecond
@@ -49,9 +49,9 @@ func (k *cutter) measureTime(ctx context.Context) error {
 	return err
 }
 
-// latency returns the milliseconds of a batch: the net's and the one's before the cut are run
-// in turns, and what counts is their ratio. A machine's clock moves by more
-// from one second to the next than nets differ that are tried one after the other.
+// latency returns the milliseconds of a batch. The net and the one before the cut are run in
+// turns, and what counts is the ratio of their times: a machine's clock drifts more from
+// one second to the next than the candidates differ.
 func (k *cutter) latency(ctx context.Context, c *checkpoint.Checkpoint) (float64, error) {
 	l, err := eval.MeasureInTurns(ctx, k.env.Backend, []*checkpoint.Checkpoint{c, k.c}, k.latencyOptions(leastRuns, leastTime))
 	if err != nil {

@@ -17,7 +17,7 @@ type expectation struct {
 }
 
 // An expectation is kept that took at least worthKeeping, as long as all of them
-// have at most mostKept float64 numbers.
+// have at most mostKept float64 numbers, which are 384 MiB.
 const (
 	worthKeeping = 500 * time.Microsecond
 	mostKept     = 48 << 20

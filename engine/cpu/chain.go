@@ -58,8 +58,8 @@ const chainAgain = 0.10
 
 // cut chooses tasks and grains. A task is a picture where there are enough of
 // them; else some rows, and what lies between it and the one above is computed twice:
-// as many as have the last thread done first among those that do little twice, or
-// among all where else a thread had nothing to do. A link computes as few rows at a
+// of the cuts that do little twice the one whose last thread is done earliest, or of
+// all cuts if a thread would otherwise have nothing to do. A link computes as few rows at a
 // time as are worth a call, fewer where a thread's memory would be more than so many
 // bytes. Results do not depend on it.
 func (c *chain) cut(bytes int) {
@@ -78,10 +78,10 @@ func (c *chain) cut(bytes int) {
 	if c.n < 4*c.threads {
 		most = min(ceilDiv(4*c.threads, c.n), max(oh/least, 1))
 	}
-	c.cutInto(1)
-	once := c.work
-	fastest := func(again float64) { // that does no more than such a share of the work twice
+	var once float64
+	fastest := func(again float64) { // that does no more than this share of the work twice
 		c.cutInto(1)
+		once = c.work
 		best, shortest := 1, c.time()
 		for tiles := 2; tiles <= most; tiles++ {
 			if c.cutInto(tiles); c.work <= (1+again)*once && c.time() < shortest {

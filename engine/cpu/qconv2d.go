@@ -73,10 +73,7 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	blocks = ceilDiv(pixels, block)
 	a.block, a.splits = int64(block), 1
 	if n, panels := blocks*g.groups, ceilDiv(g.og, qpanel); n < qtasks {
-		a.splits = int64(min(ceilDiv(qtasks, n), panels))
-		for panels%int(a.splits) != 0 { // parts alike, of whole panels
-			a.splits++
-		}
+		a.splits = int64(evenParts(panels, min(ceilDiv(qtasks, n), panels)))
 	}
 	if g.kh*g.kw > 1 && g.groups == 1 && g.dil[1] == 1 && copiedRows(g, block) <= qrowsBytes {
 		a.way = qrows
@@ -84,6 +81,18 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	q.tasks = ceilDiv(pixels, block) * g.groups * int(a.splits)
 	q.bytes = g.groups * ceilDiv(g.og, 16) * 16 * (4 + 2*k)
 	return q
+}
+
+// evenParts returns how many parts to make of so many panels, at least as many as wanted: the
+// next number for which all have equally many, unless that is more than twice as many, because
+// every part copies the rows of x again.
+func evenParts(panels, wanted int) int {
+	for parts := wanted; parts <= min(2*wanted, panels); parts++ {
+		if panels%parts == 0 {
+			return parts
+		}
+	}
+	return wanted
 }
 
 // depthwise cuts a depthwise convolution into tasks of some rows, of an even number

@@ -18,16 +18,16 @@ const plantedEnv = "POTSTILL_TEST_PLANTED"
 const ordersEnv = "POTSTILL_TEST_ORDER"
 
 // A plant is a bug: an edit of a kernel's source that the suite must find, by a
-// failing case of the operator. Behind the operator and a slash may be a pattern
-// of the cases that are run, where very many would pass before one fails.
+// failing case. The cases that are run are "operator", which are all of it, or
+// "operator/pattern", where many others would pass before the one that fails.
 type plant struct {
-	name, source, op string
-	old, new         string
+	name, source, cases string
+	old, new            string
 }
 
-// cases returns the operator and the pattern of its cases, for go test's -run.
-func (p plant) cases() (op, pattern string) {
-	op, some, _ := strings.Cut(p.op, "/")
+// run returns the operator, and the pattern of the cases for go test's -run.
+func (p plant) run() (op, pattern string) {
+	op, some, _ := strings.Cut(p.cases, "/")
 	return op, "^" + op + "$/" + some
 }
 
@@ -71,7 +71,7 @@ func TestPlanted(t *testing.T) {
 			} else if _, err := p.planted(text); err != nil {
 				t.Fatal(err)
 			}
-			op, pattern := p.cases()
+			op, pattern := p.run()
 			failed := regexp.MustCompile(`(?m)^ +--- FAIL: TestPlanted/child/` + op + `/`)
 			for _, order := range orders {
 				out, err := child(t, p.name, pattern, order)

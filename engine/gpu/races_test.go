@@ -109,7 +109,7 @@ func TestRaces(t *testing.T) {
 			} else if _, err := p.planted(text); err != nil {
 				t.Fatal(err)
 			}
-			out, err := child(t, p.name, "^"+p.op+"$")
+			out, err := child(t, p.name, "^"+p.cases+"$")
 			if err == nil || !strings.Contains(string(out), "race: it ") {
 				t.Errorf("it is not found (%v)\n%s", err, last(out))
 			}

@@ -94,7 +94,8 @@ INLINE void qcopy(qelem *to, const uint8_t *from, int64_t n) {
 #endif
 }
 
-// Sets n elements to the same.
+// Sets n elements to the same. It is given the value: what is stored might, for all that C
+// knows, be a part of the arguments, which were then read anew for each element.
 INLINE void qfill(qelem *to, int64_t n, qelem value) {
   for (int64_t i = 0; i < n; i++) to[i] = value;
 }
@@ -125,7 +126,8 @@ INLINE int64_t qcolumns(const qconv_args *a) { return (a->ow - 1) * a->sw + a->k
 
 // Row h of a picture with its padding, as many columns.
 INLINE void qpadded(const qconv_args *a, qelem *to, const uint8_t *x, int64_t h) {
-  const int64_t columns = qcolumns(a), n = h < 0 || h >= a->h ? 0 : min64(a->w_, columns - a->left) * a->c;
+  const int64_t columns = qcolumns(a), read = h < 0 || h >= a->h ? 0 : min64(a->w_, columns - a->left);
+  const int64_t n = read > 0 ? read * a->c : 0;
   const int64_t before = n > 0 ? a->left * a->c : 0;
   qfill(to, before, (qelem)a->xzero);
   if (n > 0) qcopy(to + before, x + h * a->w_ * a->c, n);

@@ -19,6 +19,8 @@ INLINE vcodes larger_codes(vcodes a, vcodes b) {
   return (vcodes)_mm512_max_epu8((__m512i)a, (__m512i)b);
 #elif defined(PS_MASK_AVX2)
   return (vcodes)_mm256_max_epu8((__m256i)a, (__m256i)b);
+#elif VL == 4
+  return (vcodes)larger_16((v16)a, (v16)b);
 #else
   const vcodes m = (vcodes)(a > b);
   return (m & a) | (~m & b);
