@@ -69,7 +69,7 @@ func qconvCases() (cases []testCase) {
 		{1, 12, 9, 17, 3, 3, 17, engine.Conv2D{Pad: engine.Around(2), Dilation: engine.Both(2), Groups: 17}},
 		{1, 26, 24, 2, 23, 23, 2, engine.Conv2D{Pad: engine.Around(1), Groups: 2}},
 		{1, 20, 21, 16, 1, 1, 640, engine.Conv2D{}},
-		{1, 4, 1, 8, 3, 3, 10, engine.Conv2D{Pad: engine.Pads{1, 1, 5, 0}, Stride: pair(1, 8)}}, // which reads no column of x
+		{1, 4, 1, 8, 3, 3, 10, engine.Conv2D{Pad: engine.Pads{1, 5, 1, 0}, Stride: pair(1, 8)}}, // which reads no column of x
 		{1, 6, 5, 8, 3, 3, 448, engine.Conv2D{Pad: engine.Around(1)}},
 	} {
 		op := engine.QConv2D{Conv2D: s.op, X: codesOf(i), Y: codesOf(i + 1)}

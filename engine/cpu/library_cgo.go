@@ -18,25 +18,28 @@ const compiled = true
 // Variants returns the instruction sets that this build has and this machine
 // can run, the best first.
 func Variants() []string {
-	var v []string
 	level := kernels.Level()
-	wide, narrow := kernels.VNNI()
+	wide, narrow := kernels.Dots()
+	if runtime.GOARCH == "arm64" {
+		if narrow {
+			return []string{neonDot.name, "neon"}
+		}
+		return []string{"neon"}
+	}
+	var v []string
 	for _, s := range instructionSets {
-		if s.level <= level && (!s.vnni || wide && s.level > 1 || narrow && s.level == 1) {
+		if s.level <= level && (!s.dot || wide && s.level > 1 || narrow && s.level == 1) {
 			v = append(v, s.name)
 		}
-	}
-	if runtime.GOARCH == "arm64" {
-		return append(v, "neon")
 	}
 	return append(v, "generic")
 }
 
-// An instructionSet is one of x86-64, with its number in C.
+// An instructionSet is what a variant stands for, with its number in C.
 type instructionSet struct {
 	name  string
 	level int
-	vnni  bool // products of codes are computed by VNNI
+	dot   bool // products of codes are computed four at a time: see kernels.Dots
 }
 
 // instructionSets are in the order of their speed. Every processor with AVX512_BF16 has
@@ -45,9 +48,15 @@ var instructionSets = []instructionSet{
 	{"avx512bf16fma", 4, true}, {"avx512bf16", 3, true}, {"avx512vnni", 2, true}, {"avx512", 2, false}, {"avx2vnni", 1, true}, {"avx2", 1, false},
 }
 
-// setOf returns the instruction set of a variant; that of another processor's has
-// level 0.
+// neonDot is that of arm64 with FEAT_DotProd; without it, it has level 0 and nothing else.
+var neonDot = instructionSet{name: "neondot", dot: true}
+
+// setOf returns the instruction set of a variant; one that has nothing beyond what every
+// processor of its kind has, as neon and generic, has level 0.
 func setOf(variant string) instructionSet {
+	if variant == neonDot.name {
+		return neonDot
+	}
 	for _, s := range instructionSets {
 		if s.name == variant {
 			return s
@@ -70,7 +79,7 @@ func openLibrary(variant string, threads int) (*library, error) {
 		}
 	}
 	set := setOf(variant)
-	pool := kernels.NewPool(threads, set.level, set.vnni)
+	pool := kernels.NewPool(threads, set.level, set.dot)
 	if pool == nil {
 		return nil, errors.New("the system refuses another thread")
 	}

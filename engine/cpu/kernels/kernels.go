@@ -16,9 +16,10 @@ import "unsafe"
 // bfloat16 are computed by multiply-adds of float32.
 func Level() int { return int(C.ps_level()) }
 
-// VNNI returns which forms of VNNI the processor has: that of AVX-512, and that of AVX2.
-func VNNI() (wide, narrow bool) {
-	v := int(C.ps_vnni())
+// Dots returns which instructions the processor has that sum four products of bytes: on
+// x86-64 VNNI of AVX-512 (wide) and of AVX2 (narrow), on arm64 FEAT_DotProd (narrow).
+func Dots() (wide, narrow bool) {
+	v := int(C.ps_dots())
 	return v&2 != 0, v&1 != 0
 }
 
@@ -35,12 +36,12 @@ func Names() []string {
 type Pool struct{ pool *C.ps_pool }
 
 // NewPool returns a pool of so many threads, the caller of Run among them, with the
-// kernels of a level, those of level 0 where this build has no such level. With vnni,
-// products of codes are computed by the level's form of VNNI, which the machine must
+// kernels of a level, those of level 0 where this build has no such level. With dot,
+// products of codes are computed by the level's form of [Dots], which the machine must
 // have. It returns nil if the system refuses a thread.
-func NewPool(threads, level int, vnni bool) *Pool {
+func NewPool(threads, level int, dot bool) *Pool {
 	with := C.int(0)
-	if vnni {
+	if dot {
 		with = 1
 	}
 	p := C.ps_pool_new(C.int(threads), C.int(level), with)

@@ -40,8 +40,8 @@ typedef void (*ps_kernel)(const void *args, int64_t task);
   X(quantize) X(dequantize) X(lookup) X(qadd) X(qmul) X(qconcat) X(qflatten)   \
   X(qmaxpool) X(qavgpool) X(qpack) X(qconv) X(qdepthwise_pack) X(qdepthwise)
 
-// The kernels that are there with VNNI, too.
-#define PS_VNNI_KERNELS(X) X(qpack) X(qconv) X(qdepthwise_pack) X(qdepthwise)
+// The kernels that are there for instruction sets with products of four bytes, too.
+#define PS_DOT_KERNELS(X) X(qpack) X(qconv) X(qdepthwise_pack) X(qdepthwise)
 
 // The kernels that are there for activations in bfloat16 too, under the number
 // behind the last of PS_KERNELS that they have in it.
@@ -74,7 +74,7 @@ float *ps_scratch(void);
 // The kernels of each instruction set, for activations in float32 and in bfloat16.
 // The latter have those of PS_STORED alone.
 extern const ps_kernel ps_generic[], ps_avx2[], ps_avx512[];
-extern const ps_kernel ps_vnni256[], ps_vnni512[]; // of PS_VNNI_KERNELS
+extern const ps_kernel ps_dot128[], ps_dot256[], ps_dot512[]; // of PS_DOT_KERNELS
 extern const ps_kernel ps_generic_bf16[], ps_avx2_bf16[], ps_avx512_bf16[], ps_avx512bf16_bf16[];
 extern const ps_kernel ps_avx512bf16fma_bf16[]; // of pack, igemm and wgrad
 

@@ -22,6 +22,10 @@
 #include <time.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 
 #if defined(__x86_64__)
@@ -135,7 +139,19 @@ static const ps_kernel *kernels_of(int level, int bf16) {
   return bf16 ? ps_generic_bf16 : ps_generic;
 }
 
-ps_pool *ps_pool_new(int n, int level, int with_vnni) {
+// The kernels of products of four bytes of a level.
+static const ps_kernel *dot_kernels(int level) {
+#if defined(__x86_64__)
+  return level >= 2 ? ps_dot512 : ps_dot256;
+#elif defined(__aarch64__)
+  (void)level;
+  return ps_dot128;
+#else
+  return kernels_of(level, 0); // of which there are none: ps_dots has said so
+#endif
+}
+
+ps_pool *ps_pool_new(int n, int level, int dot) {
   ps_pool *p = calloc(1, sizeof *p);
   if (!p) return NULL;
   for (int i = 0; i < PS_KERNEL_COUNT; i++) {
@@ -146,12 +162,8 @@ ps_pool *ps_pool_new(int n, int level, int with_vnni) {
   static const int products[] = {ps_k_pack, ps_k_igemm, ps_k_wgrad}; // which agree on how weights are packed
   for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512bf16fma_bf16[products[i]];
 #endif
-#if defined(__x86_64__)
-  static const int vnni[] = {PS_VNNI_KERNELS(PS_NUMBER)};
-  for (unsigned i = 0; with_vnni && i < sizeof vnni / sizeof *vnni; i++) p->table[vnni[i]] = (level >= 2 ? ps_vnni512 : ps_vnni256)[i];
-#else
-  (void)with_vnni;
-#endif
+  static const int dots[] = {PS_DOT_KERNELS(PS_NUMBER)};
+  for (unsigned i = 0; dot && i < sizeof dots / sizeof *dots; i++) p->table[dots[i]] = dot_kernels(level)[i];
   atomic_store(&p->ticket, IDLE_TICKET);
   p->spins = measure_spins();
   pthread_mutex_init(&p->lock, NULL);
@@ -258,10 +270,16 @@ static int ps_avxvnni(void) {
 }
 #endif
 
-int ps_vnni(void) {
+int ps_dots(void) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   return (__builtin_cpu_supports("avx512vnni") ? 2 : 0) + (ps_avxvnni() ? 1 : 0);
+#elif defined(__aarch64__) && defined(__linux__)
+  return getauxval(AT_HWCAP) >> 20 & 1; // HWCAP_ASIMDDP, for which older headers have no name
+#elif defined(__aarch64__) && defined(__APPLE__)
+  int has = 0;
+  size_t bytes = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &bytes, NULL, 0) == 0 && has;
 #else
   return 0;
 #endif

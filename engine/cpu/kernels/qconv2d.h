@@ -6,13 +6,14 @@
 // taps one behind the other, of a group's channels each, gathered pixel by pixel.
 //
 // Weights are packed by vectors of outputs: for each step of QSTEP elements of a row
-// those of all VL outputs. On processors with VNNI a step is four products of uint8
-// and int8, summed in int32 without saturation, else two of int16 (vpmaddwd on
-// x86-64), which are exact as well: two products of codes fit into int32, not into
-// int16. In front of the weights are the biases less X.Zero·Σw, so that rows may hold
-// codes as they are.
+// those of all VL outputs. On processors with VNNI (x86-64) or FEAT_DotProd (arm64) a
+// step is four products of bytes, summed in int32 without saturation, else two of int16
+// (vpmaddwd on x86-64), which are exact as well: two products of codes fit into int32,
+// not into int16. In front of the weights are the biases less X.Zero·Σw, so that rows may
+// hold codes as they are; on arm64, which multiplies signed bytes, less (X.Zero-128)·Σw
+// for codes less 128.
 
-#if defined(PS_VNNI)
+#if defined(PS_DOT)
 typedef uint8_t qelem;
 enum { QSTEP = 4 };
 #else
@@ -22,9 +23,11 @@ enum { QSTEP = 2 };
 
 // acc + the step's products: x has the step of one row in each lane.
 INLINE vi qdot(vi acc, vi x, vi w) {
-#if defined(PS_VNNI) && VL == 16
+#if defined(PS_DOT) && VL == 16
   return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)x, (__m512i)w);
-#elif defined(PS_VNNI)
+#elif defined(PS_DOT) && defined(__aarch64__) // which has signed by signed bytes
+  return (vi)vdotq_s32((int32x4_t)acc, (int8x16_t)(x ^ splat_int((int32_t)0x80808080u)), (int8x16_t)w);
+#elif defined(PS_DOT)
   return (vi)_mm256_dpbusd_avx_epi32((__m256i)acc, (__m256i)x, (__m256i)w);
 #elif defined(PS_MASK_AVX512)
   return acc + (vi)_mm512_madd_epi16((__m512i)x, (__m512i)w);
@@ -39,6 +42,15 @@ INLINE vi qdot(vi acc, vi x, vi w) {
 
 typedef int32_t int_unaligned __attribute__((aligned(1), may_alias));
 typedef int32_t vi_unaligned __attribute__((vector_size(VL * 4), aligned(4), may_alias));
+
+// What stands for the number 0 among the bytes that are multiplied.
+INLINE int32_t qzero(const qconv_args *a) {
+#if defined(PS_DOT) && defined(__aarch64__)
+  return (int32_t)a->xzero - 128;
+#else
+  return (int32_t)a->xzero;
+#endif
+}
 
 // The steps of a line, and of all lines. What a line's last step reads behind it has
 // weights of zero.
@@ -69,14 +81,14 @@ static void qpack(const void *args, int64_t g) {
         }
     for (int64_t l = 0; l < VL; l++) {
       const int64_t o = v * VL + l;
-      bias[l] = o < a->og ? a->bias[g * a->og + o] - (int32_t)a->xzero * sum[l] : 0;
+      bias[l] = o < a->og ? a->bias[g * a->og + o] - qzero(a) * sum[l] : 0;
     }
   }
 }
 
 // n codes as elements of a row.
 INLINE void qcopy(qelem *to, const uint8_t *from, int64_t n) {
-#if defined(PS_VNNI) // in pieces of one size, the last two of which may overlap
+#if defined(PS_DOT) // in pieces of one size, the last two of which may overlap
   if (n >= 16) {
     for (int64_t i = 0; i + 16 <= n; i += 16) memcpy(to + i, from + i, 16);
     memcpy(to + n - 16, from + n - 16, 16);
@@ -246,7 +258,7 @@ static void qconv(const void *args, int64_t task) {
     qelem *scratch = (qelem *)ps_scratch();
     qpixel at = {p0 / (a->oh * a->ow), p0 / a->ow % a->oh, p0 % a->ow};
     for (int64_t p = p0; p < p1; p++) {
-#if defined(PS_VNNI)
+#if defined(PS_DOT)
       if (a->way == PS_QCONV_DIRECT) {
         t.rows[p - p0] = a->x + ((at.image * a->h + at.i * a->sh) * a->w_ + at.j * a->sw) * a->c + t.group * a->cg;
       } else

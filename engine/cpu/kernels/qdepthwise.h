@@ -1,7 +1,7 @@
 // Depthwise convolutions of codes, in exact integers. The taps of a channel are taken
 // four at a time: the codes of four rows of a column of x, byte beside byte in the lane
-// of their channel, times four weights that lie alike. Where there is VNNI that is one
-// instruction; else even and odd bytes are widened to two pairs of int16.
+// of their channel, times four weights that lie alike. Where there is an instruction for
+// that it is used; else even and odd bytes are widened to two pairs of int16.
 //
 // Weights are packed by vectors of channels, the last of which begins so early that it
 // is full: what it computes twice is the same. In front of each stand its biases less
@@ -23,7 +23,7 @@ INLINE vi qquad_dot(vi acc, qquad x, qquad w) {
 typedef uint32_t vu __attribute__((vector_size(VL * 4)));
 
 INLINE qquad qquad_of(vi bytes) {
-#if defined(PS_VNNI)
+#if defined(PS_DOT)
   return (qquad){{bytes}};
 #else
   const vi mask = splat_int(0x00ff00ff);
@@ -33,7 +33,7 @@ INLINE qquad qquad_of(vi bytes) {
 
 // The weights w one row further down, behind those of the four rows above.
 INLINE qquad qquad_down(qquad w, qquad above) {
-#if defined(PS_VNNI)
+#if defined(PS_DOT)
   return (qquad){{w.part[0] << 8 | (vi)((vu)above.part[0] >> 24)}};
 #else
   return (qquad){{w.part[1] << 16 | (vi)((vu)above.part[1] >> 16), w.part[0]}};
@@ -99,7 +99,7 @@ static void qdepthwise_pack(const void *args, int64_t v) {
       const int8_t weight = a->w[t * a->c + c + l];
       const int64_t row = t / a->kw % 4, part = row % QPARTS, four = t % a->kw * fours + t / a->kw / 4;
       w[((four * QPARTS + part) * VL + l) * QSTEP + row / QPARTS] = weight;
-      bias[l] -= (int32_t)a->xzero * weight;
+      bias[l] -= qzero(a) * weight;
     }
   }
 }

@@ -5,7 +5,7 @@ PS_TARGET_BEGIN("avxvnni,avx2,fma")
 #include <immintrin.h>
 #define VL 8
 #define PS_MASK_AVX2
-#define PS_TABLE ps_vnni256
-#include "vnni.h"
+#define PS_TABLE ps_dot256
+#include "dot.h"
 PS_TARGET_END
 #endif

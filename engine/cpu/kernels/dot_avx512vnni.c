@@ -5,7 +5,7 @@ PS_TARGET_BEGIN("avx512f,avx512dq,avx512bw,avx512vl,avx512vnni,avx2,fma")
 #include <immintrin.h>
 #define VL 16
 #define PS_MASK_AVX512
-#define PS_TABLE ps_vnni512
-#include "vnni.h"
+#define PS_TABLE ps_dot512
+#include "dot.h"
 PS_TARGET_END
 #endif
