@@ -50,13 +50,13 @@ once() {
   fi
   local p
   for p in testing validation; do
-    if "$potstill" eval --model "$dir/last.safetensors" --data "$data" --split $p --json >"$dir/$p.part"; then
+    if "$potstill" eval --model "$dir/last.safetensors" --data "$data" --split $p --json >"$dir/$p.part" 2>"$dir/$p.err"; then
       mv "$dir/$p.part" "$dir/$p.json"
-    elif [[ $p == testing ]]; then
-      rm "$dir/$p.part"
-    else
+    elif [[ $p != testing ]] || ! grep -q "there are no testing images" "$dir/$p.err"; then
+      cat "$dir/$p.err" >&2
       return 1
     fi
+    rm -f "$dir/$p.part" "$dir/$p.err"
   done
 }
 

@@ -12,16 +12,15 @@ import statistics
 import sys
 
 runs = collections.defaultdict(dict)
-for path in sorted(glob.glob(os.path.join(sys.argv[1], "*", "validation.json"))):
-    name, _, seed = os.path.basename(os.path.dirname(path)).rpartition("-")
-    runs[name][seed] = {}
+for folder in sorted(glob.glob(os.path.join(sys.argv[1], "*-*"))):
+    name, _, seed = os.path.basename(folder).rpartition("-")
     for part in ("validation", "testing"):
-        path = os.path.join(os.path.dirname(path), part + ".json")
+        path = os.path.join(folder, part + ".json")
         if os.path.exists(path):
             with open(path) as f:
-                runs[name][seed][part] = 100 * json.load(f)["top1"]
+                runs[name].setdefault(seed, {})[part] = 100 * json.load(f)["top1"]
 # Differences are those of the testing part, where there is one.
-judged = "testing" if all("testing" in figures for by in runs.values() for figures in by.values()) else "validation"
+judged = "testing" if any("testing" in figures for by in runs.values() for figures in by.values()) else "validation"
 
 
 def spread(a):
@@ -32,6 +31,6 @@ print(f"{'method':<10} {'seeds':>5}  {'validation %':>15}  {'testing %':>15}  {j
 for name, by in sorted(runs.items()):
     cells = [spread([f[part] for f in by.values() if part in f]) for part in ("validation", "testing")]
     for base in ("scratch", "kd"):
-        both = [by[s][judged] - runs[base][s][judged] for s in by if s in runs[base]] if base in runs and base != name else []
+        both = [by[s][judged] - runs[base][s][judged] for s in by if judged in by[s] and judged in runs[base].get(s, {})] if base in runs and base != name else []
         cells.append(spread(both))
     print(f"{name:<10} {len(by):>5}  {cells[0]:>15}  {cells[1]:>15}  {cells[2]:>23}  {cells[3]:>14}")
