@@ -16,7 +16,7 @@
 #              give another folder with other settings
 #
 # Settings are those of the losses' authors, but for dkd and dist, whose weights were chosen on other images
-# (docs/distillation.md), and for the warmup, which they have in none of so few epochs. Nothing is chosen here, so that
+# (docs/distillation.md), and for the warmups, which are shorter here, as the runs are. Nothing is chosen here, so that
 # validation is a fair measure where there is no testing part.
 set -euo pipefail
 case " $* " in

@@ -20,19 +20,17 @@ const compiled = true
 func Variants() []string {
 	level := kernels.Level()
 	wide, narrow := kernels.Dots()
+	narrowLevel, least := 1, "generic" // of the narrow dots; what every processor has
 	if runtime.GOARCH == "arm64" {
-		if narrow {
-			return []string{neonDot.name, "neon"}
-		}
-		return []string{"neon"}
+		narrowLevel, least = 0, "neon"
 	}
 	var v []string
 	for _, s := range instructionSets {
-		if s.level <= level && (!s.dot || wide && s.level > 1 || narrow && s.level == 1) {
+		if s.level <= level && (!s.dot || wide && s.level > 1 || narrow && s.level == narrowLevel) {
 			v = append(v, s.name)
 		}
 	}
-	return append(v, "generic")
+	return append(v, least)
 }
 
 // An instructionSet is what a variant stands for, with its number in C.
@@ -43,20 +41,15 @@ type instructionSet struct {
 }
 
 // instructionSets are in the order of their speed. Every processor with AVX512_BF16 has
-// AVX512_VNNI as well.
+// AVX512_VNNI as well. The last is that of arm64 with FEAT_DotProd.
 var instructionSets = []instructionSet{
 	{"avx512bf16fma", 4, true}, {"avx512bf16", 3, true}, {"avx512vnni", 2, true}, {"avx512", 2, false}, {"avx2vnni", 1, true}, {"avx2", 1, false},
+	{"neondot", 0, true},
 }
-
-// neonDot is that of arm64 with FEAT_DotProd; without it, it has level 0 and nothing else.
-var neonDot = instructionSet{name: "neondot", dot: true}
 
 // setOf returns the instruction set of a variant; one that has nothing beyond what every
 // processor of its kind has, as neon and generic, has level 0.
 func setOf(variant string) instructionSet {
-	if variant == neonDot.name {
-		return neonDot
-	}
 	for _, s := range instructionSets {
 		if s.name == variant {
 			return s
