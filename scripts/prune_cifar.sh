@@ -1,18 +1,23 @@
 #!/usr/bin/env bash
 # What is lost when MLPerf Tiny's ResNet-8 is cut to half its multiply-adds, on CIFAR-10.
 #
-#   scripts/prune_cifar.sh DATA TEACHER [main|criteria|table]
+#   scripts/prune_cifar.sh DATA TEACHER [dense|main|criteria|table]
 #
 #   DATA     CIFAR-10 with training, validation and testing parts, a folder or an archive
 #   TEACHER  a model that teaches all of them, such as MLPerf Tiny's larger ResNet-8 (ic02.onnx)
 #
+#   dense     SEEDS nets trained for 40 epochs, which main and criteria begin with
 #   main      SEEDS nets trained for 40 epochs; each cut to half by channels and by low rank, and tuned for 15 epochs with the
 #             same teacher, beside the whole net tuned for the same 15 epochs
-#   criteria  one dense net, cut to half by every criterion, tuned for 10 epochs on 10,000 images, with SEEDS seeds of the tuning
+#   criteria  one dense net, cut to half by CRITERIA, compared within layers and across the net (RANKS), tuned for 10 epochs on
+#             10,000 images, with SEEDS seeds of the tuning
 #   table     what has been done so far; validation is for choosing, testing for reporting
 #
 #   SEEDS                "1 2 3"
+#   PRECISION            the teacher's: float32, bfloat16, or int8 where TEACHER is in integers (quantize --scheme int8)
 #   CRITERION, RANK      of main: bn-scale, global
+#   KINDS                of main: "pruned lowrank dense-tuned"
+#   CRITERIA, RANKS      of criteria: "l1 l2 bn-scale fpgm lamp taylor hessian activation random", "local global"
 #   OUT                  out/prune-cifar; what is there already is not done again, and a run that was stopped is resumed
 set -euo pipefail
 case " $* " in
@@ -23,13 +28,14 @@ case " $* " in
 esac
 data=$(realpath "$1") teacher=$(realpath "$2") part=${3:-main}
 out=$(realpath -m "${OUT:-$(dirname "$0")/../out/prune-cifar}")
-seeds=${SEEDS:-1 2 3} criterion=${CRITERION:-bn-scale} rank=${RANK:-global}
+seeds=${SEEDS:-1 2 3} criterion=${CRITERION:-bn-scale} rank=${RANK:-global} kinds=${KINDS:-pruned lowrank dense-tuned}
+criteria=${CRITERIA:-l1 l2 bn-scale fpgm lamp taylor hessian activation random} ranks=${RANKS:-local global}
 cd "$(dirname "$0")/.."
 potstill=${POTSTILL:-bin/potstill}
 [[ -n ${POTSTILL:-} ]] || go build -o "$potstill" ./cmd/potstill
 mkdir -p "$out"
 
-common=(--teacher "$teacher" --data "$data" --size 32 --T 4 --alpha 0.9 --batch 128 --padding 4 --rotation 0
+common=(--teacher "$teacher" --teacher-precision "${PRECISION:-float32}" --data "$data" --size 32 --T 4 --alpha 0.9 --batch 128 --padding 4 --rotation 0
   --optimizer sgd --momentum 0.9 --nesterov --weight-decay 5e-4 --schedule cosine)
 
 # train NAME FLAG... runs distill into its folder, once, and judges the last weights on both parts.
@@ -56,30 +62,36 @@ tune() {
   train "$name" --init "$file" --lr 0.02 "$@"
 }
 
+# halve SEED FILE COMMAND... leaves half of the multiply-adds of the dense net in FILE.
+halve() { "$potstill" "${@:3}" --model "$out/dense-$1/last.safetensors" --macs 0.5 --out "$2"; }
+
 # whole SEED is the dense net.
 whole() { train "dense-$1" --arch mlperf_resnet8 --epochs 40 --warmup-epochs 1 --lr 0.1 --seed "$1"; }
 
 case $part in
+dense) for s in $seeds; do whole "$s"; done ;;
 main)
   for s in $seeds; do
     whole "$s"
-    dense=$out/dense-$s/last.safetensors
-    [[ -f $out/pruned-$s.safetensors ]] ||
-      "$potstill" prune --model "$dense" --macs 0.5 --criterion "$criterion" --rank "$rank" --out "$out/pruned-$s.safetensors"
-    [[ -f $out/lowrank-$s.safetensors ]] ||
-      "$potstill" factorize --model "$dense" --macs 0.5 --untimed --out "$out/lowrank-$s.safetensors"
-    for kind in pruned lowrank; do
-      tune "$kind-$s" "$out/$kind-$s.safetensors" --epochs 15 --seed "$s"
+    for kind in $kinds; do
+      cut=$out/$kind-$s.safetensors
+      case $kind in
+      pruned) [[ -f $cut ]] || halve "$s" "$cut" prune --criterion "$criterion" --rank "$rank" ;;
+      lowrank) [[ -f $cut ]] || halve "$s" "$cut" factorize --untimed ;;
+      dense-tuned) cut=$out/dense-$s/last.safetensors ;;
+      esac
+      tune "$kind-$s" "$cut" --epochs 15 --seed "$s"
     done
-    tune "dense-tuned-$s" "$dense" --epochs 15 --seed "$s"
   done
   ;;
 criteria)
   whole 1
-  for c in l1 l2 bn-scale fpgm lamp random; do
-    for r in local global; do
+  for c in $criteria; do
+    data_of=()
+    case $c in taylor | hessian | activation) data_of=(--data "$data") ;; esac
+    for r in $ranks; do
       cut=$out/$c-$r.safetensors
-      [[ -f $cut ]] || "$potstill" prune --model "$out/dense-1/last.safetensors" --macs 0.5 --criterion $c --rank $r --out "$cut"
+      [[ -f $cut ]] || halve 1 "$cut" prune --criterion "$c" --rank "$r" "${data_of[@]}"
       for s in $seeds; do
         tune "$c-$r-$s" "$cut" --epochs 10 --limit 10000 --seed "$s"
       done

@@ -41,13 +41,3 @@ func TestCuts(t *testing.T) {
 		})
 	}
 }
-
-// TestEvenParts: panels are shared out evenly, if that does not take many more parts than are
-// wanted.
-func TestEvenParts(t *testing.T) {
-	for _, x := range [][3]int{{1, 1, 1}, {4, 3, 4}, {8, 8, 8}, {6, 4, 6}, {7, 2, 2}, {7, 4, 7}, {16, 3, 4}, {20, 8, 10}} {
-		if got := evenParts(x[0], x[1]); got != x[2] {
-			t.Errorf("%d panels, %d parts wanted: %d and not %d", x[0], x[1], got, x[2])
-		}
-	}
-}

@@ -20,21 +20,17 @@ func init() {
 
 // A qconvolution is a convolution of codes.
 type qconvolution struct {
+	geometry
 	args      qconvArgs
 	run, pack kernelID
-	tasks     int
+	tasks     int // of a depthwise one; of others [qconvolution.shared] says how many
 	packs     int // tasks of pack
 	bytes     int // of the packed weights, at most
 }
 
 const (
-	qblock       = 96      // pixels of a task, at most
-	qblockBytes  = 1 << 20 // of the rows that a task gathers, in int16, unless they are few
-	qtasks       = 8       // at least, where there is enough to do
-	qblockPixels = 6       // that are computed together
-	qpanel       = 64      // outputs that are computed together, at most
-	qwindow      = 512     // taps of a depthwise kernel, at most
-	qrowsBytes   = 3 << 20 // of the rows that a task copies, of the scratch memory of a thread
+	qwindow    = 512     // taps of a depthwise kernel, at most
+	qrowsBytes = 3 << 20 // of the rows that a task copies, of the scratch memory of a thread
 )
 
 // Where a task reads the elements of its pixels: see args.h.
@@ -45,7 +41,7 @@ const (
 )
 
 func newQConv(g geometry, op engine.QConv2D) *qconvolution {
-	q := &qconvolution{args: qconvArgs{n: int64(g.n), h: int64(g.h), wd: int64(g.w), c: int64(g.c), oh: int64(g.oh), ow: int64(g.ow), o: int64(g.o),
+	q := &qconvolution{geometry: g, args: qconvArgs{n: int64(g.n), h: int64(g.h), wd: int64(g.w), c: int64(g.c), oh: int64(g.oh), ow: int64(g.ow), o: int64(g.o),
 		kh: int64(g.kh), kw: int64(g.kw), sh: int64(g.stride[0]), sw: int64(g.stride[1]), top: int64(g.pad[0]), left: int64(g.pad[1]),
 		dilh: int64(g.dil[0]), dilw: int64(g.dil[1]), groups: int64(g.groups), cg: int64(g.cg), og: int64(g.og), k: int64(g.kh * g.kw * g.cg),
 		xzero: int64(op.X.Zero), yzero: int64(op.Y.Zero), lo: int64(op.Y.Lo), hi: int64(op.Y.Hi)}}
@@ -61,39 +57,12 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	if g.kh*g.kw == 1 && g.pad == (engine.Pads{}) && g.cg%4 == 0 {
 		a.way = qdirect
 	}
-	k := g.kh * ceilDiv(g.kw*g.cg, 4) * 4
-	pixels := g.n * g.oh * g.ow
-	// A block's rows stay in the cache while all of the weights go by, once: so blocks
-	// are large, and where they are few, tasks are parts of the outputs.
-	blocks := ceilDiv(pixels, max(min(qblockBytes/(2*k), qblock)/qblockPixels*qblockPixels, qblockPixels))
-	if few := ceilDiv(g.og, qpanel); blocks*g.groups < qtasks && k*g.og < 1<<18 {
-		blocks = max(blocks, min(ceilDiv(qtasks, g.groups*few), ceilDiv(pixels, qblockPixels))) // the weights are small
-	}
-	block := ceilDiv(ceilDiv(pixels, blocks), qblockPixels) * qblockPixels
-	blocks = ceilDiv(pixels, block)
-	a.block, a.splits = int64(block), 1
-	if n, panels := blocks*g.groups, ceilDiv(g.og, qpanel); n < qtasks {
-		a.splits = int64(evenParts(panels, min(ceilDiv(qtasks, n), panels)))
-	}
-	if g.kh*g.kw > 1 && g.groups == 1 && g.dil[1] == 1 && copiedRows(g, block) <= qrowsBytes {
-		a.way = qrows
-	}
-	q.tasks = ceilDiv(pixels, block) * g.groups * int(a.splits)
-	q.bytes = g.groups * ceilDiv(g.og, 16) * 16 * (4 + 2*k)
+	q.bytes = g.groups * ceilDiv(g.og, 16) * 16 * (4 + 2*q.terms())
 	return q
 }
 
-// evenParts returns how many parts to make of so many panels, at least as many as wanted: the
-// next number for which all have equally many, unless that is more than twice as many, because
-// every part copies the rows of x again.
-func evenParts(panels, wanted int) int {
-	for parts := wanted; parts <= min(2*wanted, panels); parts++ {
-		if panels%parts == 0 {
-			return parts
-		}
-	}
-	return wanted
-}
+// terms returns how many products an output sums, those of zeros at the ends of lines among them.
+func (c *qconvolution) terms() int { return c.kh * ceilDiv(c.kw*c.cg, 4) * 4 }
 
 // depthwise cuts a depthwise convolution into tasks of some rows, of an even number
 // where two are computed together.
@@ -108,15 +77,6 @@ func (c *qconvolution) depthwise(g geometry) {
 	c.bytes = 4 * ceilDiv(g.c, 16) * 16 * (1 + 2*g.kw*ceilDiv(g.kh, 4))
 }
 
-// copiedRows returns the bytes, at most, of the rows of x that a block of pixels reads,
-// with their padding, in int16.
-func copiedRows(g geometry, block int) int {
-	rows := min((block-1)/g.ow+2, block) // of y
-	images := min((block-1)/(g.oh*g.ow)+2, block)
-	columns := (g.ow-1)*g.stride[1] + g.kw
-	return (rows*g.stride[0] + images*((g.kh-1)*g.dil[0]+1)) * columns * g.c * 2
-}
-
 // pushPack enqueues the packing of weights and biases.
 func (c *qconvolution) pushPack(q *queue, in []engine.Tensor, packed unsafe.Pointer) {
 	if compiled {
@@ -129,7 +89,16 @@ func (c *qconvolution) pushPack(q *queue, in []engine.Tensor, packed unsafe.Poin
 func (c *qconvolution) push(q *queue, in, out []engine.Tensor, packed unsafe.Pointer) {
 	a := c.args
 	a.x, a.w, a.bias, a.m, a.y, a.packed = at(in[0]), at(in[1]), at(in[2]), at(in[3]), at(out[0]), packed
-	push(q, c.run, c.tasks, a)
+	tasks := c.tasks
+	if tasks == 0 {
+		share := c.shared(q.threads)
+		a.block, a.splits = int64(share.block), int64(share.splits)
+		if c.copies(share.block) {
+			a.way = qrows
+		}
+		tasks = share.tasks(c)
+	}
+	push(q, c.run, tasks, a)
 }
 
 func (c *qconvolution) kernel() *kernel {
