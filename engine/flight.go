@@ -141,9 +141,13 @@ func (f *flights) begin(p *Program) error {
 			return fmt.Errorf("%s: inputs: %w", p.backend.Name(), err)
 		}
 	} else {
-		for i, in := range p.inputs {
-			if err := in.tensor.Write(f.src[i]); err != nil {
-				return fmt.Errorf("input %v: %w", in.value, err)
+		defer p.lending.end()
+		for i := range p.inputs {
+			if p.lending.take(i, f.src[i]) {
+				continue
+			}
+			if err := p.inputs[i].write(f.src[i]); err != nil {
+				return err
 			}
 		}
 	}

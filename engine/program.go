@@ -26,6 +26,7 @@ type Program struct {
 	inputs  []port // in the order of their first use
 	outputs []port // as asked for
 	flights flights
+	lending lending
 	writes  []*slot // variables that a run overwrites
 	fixed   []*slot // variables that it reads only, and of which something may be prepared
 	seen    []int   // their versions when prepareAll ran
@@ -124,9 +125,10 @@ func (p *Program) open(plan *plan, l *layout, a aliases) (err error) {
 	if !ok {
 		return nil
 	}
+	p.lending.open(p, plan, a)
 	p.preparing, err = r.Record(p.prepareAll)
 	if err == nil {
-		p.recording, err = r.Record(func() error { return enqueue(p.steps) })
+		p.recording, err = r.Record(p.rest)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: recording the plan: %w", p.backend.Name(), err)
@@ -213,6 +215,9 @@ func enqueue(steps []bound) error {
 	return nil
 }
 
+// rest enqueues the steps behind the one that is enqueued anew for each run, if there is one.
+func (p *Program) rest() error { return enqueue(p.steps[len(p.lending.first):]) }
+
 // prepareAll enqueues the hoisted steps, and what kernels prepare from values
 // that do not change.
 func (p *Program) prepareAll() error {
@@ -235,12 +240,14 @@ type Bindings map[*Value][]byte
 
 // Run uploads the inputs, runs every step once and waits for the end. It
 // allocates nothing. A canceled context stops it before it starts. Start is the
-// same without the waiting.
+// same without the waiting. The inputs' bytes must not change during the call: a
+// Lender reads large ones where they are.
 func (p *Program) Run(ctx context.Context, in Bindings) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := p.upload(in); err != nil {
+	defer p.lending.end()
+	if err := p.upload(in, true); err != nil {
 		return err
 	}
 	if err := p.launch(); err != nil {
@@ -252,19 +259,32 @@ func (p *Program) Run(ctx context.Context, in Bindings) error {
 	return nil
 }
 
-// upload writes the inputs to their places.
-func (p *Program) upload(in Bindings) error {
+// upload writes the inputs to their places. With lend the first step may read them where they
+// are instead, until the lending ends.
+func (p *Program) upload(in Bindings, lend bool) error {
 	if err := p.flights.leave(p); err != nil {
 		return err
 	}
-	for _, i := range p.inputs {
+	for k := range p.inputs {
+		i := &p.inputs[k]
 		data, err := i.bound(in)
 		if err != nil {
 			return err
 		}
-		if err := i.tensor.Write(data); err != nil {
-			return fmt.Errorf("input %v: %w", i.value, err)
+		if lend && p.lending.take(k, data) {
+			continue
 		}
+		if err := i.write(data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// write copies the input's data to its place.
+func (i *port) write(data []byte) error {
+	if err := i.tensor.Write(data); err != nil {
+		return fmt.Errorf("input %v: %w", i.value, err)
 	}
 	return nil
 }
@@ -300,7 +320,10 @@ func (p *Program) launch() error {
 			p.seen = append(p.seen, t.version)
 		}
 	}
-	if err := p.replay(p.recording, func() error { return enqueue(p.steps) }); err != nil {
+	if err := enqueue(p.lending.first); err != nil {
+		return err
+	}
+	if err := p.replay(p.recording, p.rest); err != nil {
 		return err
 	}
 	for _, t := range p.writes {

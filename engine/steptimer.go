@@ -80,7 +80,7 @@ func (t *StepTimer) Steps(ctx context.Context, in Bindings, seconds [][]float64)
 
 // upload takes the inputs, whose way is not timed.
 func (t *StepTimer) upload(in Bindings) error {
-	err := t.p.upload(in)
+	err := t.p.upload(in, false)
 	if err == nil {
 		err = t.p.backend.Sync()
 	}

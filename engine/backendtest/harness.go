@@ -213,6 +213,9 @@ func (c testCase) faults(b engine.Backend) []string {
 		faults = append(faults, r.trespasses(prepared)...)
 		faults = append(faults, r.differences("a prepared run", first, prepared)...)
 	}
+	if l, ok := b.(engine.Lender); ok {
+		faults = append(faults, r.lent(l, c.op, first)...)
+	}
 	if rec, ok := b.(engine.Recorder); ok {
 		for _, f := range r.replays(rec, first) {
 			if !slices.Contains(faults, f) {

@@ -41,6 +41,7 @@ var (
 	_ engine.Fuser          = (*Backend)(nil)
 	_ engine.Chainer        = (*Backend)(nil)
 	_ engine.HostBacked     = (*Backend)(nil)
+	_ engine.Lender         = (*Backend)(nil)
 	_ engine.MixedPrecision = (*Backend)(nil)
 )
 
@@ -175,11 +176,17 @@ func (m *buffer) Close() error {
 
 // at returns the address of a tensor; null for the zero Tensor.
 func at(t engine.Tensor) unsafe.Pointer {
-	m, ok := t.Buf.(*buffer)
-	if !ok || m.p == nil {
+	var p unsafe.Pointer
+	switch m := t.Buf.(type) {
+	case *buffer:
+		p = m.p
+	case *loan:
+		p = m.p
+	}
+	if p == nil {
 		return nil
 	}
-	return unsafe.Add(m.p, t.Off)
+	return unsafe.Add(p, t.Off)
 }
 
 // A queue is a command list under construction.
