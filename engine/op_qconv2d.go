@@ -10,20 +10,32 @@ import "fmt"
 // summed over the kernel and the channels of o's group, exactly in int32; what lies
 // outside of x is X.Zero. The multiplier m is scale of x times scale of w over scale
 // of y. With Float the output is float32(acc)·m[o] itself, in float32, and m has no
-// scale of y.
+// scale of y. With Sum the output is QAdd{A: Y, B: Sum.R, Y: Sum.Y} of y and r.
 //
-// Inputs: x [N,H,W,I] uint8, w [KH,KW,I/Groups,O] int8, b [O] int32, m [O] float32.
-// Output: y [N,OH,OW,O], uint8, or float32 with Float.
+// Inputs: x [N,H,W,I] uint8, w [KH,KW,I/Groups,O] int8, b [O] int32, m [O] float32; with Sum
+// r [N,OH,OW,O] uint8. Output: y [N,OH,OW,O], uint8, or float32 with Float.
 type QConv2D struct {
 	Conv2D Conv2D
 	X, Y   Codes
 	Float  bool
+	Sum    QSum
 }
+
+// A QSum says what a convolution of codes adds to its result: codes R, for a sum in codes Y.
+// The zero QSum adds nothing.
+type QSum struct{ R, Y Codes }
+
+// Given reports whether something is added.
+func (s QSum) Given() bool { return s != QSum{} }
 
 // Infer implements Op.
 func (op QConv2D) Infer(in []Spec) ([]Spec, error) {
-	if len(in) != 4 || in[0].DType != Uint8 || in[1].DType != Int8 {
-		return nil, fmt.Errorf("%w: takes x in uint8, w in int8, b and m, got %v", ErrShape, in)
+	tensors := 4
+	if op.Sum.Given() {
+		tensors++
+	}
+	if len(in) != tensors || in[0].DType != Uint8 || in[1].DType != Int8 {
+		return nil, fmt.Errorf("%w: takes x in uint8, w in int8, b, m, and what is added, got %v", ErrShape, in)
 	}
 	if op.Conv2D.Epilogue != (Epilogue{}) {
 		return nil, fmt.Errorf("%w: an epilogue %+v", ErrShape, op.Conv2D.Epilogue)
@@ -32,7 +44,11 @@ func (op QConv2D) Infer(in []Spec) ([]Spec, error) {
 	if err != nil {
 		return nil, err
 	}
-	return op.output(out[0], in)
+	out, err = op.output(out[0], in)
+	if err != nil || !op.Sum.Given() {
+		return out, err
+	}
+	return QAdd{A: op.Y, B: op.Sum.R, Y: op.Sum.Y}.Infer([]Spec{out[0], in[4]})
 }
 
 // output checks what belongs to the channels of y, and gives y its type.

@@ -19,6 +19,7 @@ var patterns = []pattern{
 	fuseConvBatchNorm,
 	fuseConvResidual,
 	fuseConvAct,
+	fuseQConvSum,
 	fuseDistillLossBackward,
 	fuseDistillLoss,
 	fuseAugmentCast,

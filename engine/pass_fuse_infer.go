@@ -57,6 +57,34 @@ func fuseConvResidual(f *fuser, s *step) *fusion {
 	return nil
 }
 
+// fuseQConvSum: QConv2D → QAdd with another tensor becomes a convolution of codes that
+// adds it to its result.
+func fuseQConvSum(f *fuser, s *step) *fusion {
+	add, ok := s.op.(QAdd)
+	if !ok || s.in[0] == s.in[1] {
+		return nil
+	}
+	for k, v := range s.in {
+		conv := f.made[v]
+		if conv == nil || !f.sole(v, s) {
+			continue
+		}
+		c, ok := conv.op.(QConv2D)
+		if !ok || c.Sum.Given() {
+			continue
+		}
+		c.Sum = QSum{R: add.B, Y: add.Y}
+		if k == 1 {
+			c.Sum.R = add.A
+		}
+		in := append(append([]*Value{}, conv.in...), s.in[1-k])
+		if u := f.one(&step{op: c, in: in, out: s.out, scope: conv.scope}, conv, s); u != nil {
+			return u
+		}
+	}
+	return nil
+}
+
 // fuseConvAct: Conv2D → Activation becomes a convolution that takes the
 // activation in its epilogue.
 func fuseConvAct(f *fuser, s *step) *fusion {

@@ -80,6 +80,28 @@ func qconvCases() (cases []testCase) {
 			cases = append(cases, testCase{label: fmt.Sprintf("%v_%v_%+v_float=%v", in[0].Spec, in[1].Spec, s.op, op.Float), op: op, in: in})
 		}
 	}
+	for i, s := range []struct {
+		n, h, w, c, kh, o int
+		op                engine.Conv2D
+	}{
+		{1, 5, 7, 8, 1, 64, engine.Conv2D{}},
+		{2, 9, 8, 24, 3, 64, engine.Conv2D{Pad: engine.Around(1)}},
+		{1, 6, 5, 7, 3, 33, engine.Conv2D{Pad: engine.Around(1), Stride: engine.Both(2)}},
+		{3, 3, 3, 4, 1, 1, engine.Conv2D{}},
+		{1, 4, 5, 12, 3, 36, engine.Conv2D{Pad: engine.Around(1), Groups: 3}},
+		{1, 8, 7, 16, 3, 32, engine.Conv2D{Pad: engine.Around(1)}},
+		{1, 7, 6, 16, 3, 16, engine.Conv2D{Pad: engine.Around(1), Groups: 16}},
+	} {
+		op := engine.QConv2D{Conv2D: s.op, X: codesOf(i), Y: codesOf(i + 1), Sum: engine.QSum{R: codesOf(i + 2), Y: codesOf(i + 3)}}
+		groups := max(s.op.Groups, 1)
+		y, err := s.op.Infer([]engine.Spec{engine.F32(s.n, s.h, s.w, s.c), engine.F32(s.kh, s.kh, s.c/groups, s.o)})
+		if err != nil {
+			panic(err)
+		}
+		in := append([]input{codes(s.n, s.h, s.w, s.c), codesInt8(s.kh, s.kh, s.c/groups, s.o)}, qchannels(s.o, s.kh*s.kh*s.c/groups)...)
+		in = append(in, codes(y[0].Shape...))
+		cases = append(cases, testCase{label: fmt.Sprintf("%v_%v_%+v_and_a_sum", in[0].Spec, in[1].Spec, s.op), op: op, in: in, fused: true})
+	}
 	for i, s := range [][3]int{{1, 1, 1}, {1, 512, 10}, {5, 77, 33}, {40, 64, 130}, {1, 3000, 100}} {
 		op := engine.QLinear{X: codesOf(i), Y: codesOf(i + 2), Float: i%2 == 1}
 		in := append([]input{codes(s[0], s[1]), codesInt8(s[1], s[2])}, qchannels(s[2], s[1])...)

@@ -294,6 +294,7 @@ type (
 	}
 	qconvArgs struct {
 		x, w, bias, m, packed, y     ptr
+		sum                          ptr
 		n, h                         int64
 		wd                           int64 `c:"w_"`
 		c, oh, ow, o, kh, kw, sh, sw int64
@@ -301,7 +302,7 @@ type (
 		groups, cg, og, k            int64
 		way, floats                  int64
 		xzero, yzero, lo, hi         int64
-		block, splits                int64
+		block, splits, threads       int64
 	}
 	optimArgs struct {
 		spans                        ptr

@@ -23,6 +23,8 @@ func (b *Backend) Fuses(op engine.Op, in, out []engine.Spec) bool {
 		return fusesPool(op.F, op.Pool) && !op.Kept
 	case engine.FoldBatchNorm:
 		return true
+	case engine.QConv2D:
+		return fusesSum(op, in, out[0])
 	case engine.Conv2D:
 		_, err := newConvolution(op, in, out[0])
 		return err == nil

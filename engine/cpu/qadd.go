@@ -8,9 +8,7 @@ import (
 
 func init() {
 	lowersAlone(func(op engine.QAdd, in, _ []engine.Spec) lowering {
-		return lowerCodes(kQAdd, in[0], codesArgs{
-			xzero: int64(op.A.Zero), bzero: int64(op.B.Zero), m: float64(op.A.Scale / op.Y.Scale), mb: float64(op.B.Scale / op.Y.Scale),
-		}.to(op.Y))
+		return lowerCodes(kQAdd, in[0], qaddArgs(op))
 	})
 	lowersAlone(func(op engine.QMul, in, _ []engine.Spec) lowering {
 		a := codesArgs{xzero: int64(op.A.Zero), bzero: int64(op.B.Zero), m: float64(op.Multiplier()), pixels: int64(op.Each(in[0], in[1]))}.to(op.Y)
@@ -21,6 +19,13 @@ func init() {
 			push(q, kQMul, tasks, a)
 		}
 	})
+}
+
+// qaddArgs are those of a sum but for its tensors.
+func qaddArgs(op engine.QAdd) codesArgs {
+	return codesArgs{
+		xzero: int64(op.A.Zero), bzero: int64(op.B.Zero), m: float64(op.A.Scale / op.Y.Scale), mb: float64(op.B.Scale / op.Y.Scale),
+	}.to(op.Y)
 }
 
 // rows cuts x, rows of channels, into tasks.

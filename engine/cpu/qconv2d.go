@@ -1,6 +1,7 @@
 package cpu
 
 import (
+	"fmt"
 	"unsafe"
 
 	"github.com/potstill/potstill/engine"
@@ -8,8 +9,10 @@ import (
 
 func init() {
 	lowersPrepared(lowerers, func(op engine.QConv2D, in, out []engine.Spec) (*kernel, error) {
-		g := geometryOf(op.Conv2D, in[0], in[1], out[0])
-		return newQConv(g, op).kernel(), nil
+		if op.Sum.Given() && !fusesSum(op, in, out[0]) {
+			return nil, fmt.Errorf("a sum behind this convolution of codes: %w", engine.ErrUnsupported)
+		}
+		return newQConv(geometryOf(op.Conv2D, in[0], in[1], out[0]), op).kernel(), nil
 	})
 	lowersPrepared(lowerers, func(op engine.QLinear, in, _ []engine.Spec) (*kernel, error) {
 		g := geometry{n: in[0].Shape[0], h: 1, w: 1, c: in[0].Shape[1], oh: 1, ow: 1, o: in[1].Shape[1], kh: 1, kw: 1,
@@ -18,10 +21,22 @@ func init() {
 	})
 }
 
+// fusesSum reports whether the kernel adds another tensor to its result: that of depthwise
+// convolutions does not, nor those in plain Go.
+func fusesSum(op engine.QConv2D, in []engine.Spec, out engine.Spec) bool {
+	return compiled && !geometryOf(op.Conv2D, in[0], in[1], out).qdepthwise()
+}
+
+// qdepthwise reports whether the kernel of depthwise convolutions of codes serves.
+func (g geometry) qdepthwise() bool {
+	return g.depthwise() && g.kh*g.kw <= qwindow && g.w*g.c <= qrowsBytes
+}
+
 // A qconvolution is a convolution of codes.
 type qconvolution struct {
 	geometry
 	args      qconvArgs
+	sum       *codesArgs // of what is added to the result, nil if there is nothing
 	run, pack kernelID
 	tasks     int // of a depthwise one; of others [qconvolution.shared] says how many
 	packs     int // tasks of pack
@@ -49,7 +64,10 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	if op.Float {
 		a.floats = 1
 	}
-	if g.depthwise() && g.kh*g.kw <= qwindow && g.w*g.c <= qrowsBytes {
+	if op.Sum.Given() {
+		q.sum = new(qaddArgs(engine.QAdd{A: op.Y, B: op.Sum.R, Y: op.Sum.Y}))
+	}
+	if g.qdepthwise() {
 		q.depthwise(g)
 		return q
 	}
@@ -89,10 +107,15 @@ func (c *qconvolution) pushPack(q *queue, in []engine.Tensor, packed unsafe.Poin
 func (c *qconvolution) push(q *queue, in, out []engine.Tensor, packed unsafe.Pointer) {
 	a := c.args
 	a.x, a.w, a.bias, a.m, a.y, a.packed = at(in[0]), at(in[1]), at(in[2]), at(in[3]), at(out[0]), packed
+	if c.sum != nil {
+		sum := *c.sum
+		sum.b = at(in[4])
+		a.sum = keep(&q.memory, []codesArgs{sum})
+	}
 	tasks := c.tasks
 	if tasks == 0 {
 		share := c.shared(q.threads)
-		a.block, a.splits = int64(share.block), int64(share.splits)
+		a.block, a.splits, a.threads = int64(share.block), int64(share.splits), int64(q.threads)
 		if c.copies(share.block) {
 			a.way = qrows
 		}

@@ -7,7 +7,7 @@ type qsharing struct {
 }
 
 const (
-	qblock      = 96      // pixels of a task, at most
+	qblock      = 192     // pixels of a task, at most
 	qblockBytes = 1 << 20 // of the rows that a task gathers, in int16, unless they are few
 	qtile       = 6       // pixels that are computed together
 	qpanel      = 64      // outputs that are computed together, at most

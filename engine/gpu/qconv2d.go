@@ -1,6 +1,8 @@
 package gpu
 
 import (
+	"fmt"
+
 	"github.com/potstill/potstill/cuda"
 	"github.com/potstill/potstill/engine"
 )
@@ -26,6 +28,9 @@ type (
 
 func (b *Backend) lowerQConv2D(o engine.Op, in, out []engine.Spec) (lowering, error) {
 	op := o.(engine.QConv2D)
+	if op.Sum.Given() {
+		return lowering{}, fmt.Errorf("a sum behind a convolution of codes: %w", engine.ErrUnsupported)
+	}
 	c := op.Conv2D.Complete()
 	i := func(n int) int32 { return int32(n) }
 	x, w, y := in[0].Shape, in[1].Shape, out[0].Shape

@@ -40,6 +40,9 @@ func qconv2D(op engine.QConv2D, in, out []Array) {
 		}
 		out[0].settle(at, acc, m.V[k], op.Y, op.Float)
 	}
+	if op.Sum.Given() {
+		qadd(engine.QAdd{A: op.Y, B: op.Sum.R, Y: op.Sum.Y}, []Array{out[0], in[4]}, out)
+	}
 }
 
 func qlinear(op engine.QLinear, in, out []Array) {

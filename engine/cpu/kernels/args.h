@@ -332,6 +332,7 @@ typedef struct {
   const float *m;
   void *packed; // biases and weights, as qpack leaves them
   void *y;
+  const codes_args *sum; // of y and its b, in place of y; null if there is none
   int64_t n, h, w_, c, oh, ow, o, kh, kw, sh, sw, top, left, dilh, dilw;
   int64_t groups, cg, og; // channels of a group
   int64_t k;              // kh·kw·cg
@@ -339,6 +340,7 @@ typedef struct {
   int64_t floats;         // y is float32
   int64_t xzero, yzero, lo, hi;
   int64_t block, splits; // pixels a task, of qdepthwise rows; parts of the outputs
+  int64_t threads;       // that share the tasks
 } qconv_args;
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "nearest.h"
 #include "quantize.h"
+#include "qadd.h"
 #include "qconv2d.h"
 #include "qdepthwise.h"
 

@@ -1,9 +1,18 @@
 // Sums and products of two tensors of codes: engine.QAdd and QMul have the formulas.
 
-// n codes of x and of b at i, as numbers in steps of y, added.
-INLINE vf qadd_sum(const codes_args *a, int64_t i, int64_t n, vi xzero, vi bzero, vf mx, vf mb) {
-  vf u = as_floats(load_codes((const uint8_t *)a->x + i, n) - xzero) * mx;
-  vf v = as_floats(load_codes((const uint8_t *)a->b + i, n) - bzero) * mb;
+// What makes numbers in steps of a sum of the codes that are added.
+typedef struct {
+  vi xzero, bzero;
+  vf mx, mb;
+} qterms;
+
+INLINE qterms qterms_of(const codes_args *a) {
+  return (qterms){splat_int((int32_t)a->xzero), splat_int((int32_t)a->bzero), splat(a->m), splat(a->mb)};
+}
+
+// The sum of the codes x and of n codes at b.
+INLINE vf qadd_sum(const qterms *t, vi x, const uint8_t *b, int64_t n) {
+  vf u = as_floats(x - t->xzero) * t->mx, v = as_floats(load_codes(b, n) - t->bzero) * t->mb;
   ROUNDED(u);
   ROUNDED(v);
   return u + v;
@@ -12,18 +21,21 @@ INLINE vf qadd_sum(const codes_args *a, int64_t i, int64_t n, vi xzero, vi bzero
 static void qadd(const void *args, int64_t task) {
   const codes_args *a = args;
   TASK_RANGE(lo, hi, task, a->each, a->n);
+  const uint8_t *x = a->x, *b = a->b;
   uint8_t *y = a->y;
   const qcoder coder = CODER(a);
-  const vi xzero = splat_int((int32_t)a->xzero), bzero = splat_int((int32_t)a->bzero);
-  const vf mx = splat(a->m), mb = splat(a->mb);
+  const qterms terms = qterms_of(a);
   int64_t i = lo;
   for (; i + 4 * VL <= hi; i += 4 * VL) {
     vf v[4];
     uint8_t *to[4];
-    for (int k = 0; k < 4; k++) v[k] = qadd_sum(a, i + k * VL, VL, xzero, bzero, mx, mb), to[k] = y + i + k * VL;
+    for (int k = 0; k < 4; k++) {
+      const int64_t at = i + k * VL;
+      v[k] = qadd_sum(&terms, load_codes(x + at, VL), b + at, VL), to[k] = y + at;
+    }
     store_four(to, &coder, v, 1);
   }
-  for (; i < hi; i += VL) store_codes(y + i, hi - i, codes_of(&coder, qadd_sum(a, i, hi - i, xzero, bzero, mx, mb)));
+  for (; i < hi; i += VL) store_codes(y + i, hi - i, codes_of(&coder, qadd_sum(&terms, load_codes(x + i, hi - i), b + i, hi - i)));
 }
 
 // A task: some of the n rows of c codes; `pixels` rows have one row of b.

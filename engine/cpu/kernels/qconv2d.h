@@ -172,7 +172,7 @@ INLINE void qrows(const qconv_args *a, const qelem **rows, int64_t p0, int64_t p
 #else
 #define QVECTORS 2
 #endif
-enum { QBLOCK = 96 }; // pixels of a task, at most
+enum { QBLOCK = 192 }; // pixels of a task, at most
 
 // The pixels of a task: where their lines are, how many steps a line has, the distance
 // of lines, and what is common to all outputs.
@@ -180,42 +180,47 @@ typedef struct {
   const qelem *rows[QBLOCK + QFEW];
   int64_t lines, line, steps, stride;
   int64_t p0, p1, group;
-  qcoder coder;
+  qcoder coder, product; // of what is stored, and of the product where it is added to something
+  qterms terms;
+  const char *next; // the weights that the thread reads after these, null if they are not known
+  int64_t each;     // bytes of them that are fetched in each step of a tile
 } qpixels;
 
-// R pixels times N vectors of outputs from vector v on; the first `keep` pixels are
-// stored. R and N are constants where this is inlined, so acc lives in registers.
-INLINE void qtile(const qconv_args *a, const int R, const int N, const qpixels *t, int64_t pixel, int64_t keep, int64_t v) {
-  vi acc[QFEW][QVECTORS];
-  const qelem *const *rows = t->rows + (pixel - t->p0);
-  const int32_t *bias = qbias_at(a, t->group, v), *w = qweights_at(a, t->group, v);
-  for (int r = 0; r < R; r++)
-    for (int n = 0; n < N; n++) acc[r][n] = *(const vi_unaligned *)(bias + n * VL);
-  for (int64_t u = 0; u < t->lines; u++)
-    for (int64_t s = 0; s < t->line; s++, w += VL) {
-      vi wv[QVECTORS];
-      for (int n = 0; n < N; n++) wv[n] = *(const vi_unaligned *)(w + n * t->steps * VL);
-      for (int r = 0; r < R; r++) {
-        const vi x = splat_int(((const int_unaligned *)(rows[r] + u * t->stride))[s]);
-        for (int n = 0; n < N; n++) acc[r][n] = qdot(acc[r][n], x, wv[n]);
-      }
-    }
-  const int64_t at = t->group * a->og + v * VL, left = a->og - v * VL, each = a->o;
-  const qcoder coder = t->coder;
-  vf m[QVECTORS];
-  for (int n = 0; n < N; n++) m[n] = load_n(a->m + at + n * VL, left - n * VL);
+// The sum of the codes of a product v and of n codes at b.
+INLINE vf qsummed(const qpixels *t, vf v, const uint8_t *b, int64_t n) {
+  return qadd_sum(&t->terms, codes_of(&t->product, v), b, n);
+}
+
+// What becomes of the sums of a tile, R pixels times N vectors of outputs from vector v on;
+// the first `keep` pixels are stored.
+INLINE void qfinish(const qconv_args *a, const int R, const int N, const qpixels *t, vi acc[QFEW][QVECTORS], int64_t pixel, int64_t keep,
+                    int64_t v) {
+  const int64_t at = t->group * a->og + v * VL, left = a->og - v * VL, each = a->o, from = pixel * each + at;
+  vf out[QFEW][QVECTORS];
+  for (int n = 0; n < N; n++) {
+    const vf m = load_n(a->m + at + n * VL, left - n * VL);
+    for (int r = 0; r < R; r++) out[r][n] = as_floats(acc[r][n]) * m;
+  }
   if (a->floats) {
-    float *y = (float *)a->y + pixel * each + at;
+    float *y = (float *)a->y + from;
     for (int r = 0; r < R && r < keep; r++, y += each)
-      for (int n = 0; n < N; n++) store_n(y + n * VL, left - n * VL, as_floats(acc[r][n]) * m[n]);
+      for (int n = 0; n < N; n++) store_n(y + n * VL, left - n * VL, out[r][n]);
     return;
   }
-  uint8_t *y = (uint8_t *)a->y + pixel * each + at;
+  uint8_t *y = (uint8_t *)a->y + from;
+  const uint8_t *b = a->sum ? (const uint8_t *)a->sum->b + from : 0;
+  const qcoder coder = t->coder;
   if (keep < R || left < N * VL) {
-    for (int r = 0; r < R && r < keep; r++, y += each)
-      for (int n = 0; n < N; n++) store_codes(y + n * VL, left - n * VL, codes_of(&coder, as_floats(acc[r][n]) * m[n]));
+    for (int r = 0; r < R && r < keep; r++, y += each, b += b ? each : 0)
+      for (int n = 0; n < N; n++) {
+        const int64_t some = left - n * VL;
+        store_codes(y + n * VL, some, codes_of(&coder, b ? qsummed(t, out[r][n], b + n * VL, some) : out[r][n]));
+      }
     return;
   }
+  if (b)
+    for (int r = 0; r < R; r++)
+      for (int n = 0; n < N; n++) out[r][n] = qsummed(t, out[r][n], b + r * each + n * VL, VL);
 #pragma GCC unroll 8
   for (int k = 0; k + 4 <= R * N; k += 4) {
     vf four[4];
@@ -223,25 +228,60 @@ INLINE void qtile(const qconv_args *a, const int R, const int N, const qpixels *
 #pragma GCC unroll 4
     for (int i = 0; i < 4; i++) {
       const int r = (k + i) / N, n = (k + i) % N;
-      four[i] = as_floats(acc[r][n]) * m[n], to[i] = y + r * each + n * VL;
+      four[i] = out[r][n], to[i] = y + r * each + n * VL;
     }
     store_four(to, &coder, four, N == 4);
   }
 #pragma GCC unroll 4
   for (int k = R * N / 4 * 4; k < R * N; k++) {
     const int r = k / N, n = k % N;
-    store_codes(y + r * each + n * VL, VL, codes_of(&coder, as_floats(acc[r][n]) * m[n]));
+    store_codes(y + r * each + n * VL, VL, codes_of(&coder, out[r][n]));
   }
+}
+
+// R pixels times N vectors of outputs from vector v on; the first `keep` pixels are
+// stored. With `fetch` the weights of the next vectors are fetched into the second cache,
+// some by each tile: those of large layers would else come from afar when they are wanted.
+// R, N and fetch are constants where this is inlined, so acc lives in registers.
+INLINE void qtile(const qconv_args *a, const int R, const int N, const int fetch, const qpixels *t, int64_t pixel, int64_t keep, int64_t v) {
+  vi acc[QFEW][QVECTORS];
+  const qelem *const *rows = t->rows + (pixel - t->p0);
+  const int32_t *bias = qbias_at(a, t->group, v), *w = qweights_at(a, t->group, v);
+  for (int r = 0; r < R; r++)
+    for (int n = 0; n < N; n++) acc[r][n] = *(const vi_unaligned *)(bias + n * VL);
+  const int64_t each = t->each;
+  const char *next = t->next + (fetch ? (pixel - t->p0) / R * t->steps * each : 0);
+  for (int64_t u = 0; u < t->lines; u++)
+    for (int64_t s = 0; s < t->line; s++, w += VL) {
+      if (fetch) __builtin_prefetch(next, 0, 2), next += each;
+      vi wv[QVECTORS];
+      for (int n = 0; n < N; n++) wv[n] = *(const vi_unaligned *)(w + n * t->steps * VL);
+      for (int r = 0; r < R; r++) {
+        const vi x = splat_int(((const int_unaligned *)(rows[r] + u * t->stride))[s]);
+        for (int n = 0; n < N; n++) acc[r][n] = qdot(acc[r][n], x, wv[n]);
+      }
+    }
+  qfinish(a, R, N, t, acc, pixel, keep, v);
 }
 
 // N vectors from vector v on of all pixels, R at a time.
 #define QTILES(N, R)                                                                                          \
   for (int64_t p = t.p0; p < t.p1;) {                                                                         \
     const int64_t left = t.p1 - p;                                                                            \
-    if (left > R - R / 4) qtile(a, R, N, &t, p, left, v), p += R;                                              \
-    else if (left > QROWS / 2) qtile(a, QROWS, N, &t, p, left, v), p += QROWS;                                 \
-    else qtile(a, 1, N, &t, p, 1, v), p++;                                                                     \
+    if (N == QVECTORS && t.next && left >= R) qtile(a, R, N, 1, &t, p, left, v), p += R;                       \
+    else if (left > R - R / 4) qtile(a, R, N, 0, &t, p, left, v), p += R;                                      \
+    else if (left > QROWS / 2) qtile(a, QROWS, N, 0, &t, p, left, v), p += QROWS;                              \
+    else qtile(a, 1, N, 0, &t, p, 1, v), p++;                                                                  \
   }
+
+// Has the tiles of QVECTORS vectors from v on fetch the weights of the next as many: those of the
+// task, or else of the part that the thread is likely to take next, `threads` parts further on.
+INLINE void qnext(const qconv_args *a, qpixels *t, int64_t v, int64_t v0, int64_t v1) {
+  const int64_t next = v + 2 * QVECTORS <= v1 ? v + QVECTORS : v1 + (a->threads - 1) * (v1 - v0);
+  const int64_t tiles = (t->p1 - t->p0) / QROWS;
+  t->next = tiles && next + QVECTORS <= qvectors(a) ? (const char *)qweights_at(a, t->group, next) : 0;
+  if (t->next) t->each = (QVECTORS * VL * (int64_t)sizeof(int32_t) + tiles - 1) / tiles;
+}
 
 // A task: a block of pixels, a group, and a part of its vectors of outputs.
 static void qconv(const void *args, int64_t task) {
@@ -251,6 +291,7 @@ static void qconv(const void *args, int64_t task) {
   const int64_t v0 = vectors * split / a->splits, v1 = vectors * (split + 1) / a->splits;
   if (v0 == v1) return;
   qpixels t = {.lines = 1, .line = qsteps(a), .steps = qsteps(a), .p0 = p0, .p1 = p1, .group = task / a->splits % a->groups, .coder = CODER(a)};
+  if (a->sum) t.product = t.coder, t.coder = CODER(a->sum), t.terms = qterms_of(a->sum);
   if (a->way == PS_QCONV_ROWS) {
     t.lines = a->kh, t.line = qline(a), t.stride = a->dilh * qcolumns(a) * a->c;
     qrows(a, t.rows, p0, p1);
@@ -277,10 +318,18 @@ static void qconv(const void *args, int64_t task) {
   for (int i = 0; i < QFEW; i++) t.rows[p1 - p0 + i] = t.rows[p1 - p0 - 1];
   int64_t v = v0;
 #if QVECTORS > 2
-  for (; v + QVECTORS <= v1; v += QVECTORS) QTILES(QVECTORS, QROWS)
+  for (; v + QVECTORS <= v1; v += QVECTORS) {
+    qnext(a, &t, v, v0, v1);
+    QTILES(QVECTORS, QROWS)
+  }
+  t.next = 0;
   for (; v + 2 <= v1; v += 2) QTILES(2, QFEW)
 #else
-  for (; v + 2 <= v1; v += 2) QTILES(2, QROWS)
+  for (; v + 2 <= v1; v += 2) {
+    qnext(a, &t, v, v0, v1);
+    QTILES(2, QROWS)
+  }
+  t.next = 0;
 #endif
   for (; v < v1; v++) QTILES(1, QFEW)
 }
