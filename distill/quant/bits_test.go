@@ -149,7 +149,7 @@ func TestSameBits(t *testing.T) {
 			t.Errorf("the logits are\n%v, not\n%v", got, want)
 		}
 	}
-	for _, v := range cpu.Variants() {
+	for _, v := range append(cpu.Variants(), cpu.EmulatedVariants()...) {
 		for _, threads := range []int{1, 2} {
 			t.Run(strings.Join([]string{v, "threads", string(rune('0' + threads))}, "-"), func(t *testing.T) {
 				b, err := cpu.New(cpu.Options{Threads: threads, Variant: v})

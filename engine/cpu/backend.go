@@ -61,7 +61,7 @@ func New(o Options) (*Backend, error) {
 	if o.Variant == "" {
 		o.Variant = have[0]
 	}
-	if !slices.Contains(have, o.Variant) {
+	if !slices.Contains(have, o.Variant) && !slices.Contains(EmulatedVariants(), o.Variant) {
 		return nil, fmt.Errorf("cpu: instruction set %q: %w: here are %s", o.Variant, engine.ErrUnsupported, strings.Join(have, ", "))
 	}
 	lib, err := openLibrary(o.Variant, o.Threads)

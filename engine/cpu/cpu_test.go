@@ -24,3 +24,18 @@ func TestSuite(t *testing.T) {
 		}
 	}
 }
+
+// TestEmulated holds the instruction sets that are emulated to the codes of the reference: those
+// that differ from others in products of codes alone.
+func TestEmulated(t *testing.T) {
+	for _, v := range cpu.EmulatedVariants() {
+		t.Run(v, func(t *testing.T) {
+			b, err := cpu.New(cpu.Options{Variant: v, Threads: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			backendtest.Run(t, b, "QConv2D", "QLinear")
+		})
+	}
+}

@@ -19,32 +19,53 @@ const compiled = true
 // can run, the best first.
 func Variants() []string {
 	level := kernels.Level()
-	wide, narrow := kernels.Dots()
+	tiles, wide, narrow := kernels.Dots()
 	narrowLevel, least := 1, "generic" // of the narrow dots; what every processor has
 	if runtime.GOARCH == "arm64" {
 		narrowLevel, least = 0, "neon"
 	}
 	var v []string
 	for _, s := range instructionSets {
-		if s.level <= level && (!s.dot || wide && s.level > 1 || narrow && s.level == narrowLevel) {
+		var has bool
+		switch s.by {
+		case kernels.ByPairs:
+			has = true
+		case kernels.ByDots:
+			has = wide && s.level > 1 || narrow && s.level == narrowLevel
+		case kernels.ByTiles:
+			has = tiles
+		}
+		if has && s.level <= level {
 			v = append(v, s.name)
 		}
 	}
 	return append(v, least)
 }
 
+// EmulatedVariants returns instruction sets that are emulated, and slow: tests hold to the others
+// what this machine may not be able to run.
+func EmulatedVariants() []string {
+	if _, wide, _ := kernels.Dots(); wide {
+		return []string{"avx512amx-emulated"}
+	}
+	return nil
+}
+
 // An instructionSet is what a variant stands for, with its number in C.
 type instructionSet struct {
 	name  string
 	level int
-	dot   bool // products of codes are computed four at a time: see kernels.Dots
+	by    kernels.Products
 }
 
 // instructionSets are in the order of their speed. Every processor with AVX512_BF16 has
-// AVX512_VNNI as well. The last is that of arm64 with FEAT_DotProd.
+// AVX512_VNNI as well, and every one with AMX-INT8 both. Behind them are that of arm64 with
+// FEAT_DotProd, and what is emulated.
 var instructionSets = []instructionSet{
-	{"avx512bf16fma", 4, true}, {"avx512bf16", 3, true}, {"avx512vnni", 2, true}, {"avx512", 2, false}, {"avx2vnni", 1, true}, {"avx2", 1, false},
-	{"neondot", 0, true},
+	{"avx512amx", 4, kernels.ByTiles}, {"avx512bf16fma", 4, kernels.ByDots}, {"avx512bf16", 3, kernels.ByDots},
+	{"avx512vnni", 2, kernels.ByDots}, {"avx512", 2, kernels.ByPairs}, {"avx2vnni", 1, kernels.ByDots}, {"avx2", 1, kernels.ByPairs},
+	{"neondot", 0, kernels.ByDots},
+	{"avx512amx-emulated", 2, kernels.ByEmulatedTiles},
 }
 
 // setOf returns the instruction set of a variant; one that has nothing beyond what every
@@ -72,7 +93,7 @@ func openLibrary(variant string, threads int) (*library, error) {
 		}
 	}
 	set := setOf(variant)
-	pool := kernels.NewPool(threads, set.level, set.dot)
+	pool := kernels.NewPool(threads, set.level, set.by)
 	if pool == nil {
 		return nil, errors.New("the system refuses another thread")
 	}

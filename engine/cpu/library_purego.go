@@ -19,6 +19,9 @@ const compiled = false
 // plain Go alone.
 func Variants() []string { return []string{"go"} }
 
+// EmulatedVariants returns nil: plain Go emulates nothing.
+func EmulatedVariants() []string { return nil }
+
 // A library is a team of goroutines that runs command lists.
 type library struct {
 	workers int

@@ -44,6 +44,7 @@ type qconvolution struct {
 }
 
 const (
+	qtileBytes = 1 << 10 // of weights behind the last that a tile may read
 	qwindow    = 512     // taps of a depthwise kernel, at most
 	qrowsBytes = 3 << 20 // of the rows that a task copies, of the scratch memory of a thread
 )
@@ -75,7 +76,7 @@ func newQConv(g geometry, op engine.QConv2D) *qconvolution {
 	if g.kh*g.kw == 1 && g.pad == (engine.Pads{}) && g.cg%4 == 0 {
 		a.way = qdirect
 	}
-	q.bytes = g.groups * ceilDiv(g.og, 16) * 16 * (4 + 2*q.terms())
+	q.bytes = g.groups*ceilDiv(g.og, 16)*16*(4+2*q.terms()) + qtileBytes
 	return q
 }
 

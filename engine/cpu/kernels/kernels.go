@@ -17,11 +17,23 @@ import "unsafe"
 func Level() int { return int(C.ps_level()) }
 
 // Dots returns which instructions the processor has that sum four products of bytes: on
-// x86-64 VNNI of AVX-512 (wide) and of AVX2 (narrow), on arm64 FEAT_DotProd (narrow).
-func Dots() (wide, narrow bool) {
+// x86-64 AMX-INT8 (tiles), VNNI of AVX-512 (wide) and of AVX2 (narrow), on arm64
+// FEAT_DotProd (narrow).
+func Dots() (tiles, wide, narrow bool) {
 	v := int(C.ps_dots())
-	return v&2 != 0, v&1 != 0
+	return v&4 != 0, v&2 != 0, v&1 != 0
 }
+
+// Products says how products of codes are computed.
+type Products int
+
+// How products of codes are computed.
+const (
+	ByPairs         Products = C.PS_BY_PAIRS          // of int16
+	ByDots          Products = C.PS_BY_DOTS           // by the level's form of [Dots]
+	ByTiles         Products = C.PS_BY_TILES          // by AMX-INT8
+	ByEmulatedTiles Products = C.PS_BY_EMULATED_TILES // as AMX-INT8 would, slowly, where there is AVX512_VNNI
+)
 
 // Names returns the names of the kernels, in the order of their numbers.
 func Names() []string {
@@ -36,15 +48,11 @@ func Names() []string {
 type Pool struct{ pool *C.ps_pool }
 
 // NewPool returns a pool of so many threads, the caller of Run among them, with the
-// kernels of a level, those of level 0 where this build has no such level. With dot,
-// products of codes are computed by the level's form of [Dots], which the machine must
-// have. It returns nil if the system refuses a thread.
-func NewPool(threads, level int, dot bool) *Pool {
-	with := C.int(0)
-	if dot {
-		with = 1
-	}
-	p := C.ps_pool_new(C.int(threads), C.int(level), with)
+// kernels of a level, those of level 0 where this build has no such level, and those for
+// products of codes that are asked for, which the machine must have. It returns nil if the
+// system refuses a thread.
+func NewPool(threads, level int, by Products) *Pool {
+	p := C.ps_pool_new(C.int(threads), C.int(level), C.int(by))
 	if p == nil {
 		return nil
 	}

@@ -74,7 +74,8 @@ float *ps_scratch(void);
 // The kernels of each instruction set, for activations in float32 and in bfloat16.
 // The latter have those of PS_STORED alone.
 extern const ps_kernel ps_generic[], ps_avx2[], ps_avx512[];
-extern const ps_kernel ps_dot128[], ps_dot256[], ps_dot512[]; // of PS_DOT_KERNELS
+extern const ps_kernel ps_dot128[], ps_dot256[], ps_dot512[], ps_dottiles[], ps_dottiles_emulated[]; // of PS_DOT_KERNELS
+int ps_tiles_right(void); // whether the processor's tiles compute what they should
 extern const ps_kernel ps_generic_bf16[], ps_avx2_bf16[], ps_avx512_bf16[], ps_avx512bf16_bf16[];
 extern const ps_kernel ps_avx512bf16fma_bf16[]; // of pack, igemm and wgrad
 

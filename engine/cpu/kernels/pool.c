@@ -22,6 +22,10 @@
 #include <time.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <sys/auxv.h>
 #elif defined(__aarch64__) && defined(__APPLE__)
@@ -140,18 +144,23 @@ static const ps_kernel *kernels_of(int level, int bf16) {
 }
 
 // The kernels of products of four bytes of a level.
-static const ps_kernel *dot_kernels(int level) {
+static const ps_kernel *dot_kernels(int level, int by) {
+#if defined(__x86_64__) && defined(__linux__)
+  if (by == PS_BY_TILES) return ps_dottiles;
+#endif
 #if defined(__x86_64__)
+  if (by == PS_BY_EMULATED_TILES) return ps_dottiles_emulated;
   return level >= 2 ? ps_dot512 : ps_dot256;
 #elif defined(__aarch64__)
-  (void)level;
+  (void)level, (void)by;
   return ps_dot128;
 #else
+  (void)by;
   return kernels_of(level, 0); // of which there are none: ps_dots has said so
 #endif
 }
 
-ps_pool *ps_pool_new(int n, int level, int dot) {
+ps_pool *ps_pool_new(int n, int level, int by) {
   ps_pool *p = calloc(1, sizeof *p);
   if (!p) return NULL;
   for (int i = 0; i < PS_KERNEL_COUNT; i++) {
@@ -163,7 +172,7 @@ ps_pool *ps_pool_new(int n, int level, int dot) {
   for (int i = 0; level == 4 && i < 3; i++) p->table[PS_KERNEL_COUNT + products[i]] = ps_avx512bf16fma_bf16[products[i]];
 #endif
   static const int dots[] = {PS_DOT_KERNELS(PS_NUMBER)};
-  for (unsigned i = 0; dot && i < sizeof dots / sizeof *dots; i++) p->table[dots[i]] = dot_kernels(level)[i];
+  for (unsigned i = 0; by != PS_BY_PAIRS && i < sizeof dots / sizeof *dots; i++) p->table[dots[i]] = dot_kernels(level, by)[i];
   atomic_store(&p->ticket, IDLE_TICKET);
   p->spins = measure_spins();
   pthread_mutex_init(&p->lock, NULL);
@@ -268,12 +277,26 @@ static int ps_avxvnni(void) {
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || a < 1) return 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1);
 }
+
+// AMX-TILE and AMX-INT8 are bits 24 and 25 of EDX in part 0 of leaf 7. Linux gives a process the
+// state of tiles when it asks for it, and refuses where it does not know of them.
+static int ps_amx(void) {
+#if defined(__linux__)
+  enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18 };
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 3) == 3 &&
+         syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0 && ps_tiles_right();
+#else
+  return 0;
+#endif
+}
 #endif
 
 int ps_dots(void) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  return (__builtin_cpu_supports("avx512vnni") ? 2 : 0) + (ps_avxvnni() ? 1 : 0);
+  const int wide = __builtin_cpu_supports("avx512vnni");
+  return (wide && ps_amx() ? 4 : 0) + (wide ? 2 : 0) + (ps_avxvnni() ? 1 : 0);
 #elif defined(__aarch64__) && defined(__linux__)
   return getauxval(AT_HWCAP) >> 20 & 1; // HWCAP_ASIMDDP, for which older headers have no name
 #elif defined(__aarch64__) && defined(__APPLE__)
