@@ -99,11 +99,18 @@ func (c *chain) cut(bytes int) {
 	}
 }
 
+// chainLate is how late one of several threads may begin, in tasks.
+const chainLate = 0.25
+
 // time estimates when the last thread is done, in the unit of work: tasks are as long as
-// the longest, and one may begin late.
+// the longest, and a thread that is not alone may begin late.
 func (c *chain) time() float64 {
 	task := c.work * float64(c.rows) / float64(c.links[len(c.links)-1].rows)
-	return (float64(ceilDiv(c.n*c.tiles, c.threads)) + 0.25) * task
+	each := float64(ceilDiv(c.n*c.tiles, c.threads))
+	if c.threads > 1 {
+		each += chainLate
+	}
+	return each * task
 }
 
 // halve halves the grains and reports whether there was anything to halve.
@@ -242,9 +249,9 @@ const chainBytes = 0.02
 
 // worth reports whether the chain should be one, for a second cache of so many
 // bytes: a thread's memory must fit it beside the weights, every thread have rows
-// enough, what lies between any two links be much for what they compute, and what is
+// enough, what lies between any two links be much for what they compute, what is
 // computed twice be little, or else what lies between be more than the threads'
-// caches hold.
+// caches hold, and no two chains in its place be done earlier.
 func (c *chain) worth(cache int) bool {
 	last := c.links[len(c.links)-1]
 	if pixels := c.n * int(last.rows) * last.width; 4*(c.slot+c.packed) > cache || pixels < chainPixels*c.threads && c.n < c.threads {
@@ -259,5 +266,49 @@ func (c *chain) worth(cache int) bool {
 		}
 		between = max(between, 4*c.n*int(floats))
 	}
-	return c.again <= chainAgain || c.again <= 3*chainAgain && between > cache*c.threads/2
+	if c.again > chainAgain && (c.again > 3*chainAgain || between <= cache*c.threads/2) {
+		return false
+	}
+	return !c.fasterInTwo(cache)
+}
+
+// What two chains cost that one does not, in multiplications of a thread: the way of an element
+// between them to memory and back, where the threads' caches hold them all and where they do
+// not, and the beginning of another step.
+const (
+	chainNear = 24
+	chainFar  = 48
+	chainStep = 250_000
+)
+
+// fasterInTwo reports whether two chains in place of one are expected to be done earlier: the
+// longer a chain, the more rows its tasks compute twice.
+func (c *chain) fasterInTwo(cache int) bool {
+	if c.tiles == 1 {
+		return false
+	}
+	whole := c.time()
+	for i, l := range c.links[:len(c.links)-1] {
+		if l.kind == chainPad {
+			continue
+		}
+		elements, each := float64(c.n)*float64(l.rows*l.out), float64(chainNear)
+		if 4*elements > float64(cache*c.threads/2) {
+			each = chainFar
+		}
+		if c.part(0, i+1).time()+c.part(i+1, len(c.links)).time()+elements*each/float64(c.threads)+chainStep < whole {
+			return true
+		}
+	}
+	return false
+}
+
+// part returns the chain of some of the links.
+func (c *chain) part(from, to int) *chain {
+	p := &chain{n: c.n, threads: c.threads}
+	for _, l := range c.links[from:to] {
+		p.links = append(p.links, new(*l))
+	}
+	p.cut(caches().second / 2)
+	return p
 }

@@ -41,3 +41,41 @@ func TestCuts(t *testing.T) {
 		})
 	}
 }
+
+// TestLongChains: layers that halve the picture again and again are one chain for one thread; for
+// two, whose rows would be computed twice further and further up, they are several.
+func TestLongChains(t *testing.T) {
+	if !compiled {
+		t.Skip("plain Go has no chains")
+	}
+	const cache = 2 << 20
+	f := engine.F32
+	pool := engine.Link{Op: engine.MaxPool2D{Window: engine.Window{Kernel: engine.Both(2), Stride: engine.Both(2), Dilation: engine.Both(1)}}}
+	op := engine.Chain{Links: []engine.Link{{Op: engine.Conv2D{Pad: engine.Around(1)}, Extra: 2}, pool}}
+	in := []engine.Spec{f(1, 256, 256, 3), f(3, 3, 3, 16), f(16)}
+	channels := 16
+	for range 3 {
+		op.Links = append(op.Links,
+			engine.Link{Op: engine.Conv2D{Pad: engine.Around(1), Groups: channels}, Extra: 2},
+			engine.Link{Op: engine.Conv2D{}, Extra: 2}, pool)
+		in = append(in, f(3, 3, 1, channels), f(channels), f(1, 1, channels, 2*channels), f(2*channels))
+		channels *= 2
+	}
+	for _, x := range []struct {
+		threads, links int
+		worth          bool
+	}{{1, len(op.Links), true}, {2, len(op.Links), false}, {2, 2, true}, {4, len(op.Links), false}, {4, 2, true}} {
+		first := engine.Chain{Links: op.Links[:x.links]}
+		inputs := 1
+		for _, l := range first.Links {
+			inputs += l.Extra
+		}
+		c, err := newChain(first, in[:inputs], x.threads)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.worth(cache) != x.worth {
+			t.Errorf("%d links for %d threads are worth it: %v (%d tasks, %.3f of the work twice)", x.links, x.threads, !x.worth, c.tiles, c.again)
+		}
+	}
+}
