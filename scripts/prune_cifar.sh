@@ -15,7 +15,8 @@
 #
 #   SEEDS                "1 2 3"
 #   PRECISION            the teacher's: float32, bfloat16, or int8 where TEACHER is in integers (quantize --scheme int8)
-#   CRITERION, RANK      of main: bn-scale, global
+#   CRITERION, RANK      of main: l2, global, the best on validation of "criteria"
+#   FORM                 of main's low rank: spatial, the best on validation of those tried
 #   KINDS                of main: "pruned lowrank dense-tuned"
 #   CRITERIA, RANKS      of criteria: "l1 l2 bn-scale fpgm lamp taylor hessian activation random", "local global"
 #   OUT                  out/prune-cifar; what is there already is not done again, and a run that was stopped is resumed
@@ -28,7 +29,7 @@ case " $* " in
 esac
 data=$(realpath "$1") teacher=$(realpath "$2") part=${3:-main}
 out=$(realpath -m "${OUT:-$(dirname "$0")/../out/prune-cifar}")
-seeds=${SEEDS:-1 2 3} criterion=${CRITERION:-bn-scale} rank=${RANK:-global} kinds=${KINDS:-pruned lowrank dense-tuned}
+seeds=${SEEDS:-1 2 3} criterion=${CRITERION:-l2} rank=${RANK:-global} form=${FORM:-spatial} kinds=${KINDS:-pruned lowrank dense-tuned}
 criteria=${CRITERIA:-l1 l2 bn-scale fpgm lamp taylor hessian activation random} ranks=${RANKS:-local global}
 cd "$(dirname "$0")/.."
 potstill=${POTSTILL:-bin/potstill}
@@ -77,7 +78,7 @@ main)
       cut=$out/$kind-$s.safetensors
       case $kind in
       pruned) [[ -f $cut ]] || halve "$s" "$cut" prune --criterion "$criterion" --rank "$rank" ;;
-      lowrank) [[ -f $cut ]] || halve "$s" "$cut" factorize --untimed ;;
+      lowrank) [[ -f $cut ]] || halve "$s" "$cut" factorize --untimed --form "$form" ;;
       dense-tuned) cut=$out/dense-$s/last.safetensors ;;
       esac
       tune "$kind-$s" "$cut" --epochs 15 --seed "$s"
