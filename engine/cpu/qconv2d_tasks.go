@@ -11,7 +11,7 @@ const (
 	qblockBytes = 1 << 20 // of the rows that a task gathers, in int16, unless they are few
 	qtile       = 6       // pixels that are computed together
 	qpanel      = 64      // outputs that are computed together, at most
-	qmany       = 64      // tasks of the largest block, for which nothing else is tried
+	qmany       = 64      // tasks of a thread; where blocks of the largest size are as many, nothing else is tried
 )
 
 // shared returns how the work is shared out to so many threads: where pixels are few, that
@@ -25,7 +25,7 @@ func (c *qconvolution) shared(threads int) qsharing {
 		return best
 	}
 	shortest := 0
-	for blocks := ceilDiv(pixels, most); blocks <= ceilDiv(pixels, qtile); blocks++ {
+	for blocks := ceilDiv(pixels, most); blocks <= min(ceilDiv(pixels, qtile), qmany*threads); blocks++ {
 		s := qsharing{block: ceilDiv(pixels, blocks), splits: 1}
 		for ; s.splits <= panels; s.splits++ {
 			if time := lastDone(s.tasks(c), threads, s.time(c)); shortest == 0 || time < shortest {
