@@ -73,9 +73,13 @@ func fuseQConvSum(f *fuser, s *step) *fusion {
 		if !ok || c.Sum.Given() {
 			continue
 		}
+		own := add.A
 		c.Sum = QSum{R: add.B, Y: add.Y}
 		if k == 1 {
-			c.Sum.R = add.A
+			own, c.Sum.R = add.B, add.A
+		}
+		if own.Scale != c.Y.Scale || own.Zero != c.Y.Zero {
+			continue // the sum takes the codes for other numbers than the convolution gives
 		}
 		in := append(append([]*Value{}, conv.in...), s.in[1-k])
 		if u := f.one(&step{op: c, in: in, out: s.out, scope: conv.scope}, conv, s); u != nil {

@@ -11,7 +11,8 @@ import (
 
 // TestSumsOfCodes: a sum behind a convolution of codes is a part of it, whichever of its two
 // inputs the convolution makes, and gives the same codes; behind a depthwise convolution, or
-// where something else reads the convolution, it stays a step of its own.
+// where something else reads the convolution or the sum takes its codes for other numbers, it stays
+// a step of its own.
 func TestSumsOfCodes(t *testing.T) {
 	const side, channels = 9, 24
 	codes := func(scale float32, zero int32) engine.Codes {
@@ -23,13 +24,16 @@ func TestSumsOfCodes(t *testing.T) {
 		name          string
 		groups        int
 		first, shared bool
+		own           engine.Codes // what the sum takes the convolution's codes for
 		fused         bool
 	}{
-		{"the first input", 1, true, false, true},
-		{"the second input", 1, false, false, true},
-		{"in groups", 3, true, false, true},
-		{"depthwise", channels, true, false, false},
-		{"read by others", 1, true, true, false},
+		{"the first input", 1, true, false, y, true},
+		{"the second input", 1, false, false, y, true},
+		{"in groups", 3, true, false, y, true},
+		{"depthwise", channels, true, false, y, false},
+		{"read by others", 1, true, true, y, false},
+		{"taken for another scale", 1, true, false, codes(0.06, 120), false},
+		{"taken for another zero", 1, false, false, codes(0.03, 100), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := open(t, "", 2)
@@ -42,9 +46,9 @@ func TestSumsOfCodes(t *testing.T) {
 			m := &engine.Variable{Name: "m", Spec: engine.F32(channels)}
 			conv := build.One(engine.QConv2D{Conv2D: engine.Conv2D{Pad: engine.Around(1), Groups: c.groups}, X: x, Y: y},
 				images, build.Variable(w), build.Variable(bias), build.Variable(m))
-			sum := build.One(engine.QAdd{A: r, B: y, Y: s}, residual, conv)
+			sum := build.One(engine.QAdd{A: r, B: c.own, Y: s}, residual, conv)
 			if c.first {
-				sum = build.One(engine.QAdd{A: y, B: r, Y: s}, conv, residual)
+				sum = build.One(engine.QAdd{A: c.own, B: r, Y: s}, conv, residual)
 			}
 			out := []*engine.Value{sum}
 			if c.shared {
