@@ -95,6 +95,7 @@ func (b *Backend) Sync() error {
 		return nil
 	}
 	if b.closed {
+		b.queue.reset()
 		return errors.New("cpu: the backend is closed")
 	}
 	err := b.execute(&b.queue)

@@ -1,0 +1,6 @@
+//go:build !unix
+
+package backendtest
+
+// guarded returns n bytes of ordinary memory.
+func guarded(n int) (data []byte, free func(), err error) { return make([]byte, n), func() {}, nil }
