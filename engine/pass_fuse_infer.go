@@ -36,53 +36,59 @@ func fuseConvBatchNorm(f *fuser, s *step) *fusion {
 // that adds it in its epilogue.
 func fuseConvResidual(f *fuser, s *step) *fusion {
 	add, ok := s.op.(Add)
-	if !ok || add.Weights != nil || len(s.in) != 2 || s.in[0] == s.in[1] {
+	if !ok || add.Weights != nil || len(s.in) != 2 {
 		return nil
 	}
-	for k, v := range s.in {
-		conv := f.made[v]
-		if conv == nil || !f.sole(v, s) {
-			continue
-		}
-		c, ok := conv.op.(Conv2D)
+	return f.sum(s, func(op Op, _ int) Op {
+		c, ok := op.(Conv2D)
 		if !ok || c.Epilogue != (Epilogue{}) {
-			continue
+			return nil
 		}
 		c.Epilogue.Residual = true
-		in := append(append([]*Value{}, conv.in...), s.in[1-k])
-		if u := f.one(&step{op: c, in: in, out: s.out, scope: conv.scope}, conv, s); u != nil {
-			return u
-		}
-	}
-	return nil
+		return c
+	})
 }
 
 // fuseQConvSum: QConv2D → QAdd with another tensor becomes a convolution of codes that
 // adds it to its result.
 func fuseQConvSum(f *fuser, s *step) *fusion {
 	add, ok := s.op.(QAdd)
-	if !ok || s.in[0] == s.in[1] {
+	if !ok {
+		return nil
+	}
+	return f.sum(s, func(op Op, k int) Op {
+		own, other := add.A, add.B
+		if k == 1 {
+			own, other = add.B, add.A
+		}
+		c, ok := op.(QConv2D)
+		// A sum may take the codes for other numbers than the convolution gives.
+		if !ok || c.Sum.Given() || own.Scale != c.Y.Scale || own.Zero != c.Y.Zero {
+			return nil
+		}
+		c.Sum = QSum{R: other, Y: add.Y}
+		return c
+	})
+}
+
+// sum fuses a sum of two tensors with the step that makes one of them, input k of the sum. with
+// returns that step's op when it adds the other tensor, which becomes its last input; nil if it
+// cannot.
+func (f *fuser) sum(s *step, with func(op Op, k int) Op) *fusion {
+	if s.in[0] == s.in[1] {
 		return nil
 	}
 	for k, v := range s.in {
-		conv := f.made[v]
-		if conv == nil || !f.sole(v, s) {
+		made := f.made[v]
+		if made == nil || !f.sole(v, s) {
 			continue
 		}
-		c, ok := conv.op.(QConv2D)
-		if !ok || c.Sum.Given() {
+		op := with(made.op, k)
+		if op == nil {
 			continue
 		}
-		own := add.A
-		c.Sum = QSum{R: add.B, Y: add.Y}
-		if k == 1 {
-			own, c.Sum.R = add.B, add.A
-		}
-		if own.Scale != c.Y.Scale || own.Zero != c.Y.Zero {
-			continue // the sum takes the codes for other numbers than the convolution gives
-		}
-		in := append(append([]*Value{}, conv.in...), s.in[1-k])
-		if u := f.one(&step{op: c, in: in, out: s.out, scope: conv.scope}, conv, s); u != nil {
+		in := append(append([]*Value{}, made.in...), s.in[1-k])
+		if u := f.one(&step{op: op, in: in, out: s.out, scope: made.scope}, made, s); u != nil {
 			return u
 		}
 	}
