@@ -3,6 +3,8 @@ package cpu
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"testing"
 	"unsafe"
 
@@ -50,6 +52,34 @@ func TestArgumentsAreThoseOfC(t *testing.T) {
 	for name := range own {
 		if c[name] == nil {
 			t.Errorf("the headers have no %s", name)
+		}
+	}
+}
+
+// TestConstantsAreThoseOfC compares the sizes of arrays of the kernels with the numbers that keep
+// what is in them within.
+func TestConstantsAreThoseOfC(t *testing.T) {
+	for name, c := range map[string]struct {
+		file string
+		own  int
+	}{
+		"QBLOCK":      {"qconv2d.h", qblock},
+		"QROWS":       {"qconv2d.h", qtile},
+		"GEMM_TAPS":   {"gemm_taps.h", gemmTaps},
+		"CHAIN_LINKS": {"args.h", chainLinks},
+		"PS_ZEROS":    {"kernels.h", zerosFloats},
+	} {
+		text, err := os.ReadFile(filepath.Join("kernels", c.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(`\b` + name + `\s*(?:=\s*)?([0-9]+)\b`).FindSubmatch(text)
+		if found == nil {
+			t.Errorf("%s has no %s", c.file, name)
+			continue
+		}
+		if n, err := strconv.Atoi(string(found[1])); err != nil || n != c.own {
+			t.Errorf("%s of %s is %s, and %d in Go", name, c.file, found[1], c.own)
 		}
 	}
 }

@@ -157,16 +157,22 @@ enum { QBLOCK = 192 }; // pixels of a task, at most
 typedef struct {
   const qelem *rows[QBLOCK + QFEW];
   int64_t lines, line, steps, stride;
-  int64_t p0, p1, group;
+  int64_t p0, p1, group, v0, v1;
   qcoder coder, product; // of what is stored, and of the product where it is added to something
   qterms terms;
   const char *next; // the weights that the thread reads after these, null if they are not known
   int64_t each;     // bytes of them that are fetched in each step of a tile
 } qpixels;
 
-INLINE void qcoders(const qconv_args *a, qpixels *t) {
-  t->coder = CODER(a);
-  if (a->sum) t->product = t->coder, t->coder = CODER(a->sum), t->terms = qterms_of(a->sum);
+// What a task computes: a block of pixels, of a group, of which it has a part of the vectors of
+// outputs.
+INLINE qpixels qpixels_of(const qconv_args *a, int64_t task) {
+  const int64_t split = task % a->splits, vectors = qvectors(a);
+  TASK_RANGE(p0, p1, task / a->splits / a->groups, a->block, a->n * a->oh * a->ow);
+  qpixels t = {.lines = 1, .line = qsteps(a), .steps = qsteps(a), .p0 = p0, .p1 = p1, .group = task / a->splits % a->groups,
+               .v0 = vectors * split / a->splits, .v1 = vectors * (split + 1) / a->splits, .coder = CODER(a)};
+  if (a->sum) t.product = t.coder, t.coder = CODER(a->sum), t.terms = qterms_of(a->sum);
+  return t;
 }
 
 // The sum of the codes of a product v and of n codes at b.

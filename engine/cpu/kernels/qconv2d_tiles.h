@@ -58,8 +58,9 @@ static const struct {
 #define TILE_DOT(sums, x, w) _tile_dpbusd(sums, x, w)
 #endif
 
-// Tiles 0 to 3 hold sums, of pixels 0 and 1 times outputs 0 and 1; 4 and 5 pixels; 6 and 7 weights.
-// M tiles of pixels from row on, of which there are `keep`, times N of outputs from vector v on.
+// M tiles of pixels, gathered at x in rows of `row` bytes, times N tiles of outputs from vector v on;
+// the first `keep` pixels are stored. Tiles 0 to 3 hold the sums: of the first pixels times the first and
+// the second outputs, of the second pixels times these. 4 and 5 hold pixels, 6 and 7 weights.
 INLINE void qtiles(const qconv_args *a, const int M, const int N, const qpixels *t, const uint8_t *x, int64_t row, int64_t pixel,
                    int64_t keep, int64_t v) {
   const int32_t *bias = qbias_at(a, t->group, v), *w = qweights_at(a, t->group, v), *w1 = w + t->steps * VL;
@@ -95,31 +96,27 @@ INLINE void qtiles(const qconv_args *a, const int M, const int N, const qpixels 
   }
 }
 
-// A task: a block of pixels, a group, and a part of its vectors of outputs.
 static void qconv(const void *args, int64_t task) {
   const qconv_args *a = args;
-  const int64_t split = task % a->splits, vectors = qvectors(a);
-  TASK_RANGE(p0, p1, task / a->splits / a->groups, a->block, a->n * a->oh * a->ow);
-  const int64_t v0 = vectors * split / a->splits, v1 = vectors * (split + 1) / a->splits;
-  if (v0 == v1) return;
-  qpixels t = {.steps = qsteps(a), .p0 = p0, .p1 = p1, .group = task / a->splits % a->groups};
-  qcoders(a, &t);
-  const int64_t used = t.steps * QSTEP, row = (used + QROW - 1) / QROW * QROW, n = p1 - p0;
+  const qpixels t = qpixels_of(a, task);
+  if (t.v0 == t.v1) return;
+  const int64_t used = t.steps * QSTEP, row = (used + QROW - 1) / QROW * QROW, n = t.p1 - t.p0;
   uint8_t *x = (uint8_t *)ps_scratch();
-  qpixel at = qpixel_at(a, p0);
+  qpixel at = qpixel_at(a, t.p0);
   for (int64_t p = 0; p < n; p++) { // zeros behind what a pixel reads: what weights come there does not matter
     qgather(a, x + p * row, at, t.group);
     memset(x + p * row + used, 0, row - used);
     qpixel_next(a, &at);
   }
   TILES_BEGIN();
-  for (int64_t v = v0; v < v1; v += 2)
+  for (int64_t v = t.v0; v < t.v1; v += 2)
     for (int64_t p = 0; p < n; p += 2 * QSIDE) {
       const uint8_t *from = x + p * row;
-      if (n - p > QSIDE && v + 1 < v1) qtiles(a, 2, 2, &t, from, row, p0 + p, n - p, v);
-      else if (n - p > QSIDE) qtiles(a, 2, 1, &t, from, row, p0 + p, n - p, v);
-      else if (v + 1 < v1) qtiles(a, 1, 2, &t, from, row, p0 + p, n - p, v);
-      else qtiles(a, 1, 1, &t, from, row, p0 + p, n - p, v);
+      const int64_t pixel = t.p0 + p, keep = n - p;
+      if (keep > QSIDE && v + 1 < t.v1) qtiles(a, 2, 2, &t, from, row, pixel, keep, v);
+      else if (keep > QSIDE) qtiles(a, 2, 1, &t, from, row, pixel, keep, v);
+      else if (v + 1 < t.v1) qtiles(a, 1, 2, &t, from, row, pixel, keep, v);
+      else qtiles(a, 1, 1, &t, from, row, pixel, keep, v);
     }
   TILES_END();
 }

@@ -67,23 +67,21 @@ INLINE void qtile(const qconv_args *a, const int R, const int N, const int fetch
   }
 
 // Has the tiles of QVECTORS vectors from v on fetch the weights of the next as many: those of the
-// task, or else of the part that the thread is likely to take next, `threads` parts further on.
-INLINE void qnext(const qconv_args *a, qpixels *t, int64_t v, int64_t v0, int64_t v1) {
-  const int64_t next = v + 2 * QVECTORS <= v1 ? v + QVECTORS : v1 + (a->threads - 1) * (v1 - v0);
+// task, or else of the part that the thread is likely to take next, `threads` parts further on. A
+// step of a tile fetches one line, so that there must be tiles enough for all.
+INLINE void qnext(const qconv_args *a, qpixels *t, int64_t v) {
+  enum { LINE = 64, BYTES = QVECTORS * VL * 4 }; // of the cache; of a step of all vectors
+  const int64_t next = v + 2 * QVECTORS <= t->v1 ? v + QVECTORS : t->v1 + (a->threads - 1) * (t->v1 - t->v0);
   const int64_t tiles = (t->p1 - t->p0) / QROWS;
-  t->next = tiles && next + QVECTORS <= qvectors(a) ? (const char *)qweights_at(a, t->group, next) : 0;
-  if (t->next) t->each = (QVECTORS * VL * (int64_t)sizeof(int32_t) + tiles - 1) / tiles;
+  t->next = tiles * LINE >= BYTES && next + QVECTORS <= qvectors(a) ? (const char *)qweights_at(a, t->group, next) : 0;
+  if (t->next) t->each = (BYTES + tiles - 1) / tiles;
 }
 
-// A task: a block of pixels, a group, and a part of its vectors of outputs.
 static void qconv(const void *args, int64_t task) {
   const qconv_args *a = args;
-  const int64_t split = task % a->splits, vectors = qvectors(a);
-  TASK_RANGE(p0, p1, task / a->splits / a->groups, a->block, a->n * a->oh * a->ow);
-  const int64_t v0 = vectors * split / a->splits, v1 = vectors * (split + 1) / a->splits;
-  if (v0 == v1) return;
-  qpixels t = {.lines = 1, .line = qsteps(a), .steps = qsteps(a), .p0 = p0, .p1 = p1, .group = task / a->splits % a->groups};
-  qcoders(a, &t);
+  qpixels t = qpixels_of(a, task);
+  const int64_t p0 = t.p0, p1 = t.p1, v1 = t.v1;
+  if (t.v0 == v1) return;
   if (a->way == PS_QCONV_ROWS) {
     t.lines = a->kh, t.line = qline(a), t.stride = a->dilh * qcolumns(a) * a->c;
     qrows(a, t.rows, p0, p1);
@@ -105,17 +103,17 @@ static void qconv(const void *args, int64_t task) {
     }
   }
   for (int i = 0; i < QFEW; i++) t.rows[p1 - p0 + i] = t.rows[p1 - p0 - 1];
-  int64_t v = v0;
+  int64_t v = t.v0;
 #if QVECTORS > 2
   for (; v + QVECTORS <= v1; v += QVECTORS) {
-    qnext(a, &t, v, v0, v1);
+    qnext(a, &t, v);
     QTILES(QVECTORS, QROWS)
   }
   t.next = 0;
   for (; v + 2 <= v1; v += 2) QTILES(2, QFEW)
 #else
   for (; v + 2 <= v1; v += 2) {
-    qnext(a, &t, v, v0, v1);
+    qnext(a, &t, v);
     QTILES(2, QROWS)
   }
   t.next = 0;
