@@ -3,7 +3,8 @@ package engine
 import "slices"
 
 // A Lender is a Recorder whose kernels can read the caller's own memory while a run
-// lasts: large inputs need not be copied first.
+// lasts: large inputs need not be copied first. Where its Sync or a Replay fails, nothing that
+// was enqueued before is left to be run.
 type Lender interface {
 	Recorder
 	// NewLoan returns a Loan without memory, nil where a build does better without.

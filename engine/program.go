@@ -241,8 +241,7 @@ type Bindings map[*Value][]byte
 // Run uploads the inputs, runs every step once and waits for the end. It
 // allocates nothing. A canceled context stops it before it starts. Start is the
 // same without the waiting. The inputs' bytes must not change during the call: a
-// Lender reads large ones where they are. The first step is then enqueued in each run,
-// which allocates a little where that step is a Chain.
+// Lender reads large ones where they are.
 func (p *Program) Run(ctx context.Context, in Bindings) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -20,6 +20,10 @@ type chain struct {
 	slot        int // floats of a thread's memory
 
 	work, again float64 // of a picture; the share of it that is done twice
+
+	// What push fills, made once: to enqueue a kernel allocates nothing.
+	args []chainLink
+	busy []int64
 }
 
 // chainLinks is CHAIN_LINKS, the most links of one chain.
@@ -43,6 +47,7 @@ func newChain(op engine.Chain, in []engine.Spec, threads int) (*chain, error) {
 	n, h, w, ch, _ := in[0].NHWC()
 	c.n, c.picture = n, h*w*ch
 	c.cut(caches().second / 2)
+	c.args, c.busy = make([]chainLink, len(c.links)), make([]int64, threads)
 	return c, nil
 }
 
@@ -190,14 +195,13 @@ func (c *chain) pushPack(q *queue, in []engine.Tensor, packed unsafe.Pointer) {
 
 // push enqueues the chain with packed weights; memory is that of all threads.
 func (c *chain) push(q *queue, in, out []engine.Tensor, memory, packed unsafe.Pointer) {
-	links := make([]chainLink, len(c.links))
 	for i, l := range c.links {
-		links[i] = l.chainLink
-		links[i].need = keep(&q.memory, flatNeeds(l.needs))
-		links[i].args = l.args(q, in, packed)
+		c.args[i] = l.chainLink
+		c.args[i].need = keep(&q.memory, l.flat)
+		c.args[i].args = l.args(q, in, packed)
 	}
-	a := chainArgs{links: keep(&q.memory, links), x: at(in[0]), y: at(out[0]), memory: memory, count: int64(len(links)),
-		busy: keep(&q.memory, make([]int64, c.threads)), picture: int64(c.picture), tiles: int64(c.tiles), rows: int64(c.rows),
+	a := chainArgs{links: keep(&q.memory, c.args), x: at(in[0]), y: at(out[0]), memory: memory, count: int64(len(c.args)),
+		busy: keep(&q.memory, c.busy), picture: int64(c.picture), tiles: int64(c.tiles), rows: int64(c.rows),
 		slots: int64(c.threads), slot: int64(c.slot)}
 	push(q, kChain, c.n*c.tiles, a)
 }
@@ -296,19 +300,20 @@ func (c *chain) fasterInTwo(cache int) bool {
 		if 4*elements > float64(cache*c.threads/2) {
 			each = chainFar
 		}
-		if c.part(0, i+1).time()+c.part(i+1, len(c.links)).time()+elements*each/float64(c.threads)+chainStep < whole {
+		first, second := c.part(0, i+1, cache), c.part(i+1, len(c.links), cache)
+		if first.time()+second.time()+elements*each/float64(c.threads)+chainStep < whole {
 			return true
 		}
 	}
 	return false
 }
 
-// part returns the chain of some of the links.
-func (c *chain) part(from, to int) *chain {
+// part returns the chain of some of the links, for a second cache of so many bytes.
+func (c *chain) part(from, to, cache int) *chain {
 	p := &chain{n: c.n, threads: c.threads}
 	for _, l := range c.links[from:to] {
 		p.links = append(p.links, new(*l))
 	}
-	p.cut(caches().second / 2)
+	p.cut(cache / 2)
 	return p
 }

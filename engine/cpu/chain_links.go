@@ -21,6 +21,7 @@ const (
 type link struct {
 	chainLink
 	needs []engine.Span // for each row of y, the rows of x: First and End
+	flat  []int64       // needs, as the kernel takes them
 	width int           // pixels of a row of y
 	work  float64       // about how long a row takes, in multiplications of a matrix product
 	// args keeps the arguments of one run, for the chain's inputs.
@@ -57,7 +58,8 @@ func (c *chain) add(op engine.Op, extra int, in []engine.Spec, out engine.Spec) 
 // pushLink appends a link from pictures of h rows of `in` floats to oh rows of ow
 // pixels, of `out` floats together.
 func (c *chain) pushLink(kind int64, h, in, oh, ow, out int, needs []engine.Span, args linkArgs) *link {
-	l := &link{needs: clampSpans(needs, h), width: ow, args: args, work: 8 * float64(out)}
+	needs = clampSpans(needs, h)
+	l := &link{needs: needs, flat: flatNeeds(needs), width: ow, args: args, work: 8 * float64(out)}
 	l.kind, l.in, l.out, l.rows = kind, int64(in), int64(out), int64(oh)
 	c.links = append(c.links, l)
 	return l

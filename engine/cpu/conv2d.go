@@ -41,6 +41,7 @@ type product struct {
 	first bool
 	// whole says that a link of a chain runs it, by whole rows of y.
 	whole bool
+	once  memo[sharing]
 }
 
 // packedFloats is the size of the packed weights, of which pairs in bfloat16 take half.

@@ -14,9 +14,26 @@ const (
 	partColumns = 16
 )
 
-// shared returns how the product is shared out to so many threads: where pixels are few, that
-// for which the last thread is expected to be done first.
-func (p *product) shared(threads int) sharing {
+// A memo keeps what was found for a number of threads, so that it is not searched whenever a
+// kernel is enqueued.
+type memo[T any] struct {
+	threads int
+	found   T
+}
+
+func (m *memo[T]) of(threads int, find func(threads int) T) T {
+	if m.threads != threads {
+		m.threads, m.found = threads, find(threads)
+	}
+	return m.found
+}
+
+// shared returns how the product is shared out to so many threads.
+func (p *product) shared(threads int) sharing { return p.once.of(threads, p.share) }
+
+// share finds it: where pixels are few, that for which the last thread is expected to be done
+// first.
+func (p *product) share(threads int) sharing {
 	g, columns := &p.gemm, roundUp(int(p.gemm.gn))
 	pixels, groups := int(g.n*g.gh*g.gw), int(g.groups)
 	best := sharing{block: cutPixels, splits: 1, share: columns}

@@ -49,10 +49,12 @@ func cut(s engine.Spec) (n int64, tasks int) { return int64(s.Len()), ceilDiv(s.
 // lowerAdd lowers a weighted sum.
 func lowerAdd(op engine.Add, y engine.Spec) lowering {
 	n, tasks := cut(y)
+	var x []ptr // made once: to enqueue a kernel allocates nothing
+	var w []float64
 	return func(q *queue, in, out []engine.Tensor, _ unsafe.Pointer) {
-		x, w := make([]ptr, len(in)), make([]float64, len(in))
+		x, w = x[:0], w[:0]
 		for k := range in {
-			x[k], w[k] = at(in[k]), float64(op.Weight(k))
+			x, w = append(x, at(in[k])), append(w, float64(op.Weight(k)))
 		}
 		push(q, kAdd.of(out[0].DType), tasks, addArgs{y: at(out[0]), x: keep(&q.memory, x), w: keep(&q.memory, w), k: int64(len(in)), n: n})
 	}

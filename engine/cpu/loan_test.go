@@ -47,6 +47,13 @@ func TestLoans(t *testing.T) {
 		{"read once", side, 1, func(b *engine.Builder, in *engine.Value) []*engine.Value {
 			return []*engine.Value{relu(b, conv(b, in))}
 		}},
+		{"begins a chain", 256, 1, func(b *engine.Builder, in *engine.Value) []*engine.Value {
+			pool := engine.Window{Kernel: engine.Both(2), Stride: engine.Both(2), Dilation: engine.Both(1)}
+			return []*engine.Value{b.One(engine.MaxPool2D{Window: pool}, relu(b, conv(b, in)))}
+		}},
+		{"a sum of many", side, 1, func(b *engine.Builder, in *engine.Value) []*engine.Value {
+			return []*engine.Value{conv(b, b.One(engine.Add{}, in, in, in, in, in, in))}
+		}},
 		{"reshaped", side, 1, func(b *engine.Builder, in *engine.Value) []*engine.Value {
 			flat := b.One(engine.Reshape{Shape: []int{1, 1, side * side, 3}}, in)
 			return []*engine.Value{conv(b, b.One(engine.Reshape{Shape: []int{1, side, side, 3}}, relu(b, flat)))}
@@ -81,6 +88,9 @@ func TestLoans(t *testing.T) {
 			defer p.Close()
 			if err := store.Set(w, engine.Bytes(weights)); err != nil {
 				t.Fatal(err)
+			}
+			if n := count(p.Plan().Steps, "Chain"); x.name == "begins a chain" && cpu.Variants()[0] != "go" && n != 1 {
+				t.Errorf("%d chains", n)
 			}
 			if has := backend.Backend.NewLoan() != nil; has && backend.loans != x.loans {
 				t.Errorf("%d loans, want %d", backend.loans, x.loans)

@@ -31,6 +31,7 @@ func init() {
 // lowerOptimizer lowers an optimizer of k parameters, whose inputs are hyper,
 // scale, the parameters, their gradients and its slots, one behind the other.
 func lowerOptimizer(id kernelID, k int, base optimArgs) lowering {
+	var s []span // made once: to enqueue a kernel allocates nothing
 	return func(q *queue, in, _ []engine.Tensor, _ unsafe.Pointer) {
 		a := base
 		var lists [4][]engine.Tensor // as far as there are
@@ -39,7 +40,7 @@ func lowerOptimizer(id kernelID, k int, base optimArgs) lowering {
 				lists[i] = in[from : from+k]
 			}
 		}
-		s := spans(lists[0], lists[1], lists[2], lists[3])
+		s = spans(s[:0], lists[0], lists[1], lists[2], lists[3])
 		a.spans, a.hyper, a.scale = keep(&q.memory, s), at(in[0]), at(in[1])
 		push(q, id, len(s), a)
 	}
@@ -52,8 +53,9 @@ func lowerClipScale(op engine.ClipScale, in, _ []engine.Spec) (int, lowering, er
 		_, tasks := cut(s)
 		n += tasks
 	}
+	var s []span
 	return 8 * n, func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		s := spans(nil, in, nil, nil)
+		s = spans(s[:0], nil, in, nil, nil)
 		a := clipArgs{spans: keep(&q.memory, s), part: ws, norm: at(out[0]), scale: at(out[1]), tasks: int64(len(s)), maxNorm: float64(op.MaxNorm)}
 		push(q, kSumSq, len(s), a)
 		push(q, kClip, 1, a)
@@ -61,18 +63,18 @@ func lowerClipScale(op engine.ClipScale, in, _ []engine.Spec) (int, lowering, er
 }
 
 func mix(k int, a mixArgs) lowering {
+	var s []span
 	return func(q *queue, in, _ []engine.Tensor, _ unsafe.Pointer) {
 		a := a
-		s := spans(in[1+k:], in[1:1+k], nil, nil)
+		s = spans(s[:0], in[1+k:], in[1:1+k], nil, nil)
 		a.spans, a.s = keep(&q.memory, s), at(in[0])
 		push(q, kMix, len(s), a)
 	}
 }
 
 // spans cuts tensors, given as parallel lists of which all but g may be
-// missing, into spans.
-func spans(p, g, m, v []engine.Tensor) []span {
-	var out []span
+// missing, into spans, which it appends to out.
+func spans(out []span, p, g, m, v []engine.Tensor) []span {
 	part := func(ts []engine.Tensor, i, off int) ptr {
 		if i >= len(ts) {
 			return nil

@@ -37,6 +37,7 @@ type qconvolution struct {
 	geometry
 	args      qconvArgs
 	sum       *codesArgs // of what is added to the result, nil if there is nothing
+	once      memo[qsharing]
 	run, pack kernelID
 	tasks     int // of a depthwise one; of others [qconvolution.shared] says how many
 	packs     int // tasks of pack

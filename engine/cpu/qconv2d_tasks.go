@@ -7,17 +7,19 @@ type qsharing struct {
 }
 
 const (
-	qblock      = 192     // pixels of a task, at most
+	qblock      = 192     // pixels of a task, at most: QBLOCK
 	qblockBytes = 1 << 20 // of the rows that a task gathers, in int16, unless they are few
 	qtile       = 6       // pixels that are computed together
 	qpanel      = 64      // outputs that are computed together, at most
 	qmany       = 64      // tasks of a thread; where blocks of the largest size are as many, nothing else is tried
 )
 
-// shared returns how the work is shared out to so many threads: where pixels are few, that
-// for which the last thread is expected to be done first. A block's rows stay in the cache
-// while all of the weights go by.
-func (c *qconvolution) shared(threads int) qsharing {
+// shared returns how the work is shared out to so many threads.
+func (c *qconvolution) shared(threads int) qsharing { return c.once.of(threads, c.share) }
+
+// share finds it: where pixels are few, that for which the last thread is expected to be done
+// first. A block's rows stay in the cache while all of the weights go by.
+func (c *qconvolution) share(threads int) qsharing {
 	pixels, panels := c.n*c.oh*c.ow, ceilDiv(c.og, qpanel)
 	most := min(max(min(qblockBytes/(2*c.terms()), qblock)/qtile*qtile, qtile), pixels)
 	best := qsharing{block: most, splits: 1}
@@ -48,7 +50,7 @@ const (
 	qfetched = 2       // rows of a product that cost as much as to read its weights
 )
 
-// time estimates how long a task takes, in multiply-adds of a thread.
+// time estimates how long a task takes where vectors compute it, in multiply-adds of a thread.
 func (s qsharing) time(c *qconvolution) int {
 	panels := ceilDiv(c.og, qpanel)
 	columns := min(ceilDiv(panels, s.splits)*qpanel, ceilDiv(c.og, 16)*16)

@@ -39,16 +39,16 @@ func widenedBytes(specs []engine.Spec) (bytes int) {
 func (k *kernel) widened(in, out []engine.Spec) *kernel {
 	own := 4 * roundUp(ceilDiv(k.ws, 4))
 	w := &kernel{ws: own + widenedBytes(in) + widenedBytes(out)}
-	around := func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer, run func(in, out []engine.Tensor)) {
-		copies := unsafe.Add(ws, own)
-		wideIn, copies := widenedTensors(in, copies)
-		wideOut, _ := widenedTensors(out, copies)
+	wideIn, wideOut := widenedTensors(in), widenedTensors(out) // made once: to enqueue a kernel allocates nothing
+	widen := func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
+		placeWidened(wideOut, out, placeWidened(wideIn, in, unsafe.Add(ws, own)))
 		for i, t := range in {
 			if t.DType == engine.BFloat16 {
 				pushCast(q, kWiden, t.Spec, at(t), at(wideIn[i]))
 			}
 		}
-		run(wideIn, wideOut)
+	}
+	narrow := func(q *queue, out []engine.Tensor) {
 		for i, t := range out {
 			if t.DType == engine.BFloat16 {
 				pushCast(q, kNarrow, t.Spec, at(wideOut[i]), at(t))
@@ -56,12 +56,16 @@ func (k *kernel) widened(in, out []engine.Spec) *kernel {
 		}
 	}
 	w.lower = func(q *queue, in, out []engine.Tensor, ws unsafe.Pointer) {
-		around(q, in, out, ws, func(in, out []engine.Tensor) { k.lower(q, in, out, ws) })
+		widen(q, in, out, ws)
+		k.lower(q, wideIn, wideOut, ws)
+		narrow(q, out)
 	}
 	if k.once != nil && !mixed(pick(in, k.once.inputs)) {
 		once := *k.once
 		once.lower = func(q *queue, in, out []engine.Tensor, ws, kept unsafe.Pointer) {
-			around(q, in, out, ws, func(in, out []engine.Tensor) { k.once.lower(q, in, out, ws, kept) })
+			widen(q, in, out, ws)
+			k.once.lower(q, wideIn, wideOut, ws, kept)
+			narrow(q, out)
 		}
 		w.once = &once
 	}
@@ -76,18 +80,31 @@ func pick(specs []engine.Spec, places []int) (some []engine.Spec) {
 	return some
 }
 
-// widenedTensors returns the tensors with copies of those in bfloat16 in their
-// place, which lie from p on, and what is behind them.
-func widenedTensors(ts []engine.Tensor, p unsafe.Pointer) ([]engine.Tensor, unsafe.Pointer) {
-	ts = slices.Clone(ts)
-	for i, t := range ts {
-		if t.DType == engine.BFloat16 {
-			t.DType = engine.Float32
-			ts[i] = engine.Tensor{Spec: t.Spec, Buf: &buffer{p: p, bytes: t.Bytes()}}
-			p = floats(p, roundUp(t.Len()))
+// widenedTensors returns room for tensors of these specs, with memory of their own in float32 in the
+// place of bfloat16.
+func widenedTensors(specs []engine.Spec) []engine.Tensor {
+	ts := make([]engine.Tensor, len(specs))
+	for i, s := range widenedSpecs(specs) {
+		ts[i].Spec = s
+		if specs[i].DType == engine.BFloat16 {
+			ts[i].Buf = &buffer{bytes: s.Bytes()}
 		}
 	}
-	return ts, p
+	return ts
+}
+
+// placeWidened has wide stand for the tensors, of which copies of those in bfloat16 lie from p on,
+// and returns what is behind them.
+func placeWidened(wide, ts []engine.Tensor, p unsafe.Pointer) unsafe.Pointer {
+	for i, t := range ts {
+		if t.DType == engine.BFloat16 {
+			wide[i].Buf.(*buffer).p = p
+			p = floats(p, roundUp(t.Len()))
+		} else {
+			wide[i] = t
+		}
+	}
+	return p
 }
 
 // pushCast enqueues kWiden or kNarrow for activations of a type.
