@@ -19,7 +19,8 @@
 #   FORM                 of main's low rank: spatial, the best on validation of those tried
 #   KINDS                of main: "pruned lowrank dense-tuned"
 #   CRITERIA, RANKS      of criteria: "l1 l2 bn-scale fpgm lamp taylor hessian activation random", "local global"
-#   OUT                  out/prune-cifar; what is there already is not done again, and a run that was stopped is resumed
+#   OUT                  out/prune-cifar; what is there already is not done again, and a run that was stopped is resumed. With
+#                        another teacher, or another precision of it, give another folder
 set -euo pipefail
 case " $* " in
 *" --help "* | *" -h "* | "  ")
@@ -75,13 +76,15 @@ main)
   for s in $seeds; do
     whole "$s"
     for kind in $kinds; do
-      cut=$out/$kind-$s.safetensors
+      name=$kind # with the settings that it depends on
       case $kind in
-      pruned) [[ -f $cut ]] || halve "$s" "$cut" prune --criterion "$criterion" --rank "$rank" ;;
-      lowrank) [[ -f $cut ]] || halve "$s" "$cut" factorize --untimed --form "$form" ;;
-      dense-tuned) cut=$out/dense-$s/last.safetensors ;;
+      pruned) name+=-$criterion-$rank how=(prune --criterion "$criterion" --rank "$rank") ;;
+      lowrank) name+=-$form how=(factorize --untimed --form "$form") ;;
       esac
-      tune "$kind-$s" "$cut" --epochs 15 --seed "$s"
+      cut=$out/$name-$s.safetensors
+      if [[ $kind == dense-tuned ]]; then cut=$out/dense-$s/last.safetensors; fi
+      [[ -f $cut ]] || halve "$s" "$cut" "${how[@]}"
+      tune "$name-$s" "$cut" --epochs 15 --seed "$s"
     done
   done
   ;;
@@ -101,7 +104,7 @@ criteria)
   ;;
 table) ;;
 *)
-  echo "there is no part $part: give main, criteria or table" >&2
+  echo "there is no part $part: give dense, main, criteria or table" >&2
   exit 2
   ;;
 esac
