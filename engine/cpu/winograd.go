@@ -24,10 +24,10 @@ type winograd struct {
 	t    int
 	args winoArgs
 	kern winoWeightArgs
-	// together says that all tiles are transformed before the products: where
-	// tiles are few, tasks share them.
+	// together says that all tiles are transformed before the products: where tiles are
+	// few and panels are not, tasks share them.
 	together bool
-	most     int // tiles that a task may have then
+	most     int // tiles that a task may have where tiles are few, else 0
 }
 
 // A bundle is some groups of a convolution, which are computed as one dense
@@ -113,16 +113,19 @@ func (w *winograd) block() {
 	tiles := int(a.n * a.th * a.tw)
 	room := scratchFloats/places - 2*winoSpread // for the tiles of a task, and their products
 	each := min(48, room/(w.c+winoPanel))
-	if w.together = each < 12 || ceilDiv(tiles, each) < 12; w.together {
+	switch few := ceilDiv(tiles, each) < 12; {
+	case each < 12 || few && w.o > winoPanel:
+		w.together, w.most = true, room/winoPanel // see cut
 		a.vStride = int64(tiles*w.c + winoSpread)
-		w.most = room / winoPanel
-		return // see cut
+	case few:
+		w.most = each
+	default:
+		a.block, a.splits = int64(ceilDiv(tiles, ceilDiv(tiles, each))), 1 // all tasks alike
 	}
-	a.block, a.splits = int64(ceilDiv(tiles, ceilDiv(tiles, each))), 1 // all tasks alike
 }
 
 // cut returns how many tiles a task takes and in how many parts the panels are split, for
-// the last of so many threads to be done first: of what is transformed before.
+// the last of so many threads to be done first.
 func (w *winograd) cut(threads int) (block, splits int64) {
 	tiles, panels, shortest := int(w.args.n*w.args.th*w.args.tw), ceilDiv(w.o, winoPanel), 0
 	for blocks := ceilDiv(tiles, min(w.most, winoTiles)); blocks <= ceilDiv(tiles, 6); blocks++ {
@@ -205,6 +208,8 @@ func (w *winograd) push(q *queue, x, u, bias, res, y, v unsafe.Pointer) {
 			in := a
 			in.block = 8
 			push(q, kWinoInput, ceilDiv(tiles, 8), in)
+		}
+		if w.most > 0 {
 			a.block, a.splits = w.cut(q.threads)
 		}
 		push(q, kWino, ceilDiv(tiles, int(a.block))*int(a.splits), a)

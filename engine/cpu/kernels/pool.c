@@ -1,11 +1,15 @@
-// The thread pool. A ticket, one 64-bit word, says which command is being run
-// (upper half, a number that goes on from list to list, so that no thread takes
-// a new command for one that it has seen) and how many of its tasks are left
-// (lower half, plus BIAS). A
-// thread takes a task by subtracting one from it, so there is no lock, and a
-// thread that wakes late finds tasks of whatever command is current. Holding a
-// task keeps its command current; a thread without one must not look at the
-// list, which may be gone.
+// The thread pool. Each thread has a ticket, one 64-bit word, that says which command is
+// being run (upper half, a number that goes on from list to list, so that no thread takes a
+// new command for one that it has seen) and how many tasks are left of the thread's share
+// of them (lower half, plus BIAS). A task is taken by subtracting one from a ticket, so there
+// is no lock, and a thread that wakes late finds tasks of whatever command is current.
+// Holding a task keeps its command current; a thread without one must not look at the list,
+// which may be gone.
+//
+// The shares are contiguous, and the same from command to command and from run to run: a
+// thread finds in its cache what it has written of the tensor before, which costs as
+// much as the work of a small layer if another core has it. Who is done with its own share
+// takes from those of others, one task at a time.
 //
 // Who has to wait spins for some tens of microseconds, since commands follow
 // each other that fast; while a list is run, it then goes on looking, but lets
@@ -42,19 +46,24 @@
 
 enum { SPIN_NANOSECONDS = 50000, YIELDS = 2000 };
 #define BIAS 0x10000u // room for the threads that find no task
-#define IDLE 0xffffffffu // the command number while there is none
-#define IDLE_TICKET ((uint64_t)IDLE << 32 | BIAS)
+#define IDLE 0xffffffffu // the command number before the first
 
 const float ps_zeros[PS_ZEROS];
 
-struct ps_pool {
+// What a thread has of the current command.
+typedef struct {
   _Atomic uint64_t ticket;
-  char pad0[56];
+  int64_t end;          // behind the last task of its share; written before the ticket
+  _Atomic int sleeping; // the worker
+  char pad[64 - 20];
+} share;
+
+struct ps_pool {
   _Atomic int64_t done; // finished tasks of the current command
-  char pad1[56];
-  _Atomic int sleeping, waiting, stop; // workers asleep; the caller asleep
-  _Atomic int running;                 // a list is being run
-  char pad2[48];
+  char pad0[56];
+  _Atomic int waiting, stop; // the caller asleep
+  _Atomic int running;       // a list is being run
+  char pad1[52];
   int spins; // that take SPIN_NANOSECONDS
   ps_kernel table[2 * PS_KERNEL_COUNT]; // those for bfloat16 behind those for float32
   const ps_command *commands;
@@ -62,8 +71,9 @@ struct ps_pool {
   pthread_mutex_t lock;
   pthread_cond_t wake, finished;
   int workers;
+  share *shares; // of the caller, and behind it of each worker
   pthread_t *threads;
-  float **scratch; // of each worker, and behind them of the caller
+  float **scratch; // likewise
   int slots;
 };
 
@@ -74,28 +84,41 @@ float *ps_scratch(void) { return scratch; }
 // What a worker is started with.
 typedef struct {
   ps_pool *pool;
-  float *scratch;
+  int number;
 } start;
 
-// Runs tasks of the current command until there are none left, and returns the
-// number of the command that had none.
-static uint32_t work(ps_pool *p) {
-  for (;;) {
-    const uint64_t t = atomic_fetch_sub(&p->ticket, 1);
-    const uint32_t command = t >> 32, left = (uint32_t)t;
-    if (command == IDLE || left <= BIAS) return command;
-    const ps_command *c = &p->commands[command - p->first];
-    const int64_t tasks = c->tasks;
-    p->table[c->kernel](c->args, tasks - (left - BIAS));
-    if (atomic_fetch_add(&p->done, 1) + 1 == tasks && atomic_load(&p->waiting)) {
-      pthread_mutex_lock(&p->lock);
-      pthread_cond_signal(&p->finished);
-      pthread_mutex_unlock(&p->lock);
-    }
+// Does a task of a thread's share, if there is one left. command is set to the one that the
+// ticket was of.
+static int task_of(ps_pool *p, share *s, uint32_t *command) {
+  const uint64_t t = atomic_fetch_sub(&s->ticket, 1);
+  const uint32_t left = (uint32_t)t;
+  *command = t >> 32;
+  if (left <= BIAS) return 0;
+  const ps_command *c = &p->commands[*command - p->first];
+  const int64_t tasks = c->tasks;
+  p->table[c->kernel](c->args, s->end - (left - BIAS));
+  if (atomic_fetch_add(&p->done, 1) + 1 == tasks && atomic_load(&p->waiting)) {
+    pthread_mutex_lock(&p->lock);
+    pthread_cond_signal(&p->finished);
+    pthread_mutex_unlock(&p->lock);
   }
+  return 1;
 }
 
-static uint32_t current(ps_pool *p) { return atomic_load(&p->ticket) >> 32; }
+// Does tasks until there are none left, and returns the number of the command of which the
+// thread's own share had none.
+static uint32_t work(ps_pool *p, int self) {
+  for (;;) {
+    uint32_t seen, other;
+    while (task_of(p, &p->shares[self], &seen)) {}
+    int found = 0;
+    for (int k = 1; k <= p->workers && !found; k++) {
+      share *s = &p->shares[(self + k) % (p->workers + 1)];
+      found = (uint32_t)atomic_load(&s->ticket) > BIAS && task_of(p, s, &other);
+    }
+    if (!found) return seen;
+  }
+}
 
 // How often RELAX fits into SPIN_NANOSECONDS: it takes from one to a hundred and
 // forty cycles, as the processor has it.
@@ -110,25 +133,28 @@ static int measure_spins(void) {
 }
 
 // Whether there is nothing to do for a worker that has seen the command.
-static int nothing(ps_pool *p, uint32_t seen) { return current(p) == seen && !atomic_load(&p->stop); }
+static int nothing(ps_pool *p, int self, uint32_t seen) {
+  return atomic_load(&p->shares[self].ticket) >> 32 == seen && !atomic_load(&p->stop);
+}
 
 static void *worker(void *arg) {
   ps_pool *p = ((start *)arg)->pool;
-  scratch = ((start *)arg)->scratch;
+  const int self = ((start *)arg)->number;
+  scratch = p->scratch[self];
   free(arg);
   uint32_t seen = IDLE;
   for (;;) {
-    for (int i = 0; i < p->spins && nothing(p, seen); i++) RELAX();
-    for (int i = 0; i < YIELDS && nothing(p, seen) && atomic_load(&p->running); i++) sched_yield();
-    if (current(p) == seen) {
+    for (int i = 0; i < p->spins && nothing(p, self, seen); i++) RELAX();
+    for (int i = 0; i < YIELDS && nothing(p, self, seen) && atomic_load(&p->running); i++) sched_yield();
+    if (nothing(p, self, seen)) {
       pthread_mutex_lock(&p->lock);
-      atomic_fetch_add(&p->sleeping, 1);
-      while (nothing(p, seen)) pthread_cond_wait(&p->wake, &p->lock);
-      atomic_fetch_sub(&p->sleeping, 1);
+      atomic_store(&p->shares[self].sleeping, 1);
+      while (nothing(p, self, seen)) pthread_cond_wait(&p->wake, &p->lock);
+      atomic_store(&p->shares[self].sleeping, 0);
       pthread_mutex_unlock(&p->lock);
     }
     if (atomic_load(&p->stop)) return NULL;
-    seen = work(p);
+    seen = work(p, self);
   }
 }
 
@@ -173,19 +199,20 @@ ps_pool *ps_pool_new(int n, int level, int by) {
 #endif
   static const int dots[] = {PS_DOT_KERNELS(PS_NUMBER)};
   for (unsigned i = 0; by != PS_BY_PAIRS && i < sizeof dots / sizeof *dots; i++) p->table[dots[i]] = dot_kernels(level, by)[i];
-  atomic_store(&p->ticket, IDLE_TICKET);
   p->spins = measure_spins();
   pthread_mutex_init(&p->lock, NULL);
   pthread_cond_init(&p->wake, NULL);
   pthread_cond_init(&p->finished, NULL);
   p->threads = calloc(n, sizeof *p->threads);
   p->scratch = calloc(n, sizeof *p->scratch);
+  p->shares = ps_pages(n * sizeof *p->shares);
+  for (int i = 0; p->shares && i < n; i++) p->shares[i] = (share){.ticket = (uint64_t)IDLE << 32 | BIAS};
   int ready = 0;
   while (p->scratch && ready < n && (p->scratch[ready] = ps_pages(PS_SCRATCH))) ready++;
-  for (int i = 0; p->threads && ready == n && i < n - 1; i++) {
+  for (int i = 0; p->threads && p->shares && ready == n && i < n - 1; i++) {
     start *s = malloc(sizeof *s);
     if (!s) break;
-    *s = (start){p, p->scratch[i]};
+    *s = (start){p, i + 1};
     if (pthread_create(&p->threads[i], NULL, worker, s)) {
       free(s);
       break;
@@ -193,7 +220,7 @@ ps_pool *ps_pool_new(int n, int level, int by) {
     p->workers++;
   }
   p->slots = n;
-  if (!p->threads || ready != n || p->workers != n - 1) {
+  if (!p->threads || !p->shares || ready != n || p->workers != n - 1) {
     ps_pool_free(p);
     return NULL;
   }
@@ -208,6 +235,7 @@ void ps_pool_free(ps_pool *p) {
   pthread_mutex_unlock(&p->lock);
   for (int i = 0; i < p->workers; i++) pthread_join(p->threads[i], NULL);
   free(p->threads);
+  free(p->shares);
   for (int i = 0; p->scratch && i < p->slots; i++) free(p->scratch[i]);
   free(p->scratch);
   pthread_mutex_destroy(&p->lock);
@@ -216,8 +244,20 @@ void ps_pool_free(ps_pool *p) {
   free(p);
 }
 
-static void wake(ps_pool *p) {
-  if (!atomic_load(&p->sleeping)) return;
+// Gives each thread its share of a command's tasks. With fewer tasks than threads, some have
+// none, and are not told.
+static void hand_out(ps_pool *p, uint32_t command, int64_t tasks) {
+  const int threads = p->workers + 1;
+  int asleep = 0;
+  for (int k = 0; k < threads; k++) {
+    share *s = &p->shares[k];
+    const int64_t begin = (tasks * k + threads - 1) / threads, end = (tasks * (k + 1) + threads - 1) / threads;
+    if (begin == end) continue;
+    s->end = end;
+    atomic_store(&s->ticket, (uint64_t)command << 32 | (BIAS + (uint32_t)(end - begin)));
+    asleep |= atomic_load(&s->sleeping);
+  }
+  if (!asleep) return;
   pthread_mutex_lock(&p->lock);
   pthread_cond_broadcast(&p->wake);
   pthread_mutex_unlock(&p->lock);
@@ -239,7 +279,7 @@ static void finish(ps_pool *p, int64_t tasks) {
 
 void ps_run(ps_pool *p, const ps_command *commands, int64_t n) {
   p->commands = commands;
-  scratch = p->scratch[p->workers];
+  scratch = p->scratch[0];
   if (IDLE - p->first <= n) p->first = 0; // the numbers start again
   atomic_store(&p->running, 1);
   for (int64_t i = 0; i < n; i++) {
@@ -249,12 +289,10 @@ void ps_run(ps_pool *p, const ps_command *commands, int64_t n) {
       continue;
     }
     atomic_store(&p->done, 0);
-    atomic_store(&p->ticket, (uint64_t)(p->first + (uint32_t)i) << 32 | (BIAS + (uint32_t)c->tasks));
-    wake(p);
-    work(p);
+    hand_out(p, p->first + (uint32_t)i, c->tasks);
+    work(p, 0);
     finish(p, c->tasks);
   }
-  atomic_store(&p->ticket, IDLE_TICKET);
   atomic_store(&p->running, 0);
   p->first += n;
 }
