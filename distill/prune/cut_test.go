@@ -219,6 +219,7 @@ func TestTargets(t *testing.T) {
 	for _, rank := range []string{"local", "global"} {
 		for name, o := range map[string]Options{
 			"params": {Params: 0.4}, "macs": {MACs: 0.5}, "bytes": {Bytes: 0.6}, "absolute macs": {MACs: 1e6}, "absolute bytes": {Bytes: 200000},
+			"macs of the whole, beside a ratio of a layer": {MACs: 0.5, Ratios: []string{"layer3.*=0.5"}},
 		} {
 			o.Rank = rank
 			out, r := cutBy(t, c, o)

@@ -85,13 +85,21 @@ func left(n int, ratio float64) int {
 	return int(new(big.Int).Div(r.Num(), r.Denom()).Int64())
 }
 
+// all returns how many units each candidate has.
+func (r *ranking) all() []int {
+	size := make([]int, len(r.candidates))
+	for i, c := range r.candidates {
+		size[i] = c.Size
+	}
+	return size
+}
+
 // sizes returns how many units stay of each candidate at a ratio.
 func (r *ranking) sizes(ratio float64) []int {
-	size := make([]int, len(r.candidates))
+	size := r.all()
 	scopes := make(map[string][]int)
 	var names []string
 	for i, c := range r.candidates {
-		size[i] = c.Size
 		name := c.scope
 		if c.own {
 			name = "\x00" + c.Name // a scope of its own
