@@ -40,15 +40,37 @@ func drawChain(rng *rand.Rand) (engine.Chain, []engine.Spec) {
 	for {
 		c := []int{1, 3, 8, 17, 32, 40}[rng.IntN(6)]
 		x := engine.F32(1+rng.IntN(3), 4+rng.IntN(30), 4+rng.IntN(30), c)
+		if rng.IntN(4) == 0 {
+			x.Shape[3] = 3
+		}
 		in, op := []engine.Spec{x}, engine.Chain{}
-		for n := 2 + rng.IntN(5); len(op.Links) < n && len(x.Shape) == 4; {
-			link, extra, y := drawLink(rng, x)
+		add := func(link engine.Op, extra []engine.Spec, y engine.Spec) {
 			op.Links, in, x = append(op.Links, engine.Link{Op: link, Extra: len(extra)}), append(in, extra...), y
+		}
+		if x.Shape[3] == 3 {
+			add(drawFirst(rng, x))
+			if len(x.Shape) == 4 {
+				half := engine.MaxPool2D{Window: engine.Square(2, 2, 0)}
+				add(half, nil, inferred(half, x))
+			}
+		}
+		for n := 2 + rng.IntN(5); len(op.Links) < n && len(x.Shape) == 4; {
+			add(drawLink(rng, x))
 		}
 		if _, err := op.Infer(in); err == nil {
 			return op, in
 		}
 	}
+}
+
+// drawFirst returns a first layer, of three channels: backends have kernels of their own for it
+// and for the pool behind it.
+func drawFirst(rng *rand.Rand, x engine.Spec) (engine.Op, []engine.Spec, engine.Spec) {
+	conv := engine.Conv2D{Stride: engine.Both(1 + rng.IntN(2)), Pad: engine.Around(rng.IntN(3))}
+	conv.Epilogue.Act = []engine.Act{engine.Identity, engine.ReLU, engine.ReLU6, engine.SiLU}[rng.IntN(4)]
+	o := []int{5, 16, 24, 32, 70}[rng.IntN(5)]
+	extra := []engine.Spec{engine.F32(3, 3, 3, o), engine.F32(o)}[:1+rng.IntN(2)]
+	return conv, extra, inferred(conv, append([]engine.Spec{x}, extra...)...)
 }
 
 // drawLink returns an op on x, its other inputs and its output; a shape that is

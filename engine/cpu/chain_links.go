@@ -11,6 +11,7 @@ import (
 const (
 	chainPad = iota
 	chainRGB
+	chainRGBPool // with a max pool of 2x2
 	chainProduct
 	chainDepthwise
 	chainMaxPool
@@ -26,6 +27,8 @@ type link struct {
 	work  float64       // about how long a row takes, in multiplications of a matrix product
 	// args keeps the arguments of one run, for the chain's inputs.
 	args linkArgs
+	// poolable says that a max pool of 2x2 may be a part of the kernel.
+	poolable bool
 	// Of a product: which input its weights are, and where they lie packed, in floats.
 	product *product
 	w, at   int
@@ -140,7 +143,7 @@ func (c *chain) addConv2D(op engine.Conv2D, extra int, in []engine.Spec, out eng
 			a.w, a.bias = at(in[extra]), input(in, bias)
 			return keep(&q.memory, []rgbArgs{a})
 		})
-		l.work = 2 * float64(27*g.ow*g.o)
+		l.work, l.poolable = 2*float64(27*g.ow*g.o), base.more.f == 0
 		return nil
 	}
 	conv, err := newConvolution(op, in, out)
@@ -200,9 +203,26 @@ func (c *chain) addPool(kind int64, p pooling, x, y engine.Spec) {
 	for i := range needs {
 		needs[i] = engine.Span{First: int(p.rows[3*i]), End: int(p.rows[3*i+1])}
 	}
+	if last := len(c.links) - 1; kind == chainMaxPool && last >= 0 && c.links[last].poolable && p.halves(oh, ow) {
+		c.links[last].pool(ow, ow*ch, needs)
+		return
+	}
 	c.pushLink(kind, h, w*ch, oh, ow, ow*ch, needs, func(q *queue, _ []engine.Tensor, _ unsafe.Pointer) unsafe.Pointer {
 		a := base
 		a.rowSpans, a.colSpans = keep(&q.memory, p.rows), keep(&q.memory, p.cols)
 		return keep(&q.memory, []poolArgs{a})
 	})
+}
+
+// pool makes a max pool of 2x2 a part of the link, where needs are the rows of each of its own:
+// what it reads is neither written nor read again.
+func (l *link) pool(ow, out int, needs []engine.Span) {
+	through := make([]engine.Span, len(needs))
+	for i, s := range needs {
+		through[i] = engine.Span{First: l.needs[s.First].First, End: l.needs[s.End-1].End}
+	}
+	l.kind, l.poolable = chainRGBPool, false
+	l.needs, l.flat, l.width = through, flatNeeds(through), ow
+	l.work *= 2 * 0.6 // of two rows, with a quarter of the results to be stored
+	l.out, l.rows = int64(out), int64(len(needs))
 }

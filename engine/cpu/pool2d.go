@@ -50,6 +50,21 @@ func flatSpans(list []engine.Span) (flat []int64) {
 	return flat
 }
 
+// halves reports whether the windows are 2x2 side by side, oh and ow of them.
+func (p pooling) halves(oh, ow int) bool {
+	for _, axis := range []struct {
+		spans []int64
+		n     int
+	}{{p.rows, oh}, {p.cols, ow}} {
+		for i := range int64(axis.n) {
+			if axis.spans[3*i] != 2*i || axis.spans[3*i+1] != 2*i+2 {
+				return false
+			}
+		}
+	}
+	return p.dil == engine.Both(1)
+}
+
 func maxPooling(w engine.Window, x engine.Spec) pooling {
 	return pooling{flatSpans(w.Spans(0, x.Shape[1])), flatSpans(w.Spans(1, x.Shape[2])), w.Complete().Dilation}
 }

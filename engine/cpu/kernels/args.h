@@ -272,7 +272,7 @@ typedef struct {
 } clip_args;
 
 // What a link of a chain runs.
-enum { CHAIN_PAD, CHAIN_RGB, CHAIN_PRODUCT, CHAIN_DEPTHWISE, CHAIN_MAXPOOL, CHAIN_AVGPOOL };
+enum { CHAIN_PAD, CHAIN_RGB, CHAIN_RGB_POOL, CHAIN_PRODUCT, CHAIN_DEPTHWISE, CHAIN_MAXPOOL, CHAIN_AVGPOOL };
 enum { CHAIN_LINKS = 32 }; // of one chain, at most
 
 // A link computes rows of a picture from rows of what the link before it has

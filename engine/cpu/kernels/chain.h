@@ -29,6 +29,11 @@ static void chain_rows(const chain_link *l, const float *x, float *y, int64_t n,
       rgb_rows(&a, from, to);
       break;
     }
+    case CHAIN_RGB_POOL: {
+      CHAIN_ARGS(rgb_args);
+      rgb_pool_rows(&a, from, to);
+      break;
+    }
     case CHAIN_PRODUCT: {
       CHAIN_ARGS(igemm_args);
       if (a.res) a.res = (const void *)((const elem *)a.res + n * l->rows * l->out);

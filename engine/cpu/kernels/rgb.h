@@ -25,31 +25,38 @@ static void rgb_pad(const void *args, int64_t task) {
   memset(y + width, 0, a->right * a->c * sizeof *y);
 }
 
-// m pixels of a row, n channels of them in one or two vectors.
-INLINE void rgb_tile(const rgb_args *a, const int m, const int vectors, const int s, const float *x, elem *y, int64_t col,
-                     const int64_t n) {
-  vf acc[RGB_MOST][2];
+// The sums of m pixels of each of `rows` rows, n channels of them in one or two vectors.
+INLINE void rgb_sums(const rgb_args *a, const int rows, const int m, const int vectors, const int s, const float *x, int64_t col,
+                     const int64_t n, vf acc[][2]) {
 #pragma GCC unroll 2
   for (int v = 0; v < vectors; v++) {
     const vf bias = a->bias ? load_n(a->bias + col + v * VL, n - v * VL) : splat(0);
 #pragma GCC unroll 16
-    for (int i = 0; i < m; i++) acc[i][v] = bias;
+    for (int i = 0; i < rows * m; i++) acc[i][v] = bias;
   }
-  const float *w = a->w + col;
-  for (int u = 0; u < 3; u++, x += a->w_ * 3 - 9)
+  const float *w = a->w + col, *below = x + a->w_ * 3 * s;
+  for (int u = 0; u < 3; u++, x += a->w_ * 3 - 9, below += a->w_ * 3 - 9)
 #pragma GCC unroll 1
-    for (int q = 0; q < 9; q++, x++, w += a->o) {
+    for (int q = 0; q < 9; q++, x++, below++, w += a->o) {
       vf b[2];
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) b[v] = load_n(w + v * VL, n - v * VL);
       OPAQUE(x); // what two taps read alike would else be kept, in more registers than there are
+      if (rows == 2) OPAQUE(below);
 #pragma GCC unroll 16
-      for (int i = 0; i < m; i++) {
-        const vf xv = splat(x[i * s * 3]);
+      for (int i = 0; i < rows * m; i++) {
+        const vf xv = splat(i < m ? x[i * s * 3] : below[(i - m) * s * 3]);
 #pragma GCC unroll 2
         for (int v = 0; v < vectors; v++) acc[i][v] += xv * b[v];
       }
     }
+}
+
+// m pixels of a row.
+INLINE void rgb_tile(const rgb_args *a, const int m, const int vectors, const int s, const float *x, elem *y, int64_t col,
+                     const int64_t n) {
+  vf acc[RGB_MOST][2];
+  rgb_sums(a, 1, m, vectors, s, x, col, n, acc);
   const int64_t act = a->act, o = a->o;
 #pragma GCC unroll 16
   for (int i = 0; i < m; i++)
@@ -57,25 +64,44 @@ INLINE void rgb_tile(const rgb_args *a, const int m, const int vectors, const in
     for (int v = 0; v < vectors; v++) store_n(y + i * o + v * VL, n - v * VL, activate(acc[i][v], act));
 }
 
-// A row: the last tile begins where it ends with the row, and takes some pixels again.
-INLINE void rgb_line(const rgb_args *a, const int vectors, const int s, const float *x, elem *y, int64_t col, const int64_t n) {
-  const int m = rgb_pixels(vectors);
-  if (a->ow < m) {
-    for (int64_t j = 0; j < a->ow; j++) rgb_tile(a, 1, vectors, s, x + j * s * 3, y + j * a->o, col, n);
-    return;
-  }
-  for (int64_t at = 0; at < a->ow; at += m) {
-    const int64_t j = min64(at, a->ow - m);
-    rgb_tile(a, m, vectors, s, x + j * s * 3, y + j * a->o, col, n);
+// m pixels of a row of the largest of 2×2: an activation that grows with its argument is
+// that of the largest.
+INLINE void rgb_pool_tile(const rgb_args *a, const int m, const int vectors, const int s, const float *x, elem *y, int64_t col,
+                          const int64_t n) {
+  vf acc[RGB_MOST][2];
+  rgb_sums(a, 2, 2 * m, vectors, s, x, col, n, acc);
+  const int64_t act = a->act, o = a->o;
+#pragma GCC unroll 16
+  for (int i = 0; i < m; i++)
+#pragma GCC unroll 2
+    for (int v = 0; v < vectors; v++) {
+      const vf above = larger(acc[2 * i + 1][v], acc[2 * i][v]);
+      const vf below = larger(acc[2 * m + 2 * i + 1][v], acc[2 * m + 2 * i][v]);
+      store_n(y + i * o + v * VL, n - v * VL, activate(larger(below, above), act));
+    }
+}
+
+// A row of y of so many pixels: the last tile begins where it ends with the row, and takes
+// some pixels again.
+INLINE void rgb_line(const rgb_args *a, const int pool, const int vectors, const int s, const float *x, elem *y, int64_t col,
+                     const int64_t n) {
+  const int m = pool ? rgb_pixels(vectors) / 4 : rgb_pixels(vectors);
+  const int64_t pixels = pool ? a->ow / 2 : a->ow, step = (pool ? 2 : 1) * s * 3;
+  for (int64_t at = 0; at < pixels; at += pixels < m ? 1 : m) {
+    const int64_t j = pixels < m ? at : min64(at, pixels - m);
+    if (pool && pixels < m) rgb_pool_tile(a, 1, vectors, s, x + j * step, y + j * a->o, col, n);
+    else if (pool) rgb_pool_tile(a, m, vectors, s, x + j * step, y + j * a->o, col, n);
+    else if (pixels < m) rgb_tile(a, 1, vectors, s, x + j * step, y + j * a->o, col, n);
+    else rgb_tile(a, m, vectors, s, x + j * step, y + j * a->o, col, n);
   }
 }
 
 // A row at a stride of s.
-INLINE void rgb_row(const rgb_args *a, const int s, const float *x, elem *y) {
+INLINE void rgb_row(const rgb_args *a, const int pool, const int s, const float *x, elem *y) {
   int64_t col = 0;
-  for (; col + 2 * VL <= a->o; col += 2 * VL) rgb_line(a, 2, s, x, y + col, col, 2 * VL);
-  for (; col + VL <= a->o; col += VL) rgb_line(a, 1, s, x, y + col, col, VL);
-  if (col < a->o) rgb_line(a, 1, s, x, y + col, col, a->o - col);
+  for (; col + 2 * VL <= a->o; col += 2 * VL) rgb_line(a, pool, 2, s, x, y + col, col, 2 * VL);
+  for (; col + VL <= a->o; col += VL) rgb_line(a, pool, 1, s, x, y + col, col, VL);
+  if (col < a->o) rgb_line(a, pool, 1, s, x, y + col, col, a->o - col);
 }
 
 // Rows [lo, hi) of y, counted through all pictures.
@@ -83,9 +109,20 @@ static void rgb_rows(const rgb_args *a, int64_t lo, int64_t hi) {
   for (int64_t row = lo; row < hi; row++) {
     const float *x = a->x + (row / a->oh * a->h + row % a->oh * a->stride) * a->w_ * 3;
     elem *y = a->y + row * a->ow * a->o;
-    if (a->stride == 1) rgb_row(a, 1, x, y);
-    else rgb_row(a, 2, x, y);
+    if (a->stride == 1) rgb_row(a, 0, 1, x, y);
+    else rgb_row(a, 0, 2, x, y);
     if (a->more.f) act_run(y, y, a->ow * a->o, &a->more);
+  }
+}
+
+// Rows [lo, hi) of the largest of 2×2 results, of one picture. The activation is none or
+// a->act.
+static void rgb_pool_rows(const rgb_args *a, int64_t lo, int64_t hi) {
+  for (int64_t row = lo; row < hi; row++) {
+    const float *x = a->x + 2 * row * a->stride * a->w_ * 3;
+    elem *y = a->y + row * (a->ow / 2) * a->o;
+    if (a->stride == 1) rgb_row(a, 1, 1, x, y);
+    else rgb_row(a, 1, 2, x, y);
   }
 }
 
