@@ -17,6 +17,7 @@
 #   PRECISION            the teacher's: float32, bfloat16, or int8 where TEACHER is in integers (quantize --scheme int8)
 #   CRITERION, RANK      of main: l2, global, the best on validation of "criteria"
 #   FORM                 of main's low rank: spatial, the best on validation of those tried
+#   LR                   0.02, of the tuning; another one is named in what it makes
 #   KINDS                of main: "pruned lowrank dense-tuned"
 #   CRITERIA, RANKS      of criteria: "l1 l2 bn-scale fpgm lamp taylor hessian activation random", "local global"
 #   OUT                  out/prune-cifar; what is there already is not done again, and a run that was stopped is resumed. With
@@ -30,7 +31,7 @@ case " $* " in
 esac
 data=$(realpath "$1") teacher=$(realpath "$2") part=${3:-main}
 out=$(realpath -m "${OUT:-$(dirname "$0")/../out/prune-cifar}")
-seeds=${SEEDS:-1 2 3} criterion=${CRITERION:-l2} rank=${RANK:-global} form=${FORM:-spatial} kinds=${KINDS:-pruned lowrank dense-tuned}
+seeds=${SEEDS:-1 2 3} lr=${LR:-0.02} criterion=${CRITERION:-l2} rank=${RANK:-global} form=${FORM:-spatial} kinds=${KINDS:-pruned lowrank dense-tuned}
 criteria=${CRITERIA:-l1 l2 bn-scale fpgm lamp taylor hessian activation random} ranks=${RANKS:-local global}
 cd "$(dirname "$0")/.."
 potstill=${POTSTILL:-bin/potstill}
@@ -57,11 +58,12 @@ train() {
   done
 }
 
-# tune NAME FILE FLAG... trains a cut net on.
+# tune NAME SEED FILE FLAG... trains a cut net on.
 tune() {
-  local name=$1 file=$2
-  shift 2
-  train "$name" --init "$file" --lr 0.02 "$@"
+  local name=$1 seed=$2 file=$3
+  shift 3
+  [[ $lr == 0.02 ]] || name+=-lr$lr
+  train "$name-$seed" --init "$file" --lr "$lr" --seed "$seed" "$@"
 }
 
 # halve SEED FILE COMMAND... leaves half of the multiply-adds of the dense net in FILE.
@@ -84,7 +86,7 @@ main)
       cut=$out/$name-$s.safetensors
       if [[ $kind == dense-tuned ]]; then cut=$out/dense-$s/last.safetensors; fi
       [[ -f $cut ]] || halve "$s" "$cut" "${how[@]}"
-      tune "$name-$s" "$cut" --epochs 15 --seed "$s"
+      tune "$name" "$s" "$cut" --epochs 15
     done
   done
   ;;
@@ -97,7 +99,7 @@ criteria)
       cut=$out/$c-$r.safetensors
       [[ -f $cut ]] || halve 1 "$cut" prune --criterion "$c" --rank "$r" "${data_of[@]}"
       for s in $seeds; do
-        tune "$c-$r-$s" "$cut" --epochs 10 --limit 10000 --seed "$s"
+        tune "$c-$r" "$s" "$cut" --epochs 10 --limit 10000
       done
     done
   done
