@@ -60,7 +60,7 @@ def views(generator):
     tied = torch.randn(3, 2, generator=generator)
     return collections.OrderedDict(
         strided=base[1:, ::2], transposed=base.t(), row=base[2], whole=base, expanded=torch.randn(3, 1, generator=generator).expand(3, 4),
-        first=tied, second=tied, parameter=torch.nn.Parameter(tied[1:]), scalar=base[3, 5], empty=base[:0], nought=torch.zeros(0, 5),
+        first=tied, second=tied, parameter=torch.nn.Parameter(tied[1:]), scalar=base[3, 5], empty=base[:0], zero_rows=torch.zeros(0, 5),
         channels_last=torch.randn(2, 3, 2, 2, generator=generator).to(memory_format=torch.channels_last),
     )
 
@@ -100,7 +100,7 @@ def arrays(generator):
            ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"]}
     out["fortran"] = np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3))
     out["strided"] = np.arange(12, dtype=np.float32).reshape(3, 4)[:, ::2]
-    out["nought"] = np.zeros((0, 3), np.float32)
+    out["zero_rows"] = np.zeros((0, 3), np.float32)
     out["point"] = np.array(1.5, np.float32)
     out["scalar"] = np.int64(5)
     out["float"], out["int"] = 2.5, -3
