@@ -246,6 +246,20 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestTargetMetByRatios: a target that the layers' own ratios meet asks for nothing more.
+func TestTargetMetByRatios(t *testing.T) {
+	c := drawn(t, layers.Arch{Family: "resnet18", Classes: 3, Base: 16})
+	c.Preprocess.Size = 32
+	ratios := Options{Ratios: []string{"layer3.*=0.5"}}
+	_, alone := cutBy(t, c, ratios)
+	for name, o := range map[string]Options{"params": {Params: 0.95}, "macs": {MACs: 0.95}, "absolute macs": {MACs: 0.95 * float64(alone.Costs.Before.MACs)}} {
+		o.Ratios = ratios.Ratios
+		if _, r := cutBy(t, c, o); !slices.Equal(r.WidthsAfter, alone.WidthsAfter) {
+			t.Errorf("%s: %v, and by the ratios alone %v", name, r.WidthsAfter, alone.WidthsAfter)
+		}
+	}
+}
+
 // TestTable: the table lists every layer, and why some stay.
 func TestTable(t *testing.T) {
 	c := drawn(t, layers.Arch{Family: "resnet18", Classes: 3, Base: 8})

@@ -78,14 +78,14 @@ func (k *cutter) solve(ctx context.Context) (float64, []int, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	if want < 1 { // a share of the whole net, of which ratios of layers' own may have taken something
-		whole, err := k.cost(t, 0, k.rank.all())
-		if err != nil {
-			return 0, nil, err
-		}
+	whole, err := k.cost(t, 0, k.rank.all()) // of which ratios of layers' own may have taken something
+	if err != nil {
+		return 0, nil, err
+	}
+	if want < 1 {
 		want *= whole
 	}
-	if dense <= want && k.o.Whole != nil {
+	if dense <= want && (dense < whole || k.o.Whole != nil) {
 		return 0, sizes(0), nil
 	}
 	if dense <= want {

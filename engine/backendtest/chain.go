@@ -49,9 +49,9 @@ func drawChain(rng *rand.Rand) (engine.Chain, []engine.Spec) {
 		}
 		if x.Shape[3] == 3 {
 			add(drawFirst(rng, x))
-			if len(x.Shape) == 4 {
-				half := engine.MaxPool2D{Window: engine.Square(2, 2, 0)}
-				add(half, nil, inferred(half, x))
+			if len(x.Shape) == 4 && rng.IntN(2) == 0 { // with a stride of 3, small pictures have a single window
+				pool := engine.MaxPool2D{Window: engine.Square(2, 2+rng.IntN(4)/3, 0)}
+				add(pool, nil, inferred(pool, x))
 			}
 		}
 		for n := 2 + rng.IntN(5); len(op.Links) < n && len(x.Shape) == 4; {
@@ -70,7 +70,11 @@ func drawFirst(rng *rand.Rand, x engine.Spec) (engine.Op, []engine.Spec, engine.
 	conv.Epilogue.Act = []engine.Act{engine.Identity, engine.ReLU, engine.ReLU6, engine.SiLU}[rng.IntN(4)]
 	o := []int{5, 16, 24, 32, 70}[rng.IntN(5)]
 	extra := []engine.Spec{engine.F32(3, 3, 3, o), engine.F32(o)}[:1+rng.IntN(2)]
-	return conv, extra, inferred(conv, append([]engine.Spec{x}, extra...)...)
+	y := inferred(conv, append([]engine.Spec{x}, extra...)...)
+	if rng.IntN(6) == 0 && len(y.Shape) == 4 {
+		conv.Epilogue.Residual, extra = true, append(extra, y)
+	}
+	return conv, extra, y
 }
 
 // drawLink returns an op on x, its other inputs and its output; a shape that is

@@ -203,7 +203,7 @@ func (c *chain) addPool(kind int64, p pooling, x, y engine.Spec) {
 	for i := range needs {
 		needs[i] = engine.Span{First: int(p.rows[3*i]), End: int(p.rows[3*i+1])}
 	}
-	if last := len(c.links) - 1; kind == chainMaxPool && last >= 0 && c.links[last].poolable && p.halves(oh, ow) {
+	if last := len(c.links) - 1; kind == chainMaxPool && last >= 0 && c.links[last].poolable && p.halves(h, w) {
 		c.links[last].pool(ow, ow*ch, needs)
 		return
 	}

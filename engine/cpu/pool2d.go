@@ -50,16 +50,21 @@ func flatSpans(list []engine.Span) (flat []int64) {
 	return flat
 }
 
-// halves reports whether the windows are 2x2 side by side, oh and ow of them.
-func (p pooling) halves(oh, ow int) bool {
+// halves reports whether the windows are 2x2, side by side, and all that there are of these in
+// pictures of h×w pixels.
+func (p pooling) halves(h, w int) bool {
 	for _, axis := range []struct {
-		spans []int64
-		n     int
-	}{{p.rows, oh}, {p.cols, ow}} {
-		for i := range int64(axis.n) {
-			if axis.spans[3*i] != 2*i || axis.spans[3*i+1] != 2*i+2 {
+		spans  []int64
+		extent int
+	}{{p.rows, h}, {p.cols, w}} {
+		n := len(axis.spans) / 3
+		for i := range n {
+			if axis.spans[3*i] != int64(2*i) || axis.spans[3*i+1] != int64(2*i+2) {
 				return false
 			}
+		}
+		if n != axis.extent/2 { // of a single window the spans do not show the stride
+			return false
 		}
 	}
 	return p.dil == engine.Both(1)

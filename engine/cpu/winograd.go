@@ -24,10 +24,11 @@ type winograd struct {
 	t    int
 	args winoArgs
 	kern winoWeightArgs
-	// together says that all tiles are transformed before the products: where tiles are
-	// few and panels are not, tasks share them.
+	// together says that all tiles are transformed before the products, because tasks share
+	// them: where tiles are few and there are several panels, or where channels are so many
+	// that few tiles fit the scratch memory.
 	together bool
-	most     int // tiles that a task may have where tiles are few, else 0
+	most     int // tiles that a task may have where the number of threads decides, else 0
 }
 
 // A bundle is some groups of a convolution, which are computed as one dense
@@ -113,7 +114,8 @@ func (w *winograd) block() {
 	tiles := int(a.n * a.th * a.tw)
 	room := scratchFloats/places - 2*winoSpread // for the tiles of a task, and their products
 	each := min(48, room/(w.c+winoPanel))
-	switch few := ceilDiv(tiles, each) < 12; {
+	few := each < 12 || ceilDiv(tiles, each) < 12
+	switch {
 	case each < 12 || few && w.o > winoPanel:
 		w.together, w.most = true, room/winoPanel // see cut
 		a.vStride = int64(tiles*w.c + winoSpread)

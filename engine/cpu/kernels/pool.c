@@ -45,7 +45,7 @@
 #endif
 
 enum { SPIN_NANOSECONDS = 50000, YIELDS = 2000 };
-#define BIAS 0x10000u // room for the threads that find no task
+#define BIAS 0x10000u // room for the threads that come too late for the last task
 #define IDLE 0xffffffffu // the command number before the first
 
 const float ps_zeros[PS_ZEROS];
@@ -61,8 +61,9 @@ typedef struct {
 struct ps_pool {
   _Atomic int64_t done; // finished tasks of the current command
   char pad0[56];
-  _Atomic int waiting, stop; // the caller asleep
-  _Atomic int running;       // a list is being run
+  _Atomic int waiting; // the caller is asleep
+  _Atomic int stop;    // the pool ends
+  _Atomic int running; // a list is being run
   char pad1[52];
   int spins; // that take SPIN_NANOSECONDS
   ps_kernel table[2 * PS_KERNEL_COUNT]; // those for bfloat16 behind those for float32
@@ -87,14 +88,18 @@ typedef struct {
   int number;
 } start;
 
-// Does a task of a thread's share, if there is one left. command is set to the one that the
-// ticket was of.
-static int task_of(ps_pool *p, share *s, uint32_t *command) {
-  const uint64_t t = atomic_fetch_sub(&s->ticket, 1);
-  const uint32_t left = (uint32_t)t;
-  *command = t >> 32;
-  if (left <= BIAS) return 0;
-  const ps_command *c = &p->commands[*command - p->first];
+// Does a task of a thread's share, if there is one left, and returns the number of the command
+// that the ticket was of; found says whether there was one. It looks before it subtracts: a
+// thread comes by for every task that it takes of another's share, and BIAS bounds how often
+// a ticket with nothing left may be subtracted from.
+static uint32_t task_of(ps_pool *p, share *s, int *found) {
+  uint64_t t = atomic_load(&s->ticket);
+  *found = 0;
+  if ((uint32_t)t <= BIAS) return t >> 32;
+  t = atomic_fetch_sub(&s->ticket, 1);
+  const uint32_t command = t >> 32, left = (uint32_t)t;
+  if (left <= BIAS) return command;
+  const ps_command *c = &p->commands[command - p->first];
   const int64_t tasks = c->tasks;
   p->table[c->kernel](c->args, s->end - (left - BIAS));
   if (atomic_fetch_add(&p->done, 1) + 1 == tasks && atomic_load(&p->waiting)) {
@@ -102,20 +107,19 @@ static int task_of(ps_pool *p, share *s, uint32_t *command) {
     pthread_cond_signal(&p->finished);
     pthread_mutex_unlock(&p->lock);
   }
-  return 1;
+  *found = 1;
+  return command;
 }
 
 // Does tasks until there are none left, and returns the number of the command of which the
 // thread's own share had none.
 static uint32_t work(ps_pool *p, int self) {
   for (;;) {
-    uint32_t seen, other;
-    while (task_of(p, &p->shares[self], &seen)) {}
-    int found = 0;
-    for (int k = 1; k <= p->workers && !found; k++) {
-      share *s = &p->shares[(self + k) % (p->workers + 1)];
-      found = (uint32_t)atomic_load(&s->ticket) > BIAS && task_of(p, s, &other);
-    }
+    uint32_t seen;
+    int found;
+    do seen = task_of(p, &p->shares[self], &found);
+    while (found);
+    for (int k = 1; k <= p->workers && !found; k++) task_of(p, &p->shares[(self + k) % (p->workers + 1)], &found);
     if (!found) return seen;
   }
 }

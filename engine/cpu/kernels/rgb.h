@@ -64,8 +64,9 @@ INLINE void rgb_tile(const rgb_args *a, const int m, const int vectors, const in
     for (int v = 0; v < vectors; v++) store_n(y + i * o + v * VL, n - v * VL, activate(acc[i][v], act));
 }
 
-// m pixels of a row of the largest of 2×2: an activation that grows with its argument is
-// that of the largest.
+// m pixels of a row of the largest of 2×2. The activation never falls as its argument grows, so
+// that of the largest is the largest. (Of zeros alone the sign may be another one than that of
+// the layer and the pool one after the other.)
 INLINE void rgb_pool_tile(const rgb_args *a, const int m, const int vectors, const int s, const float *x, elem *y, int64_t col,
                           const int64_t n) {
   vf acc[RGB_MOST][2];

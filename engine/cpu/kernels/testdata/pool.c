@@ -54,7 +54,29 @@ static int run_lists(int threads, uint32_t first, int lists) {
   return 0;
 }
 
+// A command of very many tasks, of which the first waits until all others are done, by whoever
+// takes them, or for some seconds.
+static _Atomic int64_t others;
+static void long_first(const void *args, int64_t task) {
+  if (task) {
+    atomic_fetch_add(&others, 1);
+    return;
+  }
+  for (int i = 0; i < 5000 && atomic_load(&others) < *(const int64_t *)args - 1; i++) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+}
+
+static int run_many(void) {
+  int64_t tasks = 5 * (int64_t)BIAS;
+  ps_pool *p = ps_pool_new(2, 0, PS_BY_PAIRS);
+  if (!p) return printf("no pool of two threads\n");
+  p->table[0] = long_first;
+  ps_run(p, &(ps_command){.args = &tasks, .tasks = tasks}, 1);
+  ps_pool_free(p);
+  return others == tasks - 1 ? 0 : printf("%lld of %lld tasks are run\n", (long long)others, (long long)tasks);
+}
+
 int main(void) {
+  if (run_many()) return 1;
   for (int threads = 1; threads <= 6; threads++)
     if (run_lists(threads, 0, 150)) return 1;
   return run_lists(3, IDLE - 500, 50) != 0; // the numbers come to their end and begin again
